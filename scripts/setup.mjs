@@ -1,0 +1,79 @@
+// Makes a checkout ready: npm packages, then the system tools the agent drives. Runs on Node 20 or newer
+// with nothing installed, says what it does, and is quick and silent when nothing is missing.
+// usage: node scripts/setup.mjs [--packages-only]
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+const root = join(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '..');
+const lockFile = join(root, 'package-lock.json');
+const stamp = join(root, 'node_modules', '.switchyard-lock');
+
+/** What each system tool is for, and the Debian package that has it. */
+const tools = [
+  { tool: 'iptables-restore', package: 'iptables' },
+  { tool: 'ip6tables-restore', package: 'iptables' },
+  { tool: 'ipset', package: 'ipset' },
+  { tool: 'conntrack', package: 'conntrack' },
+  { tool: 'ip', package: 'iproute2' },
+  { tool: 'nft', package: 'nftables' },
+];
+
+installPackages();
+if (!process.argv.includes('--packages-only')) installTools();
+
+function installPackages() {
+  const wanted = createHash('sha256').update(readFileSync(lockFile)).digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  say('installing npm packages (npm ci) …');
+  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  if (npm.status !== 0) fail('npm ci failed; its own message stands above', npm.status ?? 1);
+  writeFileSync(stamp, wanted);
+}
+
+function installTools() {
+  const missing = tools.filter(({ tool }) => !onPath(tool));
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map((entry) => entry.package))];
+  const names = missing.map((entry) => entry.tool).join(', ');
+  const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
+  if (process.getuid?.() !== 0 || !onPath('apt-get')) {
+    say(`missing system tools: ${names}`);
+    say(`install them as root, for example: ${command}`);
+    say('going on without them; what needs them is skipped and named');
+    return;
+  }
+  say(`missing system tools: ${names}; running apt-get install ${packages.join(' ')} …`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = (...args) =>
+    spawnSync('apt-get', ['-qq', ...args], { env, stdio: ['ignore', 'ignore', 'inherit'] }).status;
+  const install = ['install', '-y', '--no-install-recommends', ...packages];
+  if (apt(...install) !== 0 && (apt('update') !== 0 || apt(...install) !== 0)) {
+    say(`apt-get could not install them; try by hand: ${command}`);
+  }
+}
+
+function onPath(tool) {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, tool), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function say(text) {
+  process.stderr.write(`setup: ${text}\n`);
+}
+
+function fail(text, status) {
+  say(text);
+  process.exit(status);
+}

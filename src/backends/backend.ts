@@ -1,0 +1,38 @@
+import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
+import type { ServicePortName } from '../services/service-port.ts';
+
+export type Mode = 'iptables' | 'ipvs' | 'nftables' | 'userspace';
+
+/** A service port that could not be programmed, with the tool's words. */
+export interface Unprogrammed {
+  readonly name: ServicePortName;
+  readonly reason: string;
+}
+
+/** What one sync did, for metrics, health and status. */
+export interface SyncReport {
+  readonly full: boolean;
+  /** Rules in force and rules written, by table. */
+  readonly rulesTotal: Readonly<Record<string, number>>;
+  readonly rulesWritten: Readonly<Record<string, number>>;
+  readonly unprogrammed: readonly Unprogrammed[];
+}
+
+/**
+ * The contract of a mode for one IP family, as the proxy process sees it. Inside, a backend is
+ * `lower` (graph → desired state, pure), `diff` (applied → transaction, pure), `apply` (one tool
+ * run) and `read` (kernel → state). The suite in test/kernel/contract.ts holds for every backend.
+ */
+export interface Backend {
+  readonly mode: Mode;
+  /**
+   * Makes the kernel agree with the graph. Rejects where nothing could be written (the caller
+   * retries, and the next sync is then full); resolves with `unprogrammed` where some services
+   * had to be left out.
+   */
+  sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport>;
+  /** Resolves with a reason when the kernel's rules are no longer ours, else undefined. */
+  audit(signal: AbortSignal): Promise<string | undefined>;
+  /** Forces the next sync to be full. */
+  invalidate(): void;
+}

@@ -1,0 +1,51 @@
+/** Metadata every slimmed object keeps. */
+export interface ObjectMeta {
+  /** '' for cluster-scoped kinds. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  /** Milliseconds since the epoch, 0 where unknown. */
+  readonly createdAtMs: number;
+}
+
+export interface KubeObject {
+  readonly meta: ObjectMeta;
+}
+
+/** A field of an object that cannot be used; the rest of the object still is, where `T` was returned. */
+export interface FieldProblem {
+  /** `spec.ports[0].port` */
+  readonly field: string;
+  readonly reason: string;
+}
+
+/** What a slimmer makes of one raw object. `object` undefined: not usable at all. */
+export interface Slimmed<T> {
+  readonly object: T | undefined;
+  readonly problems: readonly FieldProblem[];
+}
+
+/**
+ * One kind of object: how it is addressed in the API, and which fields of it are kept.
+ * The informer core knows nothing of Services; the rooms right of it bring their kinds.
+ */
+export interface Kind<T extends KubeObject> {
+  /** `v1`, `discovery.k8s.io/v1`. */
+  readonly apiVersion: string;
+  /** `Service` */
+  readonly kind: string;
+  /** `services` */
+  readonly resource: string;
+  /** Selectors sent to the API server; the manifest sources apply `selects` instead. */
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+  /** The same selection on a raw object, for sources that cannot select. */
+  readonly selects?: (raw: unknown) => boolean;
+  /** Parses one raw object (JSON/YAML value, already known to be of this kind) and drops what is not needed. */
+  readonly slim: (raw: unknown) => Slimmed<T>;
+}
+
+/** `ns/name`, or `name` for cluster-scoped kinds. */
+export function objectKey(meta: Pick<ObjectMeta, 'namespace' | 'name'>): string {
+  return meta.namespace === '' ? meta.name : `${meta.namespace}/${meta.name}`;
+}
