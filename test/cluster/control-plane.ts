@@ -1,0 +1,219 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { controlPlaneBinary } from './controlplane/build.ts';
+
+/** One answer of the API server; `status` 0: no answer, and `text` says why. */
+export interface ApiAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Where the control plane runs and where it is reached from the nodes. */
+export interface ControlPlaneOptions {
+  /** Name of an existing network namespace (`ip netns`). */
+  readonly namespace: string;
+  /** The namespace's address that nodes use. */
+  readonly address: string;
+}
+
+const tokens = { admin: 'token-admin', proxy: 'token-proxy' };
+
+/**
+ * A real etcd and kube-apiserver with RBAC in a network namespace. The token `proxy` belongs to the user
+ * `system:kube-proxy`, who may do what the API server's own role for kube-proxy allows, and no more.
+ */
+export class ControlPlane {
+  readonly folder = mkdtempSync(join(tmpdir(), 'switchyard-cluster-'));
+  readonly #options: ControlPlaneOptions;
+  readonly #processes = new Map<string, ChildProcess>();
+  readonly #waiting = new Map<number, (answer: ApiAnswer) => void>();
+  #relay: ChildProcess | undefined;
+  #lastId = 0;
+
+  constructor(options: ControlPlaneOptions) {
+    this.#options = options;
+    mkdirSync(join(this.folder, 'certs'));
+    const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    writeFileSync(this.#file('sa.pub'), publicKey.export({ type: 'spki', format: 'pem' }));
+    writeFileSync(this.#file('sa.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }), {
+      mode: 0o600,
+    });
+    writeFileSync(
+      this.#file('tokens.csv'),
+      `${tokens.admin},admin,1,"system:masters"\n${tokens.proxy},system:kube-proxy,2\n`,
+    );
+  }
+
+  /** Why the cluster layer cannot run on this machine, or undefined. */
+  static blocked(): string | undefined {
+    if (process.getuid?.() !== 0) return 'needs root (network namespaces)';
+    if (!existsSync(controlPlaneBinary()))
+      return 'the control plane is not built: npm run test:cluster builds it (needs Go)';
+    return undefined;
+  }
+
+  async start(): Promise<void> {
+    this.#spawn('etcd', [
+      '--data-dir',
+      this.#file('etcd'),
+      '--unsafe-no-fsync',
+      '--listen-client-urls',
+      'http://127.0.0.1:2379',
+      '--advertise-client-urls',
+      'http://127.0.0.1:2379',
+      '--listen-peer-urls',
+      'http://127.0.0.1:2380',
+      '--log-level',
+      'error',
+    ]);
+    await this.startApiServer();
+  }
+
+  /** Starts (or starts again) the API server and waits until it is ready and has its RBAC roles. */
+  async startApiServer(): Promise<void> {
+    this.#spawn('kube-apiserver', [
+      '--etcd-servers=http://127.0.0.1:2379',
+      '--service-cluster-ip-range=10.96.0.0/12',
+      `--advertise-address=${this.#options.address}`,
+      '--secure-port=6443',
+      `--cert-dir=${this.#file('certs')}`,
+      '--service-account-issuer=https://kubernetes.default.svc',
+      `--service-account-key-file=${this.#file('sa.pub')}`,
+      `--service-account-signing-key-file=${this.#file('sa.key')}`,
+      '--authorization-mode=RBAC',
+      `--token-auth-file=${this.#file('tokens.csv')}`,
+      '--enable-priority-and-fairness=false',
+    ]);
+    this.#relay ??= this.#startRelay();
+    await this.until(
+      'the API server is ready',
+      async () => (await this.request('GET', '/readyz')).status === 200,
+    );
+    const binding = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:node-proxier';
+    await this.until(
+      'the proxy role is bound',
+      async () => (await this.request('GET', binding)).status === 200,
+    );
+  }
+
+  /** Ends the API server at once, as a crash would; etcd keeps its data. */
+  async stopApiServer(): Promise<void> {
+    await this.#end('kube-apiserver');
+  }
+
+  /** A kubeconfig for the proxy's token. */
+  kubeconfig(): string {
+    const file = this.#file('proxy.kubeconfig');
+    const ca = readFileSync(this.#file('certs/apiserver.crt')).toString('base64');
+    const value = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      'current-context': 'test',
+      clusters: [
+        {
+          name: 'test',
+          cluster: {
+            server: `https://${this.#options.address}:6443`,
+            'certificate-authority-data': ca,
+          },
+        },
+      ],
+      users: [{ name: 'proxy', user: { token: tokens.proxy } }],
+      contexts: [{ name: 'test', context: { cluster: 'test', user: 'proxy' } }],
+    };
+    writeFileSync(file, JSON.stringify(value), { mode: 0o600 });
+    return file;
+  }
+
+  /** One request as cluster admin. */
+  async request(
+    method: string,
+    path: string,
+    value?: unknown,
+    type = 'application/json',
+  ): Promise<ApiAnswer> {
+    const id = ++this.#lastId;
+    const body = value === undefined ? undefined : { type, value };
+    const answer = new Promise<ApiAnswer>((resolve) => this.#waiting.set(id, resolve));
+    this.#relay?.stdin?.write(`${JSON.stringify({ id, method, path, body })}\n`);
+    return answer;
+  }
+
+  /** A request that must succeed; answers the object. */
+  async must(method: string, path: string, value?: unknown, type?: string): Promise<unknown> {
+    const answer = await this.request(method, path, value, type);
+    if (answer.status < 200 || answer.status > 299) {
+      throw new Error(`${method} ${path}: ${answer.status} ${answer.text.slice(0, 400)}`);
+    }
+    return JSON.parse(answer.text);
+  }
+
+  /** Polls a condition until it holds; fails by name after a minute. */
+  async until(what: string, condition: () => Promise<boolean>): Promise<void> {
+    const deadline = Date.now() + 60_000;
+    while (!(await condition())) {
+      if (Date.now() > deadline)
+        throw new Error(`waited 60 s until ${what}; logs in ${this.folder}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#relay?.kill('SIGKILL');
+    for (const name of this.#processes.keys()) await this.#end(name);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #file(name: string): string {
+    return join(this.folder, name);
+  }
+
+  #inNamespace(command: string, args: readonly string[]): ChildProcess {
+    return spawn('ip', ['netns', 'exec', this.#options.namespace, command, ...args]);
+  }
+
+  #spawn(name: string, args: readonly string[]): void {
+    const child = this.#inNamespace(controlPlaneBinary(), [name, ...args]);
+    const log = createWriteStream(this.#file(`${name}.log`), { flags: 'a' });
+    child.stdout?.pipe(log);
+    child.stderr?.pipe(log);
+    this.#processes.set(name, child);
+  }
+
+  async #end(name: string): Promise<void> {
+    const child = this.#processes.get(name);
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  #startRelay(): ChildProcess {
+    const script = join(import.meta.dirname, 'api-relay.mjs');
+    const child = this.#inNamespace(process.execPath, [
+      script,
+      'https://127.0.0.1:6443',
+      tokens.admin,
+    ]);
+    if (!child.stdout) throw new Error('the relay has no stdout');
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const answer = JSON.parse(line) as ApiAnswer & { id: number };
+      this.#waiting.get(answer.id)?.(answer);
+      this.#waiting.delete(answer.id);
+    });
+    return child;
+  }
+}
