@@ -1,6 +1,11 @@
 import type { Address, Family } from '../ip/address.ts';
 import type { Cidr } from '../ip/cidr.ts';
-import type { Protocol, ServiceName, ServicePortKey, ServicePortName } from '../services/service-port.ts';
+import type {
+  Protocol,
+  ServiceName,
+  ServicePortKey,
+  ServicePortName,
+} from '../services/service-port.ts';
 import type { NodeContext } from './node-context.ts';
 
 /** `10.96.0.10/UDP/53`, or `nodePort/TCP/30080`. */

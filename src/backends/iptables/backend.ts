@@ -1,0 +1,188 @@
+import type { Clock } from '../../clock.ts';
+import type { GraphDelta, Origin, RuleGraph } from '../../graph/rule-graph.ts';
+import type { ServicePortKey } from '../../services/service-port.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { Backend, SyncReport } from '../backend.ts';
+import { deleteChains, refusalError, restoreBatch } from './apply.ts';
+import type { ApplyPort, Refusal } from './apply.ts';
+import { diff, tableOrder } from './diff.ts';
+import type { Deletion, Transaction } from './diff.ts';
+import { generationText } from './generation.ts';
+import type { Generation } from './generation.ts';
+import { destroySets, listSets, prepareSets, staleSets } from './ipsets.ts';
+import { auditTables, readTables } from './monitor.ts';
+import { findBadServicePorts, withoutServicePorts } from './probe.ts';
+import { Quarantine } from './quarantine.ts';
+import type { IptablesState, SetName, TableName } from './state.ts';
+
+/** The pure half of the mode. Stateful only in what it remembers to lower a delta quickly. */
+export interface GraphLowering {
+  lower(graph: RuleGraph, delta: GraphDelta): IptablesState;
+}
+
+/** What an {@link IptablesBackend} is made of. */
+export interface IptablesBackendParts extends ApplyPort {
+  readonly lowering: GraphLowering;
+  readonly clock: Clock;
+  /** Names this run of the agent in the generation comment; letters, digits, dots and dashes. */
+  readonly instanceId: string;
+}
+
+/** A full sync repairs what the audit cannot see; kube-proxy does one as often. */
+const fullSyncEveryMs = 3_600_000;
+
+const everything: GraphDelta = { everything: true, frontends: new Set(), pools: new Set() };
+
+/** The iptables mode for one family: keeps the kernel's tables equal to the lowered graph. */
+export class IptablesBackend implements Backend {
+  readonly mode = 'iptables';
+  readonly #parts: IptablesBackendParts;
+  readonly #log: Log;
+  readonly #quarantine: Quarantine;
+  #generation: Generation;
+  /** What is in the kernel; undefined where that is not known: the next sync is full. */
+  #applied: IptablesState | undefined;
+  #lastFullMs = 0;
+  #lowered = false;
+  #chainsLeft: readonly Deletion[] = [];
+  #setsLeft: readonly SetName[] = [];
+
+  constructor(parts: IptablesBackendParts) {
+    this.#parts = parts;
+    this.#log = parts.log;
+    this.#quarantine = new Quarantine(parts.clock);
+    this.#generation = { instanceId: parts.instanceId, number: 0 };
+  }
+
+  invalidate(): void {
+    this.#applied = undefined;
+  }
+
+  async audit(signal: AbortSignal): Promise<string | undefined> {
+    if (this.#applied === undefined) return undefined; // a full sync is due anyway
+    return auditTables(this.#parts, this.#applied, this.#generation, signal);
+  }
+
+  async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
+    const lowered = this.#lower(graph, delta);
+    const before = this.#knownState();
+    this.#applied = undefined; // until this sync has succeeded, nothing is certain
+    const state = withoutServicePorts(lowered, this.#quarantine.review(lowered));
+    const written = await this.#program(before, state, lowered, signal);
+    this.#applied = written.state;
+    if (before === undefined) this.#lastFullMs = this.#parts.clock.now();
+    return {
+      full: before === undefined,
+      rulesTotal: rulesTotal(written.state),
+      rulesWritten: written.rules,
+      unprogrammed: this.#quarantine.unprogrammed(),
+    };
+  }
+
+  #lower(graph: RuleGraph, delta: GraphDelta): IptablesState {
+    const complete = !this.#lowered;
+    this.#lowered = false; // a lowering that threw must not be continued
+    const state = this.#parts.lowering.lower(graph, complete ? everything : delta);
+    this.#lowered = true;
+    return state;
+  }
+
+  #knownState(): IptablesState | undefined {
+    const due = this.#parts.clock.now() - this.#lastFullMs >= fullSyncEveryMs;
+    return due ? undefined : this.#applied;
+  }
+
+  /** Writes `state`; where that is refused, `lowered` without the service ports at fault. */
+  async #program(
+    before: IptablesState | undefined,
+    state: IptablesState,
+    lowered: IptablesState,
+    signal: AbortSignal,
+  ): Promise<{
+    readonly state: IptablesState;
+    readonly rules: Readonly<Record<TableName, number>>;
+  }> {
+    const first = await this.#attempt(before, state, signal);
+    if (first.refusal === undefined) return { state, rules: first.transaction.rulesWritten };
+    const excluded = await this.#exclude(first.refusal, first.transaction.origins, lowered, signal);
+    const rest = withoutServicePorts(lowered, excluded);
+    // Tables before the refused one are written: what the kernel holds has to be read again.
+    const second = await this.#attempt(undefined, rest, signal);
+    if (second.refusal !== undefined)
+      throw refusalError(this.#parts.iptables.restore, second.refusal);
+    return { state: rest, rules: second.transaction.rulesWritten };
+  }
+
+  async #exclude(
+    refusal: Refusal,
+    origins: readonly (Origin | undefined)[],
+    lowered: IptablesState,
+    signal: AbortSignal,
+  ): Promise<ReadonlySet<ServicePortKey>> {
+    const error = refusalError(this.#parts.iptables.restore, refusal);
+    this.#log.error({ rule: refusal.rule, line: refusal.line, hint: error.hint }, error.message);
+    const candidates = new Set(origins.flatMap((origin) => origin?.servicePort ?? []));
+    const refused = await findBadServicePorts(this.#parts, lowered, candidates, signal);
+    if (refused.length === 0) throw error;
+    for (const { item, words } of refused) {
+      this.#log.error(
+        { servicePort: item.name, words },
+        'a service port is left out: its rules were refused',
+      );
+    }
+    return this.#quarantine.hold(refused, lowered);
+  }
+
+  async #attempt(
+    before: IptablesState | undefined,
+    state: IptablesState,
+    signal: AbortSignal,
+  ): Promise<{ readonly transaction: Transaction; readonly refusal: Refusal | undefined }> {
+    const full = before === undefined;
+    const observed = full ? await readTables(this.#parts, signal) : undefined;
+    const generation = { ...this.#generation, number: this.#generation.number + 1 };
+    const transaction = diff(before, state, generationText(generation), observed);
+    const sets = full ? await listSets(this.#parts.tools, signal) : [];
+    await prepareSets(this.#parts.tools, transaction.sets, sets, signal);
+    if (transaction.restore !== '') {
+      this.#generation = generation;
+      const batch = { text: transaction.restore, origins: transaction.origins };
+      const refusal = await restoreBatch(this.#parts, batch, signal);
+      if (refusal !== undefined) return { transaction, refusal };
+    }
+    const stale = full ? staleSets(sets, state) : [];
+    await this.#removeStale(transaction, stale, state, full, signal);
+    return { transaction, refusal: undefined };
+  }
+
+  /** Never fails a sync: what cannot be removed now is kept for the next sync that writes something. */
+  async #removeStale(
+    transaction: Transaction,
+    staleSetNames: readonly SetName[],
+    state: IptablesState,
+    full: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const idle = transaction.restore === '' && transaction.sets.destroy.length === 0;
+    if (idle && !full) return;
+    const again = this.#chainsLeft.filter(({ table, chain }) => !state.tables[table].has(chain));
+    const deletions = new Map(
+      [...again, ...transaction.deletions].map((deletion) => [
+        `${deletion.table} ${deletion.chain}`,
+        deletion,
+      ]),
+    );
+    this.#chainsLeft = await deleteChains(this.#parts, [...deletions.values()], signal);
+    const sets = new Set([...this.#setsLeft, ...transaction.sets.destroy, ...staleSetNames]);
+    const unused = [...sets].filter((name) => !state.sets.has(name));
+    this.#setsLeft = await destroySets(this.#parts.tools, unused, this.#log, signal);
+  }
+}
+
+function rulesTotal(state: IptablesState): Readonly<Record<TableName, number>> {
+  const total = { filter: 0, nat: 0, mangle: 0 };
+  for (const table of tableOrder) {
+    for (const chain of state.tables[table].values()) total[table] += chain.rules.length;
+  }
+  return total;
+}

@@ -1,0 +1,55 @@
+/** Why an attempt was refused; the culprit where the tool named it. */
+export interface AttemptRefusal<T> {
+  readonly words: string;
+  readonly culprit: T | undefined;
+}
+
+/** An item that is refused, with the tool's words. */
+export interface Refused<T> {
+  readonly item: T;
+  readonly words: string;
+}
+
+/**
+ * Finds the items that are refused, by halving: attempts grow with the number of bad items times the
+ * logarithm of all. `attempt` tries a group by itself and must not depend on other groups. Where the tool names
+ * the culprit it is believed and the rest of the group is tried again. After `maxAttempts` whatever is still in
+ * a refused group counts as refused, so that what is left is known to be good.
+ */
+export async function findRefused<T>(
+  items: readonly T[],
+  attempt: (group: readonly T[]) => Promise<AttemptRefusal<T> | undefined>,
+  maxAttempts: number,
+): Promise<readonly Refused<T>[]> {
+  const refused: Refused<T>[] = [];
+  const groups: (readonly T[])[] = items.length === 0 ? [] : [items];
+  let attempts = 0;
+  for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
+    if (attempts >= maxAttempts) {
+      const words = `not tried by itself: a batch with it was refused, and ${maxAttempts} attempts were used up`;
+      refused.push(...group.map((item) => ({ item, words })));
+      continue;
+    }
+    attempts++;
+    const refusal = await attempt(group);
+    if (refusal === undefined) continue;
+    groups.push(...narrow(group, refusal, refused));
+  }
+  return refused;
+}
+
+/** The groups to try next; what is proven bad goes to `refused`. */
+function narrow<T>(
+  group: readonly T[],
+  { words, culprit }: AttemptRefusal<T>,
+  refused: Refused<T>[],
+): readonly (readonly T[])[] {
+  const [only] = group;
+  const bad = group.length === 1 ? only : culprit;
+  if (bad !== undefined && group.includes(bad)) {
+    refused.push({ item: bad, words });
+    return group.length === 1 ? [] : [group.filter((item) => item !== bad)];
+  }
+  const middle = Math.ceil(group.length / 2);
+  return [group.slice(middle), group.slice(0, middle)];
+}

@@ -1,0 +1,179 @@
+import { SwitchyardError } from '../../error.ts';
+import { toolCure } from '../../host/run-tool.ts';
+import type { ApplyPort, Refusal } from './apply.ts';
+import { hairpinBytecode } from './hairpin.ts';
+import { tryRules } from './probe.ts';
+import type { Features, TableName } from './state.ts';
+
+/** Something the rules would use and that tools or kernel do not have. */
+export interface MissingFeature {
+  /** `match bpf`, `target SET` … */
+  readonly name: string;
+  /** The tool's words. */
+  readonly reason: string;
+  /** What the agent does instead; undefined where nothing works without it. */
+  readonly instead: string | undefined;
+  readonly cure: string;
+}
+
+/** What a probe found. */
+export interface FeatureReport {
+  readonly features: Features;
+  readonly missing: readonly MissingFeature[];
+}
+
+/** A rule to try, and what it stands for. */
+interface Probe {
+  readonly name: string;
+  readonly table: TableName;
+  readonly args: string;
+  readonly instead: string | undefined;
+  readonly module: string;
+}
+
+/** Features for the lowering; what is missing is logged by name with its cure. Rejects where nothing can be tried. */
+export async function probeFeatures(port: ApplyPort, signal: AbortSignal): Promise<Features> {
+  const { features, missing } = await inspectFeatures(port, signal);
+  for (const { name, reason, instead, cure } of missing) {
+    const family = port.iptables.family;
+    if (instead === undefined)
+      port.log.error({ family, reason, cure }, `${name} is missing; rules need it`);
+    else port.log.warn({ family, reason, cure }, `${name} is missing; ${instead}`);
+  }
+  return features;
+}
+
+/**
+ * Tries one rule a feature in a chain that nothing jumps to, and removes it again; live rules are never touched.
+ */
+export async function inspectFeatures(
+  port: ApplyPort,
+  signal: AbortSignal,
+): Promise<FeatureReport> {
+  const missing: MissingFeature[] = [];
+  for (const probe of requiredProbes()) await tryProbe(port, probe, missing, signal);
+  const sets = await probeSets(port, missing, signal);
+  const bpf = await tryProbe(port, bpfProbe(port), missing, signal);
+  const randomFully = await tryProbe(port, randomFullyProbe, missing, signal);
+  if (!sets.target) await tryProbe(port, recentProbe, missing, signal);
+  const features: Features = {
+    hairpin: bpf ? 'bpf' : sets.match ? 'ipset' : 'rules',
+    affinity: sets.target ? 'ipset' : 'recent',
+    randomFully,
+    comments: 'auto',
+  };
+  return { features, missing };
+}
+
+function requiredProbes(): readonly Probe[] {
+  return [
+    required('match comment', 'nat', 'xt_comment', '-m comment --comment "probe" -j RETURN'),
+    required('match conntrack', 'filter', 'xt_conntrack', '-m conntrack --ctstate NEW -j RETURN'),
+    required('match addrtype', 'nat', 'xt_addrtype', '-m addrtype --dst-type LOCAL -j RETURN'),
+    required('match mark', 'nat', 'xt_mark', '-m mark --mark 0x4000/0x4000 -j RETURN'),
+    required('target MARK', 'nat', 'xt_mark', '-j MARK --set-xmark 0x4000/0x4000'),
+    required(
+      'match statistic',
+      'nat',
+      'xt_statistic',
+      '-m statistic --mode random --probability 0.5 -j RETURN',
+    ),
+    required('target REJECT', 'filter', 'ipt_REJECT or ip6t_REJECT', '-j REJECT'),
+    required('target MASQUERADE', 'nat', 'xt_MASQUERADE', '-j MASQUERADE'),
+  ];
+}
+
+function required(name: string, table: TableName, module: string, args: string): Probe {
+  return { name, table, args, instead: undefined, module };
+}
+
+function bpfProbe(port: ApplyPort): Probe {
+  return {
+    name: 'match bpf',
+    table: 'nat',
+    args: `-m bpf --bytecode "${hairpinBytecode(port.iptables.family)}" -j RETURN`,
+    instead: 'endpoints that reach themselves are recognised by an ipset or by a rule each',
+    module: 'xt_bpf',
+  };
+}
+
+const randomFullyProbe: Probe = {
+  name: 'MASQUERADE --random-fully',
+  table: 'nat',
+  args: '-j MASQUERADE --random-fully',
+  instead: 'source ports are chosen less randomly, and more connections may collide',
+  module: 'xt_MASQUERADE (iptables 1.6.2 or newer, Linux 3.14 or newer)',
+};
+
+const recentProbe: Probe = {
+  name: 'match recent',
+  table: 'nat',
+  args: '-m recent --name KUBE-SWITCHYARD-PROBE --rcheck --seconds 10800 --reap -j RETURN',
+  instead: 'session affinity cannot be kept',
+  module: 'xt_recent',
+};
+
+/** Whether the feature is there; where not, it is added to `missing`. */
+async function tryProbe(
+  port: ApplyPort,
+  probe: Probe,
+  missing: MissingFeature[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const rule = { args: probe.args, origin: undefined };
+  const refusal = await tryRules(port, [{ table: probe.table, rule }], signal);
+  if (refusal === undefined) return true;
+  missing.push(missingFeature(probe, refusal));
+  return false;
+}
+
+function missingFeature({ name, instead, module }: Probe, refusal: Refusal): MissingFeature {
+  const cure = `load the kernel module ${module}, or use a kernel and iptables that have it`;
+  return { name, reason: refusal.words, instead, cure };
+}
+
+/** Sets with time-outs, the match and the target that use them: tried with a set of their own. */
+async function probeSets(
+  port: ApplyPort,
+  missing: MissingFeature[],
+  signal: AbortSignal,
+): Promise<{ readonly match: boolean; readonly target: boolean }> {
+  const { family } = port.iptables;
+  const set = `KUBE-SWITCHYARD-PROBE-${family === 'ipv4' ? '4' : '6'}`;
+  const type = `hash:ip family ${family === 'ipv4' ? 'inet' : 'inet6'} timeout 10800`;
+  const instead = 'session affinity is kept by xt_recent, for the last 100 clients of an endpoint';
+  const problem = await runIpset(port, `create -exist ${set} ${type}\n`, signal);
+  if (problem !== undefined) {
+    missing.push({ name: 'ipset', instead, ...problem });
+    return { match: false, target: false };
+  }
+  try {
+    const probe = { table: 'nat', module: 'xt_set', instead } as const;
+    const match = { ...probe, name: 'match set', args: `-m set --match-set ${set} src -j RETURN` };
+    const target = { ...probe, name: 'target SET', args: `-j SET --add-set ${set} src --exist` };
+    const hasMatch = await tryProbe(port, match, missing, signal);
+    const hasTarget = await tryProbe(port, target, missing, signal);
+    return { match: hasMatch, target: hasMatch && hasTarget };
+  } finally {
+    await runIpset(port, `destroy ${set}\n`, signal);
+  }
+}
+
+/** Reason and cure where ipset does not do it. */
+async function runIpset(
+  port: ApplyPort,
+  input: string,
+  signal: AbortSignal,
+): Promise<{ readonly reason: string; readonly cure: string } | undefined> {
+  try {
+    const result = await port.tools.run('ipset', ['restore'], { input, timeoutMs: 30_000, signal });
+    if (result.exitCode === 0) return undefined;
+    return {
+      reason: result.stderr.trim(),
+      cure: 'load the kernel modules ip_set and ip_set_hash_ip',
+    };
+  } catch (error) {
+    if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
+    return { reason: error.message, cure: toolCure('ipset') };
+  }
+}

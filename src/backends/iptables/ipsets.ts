@@ -1,0 +1,171 @@
+import type { Family } from '../../ip/address.ts';
+import { SwitchyardError } from '../../error.ts';
+import type { ToolRunner } from '../../host/run-tool.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { SetChanges } from './diff-sets.ts';
+import type { IpsetSpec, SetName } from './state.ts';
+
+const timeoutMs = 120_000;
+
+/** An ipset in the kernel, without its members. */
+export interface ObservedSet {
+  readonly name: SetName;
+  readonly family: Family;
+  /** Type, then option and value pairs, as the kernel reports them. */
+  readonly type: string;
+  readonly header: string;
+}
+
+/** The sets in the kernel; none where ipset is not installed. */
+export async function listSets(
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<readonly ObservedSet[]> {
+  try {
+    const { exitCode, stdout, stderr } = await tools.run('ipset', ['list', '-terse'], {
+      timeoutMs,
+      signal,
+    });
+    if (exitCode === 0) return parseSetList(stdout);
+    throw new SwitchyardError('tool', `ipset list failed: ${stderr.trim()}`, { retryable: true });
+  } catch (error) {
+    if (error instanceof SwitchyardError && error.code === 'missing') return [];
+    throw error;
+  }
+}
+
+/** Reads the output of `ipset list -terse`. */
+export function parseSetList(text: string): readonly ObservedSet[] {
+  return text.split(/\n(?=Name: )/).flatMap((block) => {
+    const field = (name: string): string | undefined =>
+      new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1]?.trim();
+    const name = field('Name');
+    const header = field('Header') ?? '';
+    if (name === undefined) return [];
+    const family: Family = /\bfamily inet6\b/.test(header) ? 'ipv6' : 'ipv4';
+    return [{ name: name as SetName, family, type: field('Type') ?? '', header }];
+  });
+}
+
+/** Whether a set in the kernel has all the parameters asked for. */
+export function sameParameters(observed: ObservedSet, spec: IpsetSpec): boolean {
+  const [type, ...options] = spec.create.split(/\s+/);
+  if (type !== observed.type) return false;
+  const there = ` ${observed.header} `;
+  const pairs = options.flatMap((key, i) =>
+    i % 2 === 0 ? [`${key} ${options[i + 1] ?? ''}`.trim()] : [],
+  );
+  return pairs.every((pair) => there.includes(` ${pair} `));
+}
+
+/**
+ * Creates, replaces and fills sets, before the rules that use them. A set that exists with the same parameters
+ * is kept with its members, so that affinity outlives a restart.
+ */
+export async function prepareSets(
+  tools: ToolRunner,
+  changes: SetChanges,
+  observed: readonly ObservedSet[],
+  signal: AbortSignal,
+): Promise<void> {
+  const text = prepareScript(changes, observed);
+  if (text === '') return;
+  const { exitCode, stderr } = await tools.run('ipset', ['restore'], {
+    input: text,
+    timeoutMs,
+    signal,
+  });
+  if (exitCode === 0) return;
+  const line = failedLine(stderr);
+  const what = line === undefined ? '' : ` at "${text.split('\n')[line - 1] ?? ''}"`;
+  throw new SwitchyardError('tool', `ipset restore failed${what}: ${stderr.trim()}`, {
+    retryable: true,
+  });
+}
+
+/** The input of `ipset restore` for everything but the destroying. */
+export function prepareScript(changes: SetChanges, observed: readonly ObservedSet[]): string {
+  const there = new Map(observed.map((set) => [set.name, set]));
+  const lines: string[] = [];
+  for (const spec of changes.create) {
+    const old = there.get(spec.name);
+    if (old !== undefined && !sameParameters(old, spec)) lines.push(...swapIn(spec));
+    else if (old !== undefined && spec.members !== undefined) lines.push(...swapIn(spec));
+    else lines.push(`create -exist ${spec.name} ${spec.create}`, ...fill(spec.name, spec));
+  }
+  for (const spec of changes.replace) lines.push(...swapIn(spec));
+  for (const { set, member } of changes.add) lines.push(`add -exist ${set} ${member}`);
+  for (const { set, member } of changes.remove) lines.push(`del -exist ${set} ${member}`);
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+/** Destroys sets that no rule uses any more. Gives those that could not be destroyed; never rejects but for an aborted signal. */
+export async function destroySets(
+  tools: ToolRunner,
+  names: readonly SetName[],
+  log: Log,
+  signal: AbortSignal,
+): Promise<readonly SetName[]> {
+  const left: SetName[] = [];
+  let rest = names;
+  while (rest.length > 0) {
+    const input = `${rest.map((name) => `destroy ${name}`).join('\n')}\n`;
+    try {
+      const { exitCode, stderr } = await tools.run('ipset', ['restore'], {
+        input,
+        timeoutMs,
+        signal,
+      });
+      const line = exitCode === 0 ? undefined : (failedLine(stderr) ?? 1);
+      const name = line === undefined ? undefined : rest[line - 1];
+      if (line === undefined || name === undefined) break;
+      rest = rest.slice(line);
+      if (/does not exist/.test(stderr)) continue;
+      left.push(name);
+      log.warn(
+        { set: name, words: stderr.trim() },
+        'an ipset no rule of ours needs could not be destroyed; tried again later',
+      );
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn({ err: error }, 'ipsets could not be destroyed; tried again later');
+      return [...left, ...rest];
+    }
+  }
+  return left;
+}
+
+/** The kernel cannot change a set that rules use; it can exchange its content with that of another. */
+function swapIn(spec: IpsetSpec): readonly string[] {
+  const temporary = `${spec.name.slice(0, 29)}-T`;
+  return [
+    `create -exist ${temporary} ${spec.create}`,
+    `flush ${temporary}`,
+    ...fill(temporary, spec),
+    `swap ${temporary} ${spec.name}`,
+    `destroy ${temporary}`,
+  ];
+}
+
+function fill(name: string, spec: IpsetSpec): readonly string[] {
+  return (spec.members ?? []).map((member) => `add -exist ${name} ${member}`);
+}
+
+function failedLine(stderr: string): number | undefined {
+  const match = /Error in line (\d+)/.exec(stderr);
+  return match === null ? undefined : Number(match[1]);
+}
+
+/** Affinity sets of an earlier run, or of services that went away while no agent ran. */
+export function staleSets(
+  observed: readonly ObservedSet[],
+  state: { readonly family: Family; readonly sets: ReadonlyMap<SetName, IpsetSpec> },
+): readonly SetName[] {
+  return observed
+    .filter((set) => set.family === state.family && set.name.startsWith(affinitySetPrefix))
+    .map((set) => set.name)
+    .filter((name) => !state.sets.has(name));
+}
+
+/** Prefix of the names that the lowering gives to affinity sets. */
+const affinitySetPrefix = 'KUBE-AFF-';

@@ -1,0 +1,53 @@
+import type { NodeContext } from '../../graph/node-context.ts';
+import type { Frontend, Verdict } from '../../graph/rule-graph.ts';
+import type { Family } from '../../ip/address.ts';
+import { serviceChain } from './chain-names.ts';
+import type { DispatchKey } from './dispatch-keys.ts';
+import type { Entry, TreeName } from './leaf.ts';
+import { branchMatch, frontendMatch } from './matches.ts';
+import type { Rule } from './state.ts';
+
+/**
+ * What the filter table does with packets of a frontend that no pool took: its verdicts by source, and
+ * for a guarded one the drop of everything else. Packets that a pool took have another destination.
+ */
+export function filterEntries(
+  frontend: Frontend,
+  key: DispatchKey,
+  node: NodeContext,
+): readonly Entry[] {
+  const entries: Entry[] = [];
+  const { guard, origin, protocol } = frontend;
+  const rules = verdictRules(frontend, node);
+  if (rules.length > 0) entries.push({ tree: verdictTrees[frontend.kind], key, rules });
+  if (guard && guard.others.kind !== 'pass') {
+    const chain = serviceChain('FW', { name: origin.name, protocol });
+    const why = `${origin.name} traffic not accepted by ${chain}`;
+    const args = `${frontendMatch(frontend, node.family, why)} ${target(guard.others, node.family)}`;
+    entries.push({ tree: 'firewall', key, rules: [{ args, origin }] });
+  }
+  return entries;
+}
+
+const verdictTrees: Readonly<Record<Frontend['kind'], TreeName>> = {
+  clusterIP: 'clusterVerdicts',
+  externalIP: 'externalVerdicts',
+  loadBalancerIP: 'externalVerdicts',
+  nodePort: 'nodePortVerdicts',
+};
+
+function verdictRules(frontend: Frontend, node: NodeContext): readonly Rule[] {
+  const { origin } = frontend;
+  return frontend.branches.flatMap(({ from, to }): readonly Rule[] => {
+    const source = branchMatch(from, node);
+    if (to.kind === 'pool' || to.kind === 'pass' || source === undefined) return [];
+    const why = `${origin.name} has ${to.reason}`;
+    const match = frontendMatch(frontend, node.family, why, source);
+    return [{ args: `${match} ${target(to, node.family)}`, origin }];
+  });
+}
+
+function target({ kind }: Verdict, family: Family): string {
+  if (kind === 'drop') return '-j DROP';
+  return `-j REJECT --reject-with ${family === 'ipv4' ? 'icmp-port' : 'icmp6-port'}-unreachable`;
+}

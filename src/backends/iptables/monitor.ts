@@ -1,0 +1,131 @@
+import { SwitchyardError } from '../../error.ts';
+import { isLockTimeout } from './apply.ts';
+import type { ApplyPort } from './apply.ts';
+import { tableOrder } from './diff.ts';
+import { generationChain } from './generation.ts';
+import type { Generation } from './generation.ts';
+import { jumpKey, parseSave } from './read.ts';
+import type { Observed, ObservedTable } from './read.ts';
+import { carriesGeneration } from './static-rules.ts';
+import type { IptablesState, TableName } from './state.ts';
+
+const timeoutMs = 60_000;
+
+/** Up to this many rules a look at the whole table costs next to nothing; over it only roots and jumps are looked at. */
+const wholeTableRules = 20_000;
+
+/** Chains that other programs write too (the kubelet keeps its own rule in it). */
+const sharedChains: ReadonlySet<string> = new Set(['KUBE-FIREWALL']);
+
+/** Reads the tables from the kernel. */
+export async function readTables(port: ApplyPort, signal: AbortSignal): Promise<Observed> {
+  const filter = await readTable(port, 'filter', signal);
+  const nat = await readTable(port, 'nat', signal);
+  const mangle = await readTable(port, 'mangle', signal);
+  return { filter, nat, mangle };
+}
+
+/** Why the kernel's rules are no longer what we wrote last, or undefined while they are. */
+export async function auditTables(
+  port: ApplyPort,
+  applied: IptablesState,
+  generation: Generation,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  for (const table of tableOrder) {
+    let rules = 0;
+    for (const chain of applied.tables[table].values()) rules += chain.rules.length;
+    const whole = rules <= wholeTableRules;
+    const observed = whole
+      ? await readTable(port, table, signal)
+      : await readRoots(port, table, applied, signal);
+    const reason = tableReason(table, observed, applied, generation, whole);
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
+}
+
+/** The verdict over one table. `whole`: all chains were read, not just roots and built-in ones. */
+export function tableReason(
+  table: TableName,
+  observed: ObservedTable,
+  applied: IptablesState,
+  generation: Generation,
+  whole: boolean,
+): string | undefined {
+  if (carriesGeneration(table, generationChain)) {
+    const reason = generationReason(table, observed, generation);
+    if (reason !== undefined) return reason;
+  }
+  for (const jump of applied.jumps) {
+    if (jump.table === table && !observed.jumps.has(jumpKey(jump))) {
+      return `the jump from ${jump.from} to ${jump.to} is gone from ${table}`;
+    }
+  }
+  for (const chain of applied.tables[table].values()) {
+    if (!whole && chain.role === 'generated') continue;
+    const rules = observed.chains.get(chain.name);
+    if (rules === undefined) return `chain ${chain.name} is gone from ${table}`;
+    if (rules < chain.rules.length && !sharedChains.has(chain.name)) {
+      return `chain ${chain.name} in ${table} holds ${rules} rules, expected ${chain.rules.length}`;
+    }
+  }
+  return undefined;
+}
+
+function generationReason(
+  table: TableName,
+  observed: ObservedTable,
+  ours: Generation,
+): string | undefined {
+  const { generation: found, sample } = observed;
+  if (found !== undefined) {
+    if (found.instanceId !== ours.instanceId) {
+      return `a second writer: another Switchyard (instance ${found.instanceId}) writes ${table}`;
+    }
+    if (found.number === ours.number) return undefined;
+    return `${table} was put back to an earlier state (generation ${found.number}, expected ${ours.number})`;
+  }
+  if (sample !== undefined) {
+    return `a second writer: ${generationChain} in ${table} holds rules that are not ours, such as "${sample}" (is a kube-proxy running on this node?)`;
+  }
+  return observed.chains.has(generationChain)
+    ? `${table} was flushed: ${generationChain} is empty`
+    : `${table} was flushed: ${generationChain} is gone`;
+}
+
+async function readTable(
+  port: ApplyPort,
+  table: TableName,
+  signal: AbortSignal,
+): Promise<ObservedTable> {
+  const { save } = port.iptables;
+  const result = await port.tools.run(save, ['-t', table], { timeoutMs, signal });
+  if (result.exitCode === 0) return parseSave(result.stdout);
+  throw new SwitchyardError('tool', `${save} -t ${table} failed: ${result.stderr.trim()}`, {
+    retryable: true,
+  });
+}
+
+/** Roots and built-in chains only, one by one: independent of the number of services. */
+async function readRoots(
+  port: ApplyPort,
+  table: TableName,
+  applied: IptablesState,
+  signal: AbortSignal,
+): Promise<ObservedTable> {
+  const roots = [...applied.tables[table].values()].filter((chain) => chain.role === 'root');
+  const builtIn = applied.jumps.filter((jump) => jump.table === table).map((jump) => jump.from);
+  const listings: string[] = [];
+  for (const chain of new Set([...builtIn, ...roots.map((root) => root.name)])) {
+    const args = ['-w', '5', '-t', table, '-S', chain];
+    const result = await port.tools.run(port.iptables.iptables, args, { timeoutMs, signal });
+    if (isLockTimeout(result)) {
+      throw new SwitchyardError('timeout', `the xtables lock is held: ${result.stderr.trim()}`, {
+        retryable: true,
+      });
+    }
+    if (result.exitCode === 0) listings.push(result.stdout);
+  }
+  return parseSave(listings.join('\n'));
+}

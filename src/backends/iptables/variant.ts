@@ -1,0 +1,203 @@
+import { SwitchyardError } from '../../error.ts';
+import type { Family } from '../../ip/address.ts';
+import { readSetting } from '../../host/sysctl.ts';
+import type { ToolRunner } from '../../host/run-tool.ts';
+
+/** Which kernel interface the tools speak. Rules of one are invisible to the other. */
+export type Variant = 'legacy' | 'nft';
+
+/** `[1, 8, 9]` */
+export type Version = readonly [number, number, number];
+
+/** The programs of one variant and family. */
+export interface IptablesTools {
+  readonly variant: Variant;
+  readonly family: Family;
+  readonly version: Version;
+  readonly iptables: string;
+  readonly restore: string;
+  readonly save: string;
+}
+
+/** A variant and the reason for it, for the log and `doctor`. */
+export interface VariantChoice {
+  readonly variant: Variant;
+  readonly reason: string;
+}
+
+/** Chains by which the kubelet, or whoever set the node up, says which variant it uses. */
+const hintChains = ['KUBE-IPTABLES-HINT', 'KUBE-KUBELET-CANARY'];
+const timeoutMs = 60_000;
+
+/** What was seen of one variant on this node. */
+export interface VariantEvidence {
+  /** A hint chain in mangle, of either family. */
+  readonly hint: string | undefined;
+  readonly kubeRules: number;
+  readonly rules: number;
+}
+
+/**
+ * Which variant this node uses, for both families alike: a hint chain in mangle, else where more
+ * rules of Kubernetes are, else where more rules are at all, else what `iptables` itself is.
+ */
+export async function detectVariant(
+  tools: ToolRunner,
+  signal: AbortSignal,
+  legacyTables: () => Promise<string> = readLegacyTables,
+): Promise<VariantChoice> {
+  const nft = await evidence(tools, 'nft', signal);
+  // Asking the legacy tools about a table creates it: ask only where the kernel lists some.
+  const hasLegacy = (await legacyTables()).trim() !== '';
+  const legacy = hasLegacy ? await evidence(tools, 'legacy', signal) : noEvidence;
+  return chooseVariant(nft, legacy) ?? plainVariant(tools, signal);
+}
+
+/** The rule of {@link detectVariant} over what was seen; undefined where nothing was. */
+export function chooseVariant(
+  nft: VariantEvidence,
+  legacy: VariantEvidence,
+): VariantChoice | undefined {
+  if (nft.hint !== undefined)
+    return { variant: 'nft', reason: `chain ${nft.hint} is in its mangle table` };
+  if (legacy.hint !== undefined) {
+    return { variant: 'legacy', reason: `chain ${legacy.hint} is in its mangle table` };
+  }
+  const counts = nft.kubeRules === legacy.kubeRules ? 'rules' : 'kubeRules';
+  if (nft[counts] === legacy[counts]) return undefined;
+  const variant = nft[counts] > legacy[counts] ? 'nft' : 'legacy';
+  const what = counts === 'rules' ? 'rules' : 'rules of Kubernetes';
+  return {
+    variant,
+    reason: `most ${what} are there (nft ${nft[counts]}, legacy ${legacy[counts]})`,
+  };
+}
+
+/** The programs of a variant: `iptables-nft-restore`, or the plain names where those are of this variant. */
+export async function iptablesTools(
+  tools: ToolRunner,
+  variant: Variant,
+  family: Family,
+  signal: AbortSignal,
+): Promise<IptablesTools> {
+  const base = family === 'ipv4' ? 'iptables' : 'ip6tables';
+  for (const iptables of [`${base}-${variant}`, base]) {
+    const found = await toolVersion(tools, iptables, signal);
+    if (found?.variant !== variant) continue;
+    const names = { iptables, restore: `${iptables}-restore`, save: `${iptables}-save` };
+    return { variant, family, version: found.version, ...names };
+  }
+  throw new SwitchyardError(
+    'missing',
+    `neither ${base}-${variant} nor an ${base} of the ${variant} variant is here`,
+    {
+      hint: 'install it: apt-get install iptables, or dnf install iptables-nft iptables-legacy',
+    },
+  );
+}
+
+/** `-w 5` waits for the lock; the wait interval is deprecated in the legacy tools. */
+export function restoreArgs(tools: IptablesTools): readonly string[] {
+  const wait = tools.variant === 'nft' ? ['-w', '5', '-W', '100000'] : ['-w', '5'];
+  return [...wait, '--noflush'];
+}
+
+/** Reads `iptables v1.8.9 (nf_tables)`; tools older than 1.8 name no variant and are legacy. */
+export function parseVersion(text: string): { version: Version; variant: Variant } | undefined {
+  const match = /v(\d+)\.(\d+)(?:\.(\d+))?(?: \((legacy|nf_tables)\))?/.exec(text);
+  if (match === null) return undefined;
+  const version = [Number(match[1]), Number(match[2]), Number(match[3] ?? 0)] as const;
+  return { version, variant: match[4] === 'nf_tables' ? 'nft' : 'legacy' };
+}
+
+/** Whether the kernel and the tools can do a family at all; the reason where not. */
+export async function familySupported(
+  family: Family,
+  tools: ToolRunner,
+  signal: AbortSignal,
+  procPath = '/proc',
+): Promise<{ supported: true } | { supported: false; reason: string }> {
+  if (family === 'ipv6' && (await readSetting(`${procPath}/net/if_inet6`)) === undefined) {
+    return { supported: false, reason: 'the kernel has no IPv6 (no /proc/net/if_inet6)' };
+  }
+  const base = family === 'ipv4' ? 'iptables' : 'ip6tables';
+  const names = [base, `${base}-nft`, `${base}-legacy`];
+  for (const name of names) {
+    if ((await toolVersion(tools, name, signal)) !== undefined) return { supported: true };
+  }
+  return { supported: false, reason: `none of ${names.join(', ')} is on this machine` };
+}
+
+const noEvidence: VariantEvidence = { hint: undefined, kubeRules: 0, rules: 0 };
+
+async function evidence(
+  tools: ToolRunner,
+  variant: Variant,
+  signal: AbortSignal,
+): Promise<VariantEvidence> {
+  const saves = [`iptables-${variant}-save`, `ip6tables-${variant}-save`];
+  const dumps = await Promise.all(saves.map((save) => dump(tools, save, signal)));
+  return countEvidence(dumps.join('\n'));
+}
+
+/** What a dump of all tables says. */
+export function countEvidence(save: string): VariantEvidence {
+  let table = '';
+  let hint: string | undefined;
+  let kubeRules = 0;
+  let rules = 0;
+  for (const line of save.split('\n')) {
+    if (line.startsWith('*')) table = line.slice(1);
+    else if (line.startsWith('-A')) {
+      rules++;
+      if (line.startsWith('-A KUBE-')) kubeRules++;
+    } else if (table === 'mangle' && line.startsWith(':')) {
+      hint ??= hintChains.find((chain) => line.startsWith(`:${chain} `));
+    }
+  }
+  return { hint, kubeRules, rules };
+}
+
+/** '' where the tool is not there or cannot print the tables (foreign nft rules it does not know). */
+async function dump(tools: ToolRunner, save: string, signal: AbortSignal): Promise<string> {
+  try {
+    const { exitCode, stdout } = await tools.run(save, [], { timeoutMs, signal });
+    return exitCode === 0 ? stdout : '';
+  } catch (error) {
+    if (error instanceof SwitchyardError && error.code !== 'timeout') return '';
+    throw error;
+  }
+}
+
+async function plainVariant(tools: ToolRunner, signal: AbortSignal): Promise<VariantChoice> {
+  for (const name of ['iptables', 'iptables-nft', 'iptables-legacy']) {
+    const found = await toolVersion(tools, name, signal);
+    if (found !== undefined)
+      return { variant: found.variant, reason: `no rules yet; ${name} is of this variant` };
+  }
+  throw new SwitchyardError('missing', 'iptables is not on this machine', {
+    hint: 'install it: apt-get install iptables, or dnf install iptables-nft',
+  });
+}
+
+async function toolVersion(
+  tools: ToolRunner,
+  tool: string,
+  signal: AbortSignal,
+): Promise<{ version: Version; variant: Variant } | undefined> {
+  try {
+    const { exitCode, stdout } = await tools.run(tool, ['--version'], { timeoutMs, signal });
+    return exitCode === 0 ? parseVersion(stdout) : undefined;
+  } catch (error) {
+    if (error instanceof SwitchyardError && error.code === 'missing') return undefined;
+    throw error;
+  }
+}
+
+async function readLegacyTables(): Promise<string> {
+  const lists = await Promise.all([
+    readSetting('/proc/net/ip_tables_names'),
+    readSetting('/proc/net/ip6_tables_names'),
+  ]);
+  return lists.map((list) => list ?? '').join('\n');
+}

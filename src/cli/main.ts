@@ -1,0 +1,142 @@
+import { basename } from 'node:path';
+import process from 'node:process';
+import { parseFlags } from '../config/parse-flags.ts';
+import { closest } from '../config/suggest.ts';
+import { SwitchyardError, errorText } from '../error.ts';
+import type { Command, CommandIo } from './command.ts';
+import { commandHelp, overview } from './usage.ts';
+import { version } from './version.ts';
+
+interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  /** Only the command that runs is loaded: none needs the others' libraries. */
+  readonly load: () => Promise<{ readonly command: Command }>;
+}
+
+const commands: readonly CommandEntry[] = [
+  {
+    name: 'proxy',
+    summary: 'Runs the agent: makes Services work on this node.',
+    load: async () => import('./proxy.ts'),
+  },
+  {
+    name: 'render',
+    summary: 'Prints the rules for some manifests, as text or as a picture.',
+    load: async () => import('./render.ts'),
+  },
+  {
+    name: 'explain',
+    summary: 'Tells where a packet goes, and why.',
+    load: async () => import('./explain.ts'),
+  },
+  {
+    name: 'demo',
+    summary: 'Shows it all at work in namespaces of its own; needs no cluster.',
+    load: async () => import('./demo.ts'),
+  },
+];
+
+/**
+ * Runs one command line (`argv` as of the process: program, script, arguments) and resolves with the
+ * exit status: 0, 1 for a failure, 2 for a mistake in the command line.
+ */
+export async function main(argv: readonly string[], io: CommandIo): Promise<number> {
+  try {
+    return await dispatch(argv, io);
+  } catch (error) {
+    io.stderr(failureText(error, io.env));
+    return error instanceof SwitchyardError && error.code === 'usage' ? 2 : 1;
+  }
+}
+
+async function dispatch(argv: readonly string[], io: CommandIo): Promise<number> {
+  const called = basename(argv[1] ?? '').replace(/\.[cm]?[jt]s$/, '');
+  if (called === 'kube-proxy') return runCommand('proxy', argv.slice(2), io);
+  const [name, ...rest] = argv.slice(2);
+  switch (name) {
+    case undefined:
+      io.stderr(overview(commands));
+      return 2;
+    case '--help':
+    case '-h':
+      io.stdout(overview(commands));
+      return 0;
+    case 'help':
+      if (rest[0] !== undefined) return runCommand(rest[0], ['--help'], io);
+      io.stdout(overview(commands));
+      return 0;
+    case '--version':
+    case 'version':
+      io.stdout(`Switchyard ${version}\n`);
+      return 0;
+    default:
+      return runCommand(name, rest, io);
+  }
+}
+
+async function runCommand(name: string, argv: readonly string[], io: CommandIo): Promise<number> {
+  const entry = commands.find((each) => each.name === name);
+  if (!entry) throw unknownCommand(name);
+  if (argv.includes('--version')) {
+    io.stdout(`Switchyard ${version}\n`);
+    return 0;
+  }
+  const { command } = await entry.load();
+  const parsed = parseFlags(command.flags, argv);
+  if (parsed.help) {
+    io.stdout(commandHelp(command));
+    return 0;
+  }
+  checkPositionals(command, parsed.positionals);
+  for (const warning of parsed.warnings) io.stderr(`warning: ${warning}\n`);
+  return command.run({ flags: parsed.flags, positionals: parsed.positionals }, io);
+}
+
+function checkPositionals(command: Command, given: readonly string[]): void {
+  const { min, max, usage } = command.positionals ?? { min: 0, max: 0, usage: '' };
+  if (given.length >= min && given.length <= max) return;
+  const hint = `see switchyard ${command.name} --help`;
+  if (given.length < min) {
+    throw new SwitchyardError('usage', `${command.name} needs ${usage}`, { hint });
+  }
+  throw new SwitchyardError('usage', `unexpected argument ${JSON.stringify(given[max])}`, { hint });
+}
+
+function unknownCommand(name: string): SwitchyardError {
+  const names = commands.map((each) => each.name);
+  const guess = closest(name, names);
+  return new SwitchyardError('usage', `unknown command ${JSON.stringify(name)}`, {
+    hint: guess === undefined ? `commands: ${names.join(', ')}` : `did you mean ${guess}?`,
+  });
+}
+
+function failureText(error: unknown, env: CommandIo['env']): string {
+  if (!(error instanceof SwitchyardError)) {
+    const stack = error instanceof Error && env['SWITCHYARD_DEBUG'] ? error.stack : undefined;
+    return `error: ${stack ?? errorText(error)}\n`;
+  }
+  const lines = error.message.split('\n').map((line) => `error: ${line}\n`);
+  const hint = error.hint === undefined ? '' : `hint: ${error.hint}\n`;
+  return `${lines.join('')}${hint}`;
+}
+
+/** Aborts on the first SIGTERM or SIGINT; the second one ends the process at once. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(name, () => {
+      stop.abort();
+    });
+  }
+  return stop.signal;
+}
+
+if (import.meta.main) {
+  process.exitCode = await main(process.argv, {
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+    env: process.env,
+    signal: stopSignal(),
+  });
+}

@@ -1,0 +1,189 @@
+import { ProxyFields } from '../config/proxy-fields.ts';
+import type { FlagSpec, FlagTable, FlagValues } from '../config/flag-table.ts';
+import { proxyFlags } from '../config/proxy-flags.ts';
+import { SwitchyardError } from '../error.ts';
+import { compileAll } from '../graph/compile.ts';
+import type { RuleGraph } from '../graph/rule-graph.ts';
+import { readManifestPaths } from '../informer/manifest-files.ts';
+import type { ManifestProblem, ManifestSet } from '../informer/manifests.ts';
+import { parseAddress } from '../ip/address.ts';
+import type { Address, Family } from '../ip/address.ts';
+import { parseCidr } from '../ip/cidr.ts';
+import type { Cidr } from '../ip/cidr.ts';
+import { nodeContextOf, servesLocalhostNodePorts } from '../proxy/node-context.ts';
+import type { NodeFacts, NodeSettings } from '../proxy/node-context.ts';
+import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
+import { nodeAddresses } from '../services/node-addresses.ts';
+import { anyNodeKind } from '../services/node-kind.ts';
+import type { NodeObject } from '../services/objects.ts';
+import { ServiceCatalog } from '../services/service-catalog.ts';
+import { serviceCidrKind } from '../services/service-cidr-kind.ts';
+import { serviceKind } from '../services/service-kind.ts';
+
+/** Settings of the proxy that change what is rendered, under the proxy's own names. */
+const proxyFlagNames = new Set([
+  'iptables-masquerade-bit',
+  'masquerade-all',
+  'iptables-localhost-nodeports',
+  'nodeport-addresses',
+  'detect-local-mode',
+  'cluster-cidr',
+  'pod-bridge-interface',
+  'pod-interface-name-prefix',
+]);
+
+const ownFlags: readonly FlagSpec[] = [
+  {
+    name: 'filename',
+    short: 'f',
+    type: 'list',
+    placeholder: 'PATH',
+    help: 'Manifests: a file or a directory (YAML or JSON); may be repeated.',
+  },
+  {
+    name: 'node-name',
+    type: 'string',
+    placeholder: 'NAME',
+    help: 'The node to look from. Default: the only Node among the manifests.',
+  },
+  {
+    name: 'service-cidr',
+    type: 'list',
+    placeholder: 'CIDR',
+    help: 'Prefixes of cluster IPs, beside those of ServiceCIDR objects among the manifests.',
+  },
+];
+
+/** The flags every command has that compiles manifests without a cluster. */
+export const offlineFlags: FlagTable = [
+  ...ownFlags,
+  ...proxyFlags.filter((flag) => proxyFlagNames.has(flag.name)),
+];
+
+/** Rule graphs compiled from manifests: no root, no kernel, no API server. */
+export interface Offline {
+  readonly nodeName: string;
+  readonly graphs: ReadonlyMap<Family, RuleGraph>;
+  readonly masqueradeMark: number;
+  readonly localhostNodePorts: (family: Family) => boolean;
+  /** What could not be used, one line each; the rest is in the graphs. */
+  readonly problems: readonly string[];
+}
+
+/** Reads the manifests the flags name and compiles a graph for each family. */
+export async function loadOffline(
+  flags: FlagValues,
+  morePaths: readonly string[],
+): Promise<Offline> {
+  const paths = [...flags.list('filename'), ...morePaths];
+  if (paths.length === 0) {
+    throw new SwitchyardError('usage', 'no manifests: expected -f PATH', {
+      hint: 'name a file or directory with Services and EndpointSlices, e.g. -f examples/',
+    });
+  }
+  const settings = settingsOf(flags);
+  const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
+  const manifests = await readManifestPaths(paths, kinds);
+  const facts = factsOf(flags, manifests);
+  const problems = manifests.problems.map(problemLine);
+  const graphs = new Map<Family, RuleGraph>();
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    const { servicePorts, problems: found } = catalogOf(manifests, facts, family);
+    problems.push(...found);
+    graphs.set(family, compileAll(servicePorts, nodeContextOf(settings, facts, family)));
+  }
+  return {
+    nodeName: facts.nodeName,
+    graphs,
+    masqueradeMark: 2 ** settings.masqueradeBit,
+    localhostNodePorts: (family) => servesLocalhostNodePorts(settings, family),
+    problems: [...new Set(problems)],
+  };
+}
+
+function settingsOf(flags: FlagValues): NodeSettings & { readonly masqueradeBit: number } {
+  const fields = new ProxyFields(flags);
+  const settings = {
+    detectLocal: fields.detectLocal(),
+    clusterCidrs: fields.clusterCidrs(),
+    nodePortAddresses: fields.nodePortAddresses(),
+    localhostNodePorts: flags.bool('iptablesLocalhostNodeports'),
+    masqueradeAll: flags.bool('masqueradeAll'),
+    masqueradeBit: fields.intWithin('iptables-masquerade-bit', 'iptablesMasqueradeBit', 0, 31),
+  };
+  if (fields.problems.length > 0) throw new SwitchyardError('usage', fields.problems.join('\n'));
+  return settings;
+}
+
+/** The node as the manifests describe it: its interfaces have the addresses of its status, and loopback. */
+function factsOf(
+  flags: FlagValues,
+  manifests: ManifestSet,
+): NodeFacts & { zone: string | undefined } {
+  const nodes = manifests.of(anyNodeKind);
+  const nodeName = flags.text('nodeName') || onlyNode(nodes);
+  const node = nodes.find((candidate) => candidate.meta.name === nodeName);
+  const nodeIPs = node ? nodeAddresses(node) : [];
+  const status = (node?.addresses ?? []).map(({ address }) => parseAddress(address));
+  const interfaceAddresses = ['127.0.0.1' as Address, '::1' as Address, ...status.filter(present)];
+  return {
+    nodeName,
+    zone: node?.zone,
+    nodeIPs,
+    interfaceAddresses: [...new Set(interfaceAddresses)],
+    podCidrs: (node?.podCIDRs ?? []).map(parseCidr).filter(present),
+    serviceCidrs: serviceCidrsOf(flags, manifests),
+  };
+}
+
+function onlyNode(nodes: readonly NodeObject[]): string {
+  const [node, ...others] = nodes;
+  if (others.length === 0) return node?.meta.name ?? '';
+  const names = nodes.map((each) => each.meta.name).toSorted();
+  throw new SwitchyardError(
+    'usage',
+    `the manifests have ${nodes.length} Nodes (${names.join(', ')})`,
+    {
+      hint: 'choose one with --node-name=NAME',
+    },
+  );
+}
+
+function serviceCidrsOf(flags: FlagValues, manifests: ManifestSet): readonly Cidr[] {
+  const given = flags.list('serviceCidr').map((text) => {
+    const cidr = parseCidr(text);
+    if (cidr !== undefined) return cidr;
+    throw new SwitchyardError('usage', `--service-cidr: ${JSON.stringify(text)} is not a CIDR`);
+  });
+  const objects = manifests.of(serviceCidrKind).flatMap((object) => object.cidrs.map(parseCidr));
+  return [...new Set([...given, ...objects.filter(present)])];
+}
+
+function catalogOf(
+  manifests: ManifestSet,
+  facts: { readonly nodeName: string; readonly zone: string | undefined },
+  family: Family,
+): {
+  servicePorts: ReturnType<ServiceCatalog['take']>['servicePorts'];
+  problems: readonly string[];
+} {
+  const catalog = new ServiceCatalog({ family, nodeName: facts.nodeName, zone: facts.zone });
+  for (const service of manifests.of(serviceKind)) catalog.setService(service);
+  for (const slice of manifests.of(endpointSliceKind)) catalog.setSlice(slice);
+  const { servicePorts, problems } = catalog.take();
+  return { servicePorts, problems: problems.map((each) => `${each.object}: ${each.reason}`) };
+}
+
+function problemLine(problem: ManifestProblem): string {
+  const place = [
+    problem.file,
+    problem.line === undefined ? '' : `:${problem.line}`,
+    problem.document > 0 ? ` (document ${problem.document})` : '',
+  ].join('');
+  const what = [problem.object, problem.field].filter(present).join(' ');
+  return `${place}: ${what === '' ? '' : `${what}: `}${problem.reason}`;
+}
+
+function present<T>(value: T | undefined): value is T {
+  return value !== undefined;
+}

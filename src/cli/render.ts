@@ -1,0 +1,143 @@
+import { lowerAll } from '../backends/iptables/lower.ts';
+import { renderRestore } from '../backends/iptables/render.ts';
+import { defaultFeatures } from '../backends/iptables/state.ts';
+import type { Features } from '../backends/iptables/state.ts';
+import type { FlagValues } from '../config/flag-table.ts';
+import { SwitchyardError } from '../error.ts';
+import { toDot } from '../graph/draw-dot.ts';
+import { toJson } from '../graph/draw-json.ts';
+import { toSvg } from '../graph/draw-svg.ts';
+import type { RuleGraph } from '../graph/rule-graph.ts';
+import type { Command, CommandArgs, CommandIo } from './command.ts';
+import { loadOffline, offlineFlags } from './offline.ts';
+import type { Offline } from './offline.ts';
+
+const featureValues = {
+  hairpin: ['bpf', 'ipset', 'rules'],
+  affinity: ['ipset', 'recent'],
+  randomFully: ['true', 'false'],
+  comments: ['all', 'auto', 'none'],
+} as const;
+
+/** `switchyard render`: what would be applied on a node without rules. */
+export const command: Command = {
+  name: 'render',
+  summary:
+    'print the rules (or the rule graph) that manifests lead to; needs no root and no cluster',
+  flags: [
+    ...offlineFlags,
+    {
+      name: 'mode',
+      type: 'enum',
+      values: ['iptables'],
+      default: 'iptables',
+      help: 'Whose rules: iptables.',
+    },
+    {
+      name: 'ip-family',
+      type: 'enum',
+      values: ['ipv4', 'ipv6'],
+      help: 'One family alone: then the output is a file for iptables-restore --noflush. Default: both.',
+    },
+    {
+      name: 'output',
+      short: 'o',
+      type: 'enum',
+      values: ['rules', 'json', 'dot', 'svg'],
+      default: 'rules',
+      help: 'rules, or the rule graph as json, dot or svg.',
+    },
+    {
+      name: 'features',
+      type: 'list',
+      placeholder: 'NAME=VALUE',
+      help: 'What tools and kernel can do: hairpin=bpf|ipset|rules, affinity=ipset|recent, randomFully=true|false, comments=all|auto|none.',
+    },
+  ],
+  positionals: { usage: '[PATH…]', min: 0, max: 1000 },
+  details: [
+    'Examples:',
+    '  switchyard render -f examples/ --node-name=node-a --cluster-cidr=10.244.0.0/16',
+    '  switchyard render -f examples/ --ip-family=ipv4 | iptables-restore --noflush',
+    '  switchyard render -f examples/ --ip-family=ipv4 --output=svg > graph.svg',
+  ].join('\n'),
+  run,
+};
+
+async function run(args: CommandArgs, io: CommandIo): Promise<number> {
+  const features = featuresOf(args.flags.list('features'));
+  const offline = await loadOffline(args.flags, args.positionals);
+  for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
+  const graphs = chosenGraphs(offline, args.flags);
+  switch (args.flags.text('output')) {
+    case 'json':
+      io.stdout(
+        `${JSON.stringify(
+          graphs.map((graph) => JSON.parse(toJson(graph))),
+          undefined,
+          2,
+        )}\n`,
+      );
+      return 0;
+    case 'dot':
+      io.stdout(graphs.map(toDot).join('\n'));
+      return 0;
+    case 'svg':
+      io.stdout(await toSvg(oneGraph(graphs)));
+      return 0;
+    default:
+      io.stdout(graphs.map((graph) => rulesOf(graph, offline, features)).join('\n'));
+      return 0;
+  }
+}
+
+function chosenGraphs(offline: Offline, flags: FlagValues): readonly RuleGraph[] {
+  const family = flags.text('ipFamily');
+  return [...offline.graphs]
+    .filter(([name]) => family === '' || name === family)
+    .map(([, graph]) => graph);
+}
+
+/** An SVG holds one graph: the only one that is not empty, or the one that was asked for. */
+function oneGraph(graphs: readonly RuleGraph[]): RuleGraph {
+  const filled = graphs.filter((graph) => graph.frontends.size > 0);
+  const [first] = filled.length > 0 ? filled : graphs;
+  if (first !== undefined && filled.length < 2) return first;
+  throw new SwitchyardError('usage', 'both families have services, and an SVG holds one graph', {
+    hint: 'add --ip-family=ipv4 or --ip-family=ipv6',
+  });
+}
+
+function rulesOf(graph: RuleGraph, offline: Offline, features: Features): string {
+  const state = lowerAll(graph, {
+    features,
+    masqueradeMark: offline.masqueradeMark,
+    localhostNodePorts: offline.localhostNodePorts(graph.family),
+    conntrackBeLiberal: false,
+  });
+  return renderRestore(state, { features });
+}
+
+function featuresOf(given: readonly string[]): Features {
+  const chosen: Record<string, string | boolean> = { ...defaultFeatures };
+  for (const text of given) {
+    const [name = '', value = ''] = text.split('=');
+    const key = name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+    const allowed: readonly string[] | undefined = isFeature(key) ? featureValues[key] : undefined;
+    if (!allowed?.includes(value)) {
+      const expected = Object.entries(featureValues).map(
+        ([n, values]) => `${n}=${values.join('|')}`,
+      );
+      throw new SwitchyardError(
+        'usage',
+        `--features: ${JSON.stringify(text)} is not one of ${expected.join(', ')}`,
+      );
+    }
+    chosen[key] = key === 'randomFully' ? value === 'true' : value;
+  }
+  return chosen as unknown as Features;
+}
+
+function isFeature(name: string): name is keyof typeof featureValues {
+  return Object.hasOwn(featureValues, name);
+}

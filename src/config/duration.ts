@@ -1,0 +1,34 @@
+const unitMs: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** Reads a Go duration (`1m30s`, `500ms`, `-1s`, `0`) into milliseconds; undefined where it is none. */
+export function parseDuration(text: string): number | undefined {
+  const sign = text.startsWith('-') ? -1 : 1;
+  const body = text.replace(/^[+-]/, '');
+  if (body === '0') return 0;
+  if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+$/.test(body)) return undefined;
+  let total = 0;
+  for (const [, number = '', unit = ''] of body.matchAll(/([\d.]+)([a-zµ]+)/g)) {
+    total += Number(number) * (unitMs[unit] ?? 0);
+  }
+  return sign * total;
+}
+
+/** Milliseconds as a Go duration without empty parts: `1h30m`, `500ms`, `0s`. */
+export function formatDuration(ms: number): string {
+  if (ms === 0) return '0s';
+  if (ms < 0) return `-${formatDuration(-ms)}`;
+  if (ms < 1000) return `${ms}ms`;
+  const hours = Math.floor(ms / 3_600_000);
+  const minutes = Math.floor((ms % 3_600_000) / 60_000);
+  const seconds = (ms % 60_000) / 1000;
+  const parts = [hours && `${hours}h`, minutes && `${minutes}m`, seconds && `${seconds}s`];
+  return parts.filter((part) => part !== 0).join('');
+}

@@ -1,0 +1,93 @@
+/**
+ * What a flag takes. `bool` follows pflag: `--x`, `--x=true`, `--x=false`, never `--x false`.
+ * `duration` is Go's (`1m30s`), read into milliseconds. `list` is comma separated and may be
+ * repeated; `enum` is one of `values`.
+ */
+export type FlagType = 'bool' | 'string' | 'int' | 'duration' | 'list' | 'enum';
+
+/** One flag: everything that parsing, `--help` and the documentation need to know of it. */
+export interface FlagSpec {
+  /** Without the dashes, words joined by `-`. */
+  readonly name: string;
+  readonly type: FlagType;
+  /** Property of the parsed values; the name in camel case where absent. */
+  readonly field?: string;
+  /**
+   * In the parsed form: boolean, string, integer, milliseconds or list. Undefined: unset, and then
+   * the value is undefined (lists: empty).
+   */
+  readonly default?: boolean | string | number | readonly string[];
+  readonly help: string;
+  /** One letter: `v` makes `-v=2`, `-v2` and `-v 2` work. */
+  readonly short?: string;
+  /** For `enum`: the values allowed. */
+  readonly values?: readonly string[];
+  /** What the value is called in --help: `PATH`, `IP:PORT`. */
+  readonly placeholder?: string;
+  /** Names that are read as this flag. */
+  readonly aliases?: readonly string[];
+  /** Parsed but not shown by --help; the text says what to use instead, and is warned with. */
+  readonly deprecated?: string;
+  /** Known, but not built: giving the flag is an error that says so in these words. */
+  readonly notYet?: string;
+  /** Taken for the sake of compatibility and without effect: a warning gives this reason. */
+  readonly noEffect?: string;
+  /** For `list`: each use of the flag is one item, commas are part of it. */
+  readonly whole?: boolean;
+  /** Where a KubeProxyConfiguration file says the same: `iptables.masqueradeBit`. */
+  readonly configPath?: string;
+  /** Where --help lists it; flags without a group come first. */
+  readonly group?: string;
+}
+
+/** All flags of one command. */
+export type FlagTable = readonly FlagSpec[];
+
+export type FlagValue = boolean | string | number | readonly string[] | undefined;
+
+/** Parsed flags by field. The accessors throw on a field the table does not have: a bug, not a user's error. */
+export class FlagValues {
+  readonly #values: ReadonlyMap<string, FlagValue>;
+  readonly #given: ReadonlySet<string>;
+
+  constructor(values: ReadonlyMap<string, FlagValue>, given: ReadonlySet<string>) {
+    this.#values = values;
+    this.#given = given;
+  }
+
+  /** Whether the command line named the flag. */
+  given(field: string): boolean {
+    return this.#given.has(field);
+  }
+
+  bool(field: string): boolean {
+    return this.#read(field) === true;
+  }
+
+  /** '' where the flag has no default and was not given. */
+  text(field: string): string {
+    const value = this.#read(field);
+    return typeof value === 'string' ? value : '';
+  }
+
+  /** Integers as they are, durations in milliseconds; 0 where unset. */
+  number(field: string): number {
+    const value = this.#read(field);
+    return typeof value === 'number' ? value : 0;
+  }
+
+  list(field: string): readonly string[] {
+    const value = this.#read(field);
+    return Array.isArray(value) ? (value as readonly string[]) : [];
+  }
+
+  #read(field: string): FlagValue {
+    if (!this.#values.has(field)) throw new Error(`no flag has the field ${field}`);
+    return this.#values.get(field);
+  }
+}
+
+/** The property a flag is read by. */
+export function fieldOf(flag: FlagSpec): string {
+  return flag.field ?? flag.name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}

@@ -1,0 +1,103 @@
+import type { Address } from '../ip/address.ts';
+import type { Cidr } from '../ip/cidr.ts';
+import { SwitchyardError } from '../error.ts';
+import type { FlagValues } from './flag-table.ts';
+import { ProxyFields } from './proxy-fields.ts';
+
+/** Where objects come from. Manifest files may be several; kinds of sources do not mix. */
+export type SourceConfig =
+  | { readonly kind: 'kubernetes'; readonly kubeconfig: string; readonly master: string }
+  | { readonly kind: 'files'; readonly paths: readonly string[] }
+  | { readonly kind: 'url'; readonly url: string };
+
+/** How this node's pods are told from others, as configured. */
+export type DetectLocalConfig =
+  | { readonly mode: 'ClusterCIDR' }
+  | { readonly mode: 'NodeCIDR' }
+  | { readonly mode: 'BridgeInterface'; readonly name: string }
+  | { readonly mode: 'InterfaceNamePrefix'; readonly prefix: string };
+
+export type NodePortAddressesConfig =
+  | { readonly kind: 'all' }
+  | { readonly kind: 'primary' }
+  | { readonly kind: 'cidrs'; readonly cidrs: readonly Cidr[] };
+
+export interface BindConfig {
+  readonly address: Address;
+  readonly port: number;
+}
+
+/** Connection tracking settings; 0 and false leave the kernel's value. */
+export interface ConntrackConfig {
+  readonly maxPerCore: number;
+  readonly min: number;
+  readonly tcpEstablishedTimeoutMs: number;
+  readonly tcpCloseWaitTimeoutMs: number;
+  readonly tcpBeLiberal: boolean;
+  readonly udpTimeoutMs: number;
+  readonly udpStreamTimeoutMs: number;
+}
+
+export interface LoggingConfig {
+  /** `auto`: text on a terminal, else JSON. */
+  readonly format: 'auto' | 'json' | 'text';
+  readonly verbosity: number;
+}
+
+/** Everything an operator can set of the proxy: typed, validated, complete. */
+export interface ProxyConfig {
+  readonly mode: 'iptables';
+  readonly source: SourceConfig;
+  /** '' : the machine's host name. */
+  readonly hostnameOverride: string;
+  readonly bindAddress: Address;
+  readonly bindAddressHardFail: boolean;
+  readonly healthzBind: BindConfig | undefined;
+  readonly metricsBind: BindConfig | undefined;
+  readonly syncPeriodMs: number;
+  readonly minSyncPeriodMs: number;
+  readonly masqueradeAll: boolean;
+  /** 0 to 31 */
+  readonly masqueradeBit: number;
+  readonly localhostNodePorts: boolean;
+  readonly detectLocal: DetectLocalConfig;
+  /** At most one of each family. */
+  readonly clusterCidrs: readonly Cidr[];
+  readonly nodePortAddresses: NodePortAddressesConfig;
+  readonly oomScoreAdj: number;
+  readonly conntrack: ConntrackConfig;
+  readonly logging: LoggingConfig;
+  readonly initOnly: boolean;
+}
+
+/**
+ * The proxy's configuration from its flags. All problems are collected: a SwitchyardError of code
+ * `usage` lists each with the name of its flag.
+ */
+export function proxyConfig(flags: FlagValues): ProxyConfig {
+  const fields = new ProxyFields(flags);
+  const config: ProxyConfig = {
+    mode: fields.mode(),
+    source: fields.source(),
+    hostnameOverride: fields.hostnameOverride(),
+    bindAddress: fields.bindAddress(),
+    bindAddressHardFail: flags.bool('bindAddressHardFail'),
+    healthzBind: fields.bind('healthz', 10256, '0.0.0.0', '::'),
+    metricsBind: fields.bind('metrics', 10249, '127.0.0.1', '::1'),
+    ...fields.syncPeriods(),
+    masqueradeAll: flags.bool('masqueradeAll'),
+    masqueradeBit: fields.intWithin('iptables-masquerade-bit', 'iptablesMasqueradeBit', 0, 31),
+    localhostNodePorts: flags.bool('iptablesLocalhostNodeports'),
+    detectLocal: fields.detectLocal(),
+    clusterCidrs: fields.clusterCidrs(),
+    nodePortAddresses: fields.nodePortAddresses(),
+    oomScoreAdj: fields.intWithin('oom-score-adj', 'oomScoreAdj', -1000, 1000),
+    conntrack: fields.conntrack(),
+    logging: fields.logging(),
+    initOnly: flags.bool('initOnly'),
+  };
+  if (fields.problems.length > 0) {
+    throw new SwitchyardError('usage', fields.problems.join('\n'));
+  }
+  return config;
+}

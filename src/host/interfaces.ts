@@ -1,0 +1,76 @@
+import { SwitchyardError } from '../error.ts';
+import { familyOf, parseAddress } from '../ip/address.ts';
+import type { Address, Family } from '../ip/address.ts';
+import type { ToolRunner } from './run-tool.ts';
+
+/** One link of the machine with its addresses of both families. */
+export interface NetworkInterface {
+  readonly name: string;
+  readonly up: boolean;
+  readonly addresses: readonly Address[];
+}
+
+/**
+ * All interfaces, also those that are down (node:os leaves them out, but the kernel treats their
+ * addresses as local all the same). Sorted by name.
+ */
+export async function listInterfaces(
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<readonly NetworkInterface[]> {
+  const { exitCode, stdout, stderr } = await tools.run('ip', ['-j', 'address', 'show'], {
+    timeoutMs: 10_000,
+    signal,
+  });
+  if (exitCode !== 0) {
+    throw new SwitchyardError('tool', `ip -j address show failed: ${stderr.trim()}`, {
+      retryable: true,
+    });
+  }
+  return parseInterfaces(stdout);
+}
+
+/** Local addresses of a family over all interfaces, sorted, each once. */
+export function localAddresses(
+  interfaces: readonly NetworkInterface[],
+  family: Family,
+): readonly Address[] {
+  const all = interfaces.flatMap((link) => link.addresses);
+  return [...new Set(all.filter((address) => familyOf(address) === family))].toSorted();
+}
+
+/** Reads the output of `ip -j address show`. */
+export function parseInterfaces(json: string): readonly NetworkInterface[] {
+  const links: unknown = json.trim() === '' ? [] : JSON.parse(json);
+  if (!Array.isArray(links)) return [];
+  return links
+    .flatMap((link: unknown) => (isLink(link) ? [toInterface(link)] : []))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+interface IpLink {
+  readonly ifname: string;
+  readonly flags?: unknown;
+  readonly addr_info?: unknown;
+}
+
+/** `ip -j` prints an empty object for what a filter hides. */
+function isLink(value: unknown): value is IpLink {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'ifname' in value &&
+    typeof value.ifname === 'string'
+  );
+}
+
+function toInterface(link: IpLink): NetworkInterface {
+  const infos: readonly unknown[] = Array.isArray(link.addr_info) ? link.addr_info : [];
+  const addresses = infos.flatMap((info) => {
+    if (typeof info !== 'object' || info === null || !('local' in info)) return [];
+    const address = typeof info.local === 'string' ? parseAddress(info.local) : undefined;
+    return address === undefined ? [] : [address];
+  });
+  const flags: readonly unknown[] = Array.isArray(link.flags) ? link.flags : [];
+  return { name: link.ifname, up: flags.includes('UP'), addresses };
+}

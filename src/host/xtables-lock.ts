@@ -1,0 +1,49 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** The process that keeps others out of xtables. */
+export interface LockHolder {
+  /** 0 where the process lives outside this pid namespace. */
+  readonly pid: number;
+  readonly name: string | undefined;
+}
+
+/** Where to look; tests point it at files of their own. */
+export interface LockPaths {
+  readonly lockFile: string;
+  readonly proc: string;
+}
+
+/** The lock file every xtables tool takes (legacy variant); XTABLES_LOCKFILE moves it. */
+export function defaultLockPaths(env: Readonly<Record<string, string | undefined>>): LockPaths {
+  return { lockFile: env['XTABLES_LOCKFILE'] ?? '/run/xtables.lock', proc: '/proc' };
+}
+
+/** Who holds the xtables lock now, or undefined where nobody does or it cannot be told. */
+export async function xtablesLockHolder(paths: LockPaths): Promise<LockHolder | undefined> {
+  try {
+    const { ino } = await stat(paths.lockFile);
+    const pid = lockHolderPid(await readFile(join(paths.proc, 'locks'), 'utf8'), ino);
+    return pid === undefined ? undefined : { pid, name: await processName(paths.proc, pid) };
+  } catch {
+    return undefined; // only an addition to a message: its absence must not hide the message
+  }
+}
+
+/** The pid of the lock on an inode in the text of /proc/locks; lines with `->` are waiters. */
+export function lockHolderPid(locks: string, inode: number): number | undefined {
+  for (const line of locks.split('\n')) {
+    const fields = line.trim().split(/\s+/);
+    if (fields[1] === '->' || fields[5]?.split(':').at(-1) !== String(inode)) continue;
+    return Number(fields[4]);
+  }
+  return undefined;
+}
+
+async function processName(proc: string, pid: number): Promise<string | undefined> {
+  try {
+    return (await readFile(join(proc, String(pid), 'comm'), 'utf8')).trim();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,248 @@
+import { createHash } from 'node:crypto';
+import type { RequestOptions } from 'node:https';
+import type { Readable } from 'node:stream';
+
+import type { KubeConfig } from '@kubernetes/client-node';
+import type * as Undici from 'undici';
+
+import type { Clock } from '../clock.ts';
+import { errorText, SwitchyardError } from '../error.ts';
+import type { Log } from '../telemetry/log.ts';
+import { loadKubeConfig } from './kubeconfig.ts';
+
+/** An answer of the API server; its body has to be read to the end or destroyed. */
+export interface ApiResponse {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly body: Readable;
+}
+
+/** The transport to one API server. Every call takes part in one connection pool. */
+export interface ApiClient {
+  /** `https://10.0.0.1:6443`, without credentials. */
+  readonly server: string;
+  /**
+   * GET `path` (`/api/v1/services`). Resolves for every HTTP status; throws a retryable `source` error
+   * when there is no answer. It sets no time limit: `signal` does.
+   */
+  get(
+    path: string,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ApiResponse>;
+  /** Reads kubeconfig, token and certificates again and drops what plugins gave: for after a 401. */
+  reloadCredentials(): Promise<void>;
+  /** Ends all connections. */
+  close(): Promise<void>;
+}
+
+/** Where the API server is. None of the two: the pod's own service account. */
+export interface ApiClientOptions {
+  readonly kubeconfig?: string;
+  readonly master?: string;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Default `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Default `/var/run/secrets/kubernetes.io/serviceaccount`. */
+  readonly serviceAccountDirectory?: string;
+}
+
+const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
+/** Plugins may be slow and all sources ask at once after a 401: one reload serves them all. */
+const RELOAD_INTERVAL_MS = 1_000;
+
+/** Loads the settings and makes the client; opens no connection. Throws where the settings cannot be used. */
+export async function loadApiClient(options: ApiClientOptions): Promise<ApiClient> {
+  const load = async (): Promise<KubeConfig> =>
+    loadKubeConfig({
+      ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
+      ...(options.master === undefined ? {} : { master: options.master }),
+      env: options.env ?? process.env,
+      serviceAccountDirectory: options.serviceAccountDirectory ?? SERVICE_ACCOUNT_DIRECTORY,
+    });
+  const undici = await import('undici');
+  return new UndiciApiClient(await load(), load, undici, options);
+}
+
+interface Credentials {
+  readonly headers: Record<string, string>;
+  readonly tls: TlsSettings;
+}
+
+interface TlsSettings {
+  readonly ca?: string | Buffer;
+  readonly cert?: string | Buffer;
+  readonly key?: string | Buffer;
+  readonly servername?: string;
+  readonly rejectUnauthorized?: boolean;
+}
+
+class UndiciApiClient implements ApiClient {
+  readonly #load: () => Promise<KubeConfig>;
+  readonly #undici: typeof Undici;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  #config: KubeConfig;
+  #agent: { readonly key: string; readonly dispatcher: Undici.Dispatcher } | undefined;
+  #credentials: Promise<Credentials> | undefined;
+  #reload: { readonly atMs: number; readonly done: Promise<void> } | undefined;
+
+  constructor(
+    config: KubeConfig,
+    load: () => Promise<KubeConfig>,
+    undici: typeof Undici,
+    ports: { readonly log: Log; readonly clock: Clock },
+  ) {
+    this.#config = config;
+    this.#load = load;
+    this.#undici = undici;
+    this.#log = ports.log;
+    this.#clock = ports.clock;
+  }
+
+  get server(): string {
+    return this.#config.getCurrentCluster()?.server ?? '';
+  }
+
+  async get(
+    path: string,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ApiResponse> {
+    signal.throwIfAborted();
+    const url = new URL(this.server + path);
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    try {
+      const { headers, tls } = await abortable(this.#currentCredentials(), signal);
+      const response = await this.#undici.request(url, {
+        method: 'GET',
+        headers: { accept: 'application/json', 'user-agent': 'switchyard', ...headers },
+        dispatcher: this.#dispatcher(tls),
+        signal,
+      });
+      return {
+        status: response.statusCode,
+        headers: singleHeaders(response.headers),
+        body: response.body,
+      };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (error instanceof SwitchyardError) throw error;
+      throw new SwitchyardError('source', `API server ${this.server}: ${failureText(error)}`, {
+        cause: error,
+        retryable: true,
+      });
+    }
+  }
+
+  async reloadCredentials(): Promise<void> {
+    const nowMs = this.#clock.now();
+    if (this.#reload === undefined || nowMs - this.#reload.atMs >= RELOAD_INTERVAL_MS) {
+      this.#reload = { atMs: nowMs, done: this.#loadAgain() };
+    }
+    await this.#reload.done;
+  }
+
+  async close(): Promise<void> {
+    const agent = this.#agent;
+    this.#agent = undefined;
+    await agent?.dispatcher.destroy();
+  }
+
+  /** A kubeconfig that is being rewritten must not cost us the one that we have. */
+  async #loadAgain(): Promise<void> {
+    try {
+      this.#config = await this.#load();
+    } catch (error) {
+      this.#log.warn({ err: error }, `credentials not reloaded: ${errorText(error)}`);
+    }
+  }
+
+  /** Concurrent requests share one look at the credentials: a plugin must not run once for each. */
+  async #currentCredentials(): Promise<Credentials> {
+    this.#credentials ??= this.#readCredentials().finally(() => {
+      this.#credentials = undefined;
+    });
+    return this.#credentials;
+  }
+
+  async #readCredentials(): Promise<Credentials> {
+    const options: RequestOptions = {};
+    await this.#config.applyToHTTPSOptions(options);
+    const headers: Record<string, string> = {};
+    for (const [name, value] of Object.entries(options.headers ?? {})) {
+      headers[name.toLowerCase()] = String(value).trim();
+    }
+    if (typeof options.auth === 'string') {
+      headers['authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
+    }
+    const { ca, cert, key, servername, rejectUnauthorized } = options;
+    const tls = { ca, cert, key, servername, rejectUnauthorized };
+    const given = Object.entries(tls).filter(([, value]) => value !== undefined);
+    return { headers, tls: Object.fromEntries(given) };
+  }
+
+  /** One agent for all requests, made anew only when certificates change; old watches end on the old one. */
+  #dispatcher(tls: TlsSettings): Undici.Dispatcher {
+    const proxy = this.#config.getCurrentCluster()?.proxyUrl;
+    const key = createHash('sha256')
+      .update(JSON.stringify([tls, proxy]))
+      .digest('hex');
+    if (this.#agent?.key === key) return this.#agent.dispatcher;
+    const old = this.#agent;
+    if (old !== undefined) {
+      this.#log.info({ server: this.server }, 'certificates changed, connecting anew');
+      void old.dispatcher.close().catch((error: unknown) => {
+        this.#log.debug({ err: error }, 'old connections did not close');
+      });
+    }
+    const dispatcher = this.#newDispatcher(tls, proxy);
+    this.#agent = { key, dispatcher };
+    return dispatcher;
+  }
+
+  /** Time limits are the caller's: a watch is silent for long, and a watchdog sees to frozen peers. */
+  #newDispatcher(tls: TlsSettings, proxy: string | undefined): Undici.Dispatcher {
+    const limits = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
+    const keepAlive = { keepAlive: true, keepAliveInitialDelay: 30_000 };
+    if (proxy !== undefined) {
+      return new this.#undici.ProxyAgent({ ...limits, uri: proxy, requestTls: { ...tls } });
+    }
+    return new this.#undici.Agent({ ...limits, connect: { ...tls, ...keepAlive } });
+  }
+}
+
+/** A plugin that hangs must not hold a request that was given up. */
+async function abortable<R>(work: Promise<R>, signal: AbortSignal): Promise<R> {
+  const over = new AbortController();
+  const aborted = new Promise<never>((_resolve, reject) => {
+    const stop = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', stop, { once: true, signal: over.signal });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    over.abort();
+  }
+}
+
+function singleHeaders(
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join(', ') : value,
+    ]),
+  );
+}
+
+/** Happy-eyeballs failures are aggregates without a message of their own. */
+function failureText(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') {
+    return error.errors.map(errorText).join('; ');
+  }
+  return errorText(error);
+}

@@ -1,0 +1,115 @@
+import { Buffer } from 'node:buffer';
+
+import { errorText } from '../error.ts';
+import type { ApiResponse } from './api-client.ts';
+import type { Kind, KubeObject } from './kind.ts';
+
+/** Why a list or watch did not go on, and what to do next. */
+export interface ApiFailure {
+  readonly reason: string;
+  /** HTTP status, or the code of an ERROR event; undefined where nobody answered. */
+  readonly status: number | undefined;
+  /** The server's own wish (429, 503). */
+  readonly retryAfterMs: number | undefined;
+  /** The position in the stream of changes is lost: only a list helps. */
+  readonly relist: boolean;
+}
+
+/** No more of an error answer is read. */
+const MAX_ERROR_BYTES = 64 * 1024;
+/** Statuses that say nothing about the request's resourceVersion. */
+const POSITION_KEPT = new Set([401, 403, 408, 429]);
+
+/** An answer other than 200. */
+export async function failureOfResponse(
+  response: ApiResponse,
+  verb: 'list' | 'watch',
+  kind: Kind<KubeObject>,
+  nowMs: number,
+): Promise<ApiFailure> {
+  const { status } = response;
+  const message = statusMessage(await readStart(response));
+  const said = message === '' ? `answered ${status}` : `answered ${status}: ${message}`;
+  return {
+    reason: `cannot ${verb} ${kind.resource}: ${said}${accessHint(status, kind)}`,
+    status,
+    retryAfterMs: retryAfter(response.headers['retry-after'], nowMs),
+    relist: positionLost(status),
+  };
+}
+
+/** An ERROR event of a watch: its object is a Status. */
+export function failureOfStatus(status: unknown, kind: Kind<KubeObject>): ApiFailure {
+  const fields = (typeof status === 'object' && status !== null ? status : {}) as {
+    readonly code?: unknown;
+    readonly message?: unknown;
+    readonly details?: { readonly retryAfterSeconds?: unknown } | null;
+  };
+  const code = typeof fields.code === 'number' ? fields.code : undefined;
+  const seconds = fields.details?.retryAfterSeconds;
+  const message = typeof fields.message === 'string' ? fields.message : 'without a message';
+  return {
+    reason: `watch of ${kind.resource} ended with an error: ${message}`,
+    status: code,
+    retryAfterMs: typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : undefined,
+    // whatever it was, the server gave this stream up
+    relist: true,
+  };
+}
+
+/** No answer, or one that broke off. */
+export function failureOfError(
+  error: unknown,
+  verb: 'list' | 'watch',
+  kind: Kind<KubeObject>,
+): ApiFailure {
+  return {
+    reason: `cannot ${verb} ${kind.resource}: ${errorText(error)}`,
+    status: undefined,
+    retryAfterMs: undefined,
+    relist: false,
+  };
+}
+
+function positionLost(status: number): boolean {
+  return status >= 400 && status < 500 && !POSITION_KEPT.has(status);
+}
+
+function accessHint(status: number, kind: Kind<KubeObject>): string {
+  if (status === 401) return '; the credentials are read again';
+  if (status !== 403) return '';
+  const group = kind.apiVersion.includes('/') ? kind.apiVersion.split('/')[0] : '""';
+  return `; its ClusterRole needs the rule {apiGroups: [${group}], resources: [${kind.resource}], verbs: [list, watch]}`;
+}
+
+/** Seconds or an HTTP date. */
+function retryAfter(header: string | undefined, nowMs: number): number | undefined {
+  if (header === undefined) return undefined;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - nowMs;
+  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
+}
+
+async function readStart(response: ApiResponse): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  // a break destroys the stream; so does the caller's signal when the peer stops in the middle
+  for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > MAX_ERROR_BYTES) break;
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** The `message` of a Status object; the text itself where a proxy answered. */
+function statusMessage(body: string): string {
+  try {
+    const status: unknown = JSON.parse(body);
+    if (typeof status === 'object' && status !== null && 'message' in status) {
+      return String(status.message);
+    }
+  } catch {
+    // no JSON
+  }
+  return body.trim().slice(0, 200);
+}

@@ -1,0 +1,177 @@
+import type { Clock } from '../clock.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { ApiClient } from './api-client.ts';
+import type { ApiFailure } from './api-failure.ts';
+import { ApiList } from './api-list.ts';
+import { ApiWatch } from './api-watch.ts';
+import { Backoff } from './backoff.ts';
+import type { Kind, KubeObject } from './kind.ts';
+import { ObjectVersions } from './object-versions.ts';
+import type { Source, SourceSink } from './source.ts';
+
+/** What happens between an {@link ApiSource} and its server, for metrics and tests. */
+export type ApiSourceEvent =
+  | { readonly type: 'listed'; readonly objects: number; readonly pages: number }
+  | { readonly type: 'watching'; readonly resourceVersion: string }
+  | { readonly type: 'change'; readonly change: string }
+  | { readonly type: 'failed'; readonly failure: ApiFailure; readonly delayMs: number };
+
+/** What an {@link ApiSource} is made of. */
+export interface ApiSourceOptions<T extends KubeObject> {
+  readonly client: ApiClient;
+  readonly kind: Kind<T>;
+  readonly clock: Clock;
+  /** Numbers in [0, 1): jitter. */
+  readonly random: () => number;
+  readonly log: Log;
+  readonly onEvent?: (event: ApiSourceEvent) => void;
+}
+
+/** A watch that held this long proves that all is well: back-off starts anew. */
+const HEALTHY_MS = 10_000;
+
+/**
+ * Lists one kind of object from the API server and watches it for ever: every failure is logged,
+ * waited out and tried again. While the server is away nothing is removed.
+ */
+export class ApiSource<T extends KubeObject> implements Source<T> {
+  readonly #options: ApiSourceOptions<T>;
+
+  constructor(options: ApiSourceOptions<T>) {
+    this.#options = options;
+  }
+
+  async run(sink: SourceSink<T>, signal: AbortSignal): Promise<void> {
+    await new ListWatch(this.#options, sink, signal).run();
+  }
+}
+
+/** Where a run stands. */
+type Position =
+  | { readonly at: 'list' }
+  | { readonly at: 'watch'; readonly resourceVersion: string };
+
+/** What one step ended with: the next position, and the failure to wait out, if any. */
+interface Step {
+  readonly next: Position;
+  readonly failure: ApiFailure | undefined;
+  /** The peer was well for a while before this. */
+  readonly healthy: boolean;
+}
+
+class ListWatch<T extends KubeObject> {
+  readonly #options: ApiSourceOptions<T>;
+  readonly #sink: SourceSink<T>;
+  readonly #signal: AbortSignal;
+  readonly #versions = new ObjectVersions();
+  readonly #backoff: Backoff;
+  #position: Position = { at: 'list' };
+  /** Whether a list was ever delivered: later ones must not be older. */
+  #listed = false;
+  /** The last list's continue token expired: the next list is asked for in one piece. */
+  #unpaged = false;
+  #lastFailure: ApiFailure | undefined;
+
+  constructor(options: ApiSourceOptions<T>, sink: SourceSink<T>, signal: AbortSignal) {
+    this.#options = options;
+    this.#sink = sink;
+    this.#signal = signal;
+    this.#backoff = new Backoff(options.random);
+  }
+
+  async run(): Promise<void> {
+    while (!this.#signal.aborted) {
+      const position = this.#position;
+      const step =
+        position.at === 'list' ? await this.#list() : await this.#watch(position.resourceVersion);
+      if (this.#signal.aborted) return;
+      this.#position = step.next;
+      if (step.healthy) this.#recovered();
+      if (step.failure !== undefined) await this.#waitOut(step.failure);
+    }
+  }
+
+  async #list(): Promise<Step> {
+    const result = await new ApiList(this.#options).run({
+      // what is cached is cheap and good for a start, but may be older than what we have told already
+      resourceVersion: this.#listed ? undefined : '0',
+      paged: !this.#unpaged,
+      signal: this.#signal,
+    });
+    if (result.failure !== undefined) {
+      this.#unpaged = result.expired;
+      return { next: { at: 'list' }, failure: result.failure, healthy: false };
+    }
+    this.#unpaged = false;
+    this.#listed = true;
+    this.#versions.replace(result.versions);
+    this.#sink.replace(result.objects);
+    this.#emit({ type: 'listed', objects: result.objects.length, pages: result.pages });
+    const next: Position = { at: 'watch', resourceVersion: result.resourceVersion };
+    return { next, failure: undefined, healthy: false };
+  }
+
+  async #watch(resourceVersion: string): Promise<Step> {
+    const { clock } = this.#options;
+    const startedAtMs = clock.now();
+    const watch = new ApiWatch(this.#options, this.#sink, this.#versions, {
+      opened: () => {
+        this.#emit({ type: 'watching', resourceVersion });
+        this.#answered();
+      },
+      changed: (change) => this.#emit({ type: 'change', change }),
+    });
+    const end = await watch.run(resourceVersion, this.#signal);
+    const healthy = watch.opened && clock.now() - startedAtMs >= HEALTHY_MS;
+    const failure = end ?? (healthy ? undefined : this.#endedEarly());
+    const next: Position =
+      failure?.relist === true
+        ? { at: 'list' }
+        : { at: 'watch', resourceVersion: watch.resourceVersion };
+    return { next, failure, healthy };
+  }
+
+  /** A server that closes each watch at once must not be asked in a tight loop. */
+  #endedEarly(): ApiFailure {
+    return {
+      reason: `watch of ${this.#options.kind.resource} ended early`,
+      status: undefined,
+      retryAfterMs: undefined,
+      relist: false,
+    };
+  }
+
+  async #waitOut(failure: ApiFailure): Promise<void> {
+    const { client, clock, kind, log } = this.#options;
+    const delayMs = this.#delayMs(failure);
+    const fields = { resource: kind.resource, status: failure.status, delayMs };
+    // the same words again and again are for those who look closely
+    if (failure.reason === this.#lastFailure?.reason) log.debug(fields, failure.reason);
+    else log.warn(fields, failure.reason);
+    this.#lastFailure = failure;
+    this.#emit({ type: 'failed', failure, delayMs });
+    if (failure.status === 401) await client.reloadCredentials();
+    await clock.sleep(delayMs, this.#signal);
+  }
+
+  #delayMs(failure: ApiFailure): number {
+    // a token that was rotated a moment ago costs no waiting, but a second refusal does
+    if (failure.status === 401 && this.#lastFailure?.status !== 401) return 0;
+    return Math.max(this.#backoff.nextMs(), failure.retryAfterMs ?? 0);
+  }
+
+  #recovered(): void {
+    this.#backoff.reset();
+    this.#lastFailure = undefined;
+  }
+
+  #answered(): void {
+    const { kind, log } = this.#options;
+    if (this.#lastFailure === undefined) return;
+    log.info({ resource: kind.resource }, `watch of ${kind.resource} is open again`);
+  }
+
+  #emit(event: ApiSourceEvent): void {
+    this.#options.onEvent?.(event);
+  }
+}

@@ -1,0 +1,187 @@
+import { watch, type FSWatcher } from 'node:fs';
+
+import type { Clock } from '../clock.ts';
+import { errorText } from '../error.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Kind, KubeObject } from './kind.ts';
+import {
+  findManifestFiles,
+  readManifestFile,
+  type FoundFile,
+  type FoundFiles,
+} from './manifest-files.ts';
+import { unreadableManifest, type ManifestFile, type ManifestProblem } from './manifests.ts';
+import { LastGoodFiles, ObjectFeed } from './object-feed.ts';
+import type { Source } from './source.ts';
+import { Wakeup } from './wakeup.ts';
+
+/** What a {@link ManifestWatch} is made of. */
+export interface ManifestWatchOptions {
+  /** Files and directories. */
+  readonly paths: readonly string[];
+  /** Every kind that {@link ManifestWatch.source} will be asked for. */
+  readonly kinds: readonly Kind<KubeObject>[];
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How often to look without being told; network file systems tell nothing. Default 5 s. */
+  readonly pollIntervalMs?: number;
+}
+
+const POLL_INTERVAL_MS = 5_000;
+/** A change is read when nothing more has happened for this long … */
+const QUIET_MS = 50;
+/** … and at the latest after this long. */
+const LONGEST_UNREST_MS = 500;
+/** A file this young may be written again within the same tick of the file system's clock. */
+const RACY_MS = 2_000;
+
+/**
+ * Watches manifests: files rewritten or renamed over, editors, `..data` link swaps of a mounted
+ * ConfigMap. A file that turns bad keeps its last good objects; a deleted one takes its objects with
+ * it; while a directory cannot be listed everything stays as it is. Nothing is said before all paths
+ * were readable once.
+ */
+export class ManifestWatch {
+  readonly #options: ManifestWatchOptions;
+  readonly #feed: ObjectFeed;
+  readonly #lastGood: LastGoodFiles;
+  readonly #wakeup = new Wakeup();
+  readonly #watchers = new Map<string, { readonly inode: string; readonly watcher: FSWatcher }>();
+  /** What each file looked like when it was parsed; undefined: read it again. */
+  readonly #fingerprints = new Map<string, string | undefined>();
+  /** What was parsed of each file, as opposed to what is kept of it. */
+  readonly #parsed = new Map<string, ManifestFile>();
+  #complete = false;
+
+  constructor(options: ManifestWatchOptions) {
+    this.#options = options;
+    this.#lastGood = new LastGoodFiles(options.log);
+    this.#feed = new ObjectFeed(async (signal) => this.#run(signal));
+  }
+
+  /** The objects of one kind; all sources share one watcher. */
+  source<T extends KubeObject>(kind: Kind<T>): Source<T> {
+    return this.#feed.source(kind);
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { clock, pollIntervalMs = POLL_INTERVAL_MS } = this.#options;
+    try {
+      while (!signal.aborted) {
+        await this.#scan();
+        if (await this.#wakeup.wait(clock, pollIntervalMs, signal)) await this.#settle(signal);
+      }
+    } finally {
+      for (const path of this.#watchers.keys()) this.#unwatch(path);
+    }
+  }
+
+  async #settle(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const deadlineMs = clock.now() + LONGEST_UNREST_MS;
+    while (clock.now() < deadlineMs && !signal.aborted) {
+      if (!(await this.#wakeup.wait(clock, QUIET_MS, signal))) return;
+    }
+  }
+
+  async #scan(): Promise<void> {
+    const found = await this.#findAndWatch();
+    const lost = found.missing.filter((path) => !(path.deleted && this.#lastGood.has(path.path)));
+    const problems = found.missing.map(({ path, reason }): ManifestProblem => {
+      return { file: path, document: 0, reason, unusable: true };
+    });
+    if (lost.length > 0 && !this.#complete) {
+      this.#lastGood.report(problems);
+      return;
+    }
+    const files = await this.#read(found, lost.length > 0);
+    const changed = !this.#complete || this.#hasChanged(files);
+    this.#complete = true;
+    if (!changed) {
+      this.#lastGood.report(problems);
+      return;
+    }
+    for (const file of files) this.#parsed.set(file.file, file);
+    const names = new Set(files.map((file) => file.file));
+    for (const name of this.#parsed.keys()) if (!names.has(name)) this.#forget(name);
+    this.#feed.publish(this.#lastGood.update(files, problems));
+  }
+
+  /** Watches are set before files are read, and the search is repeated when that found new directories. */
+  async #findAndWatch(): Promise<FoundFiles> {
+    let found = await findManifestFiles(this.#options.paths);
+    if (this.#watchDirectories(found.directories)) {
+      found = await findManifestFiles(this.#options.paths);
+      this.#watchDirectories(found.directories);
+    }
+    return found;
+  }
+
+  async #read(found: FoundFiles, keepLost: boolean): Promise<readonly ManifestFile[]> {
+    const files: ManifestFile[] = [];
+    for (const file of found.files) {
+      const content = await this.#readFile(file);
+      if (content !== undefined) files.push(content);
+    }
+    for (const { path, reason } of found.unreadable) files.push(unreadableManifest(path, reason));
+    if (!keepLost) return files;
+    const names = new Set(files.map((file) => file.file));
+    const kept = [...this.#parsed.values()].filter((file) => !names.has(file.file));
+    return [...files, ...kept];
+  }
+
+  async #readFile(file: FoundFile): Promise<ManifestFile | undefined> {
+    const { clock, kinds } = this.#options;
+    const known = this.#parsed.get(file.path);
+    if (known !== undefined && this.#fingerprints.get(file.path) === file.fingerprint) return known;
+    const readAtMs = clock.now();
+    const content = await readManifestFile(file.path, kinds);
+    const settled = file.modifiedAtMs < readAtMs - RACY_MS;
+    this.#fingerprints.set(file.path, settled ? file.fingerprint : undefined);
+    return content;
+  }
+
+  #hasChanged(files: readonly ManifestFile[]): boolean {
+    if (files.length !== this.#parsed.size) return true;
+    return files.some((file) => this.#parsed.get(file.file) !== file);
+  }
+
+  #forget(name: string): void {
+    this.#parsed.delete(name);
+    this.#fingerprints.delete(name);
+  }
+
+  /** Says whether a watch was added. */
+  #watchDirectories(directories: ReadonlyMap<string, string>): boolean {
+    let added = false;
+    for (const [path, inode] of directories) {
+      const known = this.#watchers.get(path);
+      if (known?.inode === inode) continue;
+      this.#unwatch(path);
+      added = this.#watch(path, inode) || added;
+    }
+    for (const path of this.#watchers.keys()) if (!directories.has(path)) this.#unwatch(path);
+    return added;
+  }
+
+  #watch(path: string, inode: string): boolean {
+    try {
+      const watcher = watch(path, { persistent: false }, () => this.#wakeup.ring());
+      watcher.on('error', (error) => {
+        this.#options.log.debug({ path, err: error }, 'watch lost; the directory is polled');
+        this.#unwatch(path);
+      });
+      this.#watchers.set(path, { inode, watcher });
+      return true;
+    } catch (error) {
+      // no inotify watches left, or no inotify at all
+      this.#options.log.debug({ path }, `cannot watch, polling instead: ${errorText(error)}`);
+      return false;
+    }
+  }
+
+  #unwatch(path: string): void {
+    this.#watchers.get(path)?.watcher.close();
+    this.#watchers.delete(path);
+  }
+}

@@ -1,0 +1,350 @@
+import { createHash } from 'node:crypto';
+
+import { errorText } from '../error.ts';
+import { objectKey, type Kind, type KubeObject, type Slimmed } from './kind.ts';
+import { readYamlDocuments, type YamlDocument } from './yaml-documents.ts';
+
+/** Something in a manifest that cannot be used; everything else still is. */
+export interface ManifestProblem {
+  readonly file: string;
+  /** From 1; 0 where the file itself is the problem. */
+  readonly document: number;
+  /** `Service default/web`, where the object could be told. */
+  readonly object?: string;
+  /** `spec.ports[0].port`, with `items[3].` in front inside a list. */
+  readonly field?: string;
+  readonly reason: string;
+  /** From 1. */
+  readonly line?: number;
+  /** Something is missing from the result because of it (a field alone may be unusable without that). */
+  readonly unusable: boolean;
+}
+
+/** One object, and where it stood. */
+export interface ManifestEntry {
+  readonly kind: Kind<KubeObject>;
+  readonly object: KubeObject;
+  readonly file: string;
+  readonly document: number;
+  readonly line: number | undefined;
+}
+
+/** What one file holds, before files are put together. */
+export interface ManifestFile {
+  readonly file: string;
+  readonly entries: readonly ManifestEntry[];
+  readonly problems: readonly ManifestProblem[];
+  /** Objects of kinds nobody asked for. */
+  readonly ignored: number;
+}
+
+/** The objects of some manifests, by kind. */
+export interface ManifestSet {
+  /** In the order they were read. Empty for a kind that was not asked for. */
+  of<T extends KubeObject>(kind: Kind<T>): readonly T[];
+  readonly problems: readonly ManifestProblem[];
+  /** Objects of kinds nobody asked for. */
+  readonly ignored: number;
+}
+
+/** Built-in resources without a namespace; every other object without one is in `default`. */
+const CLUSTER_SCOPED = new Set([
+  'csidrivers',
+  'csinodes',
+  'ipaddresses',
+  'namespaces',
+  'nodes',
+  'persistentvolumes',
+  'priorityclasses',
+  'runtimeclasses',
+  'servicecidrs',
+  'storageclasses',
+  'volumeattachments',
+]);
+
+/** {@link parseManifestFile} and {@link mergeManifests} for one text. `fileName` is for messages alone. */
+export function parseManifests(
+  text: string,
+  fileName: string,
+  kinds: readonly Kind<KubeObject>[],
+): ManifestSet {
+  return mergeManifests([parseManifestFile(text, fileName, kinds)]);
+}
+
+/**
+ * Reads the objects of `kinds` from YAML or JSON of many documents; `List`, `ServiceList` and the
+ * like are opened. Never throws: what cannot be used is in `problems`.
+ */
+export function parseManifestFile(
+  text: string,
+  fileName: string,
+  kinds: readonly Kind<KubeObject>[],
+): ManifestFile {
+  const reader = new FileReader(fileName, kinds);
+  for (const document of readYamlDocuments(text)) reader.readDocument(document);
+  return reader.result();
+}
+
+/** A file that could not be read at all. */
+export function unreadableManifest(file: string, reason: string): ManifestFile {
+  const problem: ManifestProblem = { file, document: 0, reason, unusable: true };
+  return { file, entries: [], problems: [problem], ignored: 0 };
+}
+
+/** Puts files together. Of objects with the same kind and name the last one counts; both places are reported. */
+export function mergeManifests(files: readonly ManifestFile[]): ManifestSet {
+  const byKind = new Map<Kind<KubeObject>, Map<string, ManifestEntry>>();
+  const problems: ManifestProblem[] = [];
+  for (const file of files) {
+    problems.push(...file.problems);
+    for (const entry of file.entries) {
+      const entries = byKind.get(entry.kind) ?? new Map<string, ManifestEntry>();
+      byKind.set(entry.kind, entries);
+      const key = objectKey(entry.object.meta);
+      const earlier = entries.get(key);
+      if (earlier !== undefined) problems.push(duplicate(earlier, entry));
+      entries.set(key, entry);
+    }
+  }
+  return {
+    of: <T extends KubeObject>(kind: Kind<T>) =>
+      // an entry's object was made by the slim function of its kind, so it is a T
+      Array.from(byKind.get(kind)?.values() ?? [], (entry) => entry.object as T),
+    problems,
+    ignored: files.reduce((sum, file) => sum + file.ignored, 0),
+  };
+}
+
+/** `a.yaml: document 2, line 14: Service default/web: spec.ports[0].port: must be a number` */
+export function manifestProblemText(problem: ManifestProblem): string {
+  const place = [
+    ...(problem.document > 0 ? [`document ${problem.document}`] : []),
+    ...(problem.line === undefined ? [] : [`line ${problem.line}`]),
+  ].join(', ');
+  return [problem.file, place, problem.object, problem.field, problem.reason]
+    .filter((part) => part !== undefined && part !== '')
+    .join(': ');
+}
+
+function duplicate(earlier: ManifestEntry, later: ManifestEntry): ManifestProblem {
+  const line = earlier.line === undefined ? '' : `, line ${earlier.line}`;
+  return {
+    file: later.file,
+    document: later.document,
+    object: `${later.kind.kind} ${objectKey(later.object.meta)}`,
+    reason: `defined twice: also in ${earlier.file}, document ${earlier.document}${line}; this one, the later, is used`,
+    ...(later.line === undefined ? {} : { line: later.line }),
+    unusable: false,
+  };
+}
+
+/** Where in a document an object stands: [] or ['items', 3]. */
+type Path = readonly (string | number)[];
+
+class FileReader {
+  readonly #file: string;
+  readonly #kinds: ReadonlyMap<string, Kind<KubeObject>>;
+  readonly #entries: ManifestEntry[] = [];
+  readonly #problems: ManifestProblem[] = [];
+  #ignored = 0;
+
+  constructor(file: string, kinds: readonly Kind<KubeObject>[]) {
+    this.#file = file;
+    this.#kinds = new Map(kinds.map((kind) => [`${kind.apiVersion} ${kind.kind}`, kind]));
+  }
+
+  result(): ManifestFile {
+    return {
+      file: this.#file,
+      entries: this.#entries,
+      problems: this.#problems,
+      ignored: this.#ignored,
+    };
+  }
+
+  readDocument(document: YamlDocument): void {
+    if (document.error !== undefined) {
+      const { reason, line } = document.error;
+      this.#problems.push({
+        file: this.#file,
+        document: document.number,
+        reason,
+        ...(line === undefined ? {} : { line }),
+        unusable: true,
+      });
+      return;
+    }
+    // an empty document, as between two separators
+    if (document.value === null || document.value === undefined) return;
+    this.#readObject(document, document.value, []);
+  }
+
+  #readObject(document: YamlDocument, raw: unknown, path: Path): void {
+    if (!isRecord(raw)) {
+      this.#report(document, path, { reason: 'not an object with apiVersion and kind' });
+      return;
+    }
+    const { apiVersion, kind: kindName } = raw;
+    if (typeof apiVersion !== 'string' || typeof kindName !== 'string') {
+      const field = typeof kindName === 'string' ? 'apiVersion' : 'kind';
+      this.#report(document, path, { field, reason: 'is missing or no string' });
+      return;
+    }
+    const kind = this.#kinds.get(`${apiVersion} ${kindName}`);
+    if (kind !== undefined) this.#readKnown(document, raw, path, kind);
+    else if (kindName.endsWith('List')) this.#readList(document, raw, path, kindName);
+    else this.#ignored++;
+  }
+
+  /** `List` holds whole objects; the items of a `ServiceList` need not repeat what they are. */
+  #readList(
+    document: YamlDocument,
+    list: Record<string, unknown>,
+    path: Path,
+    kindName: string,
+  ): void {
+    const items = list['items'] ?? [];
+    if (!Array.isArray(items)) {
+      this.#report(document, path, { field: 'items', reason: 'must be a list of objects' });
+      return;
+    }
+    const itemKind = kindName.slice(0, -'List'.length);
+    const typed = itemKind === '' ? {} : { apiVersion: list['apiVersion'], kind: itemKind };
+    for (const [index, item] of items.entries()) {
+      const raw: unknown = isRecord(item) ? { ...typed, ...item } : item;
+      this.#readObject(document, raw, [...path, 'items', index]);
+    }
+  }
+
+  #readKnown(
+    document: YamlDocument,
+    raw: Record<string, unknown>,
+    path: Path,
+    kind: Kind<KubeObject>,
+  ): void {
+    const metadata = isRecord(raw['metadata']) ? raw['metadata'] : {};
+    const name = metadata['name'];
+    if (typeof name !== 'string' || name === '') {
+      const object = kind.kind;
+      this.#report(document, path, {
+        object,
+        field: 'metadata.name',
+        reason: 'is missing or no string (a name such as 123 or no has to be quoted)',
+      });
+      return;
+    }
+    const whole = withIdentity(raw, metadata, name, kind);
+    const object = `${kind.kind} ${objectKey(whole.metadata)}`;
+    if (kind.selects !== undefined && !kind.selects(whole)) return;
+    const slimmed = slimSafely(kind, whole);
+    for (const problem of slimmed.problems) {
+      this.#report(document, path, { object, ...problem }, slimmed.object === undefined);
+    }
+    if (slimmed.object === undefined) {
+      if (slimmed.problems.length === 0) {
+        this.#report(document, path, { object, reason: 'cannot be used' });
+      }
+      return;
+    }
+    this.#entries.push({
+      kind,
+      object: slimmed.object,
+      file: this.#file,
+      document: document.number,
+      line: document.lineOf(path),
+    });
+  }
+
+  #report(
+    document: YamlDocument,
+    path: Path,
+    problem: { readonly object?: string; readonly field?: string; readonly reason: string },
+    unusable = true,
+  ): void {
+    const prefix = fieldText(path);
+    const own = problem.field ?? '';
+    const field = prefix !== '' && own !== '' ? `${prefix}.${own}` : prefix + own;
+    const line = document.lineOf([...path, ...fieldPath(own)]);
+    this.#problems.push({
+      file: this.#file,
+      document: document.number,
+      ...(problem.object === undefined ? {} : { object: problem.object }),
+      ...(field === '' ? {} : { field }),
+      reason: problem.reason,
+      ...(line === undefined ? {} : { line }),
+      unusable,
+    });
+  }
+}
+
+/** A slimmer that throws spoils its own object only. */
+export function slimSafely<T extends KubeObject>(kind: Kind<T>, raw: unknown): Slimmed<T> {
+  try {
+    return kind.slim(raw);
+  } catch (error) {
+    return { object: undefined, problems: [{ field: '', reason: errorText(error) }] };
+  }
+}
+
+interface Identity extends Record<string, unknown> {
+  readonly metadata: {
+    readonly namespace: string;
+    readonly name: string;
+  } & Record<string, unknown>;
+}
+
+/** What the API server would have filled in: the namespace and a uid. */
+function withIdentity(
+  raw: Record<string, unknown>,
+  metadata: Record<string, unknown>,
+  name: string,
+  kind: Kind<KubeObject>,
+): Identity {
+  const given = metadata['namespace'];
+  const fallback = CLUSTER_SCOPED.has(kind.resource) ? '' : 'default';
+  const namespace = typeof given === 'string' && given !== '' ? given : fallback;
+  const uid = metadata['uid'];
+  return {
+    ...raw,
+    metadata: {
+      ...metadata,
+      name,
+      namespace,
+      uid: typeof uid === 'string' && uid !== '' ? uid : stableUid(kind, namespace, name),
+    },
+  };
+}
+
+/** Made from what the object is called: the same object has it in every run and on every node. */
+function stableUid(kind: Kind<KubeObject>, namespace: string, name: string): string {
+  const hash = createHash('sha256')
+    .update([kind.apiVersion, kind.kind, namespace, name].join('\0'))
+    .digest('hex');
+  return [
+    hash.slice(0, 8),
+    hash.slice(8, 12),
+    hash.slice(12, 16),
+    hash.slice(16, 20),
+    hash.slice(20, 32),
+  ].join('-');
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** ['items', 3] → `items[3]` */
+function fieldText(path: Path): string {
+  let text = '';
+  for (const part of path) {
+    if (typeof part === 'number') text += `[${part}]`;
+    else text += text === '' ? part : `.${part}`;
+  }
+  return text;
+}
+
+/** `spec.ports[0].port` → ['spec', 'ports', 0, 'port'] */
+function fieldPath(field: string): Path {
+  const parts = field.match(/[^.[\]]+/g) ?? [];
+  return parts.map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+}

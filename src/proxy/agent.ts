@@ -1,0 +1,264 @@
+import type { Clock } from '../clock.ts';
+import type { ProxyConfig } from '../config/proxy-config.ts';
+import { SwitchyardError } from '../error.ts';
+import { listInterfaces } from '../host/interfaces.ts';
+import type { ToolRunner } from '../host/run-tool.ts';
+import type { Sysctls } from '../host/sysctl.ts';
+import { Informer } from '../informer/informer.ts';
+import type { Kind, KubeObject } from '../informer/kind.ts';
+import type { InformerHandler } from '../informer/source.ts';
+import { familyLabel, familyOf } from '../ip/address.ts';
+import type { Family } from '../ip/address.ts';
+import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
+import { nodeKind } from '../services/node-kind.ts';
+import type { ServiceCidrObject } from '../services/objects.ts';
+import { serviceCidrKind } from '../services/service-cidr-kind.ts';
+import { serviceKind } from '../services/service-kind.ts';
+import type { Log } from '../telemetry/log.ts';
+import { HttpServer } from '../telemetry/http-server.ts';
+import type { HttpHandler } from '../telemetry/http-server.ts';
+import { ProxyMetrics } from '../telemetry/metrics.ts';
+import { openFamily } from './family.ts';
+import type { FamilyParts } from './family.ts';
+import { ProxyHealth, healthHandler } from './health.ts';
+import { allowLocalhostNodePorts, openIptables } from './iptables-backends.ts';
+import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
+import { metricsHandler } from './metrics-handler.ts';
+import { NodeState } from './node-state.ts';
+import { NodeWatch } from './node-watch.ts';
+import { openSources } from './sources.ts';
+import type { ObjectSources } from './sources.ts';
+
+/** What the agent needs of the machine and the process. */
+export interface AgentOptions {
+  readonly config: ProxyConfig;
+  /** The machine's host name. */
+  readonly hostname: string;
+  readonly version: string;
+  readonly tools: ToolRunner;
+  readonly sysctls: Sysctls;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Log;
+}
+
+/**
+ * Runs the proxy until `signal` aborts: rules follow the objects of the configured source. Stopping
+ * waits for the running sync and leaves the rules in place. Rejects where the start cannot succeed.
+ */
+export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const agent = new Agent(options);
+  const stop = new AbortController();
+  const onStop = (): void => {
+    stop.abort();
+  };
+  signal.addEventListener('abort', onStop, { once: true });
+  if (signal.aborted) stop.abort();
+  try {
+    await agent.run(stop);
+  } finally {
+    // Whatever ended the run, everything it started ends too.
+    stop.abort();
+    signal.removeEventListener('abort', onStop);
+    await agent.close();
+  }
+}
+
+class Agent {
+  readonly #options: AgentOptions;
+  readonly #nodeName: string;
+  readonly #metrics: ProxyMetrics;
+  readonly #health: ProxyHealth;
+  readonly #state: NodeState;
+  readonly #nodeWatch: NodeWatch;
+  readonly #running: Promise<void>[] = [];
+  #families: readonly FamilyParts[] = [];
+  #servers: readonly HttpServer[] = [];
+  #sources: ObjectSources | undefined;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    const { config, clock, log, tools } = options;
+    const fromCluster = config.source.kind === 'kubernetes';
+    this.#nodeName = config.hostnameOverride || options.hostname.trim().toLowerCase();
+    this.#metrics = new ProxyMetrics({ version: options.version });
+    this.#health = new ProxyHealth({
+      clock,
+      timeoutMs: 2 * config.syncPeriodMs,
+      nodeExpected: fromCluster,
+    });
+    this.#state = new NodeState({
+      nodeName: this.#nodeName,
+      settings: config,
+      bindAddress: config.bindAddress,
+      readInterfaces: async (signal) =>
+        (await listInterfaces(tools, signal)).flatMap((link) => link.addresses),
+      addressesFromInterfaces: !fromCluster,
+      // Only node ports narrowed to prefixes depend on the interfaces; they then do at each sync.
+      interfacesMaxAgeMs: config.nodePortAddresses.kind === 'cidrs' ? 0 : config.syncPeriodMs,
+      clock,
+      log,
+    });
+    this.#nodeWatch = new NodeWatch({
+      nodeName: this.#nodeName,
+      state: this.#state,
+      health: this.#health,
+      clock,
+      log,
+      needsPodCidrs: config.detectLocal.mode === 'NodeCIDR',
+      expected: fromCluster,
+      onChange: (zone) => {
+        for (const { pipeline } of this.#families) pipeline.setZone(zone);
+      },
+    });
+  }
+
+  async run(stop: AbortController): Promise<void> {
+    const { config, log, sysctls } = this.#options;
+    const { signal } = stop;
+    await adjustOomScore(config.oomScoreAdj, log);
+    await tuneConntrack(config.conntrack, sysctls, log);
+    if (config.initOnly) {
+      await allowLocalhostNodePorts(config, sysctls);
+      log.info({}, 'privileged settings are made; ending, as --init-only asks');
+      return;
+    }
+    const backends = await openIptables(this.#options, signal);
+    this.#families = backends.map((each) =>
+      openFamily(each, {
+        ...this.#options,
+        nodeName: this.#nodeName,
+        state: this.#state,
+        health: this.#health,
+        metrics: this.#metrics,
+      }),
+    );
+    await this.#serve();
+    await this.#inform(signal);
+    await this.#state.refresh(signal);
+    await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
+    if (signal.aborted) return;
+    this.#checkPrimaryFamily();
+    log.info(this.#summary(), 'started');
+    for (const { pipeline } of this.#families) this.#running.push(pipeline.run(signal));
+    await this.#untilStopped(Promise.all(this.#running), stop);
+  }
+
+  /** Waits for all that runs, then frees ports and connections. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    await Promise.all(this.#servers.map(async (server) => server.stop()));
+    await Promise.all(this.#families.map(async ({ close }) => close()));
+    await this.#sources?.close();
+    this.#options.log.info({}, 'stopped; the rules stay in place');
+  }
+
+  /** Waits for `work`, but no longer than until something that runs beside it fails. */
+  async #untilStopped(work: Promise<unknown>, stop: AbortController): Promise<void> {
+    const failure = new Promise<never>((_, reject) => {
+      for (const each of this.#running) each.catch(reject);
+    });
+    try {
+      await Promise.race([work, failure]);
+    } catch (error) {
+      stop.abort();
+      throw error;
+    }
+  }
+
+  async #serve(): Promise<void> {
+    const { config, log, clock } = this.#options;
+    const server = (
+      name: string,
+      bind: ProxyConfig['healthzBind'],
+      handler: HttpHandler,
+    ): HttpServer[] =>
+      bind === undefined
+        ? []
+        : [new HttpServer({ ...bind, name, handler, log, clock, hardFail: config.bindAddressHardFail })];
+    this.#metrics.collectProcess();
+    this.#servers = [
+      ...server(
+        'health server',
+        config.healthzBind,
+        healthHandler(this.#health, clock, this.#metrics),
+      ),
+      ...server('metrics server', config.metricsBind, metricsHandler(this.#metrics, config.mode)),
+    ];
+    for (const each of this.#servers) await each.start();
+  }
+
+  async #inform(signal: AbortSignal): Promise<void> {
+    const { config, clock, random, env, log } = this.#options;
+    const ownNode = nodeKind(this.#nodeName);
+    const kinds = [serviceKind, endpointSliceKind, ownNode, serviceCidrKind];
+    const sources = await openSources({ config: config.source, kinds, clock, random, env, log });
+    this.#sources = sources;
+    const start = <T extends KubeObject>(
+      kind: Kind<T>,
+      handlers: readonly InformerHandler<T>[],
+    ): void => {
+      const source = sources.source(kind);
+      const informer = new Informer({ source, handlers, log, name: kind.resource });
+      this.#running.push(informer.start(signal));
+    };
+    start(ownNode, [this.#nodeWatch.handler]);
+    start(serviceCidrKind, [this.#serviceCidrHandler()]);
+    start(
+      serviceKind,
+      this.#families.map(({ pipeline }) => pipeline.services),
+    );
+    start(
+      endpointSliceKind,
+      this.#families.map(({ pipeline }) => pipeline.slices),
+    );
+  }
+
+  #serviceCidrHandler(): InformerHandler<ServiceCidrObject> {
+    const changed = (object: ServiceCidrObject): void => {
+      this.#state.setServiceCidr(object);
+      this.#requestAll();
+    };
+    return {
+      added: changed,
+      updated: (_previous, object) => {
+        changed(object);
+      },
+      removed: (object) => {
+        this.#state.removeServiceCidr(object);
+        this.#requestAll();
+      },
+    };
+  }
+
+  #requestAll(): void {
+    for (const { pipeline } of this.#families) pipeline.request();
+  }
+
+  /** The family of the node's first address has to work; the other one may be missing. */
+  #checkPrimaryFamily(): void {
+    const [first] = this.#state.nodeIPs();
+    const primary: Family = first === undefined ? 'ipv4' : familyOf(first);
+    if (first === undefined) {
+      this.#options.log.warn({ node: this.#nodeName }, 'no address of this node is known');
+    }
+    if (this.#families.some(({ family }) => family === primary)) return;
+    throw new SwitchyardError(
+      'missing',
+      `${familyLabel(primary)}, the family of the node's address ${first ?? ''}, cannot be used here`,
+      { hint: `install the iptables tools of ${familyLabel(primary)}, or set --bind-address` },
+    );
+  }
+
+  #summary(): object {
+    const { config } = this.#options;
+    return {
+      node: this.#nodeName,
+      mode: config.mode,
+      families: this.#families.map(({ family }) => familyLabel(family)),
+      nodeIPs: this.#state.nodeIPs(),
+      detectLocalMode: config.detectLocal.mode,
+    };
+  }
+}

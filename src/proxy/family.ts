@@ -1,0 +1,85 @@
+import type { Backend } from '../backends/backend.ts';
+import type { Clock } from '../clock.ts';
+import type { ProxyConfig } from '../config/proxy-config.ts';
+import { GraphCompiler } from '../graph/compile.ts';
+import type { ToolRunner } from '../host/run-tool.ts';
+import { familyLabel } from '../ip/address.ts';
+import type { Family } from '../ip/address.ts';
+import { ServiceCatalog } from '../services/service-catalog.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import { ConntrackReconciler } from './conntrack-reconciler.ts';
+import { healthAddresses, healthTargets } from './health-targets.ts';
+import type { ProxyHealth } from './health.ts';
+import type { NodeState } from './node-state.ts';
+import { Pipeline } from './pipeline.ts';
+import { ServiceHealth } from './service-health.ts';
+
+export interface FamilyOptions {
+  readonly config: ProxyConfig;
+  readonly nodeName: string;
+  readonly state: NodeState;
+  readonly health: ProxyHealth;
+  readonly metrics: ProxyMetrics;
+  readonly tools: ToolRunner;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** All that works for one IP family. */
+export interface FamilyParts {
+  readonly family: Family;
+  readonly pipeline: Pipeline;
+  /** Frees the healthCheckNodePorts. */
+  close(): Promise<void>;
+}
+
+/** Puts one family together: catalog, compiler, backend, and what follows the rules. */
+export function openFamily(
+  { family, backend }: { readonly family: Family; readonly backend: Backend },
+  options: FamilyOptions,
+): FamilyParts {
+  const { config, nodeName, state, health, metrics, clock, log } = options;
+  const serviceHealth = new ServiceHealth({ proxyHealthy: () => health.report().healthy, log });
+  const conntrack = openConntrack(family, options);
+  const pipeline = new Pipeline({
+    family,
+    catalog: new ServiceCatalog({ family, nodeName, zone: state.node?.zone }),
+    compiler: new GraphCompiler(),
+    backend,
+    node: async (signal) => state.context(family, signal),
+    health,
+    metrics,
+    clock,
+    log,
+    syncPeriodMs: config.syncPeriodMs,
+    minSyncPeriodMs: config.minSyncPeriodMs,
+    serveHealth: async (servicePorts, { node }) =>
+      serviceHealth.sync(
+        healthTargets(servicePorts.values()),
+        healthAddresses(family, node.nodePortAddresses),
+      ),
+    reconcileConntrack: async (servicePorts, { node }, signal) => {
+      const localAddresses = state.localAddresses(family);
+      await conntrack.reconcile(servicePorts.values(), { ...node, localAddresses }, signal);
+    },
+  });
+  return { family, pipeline, close: async () => serviceHealth.close() };
+}
+
+function openConntrack(
+  family: Family,
+  { metrics, tools, clock, log }: FamilyOptions,
+): ConntrackReconciler {
+  const label = { ip_family: familyLabel(family) };
+  return new ConntrackReconciler({
+    family,
+    tools,
+    clock,
+    log,
+    onReconciled: ({ deleted, durationMs }) => {
+      metrics.conntrackDuration.observe(label, durationMs / 1000);
+      metrics.conntrackDeleted.inc(label, deleted);
+    },
+  });
+}

@@ -1,0 +1,84 @@
+import type { SyncReport } from '../backends/backend.ts';
+import { errorText } from '../error.ts';
+import type { Conflict, RuleGraph } from '../graph/rule-graph.ts';
+import type { Family } from '../ip/address.ts';
+import type { CatalogChanges } from '../services/service-catalog.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** Says what an operator should know of one family's syncs: each thing once, and again when it is over. */
+export class Notices {
+  readonly #log: Log;
+  readonly #family: Family;
+  #conflicts = new Set<string>();
+  #unprogrammed = new Map<string, string>();
+
+  constructor(log: Log, family: Family) {
+    this.#log = log;
+    this.#family = family;
+  }
+
+  /** A sync succeeded. */
+  synced(graph: RuleGraph, report: SyncReport, before: boolean): void {
+    const fields = {
+      family: this.#family,
+      full: report.full,
+      frontends: graph.frontends.size,
+      rulesWritten: report.rulesWritten,
+    };
+    if (before) this.#log.debug(fields, 'rules written');
+    else this.#log.info(fields, 'first rules written');
+    this.#tellConflicts(graph.conflicts);
+    this.#tellUnprogrammed(report);
+  }
+
+  problems(problems: CatalogChanges['problems']): void {
+    for (const problem of problems) {
+      this.#log.warn({ family: this.#family, ...problem }, 'object not used as it stands');
+    }
+  }
+
+  foreign(reason: string): void {
+    this.#log.warn({ family: this.#family, reason }, 'rules were changed by others; full sync');
+  }
+
+  auditFailed(error: unknown): void {
+    this.#log.warn(
+      { family: this.#family, err: error },
+      `cannot check the rules: ${errorText(error)}`,
+    );
+  }
+
+  conntrackFailed(error: unknown): void {
+    this.#log.warn(
+      { family: this.#family, err: error },
+      `cannot remove stale connection tracking entries: ${errorText(error)}`,
+    );
+  }
+
+  #tellConflicts(conflicts: readonly Conflict[]): void {
+    const now = new Set<string>();
+    for (const { frontend, winner, loser } of conflicts) {
+      const text = `${loser.name} wants ${frontend}, which the older ${winner.name} holds`;
+      now.add(text);
+      if (!this.#conflicts.has(text)) this.#log.warn({ family: this.#family, frontend }, text);
+    }
+    for (const text of this.#conflicts) {
+      if (!now.has(text)) this.#log.info({ family: this.#family }, `no longer: ${text}`);
+    }
+    this.#conflicts = now;
+  }
+
+  #tellUnprogrammed(report: SyncReport): void {
+    const now = new Map<string, string>(
+      report.unprogrammed.map(({ name, reason }) => [name, reason]),
+    );
+    for (const [name, reason] of now) {
+      if (this.#unprogrammed.get(name) === reason) continue;
+      this.#log.error({ family: this.#family, servicePort: name, reason }, `${name} is not programmed`);
+    }
+    for (const name of this.#unprogrammed.keys()) {
+      if (!now.has(name)) this.#log.info({ family: this.#family }, `${name} is programmed now`);
+    }
+    this.#unprogrammed = now;
+  }
+}

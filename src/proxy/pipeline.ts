@@ -1,0 +1,280 @@
+import type { Backend, SyncReport } from '../backends/backend.ts';
+import type { Clock } from '../clock.ts';
+import type { NodeContext } from '../graph/node-context.ts';
+import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
+import type { InformerHandler } from '../informer/source.ts';
+import { objectKey } from '../informer/kind.ts';
+import { familyLabel } from '../ip/address.ts';
+import type { Family } from '../ip/address.ts';
+import type { EndpointSliceObject, ServiceObject } from '../services/objects.ts';
+import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
+import type { CatalogChanges, ServiceCatalog } from '../services/service-catalog.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import type { ProxyHealth } from './health.ts';
+import { Notices } from './notices.ts';
+import { SyncMeter } from './sync-meter.ts';
+import { SyncRunner } from './sync-runner.ts';
+
+/** What a pipeline needs of a catalog; {@link ServiceCatalog} is the one there is. */
+export type Catalog = Pick<
+  ServiceCatalog,
+  'setService' | 'removeService' | 'setSlice' | 'removeSlice' | 'setZone' | 'take'
+>;
+
+/** What a pipeline needs of a graph compiler. */
+export interface Compiler {
+  compile(
+    servicePorts: ReadonlyMap<ServicePortKey, ServicePort>,
+    changed: ReadonlySet<ServicePortKey>,
+    node: NodeContext,
+  ): { readonly graph: RuleGraph; readonly delta: GraphDelta };
+}
+
+export interface PipelineOptions {
+  readonly family: Family;
+  readonly catalog: Catalog;
+  readonly compiler: Compiler;
+  readonly backend: Backend;
+  /** The node as it is now; the same object as long as nothing the rules depend on changed. */
+  readonly node: (signal: AbortSignal) => Promise<NodeContext>;
+  readonly health: ProxyHealth;
+  readonly metrics: ProxyMetrics;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly syncPeriodMs: number;
+  readonly minSyncPeriodMs: number;
+  /** Brings the servers of healthCheckNodePorts up to date; called after rules are written. */
+  readonly serveHealth: (
+    servicePorts: ReadonlyMap<ServicePortKey, ServicePort>,
+    graph: RuleGraph,
+  ) => Promise<void>;
+  /** Deletes stale UDP connection tracking entries; called after rules are written. */
+  readonly reconcileConntrack: (
+    servicePorts: ReadonlyMap<ServicePortKey, ServicePort>,
+    graph: RuleGraph,
+    signal: AbortSignal,
+  ) => Promise<void>;
+}
+
+const maxIntervalMs = 3_600_000;
+
+/**
+ * One IP family from objects to the kernel: catalog → graph → backend. Nothing is written before
+ * both Services and EndpointSlices were listed completely; the first sync then runs at once. What
+ * a failed sync took from the catalog is not lost: the next one is full.
+ */
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #runner: SyncRunner;
+  readonly #meter: SyncMeter;
+  readonly #notices: Notices;
+  #servicesSynced = false;
+  #slicesSynced = false;
+  /** Rules were written at least once. */
+  #written = false;
+  /** The last sync wrote its rules; else the next is full. */
+  #lastWritten = false;
+  #carriedKeys = new Set<ServicePortKey>();
+  #carriedTriggersMs: number[] = [];
+  #udpPending = false;
+  /** Services the backend left out, and will try again. */
+  #incomplete = false;
+  #lastNode: NodeContext | undefined;
+  /** Syncs and audits take turns. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.#meter = new SyncMeter(options.metrics, options.clock, options.family);
+    this.#notices = new Notices(options.log, options.family);
+    this.#runner = new SyncRunner({
+      sync: async (signal) => this.#inTurn(async () => this.#sync(signal)),
+      clock: options.clock,
+      log: options.log,
+      minIntervalMs: options.minSyncPeriodMs,
+      retryIntervalMs: Math.min(options.syncPeriodMs, maxIntervalMs),
+      maxIntervalMs,
+    });
+  }
+
+  /** Feeds Services. */
+  readonly services: InformerHandler<ServiceObject> = {
+    added: (service) => {
+      this.#onService(service);
+    },
+    updated: (_previous, service) => {
+      this.#onService(service);
+    },
+    removed: (service) => {
+      this.#options.catalog.removeService(objectKey(service.meta));
+      this.#meter.serviceChanged(objectKey(service.meta));
+      this.request();
+    },
+    synced: () => {
+      this.#servicesSynced = true;
+      this.request();
+    },
+  };
+
+  /** Feeds EndpointSlices; those of the other family are left out. */
+  readonly slices: InformerHandler<EndpointSliceObject> = {
+    added: (slice) => {
+      this.#onSlice(slice);
+    },
+    updated: (previous, slice) => {
+      if (previous.serviceName !== slice.serviceName) this.#onSliceGone(previous);
+      this.#onSlice(slice);
+    },
+    removed: (slice) => {
+      this.#onSliceGone(slice);
+    },
+    synced: () => {
+      this.#slicesSynced = true;
+      this.request();
+    },
+  };
+
+  /** The node's zone, undefined where it has none. */
+  setZone(zone: string | undefined): void {
+    this.#options.catalog.setZone(zone);
+    this.request();
+  }
+
+  /** Asks for a sync; nothing happens before the first lists are complete. */
+  request(): void {
+    if (!this.#servicesSynced || !this.#slicesSynced) return;
+    this.#options.health.queued(this.#options.family);
+    this.#meter.queued();
+    this.#runner.request();
+  }
+
+  /** Syncs and watches over the rules until `signal` aborts; resolves after the running sync. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#options.health.updated(this.#options.family);
+    await Promise.all([this.#runner.run(signal), this.#monitor(signal)]);
+  }
+
+  #onService(service: ServiceObject): void {
+    this.#options.catalog.setService(service);
+    this.#meter.serviceChanged(objectKey(service.meta));
+    this.request();
+  }
+
+  #onSlice(slice: EndpointSliceObject): void {
+    if (slice.addressType !== familyLabel(this.#options.family)) return;
+    this.#options.catalog.setSlice(slice);
+    this.#meter.sliceChanged(objectKey(slice.meta));
+    this.request();
+  }
+
+  #onSliceGone(slice: EndpointSliceObject): void {
+    if (slice.addressType !== familyLabel(this.#options.family)) return;
+    this.#options.catalog.removeSlice(objectKey(slice.meta));
+    this.#meter.sliceChanged(objectKey(slice.meta));
+    this.request();
+  }
+
+  async #sync(signal: AbortSignal): Promise<void> {
+    const changes = this.#options.catalog.take();
+    this.#carry(changes);
+    const { graph, report } = await this.#write(changes, signal);
+    this.#notices.synced(graph, report, this.#written);
+    await this.#afterwards(changes, graph, report, signal);
+  }
+
+  async #write(
+    changes: CatalogChanges,
+    signal: AbortSignal,
+  ): Promise<{ readonly graph: RuleGraph; readonly report: SyncReport }> {
+    const { compiler, backend, health, family } = this.#options;
+    health.started(family);
+    const done = this.#meter.start();
+    const node = await this.#options.node(signal);
+    let full = !this.#lastWritten;
+    try {
+      const { graph, delta } = compiler.compile(changes.servicePorts, this.#carriedKeys, node);
+      this.#carriedKeys = new Set();
+      this.#lastNode = node;
+      full ||= delta.everything;
+      const report = await backend.sync(graph, delta, signal);
+      done(report);
+      this.#lastWritten = true;
+      return { graph, report };
+    } catch (error) {
+      this.#lastWritten = false;
+      health.failed(family);
+      done(full ? 'full' : 'partial');
+      throw error;
+    }
+  }
+
+  /** What a sync takes from the catalog stands until one has succeeded. */
+  #carry(changes: CatalogChanges): void {
+    this.#notices.problems(changes.problems);
+    this.#meter.taken();
+    for (const key of changes.changed) this.#carriedKeys.add(key);
+    this.#carriedTriggersMs.push(...changes.triggerTimesMs);
+    this.#udpPending ||= changes.udpChanged;
+  }
+
+  /** Order: latency, gauges, health, health servers, connection tracking. */
+  async #afterwards(
+    changes: CatalogChanges,
+    graph: RuleGraph,
+    report: SyncReport,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { health, family, serveHealth, reconcileConntrack } = this.#options;
+    this.#written = true;
+    this.#incomplete = report.unprogrammed.length > 0;
+    this.#meter.programmed(this.#carriedTriggersMs);
+    this.#carriedTriggersMs = [];
+    this.#meter.gauges(changes.servicePorts, report);
+    health.updated(family);
+    await serveHealth(changes.servicePorts, graph);
+    if (!this.#udpPending) return;
+    this.#udpPending = false;
+    try {
+      await reconcileConntrack(changes.servicePorts, graph, signal);
+    } catch (error) {
+      // The rules are in: stale entries are no reason to write them again.
+      this.#udpPending = true;
+      this.#notices.conntrackFailed(error);
+    }
+  }
+
+  /** Looks every syncPeriod whether the rules are still ours, and whether the node changed. */
+  async #monitor(signal: AbortSignal): Promise<void> {
+    const { clock, syncPeriodMs } = this.#options;
+    while (!signal.aborted) {
+      await clock.sleep(syncPeriodMs, signal);
+      if (signal.aborted || !this.#written) continue;
+      await this.#inTurn(async () => this.#audit(signal));
+      if (this.#incomplete || (await this.#options.node(signal)) !== this.#lastNode) this.request();
+    }
+  }
+
+  async #audit(signal: AbortSignal): Promise<void> {
+    const { backend } = this.#options;
+    try {
+      const reason = await backend.audit(signal);
+      if (reason === undefined || signal.aborted) return;
+      this.#notices.foreign(reason);
+      backend.invalidate();
+      this.request();
+    } catch (error) {
+      if (!signal.aborted) this.#notices.auditFailed(error);
+    }
+  }
+
+  async #inTurn(action: () => Promise<void>): Promise<void> {
+    const before = this.#turn;
+    const run = (async () => {
+      await before;
+      await action();
+    })();
+    this.#turn = run.catch(() => undefined);
+    await run;
+  }
+}

@@ -1,0 +1,66 @@
+import type { Clock } from '../clock.ts';
+import type { SourceConfig } from '../config/proxy-config.ts';
+import { loadApiClient } from '../informer/api-client.ts';
+import { ApiSource } from '../informer/api-source.ts';
+import type { Kind, KubeObject } from '../informer/kind.ts';
+import { ManifestWatch } from '../informer/manifest-watch.ts';
+import type { Source } from '../informer/source.ts';
+import { UrlWatch } from '../informer/url-watch.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** Where all kinds of objects come from. */
+export interface ObjectSources {
+  source<T extends KubeObject>(kind: Kind<T>): Source<T>;
+  /** Ends connections; after the sources have ended. */
+  close(): Promise<void>;
+}
+
+export interface SourcesOptions {
+  readonly config: SourceConfig;
+  /** Every kind that will be asked for. */
+  readonly kinds: readonly Kind<KubeObject>[];
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Log;
+}
+
+const urlIntervalMs = 5000;
+
+/** Opens the configured source; connections are made when the sources run. */
+export async function openSources(options: SourcesOptions): Promise<ObjectSources> {
+  const { config, kinds, clock, log } = options;
+  const nothing = async (): Promise<void> => {};
+  switch (config.kind) {
+    case 'files': {
+      const watch = new ManifestWatch({ paths: config.paths, kinds, clock, log });
+      return { source: (kind) => watch.source(kind), close: nothing };
+    }
+    case 'url': {
+      const watch = new UrlWatch({ url: config.url, intervalMs: urlIntervalMs, kinds, clock, log });
+      return { source: (kind) => watch.source(kind), close: nothing };
+    }
+    case 'kubernetes':
+      return openCluster(options, config.kubeconfig, config.master);
+  }
+}
+
+async function openCluster(
+  options: SourcesOptions,
+  kubeconfig: string,
+  master: string,
+): Promise<ObjectSources> {
+  const { clock, random, log, env } = options;
+  const client = await loadApiClient({
+    ...(kubeconfig === '' ? {} : { kubeconfig }),
+    ...(master === '' ? {} : { master }),
+    log,
+    clock,
+    env,
+  });
+  log.info({ server: client.server }, 'objects come from the API server');
+  return {
+    source: (kind) => new ApiSource({ client, kind, clock, random, log }),
+    close: async () => client.close(),
+  };
+}

@@ -1,0 +1,143 @@
+import { hostPort } from '../ip/address.ts';
+import type {
+  Endpoint,
+  EndpointChoice,
+  ServicePort,
+  SkippedEndpoint,
+  TopologyMode,
+} from './service-port.ts';
+import { externallyAccessible } from './service-port.ts';
+
+/** What of this node the choice depends on. */
+export interface ChoosingNode {
+  readonly nodeName: string;
+  /** Label topology.kubernetes.io/zone; undefined where absent. */
+  readonly zone: string | undefined;
+}
+
+/** What of the service port the choice depends on. */
+export type ChoosingPort = Pick<
+  ServicePort,
+  'internalPolicy' | 'externalPolicy' | 'nodePort' | 'externalIPs' | 'loadBalancerIPs'
+>;
+
+/**
+ * Chooses the endpoints of a service port for this node, as kube-proxy does (KEP-2433, KEP-3015,
+ * KEP-1669): cluster list by topology hints, local list by locality, terminating endpoints only where
+ * nothing is ready. `all` is sorted bytewise by `ip:port`, and so are the results.
+ */
+export function chooseEndpoints(
+  all: readonly Endpoint[],
+  port: ChoosingPort,
+  node: ChoosingNode,
+): EndpointChoice {
+  const outside = externallyAccessible(port);
+  const usesCluster = port.internalPolicy === 'Cluster' || outside;
+  const usesLocal = port.internalPolicy === 'Local' || (port.externalPolicy === 'Local' && outside);
+  const topology = topologyOf(all, node);
+  const cluster = usesCluster ? clusterList(all, topology.mode, node) : undefined;
+  const local = usesLocal ? localList(all) : undefined;
+  const hasAny = (cluster?.length ?? 0) > 0 || (usesLocal && all.some(usable));
+  return {
+    cluster,
+    local,
+    hasAny,
+    topology: topology.mode,
+    topologyReason: topology.reason,
+    skipped: skippedOf(all, [...(cluster ?? []), ...(local ?? [])], topology.mode, usesCluster),
+  };
+}
+
+function usable(endpoint: Endpoint): boolean {
+  return endpoint.ready || (endpoint.serving && endpoint.terminating);
+}
+
+function clusterList(
+  all: readonly Endpoint[],
+  mode: TopologyMode,
+  node: ChoosingNode,
+): readonly Endpoint[] {
+  const ready = all.filter((endpoint) => endpoint.ready && matches(endpoint, mode, node));
+  return ready.length > 0 ? ready : all.filter((e) => e.serving && e.terminating);
+}
+
+function localList(all: readonly Endpoint[]): readonly Endpoint[] {
+  const local = all.filter((endpoint) => endpoint.local);
+  const ready = local.filter((endpoint) => endpoint.ready);
+  return ready.length > 0 ? ready : local.filter((e) => e.serving && e.terminating);
+}
+
+function matches(endpoint: Endpoint, mode: TopologyMode, node: ChoosingNode): boolean {
+  switch (mode) {
+    case 'none':
+      return true;
+    case 'PreferSameNode':
+      return endpoint.nodeHints.includes(node.nodeName);
+    case 'PreferSameZone':
+      return node.zone !== undefined && endpoint.zoneHints.includes(node.zone);
+    default:
+      return mode satisfies never;
+  }
+}
+
+/** Ready endpoints alone decide; one without a hint switches that kind of hint off for all. */
+function topologyOf(
+  all: readonly Endpoint[],
+  node: ChoosingNode,
+): { readonly mode: TopologyMode; readonly reason: string } {
+  const ready = all.filter((endpoint) => endpoint.ready);
+  if (ready.length === 0) return { mode: 'none', reason: 'no endpoint is ready' };
+  if (ready.every((e) => e.nodeHints.length > 0)) {
+    if (ready.some((e) => e.nodeHints.includes(node.nodeName))) {
+      return { mode: 'PreferSameNode', reason: `endpoints are hinted for node ${node.nodeName}` };
+    }
+  }
+  const hinted = ready.filter((e) => e.zoneHints.length > 0).length;
+  if (hinted === 0) return { mode: 'none', reason: 'no endpoint has a hint for this node or zone' };
+  if (hinted < ready.length) {
+    const missing = ready.length - hinted;
+    return {
+      mode: 'none',
+      reason: `${missing} of ${ready.length} ready endpoints have no zone hint`,
+    };
+  }
+  if (node.zone === undefined || node.zone === '') {
+    return { mode: 'none', reason: 'this node has no zone label' };
+  }
+  const { zone } = node;
+  if (!ready.some((e) => e.zoneHints.includes(zone))) {
+    return { mode: 'none', reason: `no ready endpoint is hinted for zone ${zone}` };
+  }
+  return {
+    mode: 'PreferSameZone',
+    reason: `all ready endpoints have zone hints, some for zone ${zone}`,
+  };
+}
+
+function skippedOf(
+  all: readonly Endpoint[],
+  used: readonly Endpoint[],
+  mode: TopologyMode,
+  usesCluster: boolean,
+): readonly SkippedEndpoint[] {
+  const chosen = new Set(used);
+  return all
+    .filter((endpoint) => !chosen.has(endpoint))
+    .map((endpoint) => ({ endpoint, reason: reasonOf(endpoint, mode, usesCluster) }));
+}
+
+function reasonOf(endpoint: Endpoint, mode: TopologyMode, usesCluster: boolean): string {
+  if (!endpoint.ready) {
+    if (!endpoint.terminating) return 'not ready';
+    return endpoint.serving
+      ? 'terminating, and others are ready'
+      : 'terminating and no longer serving';
+  }
+  if (!usesCluster) return 'on another node, and the traffic policy is Local';
+  return mode === 'PreferSameNode' ? 'hinted for other nodes' : 'hinted for other zones';
+}
+
+/** `ip:port` of an endpoint, by which lists are sorted. */
+export function endpointText(endpoint: Pick<Endpoint, 'address' | 'port'>): string {
+  return hostPort(endpoint.address, endpoint.port);
+}

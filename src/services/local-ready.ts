@@ -1,0 +1,28 @@
+import type { ServiceName, ServicePort } from './service-port.ts';
+
+/** A Service with a health check node port, and how many distinct local endpoints are ready for it. */
+export interface LocalReady {
+  readonly service: ServiceName;
+  readonly port: number;
+  readonly endpoints: number;
+}
+
+/**
+ * What the health check servers answer: by Service, the distinct addresses of local, ready endpoints
+ * over all its ports. Terminating ones do not count, so that a balancer stops sending while they
+ * still serve. Sorted by name.
+ */
+export function localReadyEndpoints(ports: Iterable<ServicePort>): readonly LocalReady[] {
+  const found = new Map<ServiceName, { readonly port: number; readonly addresses: Set<string> }>();
+  for (const { service, healthCheckNodePort, endpoints } of ports) {
+    if (healthCheckNodePort === 0) continue;
+    const entry = found.get(service) ?? { port: healthCheckNodePort, addresses: new Set<string>() };
+    found.set(service, entry);
+    for (const endpoint of endpoints.local ?? []) {
+      if (endpoint.ready && endpoint.local) entry.addresses.add(endpoint.address);
+    }
+  }
+  return [...found]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([service, { port, addresses }]) => ({ service, port, endpoints: addresses.size }));
+}

@@ -1,0 +1,49 @@
+import type { Kind, Slimmed } from '../informer/kind.ts';
+import { FieldReader, isRaw } from './field-reader.ts';
+import { labelOf, metaOf } from './object-meta.ts';
+import type { NodeObject } from './objects.ts';
+
+/** Every Node: for commands that read manifests. */
+export const anyNodeKind: Kind<NodeObject> = {
+  apiVersion: 'v1',
+  kind: 'Node',
+  resource: 'nodes',
+  slim: slimNode,
+};
+
+/** This node alone. */
+export function nodeKind(nodeName: string): Kind<NodeObject> {
+  return {
+    ...anyNodeKind,
+    fieldSelector: `metadata.name=${nodeName}`,
+    selects: (raw) => isRaw(raw) && isRaw(raw['metadata']) && raw['metadata']['name'] === nodeName,
+  };
+}
+
+function slimNode(value: unknown): Slimmed<NodeObject> {
+  const reader = new FieldReader();
+  const { problems } = reader;
+  if (!isRaw(value))
+    return { object: undefined, problems: [{ field: '', reason: 'expected an object' }] };
+  const meta = metaOf(value, reader, false);
+  if (meta === undefined) return { object: undefined, problems };
+  const spec = reader.object(value, 'spec', 'spec');
+  const status = reader.object(value, 'status', 'status');
+  const podCIDRs = reader.texts(spec, 'podCIDRs', 'spec.podCIDRs');
+  const podCIDR = reader.text(spec, 'podCIDR', 'spec.podCIDR') ?? '';
+  const object: NodeObject = {
+    meta,
+    addresses: reader.objects(status, 'addresses', 'status.addresses').map(([raw, path]) => ({
+      type: reader.text(raw, 'type', `${path}.type`) ?? '',
+      address: reader.text(raw, 'address', `${path}.address`) ?? '',
+    })),
+    podCIDRs: podCIDRs.length > 0 || podCIDR === '' ? podCIDRs : [podCIDR],
+    zone: labelOf(value, reader, 'topology.kubernetes.io/zone'),
+    taintKeys: reader
+      .objects(spec, 'taints', 'spec.taints')
+      .flatMap(([raw, path]) => reader.text(raw, 'key', `${path}.key`) ?? []),
+    deleting:
+      isRaw(value['metadata']) && typeof value['metadata']['deletionTimestamp'] === 'string',
+  };
+  return { object, problems };
+}

@@ -1,0 +1,80 @@
+import type { Kind, Slimmed } from '../informer/kind.ts';
+import { FieldReader, isRaw } from './field-reader.ts';
+import type { Raw } from './field-reader.ts';
+import { metaOf } from './object-meta.ts';
+import type { ServiceObject, ServiceObjectPort } from './objects.ts';
+import { proxyLabelSelector, selectedByLabels } from './selection.ts';
+
+/** Services, but headless ones and those of other proxies. */
+export const serviceKind: Kind<ServiceObject> = {
+  apiVersion: 'v1',
+  kind: 'Service',
+  resource: 'services',
+  labelSelector: proxyLabelSelector,
+  fieldSelector: 'spec.clusterIP!=None',
+  selects: (raw) =>
+    selectedByLabels(raw) &&
+    !(isRaw(raw) && isRaw(raw['spec']) && raw['spec']['clusterIP'] === 'None'),
+  slim: slimService,
+};
+
+function slimService(value: unknown): Slimmed<ServiceObject> {
+  const reader = new FieldReader();
+  const { problems } = reader;
+  if (!isRaw(value))
+    return { object: undefined, problems: [{ field: '', reason: 'expected an object' }] };
+  const meta = metaOf(value, reader, true);
+  if (meta === undefined) return { object: undefined, problems };
+  const spec = reader.object(value, 'spec', 'spec');
+  const affinity = reader.object(spec, 'sessionAffinityConfig', 'spec.sessionAffinityConfig');
+  const clientIP = reader.object(affinity, 'clientIP', 'spec.sessionAffinityConfig.clientIP');
+  const timeoutPath = 'spec.sessionAffinityConfig.clientIP.timeoutSeconds';
+  const object: ServiceObject = {
+    meta,
+    type: reader.text(spec, 'type', 'spec.type') ?? 'ClusterIP',
+    clusterIP: reader.text(spec, 'clusterIP', 'spec.clusterIP') ?? '',
+    clusterIPs: reader.texts(spec, 'clusterIPs', 'spec.clusterIPs'),
+    ipFamilies: reader.texts(spec, 'ipFamilies', 'spec.ipFamilies'),
+    ports: portsOf(spec, reader),
+    externalIPs: reader.texts(spec, 'externalIPs', 'spec.externalIPs'),
+    loadBalancerSourceRanges: reader.texts(
+      spec,
+      'loadBalancerSourceRanges',
+      'spec.loadBalancerSourceRanges',
+    ),
+    ingress: ingressOf(value, reader),
+    sessionAffinity: reader.text(spec, 'sessionAffinity', 'spec.sessionAffinity') ?? 'None',
+    affinityTimeoutSeconds: reader.int(clientIP, 'timeoutSeconds', timeoutPath, 1, 86_400),
+    internalTrafficPolicy: reader.text(spec, 'internalTrafficPolicy', 'spec.internalTrafficPolicy'),
+    externalTrafficPolicy: reader.text(spec, 'externalTrafficPolicy', 'spec.externalTrafficPolicy'),
+    healthCheckNodePort:
+      reader.int(spec, 'healthCheckNodePort', 'spec.healthCheckNodePort', 0, 65_535) ?? 0,
+  };
+  return { object, problems };
+}
+
+function portsOf(spec: Raw, reader: FieldReader): readonly ServiceObjectPort[] {
+  return reader.objects(spec, 'ports', 'spec.ports').flatMap(([raw, path]) => {
+    const port = reader.int(raw, 'port', `${path}.port`, 1, 65_535);
+    const protocol = reader.text(raw, 'protocol', `${path}.protocol`) ?? 'TCP';
+    if (port === undefined) {
+      if (raw['port'] === undefined)
+        reader.report(`${path}.port`, 'expected an integer 1..65535, got none');
+      return [];
+    }
+    const name = reader.text(raw, 'name', `${path}.name`) ?? '';
+    const nodePort = reader.int(raw, 'nodePort', `${path}.nodePort`, 0, 65_535) ?? 0;
+    return [{ name, protocol, port, nodePort }];
+  });
+}
+
+function ingressOf(value: Raw, reader: FieldReader): ServiceObject['ingress'] {
+  const status = reader.object(value, 'status', 'status');
+  const balancer = reader.object(status, 'loadBalancer', 'status.loadBalancer');
+  return reader
+    .objects(balancer, 'ingress', 'status.loadBalancer.ingress')
+    .flatMap(([raw, path]) => {
+      const ip = reader.text(raw, 'ip', `${path}.ip`) ?? '';
+      return ip === '' ? [] : [{ ip, ipMode: reader.text(raw, 'ipMode', `${path}.ipMode`) }];
+    });
+}

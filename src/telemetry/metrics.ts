@@ -1,0 +1,167 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/** `IPv4` or `IPv6`, the value of the label `ip_family`. */
+export type FamilyLabel = 'IPv4' | 'IPv6';
+
+/** 1 ms to 16.384 s, each twice the one before, kube-proxy's edges. */
+const syncBuckets = Array.from({ length: 15 }, (_, k) => 0.001 * 2 ** k);
+
+const steps = (from: number, to: number, step: number): number[] =>
+  Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i) => from + i * step);
+
+/** The edges of the network programming latency SLI: fine below a minute, up to five minutes. */
+export const networkBuckets: readonly number[] = [
+  0.25,
+  0.5,
+  ...steps(1, 59, 1),
+  ...steps(60, 115, 5),
+  ...steps(120, 300, 30),
+];
+
+/**
+ * The proxy's metrics under kube-proxy's names, labels and bucket edges, in a registry of their own.
+ * All times are observed in seconds.
+ */
+export class ProxyMetrics {
+  readonly registry = new Registry();
+
+  readonly syncDuration = this.#histogram(
+    'sync_proxy_rules_duration_seconds',
+    'Time of each sync in seconds',
+  );
+  readonly fullSyncDuration = this.#histogram(
+    'sync_full_proxy_rules_duration_seconds',
+    'Time of each full sync in seconds',
+  );
+  readonly partialSyncDuration = this.#histogram(
+    'sync_partial_proxy_rules_duration_seconds',
+    'Time of each partial sync in seconds',
+  );
+  readonly networkProgramming = this.#histogram(
+    'network_programming_duration_seconds',
+    'Time from the change of an endpoint until rules are written, in seconds',
+    [...networkBuckets],
+  );
+  readonly lastSync = this.#gauge(
+    'sync_proxy_rules_last_timestamp_seconds',
+    'Unix time of the last successful sync',
+    ['ip_family'],
+  );
+  readonly lastQueued = this.#gauge(
+    'sync_proxy_rules_last_queued_timestamp_seconds',
+    'Unix time a sync was last queued',
+    ['ip_family'],
+  );
+  readonly endpointChangesPending = this.#gauge(
+    'sync_proxy_rules_endpoint_changes_pending',
+    'Endpoint changes not yet in the rules',
+  );
+  readonly endpointChanges = this.#counter(
+    'sync_proxy_rules_endpoint_changes_total',
+    'Endpoint changes seen',
+  );
+  readonly serviceChangesPending = this.#gauge(
+    'sync_proxy_rules_service_changes_pending',
+    'Service changes not yet in the rules',
+  );
+  readonly serviceChanges = this.#counter(
+    'sync_proxy_rules_service_changes_total',
+    'Service changes seen',
+  );
+  readonly rulesTotal = this.#gauge(
+    'sync_proxy_rules_iptables_total',
+    'Rules in force, by table',
+    ['table', 'ip_family'],
+  );
+  readonly rulesLast = this.#gauge(
+    'sync_proxy_rules_iptables_last',
+    'Rules written by the last sync, by table',
+    ['table', 'ip_family'],
+  );
+  readonly restoreFailures = this.#counter(
+    'sync_proxy_rules_iptables_restore_failures_total',
+    'Restores that failed',
+    ['ip_family'],
+  );
+  readonly partialRestoreFailures = this.#counter(
+    'sync_proxy_rules_iptables_partial_restore_failures_total',
+    'Partial restores that failed',
+    ['ip_family'],
+  );
+  readonly noLocalEndpoints = this.#gauge(
+    'sync_proxy_rules_no_local_endpoints_total',
+    'Service ports of policy Local without an endpoint on this node',
+    ['traffic_policy', 'ip_family'],
+  );
+  readonly healthz = this.#counter('proxy_healthz_total', 'Answers of /healthz', ['code']);
+  readonly livez = this.#counter('proxy_livez_total', 'Answers of /livez', ['code']);
+  readonly conntrackDuration = this.#histogram(
+    'conntrack_reconciler_sync_duration_seconds',
+    'Time of each reconciling of connection tracking in seconds',
+  );
+  readonly conntrackDeleted = this.#counter(
+    'conntrack_reconciler_deleted_entries_total',
+    'Connection tracking entries deleted',
+    ['ip_family'],
+  );
+  readonly unprogrammed = new Gauge({
+    name: 'switchyard_services_not_programmed',
+    help: 'Service ports left out of the rules because the kernel refused them',
+    labelNames: ['ip_family'],
+    registers: [this.registry],
+  });
+
+  constructor(build: { readonly version: string }) {
+    const info = new Gauge({
+      name: 'kubernetes_build_info',
+      help: 'The version that runs',
+      labelNames: ['git_version', 'platform'],
+      registers: [this.registry],
+    });
+    info.set({ git_version: build.version, platform: `linux/${process.arch}` }, 1);
+  }
+
+  /** Adds the metrics of the process and of Node; only for a process that serves them. */
+  collectProcess(): void {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** Makes every series of a family exist, so that dashboards see 0 and not a gap. */
+  openFamily(family: FamilyLabel): void {
+    this.restoreFailures.inc({ ip_family: family }, 0);
+    this.partialRestoreFailures.inc({ ip_family: family }, 0);
+    this.conntrackDeleted.inc({ ip_family: family }, 0);
+    this.unprogrammed.set({ ip_family: family }, 0);
+    for (const policy of ['internal', 'external']) {
+      this.noLocalEndpoints.set({ traffic_policy: policy, ip_family: family }, 0);
+    }
+  }
+
+  #histogram(name: string, help: string, buckets: number[] = syncBuckets): Histogram<'ip_family'> {
+    return new Histogram({
+      name: `kubeproxy_${name}`,
+      help,
+      labelNames: ['ip_family'],
+      buckets,
+      registers: [this.registry],
+    });
+  }
+
+  #gauge<T extends string = never>(name: string, help: string, labels: T[] = []): Gauge<T> {
+    return new Gauge({
+      name: `kubeproxy_${name}`,
+      help,
+      labelNames: labels,
+      registers: [this.registry],
+    });
+  }
+
+  #counter<T extends string = never>(name: string, help: string, labels: T[] = []): Counter<T> {
+    return new Counter({
+      name: `kubeproxy_${name}`,
+      help,
+      labelNames: labels,
+      registers: [this.registry],
+    });
+  }
+}

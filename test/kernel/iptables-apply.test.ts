@@ -1,0 +1,285 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { readlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { IptablesBackend } from '../../src/backends/iptables/backend.ts';
+import { inspectFeatures } from '../../src/backends/iptables/features.ts';
+import type { IptablesState } from '../../src/backends/iptables/state.ts';
+import { iptablesTools } from '../../src/backends/iptables/variant.ts';
+import type { Variant } from '../../src/backends/iptables/variant.ts';
+import { systemClock } from '../../src/clock.ts';
+import { systemTools } from '../../src/host/run-tool.ts';
+import type { ToolRunner } from '../../src/host/run-tool.ts';
+import { silentLog } from '../../src/telemetry/log.ts';
+import {
+  chain,
+  dnat,
+  emptyDelta,
+  emptyGraph,
+  ipset,
+  nodeState,
+  rule,
+} from '../support/iptables-states.ts';
+
+const { signal } = new AbortController();
+const isRoot = process.getuid?.() === 0;
+if (!isRoot) console.warn('skipped: iptables in a network namespace of its own needs root');
+
+/** A network namespace that lives as long as a child of ours, with tools that run in it. */
+interface Namespace {
+  readonly tools: ToolRunner;
+  /** Tools run since the last call. */
+  taken(): readonly string[];
+  shell(command: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+async function openNamespace(): Promise<Namespace> {
+  const directory = mkdtempSync(join(tmpdir(), 'switchyard-xtables-'));
+  const env = { XTABLES_LOCKFILE: join(directory, 'lock') };
+  const holder = spawn('unshare', ['--net', 'cat'], { stdio: ['pipe', 'ignore', 'inherit'] });
+  await inOwnNamespace(holder);
+  let runs: string[] = [];
+  const inside = ['--net=/proc/' + String(holder.pid) + '/ns/net', '--'];
+  const tools: ToolRunner = {
+    run: async (tool, args, options) => {
+      runs.push(tool);
+      return systemTools.run('nsenter', [...inside, tool, ...args], { ...options, env });
+    },
+  };
+  return {
+    tools,
+    taken: () => {
+      const before = runs;
+      runs = [];
+      return before;
+    },
+    shell: async (command) => {
+      const options = { timeoutMs: 20_000, signal, env };
+      const { stdout } = await systemTools.run(
+        'nsenter',
+        [...inside, 'sh', '-c', command],
+        options,
+      );
+      return stdout;
+    },
+    close: async () => {
+      const ended = once(holder, 'exit');
+      holder.stdin?.end();
+      await ended;
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+/** `unshare` makes the namespace after it has started: wait until it is another one than ours. */
+async function inOwnNamespace(holder: ChildProcess): Promise<void> {
+  const ours = await readlink('/proc/self/ns/net');
+  const deadlineMs = Date.now() + 10_000;
+  while ((await readlink(`/proc/${String(holder.pid)}/ns/net`)) === ours) {
+    if (Date.now() > deadlineMs) throw new Error('unshare --net made no namespace within 10 s');
+    await systemClock.sleep(5);
+  }
+}
+
+describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s', (variant) => {
+  let namespace: Namespace;
+  let desired: IptablesState;
+
+  beforeEach(async () => {
+    namespace = await openNamespace();
+  });
+  afterEach(async () => {
+    await namespace.close();
+  });
+
+  const port = async (tools = namespace.tools) => ({
+    tools,
+    iptables: await iptablesTools(tools, variant, 'ipv4', signal),
+    log: silentLog,
+    lockPaths: { lockFile: '/nowhere', proc: '/proc' },
+  });
+  const backendOf = async (instanceId = 'one') =>
+    new IptablesBackend({
+      ...(await port()),
+      lowering: { lower: () => desired },
+      clock: systemClock,
+      instanceId,
+    });
+  const save = async (table: string) => namespace.shell(`iptables-${variant}-save -t ${table}`);
+  const web = dnat('web', '10.96.0.1', '10.1.0.1:8080');
+  const api = dnat('api', '10.96.0.2', '10.1.0.2:8080');
+
+  it('writes everything at first, and runs no tool while nothing differs', async () => {
+    desired = nodeState(web, api);
+    const backend = await backendOf();
+    const report = await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(report).toMatchObject({ full: true, unprogrammed: [], rulesTotal: { nat: 3 } });
+    const nat = await save('nat');
+    expect(nat).toContain(`-A KUBE-SVC-AAAAAAAAAAAAAAAA ${web.args}`);
+    expect(nat).toContain('"switchyard generation one 1"');
+    expect(await backend.audit(signal)).toBeUndefined();
+    namespace.taken();
+    const second = await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(second).toMatchObject({ full: false, rulesWritten: { filter: 0, nat: 0, mangle: 0 } });
+    expect(namespace.taken()).toEqual([]);
+  });
+
+  it('writes a changed leaf and the roots only', async () => {
+    desired = nodeState(web);
+    const backend = await backendOf();
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    desired = nodeState(web, api);
+    const report = await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(report).toMatchObject({ full: false, rulesWritten: { nat: 4 } });
+    expect(await save('nat')).toContain('-d 10.96.0.2/32');
+    expect(await backend.audit(signal)).toBeUndefined();
+  });
+
+  it('adds no jump twice, also over a restart', async () => {
+    desired = nodeState(web);
+    await (await backendOf('one')).sync(emptyGraph, emptyDelta, signal);
+    const filter = await save('filter');
+    await (await backendOf('two')).sync(emptyGraph, emptyDelta, signal);
+    const again = await save('filter');
+    const jumps = (text: string) =>
+      text.split('\n').filter((line) => /^-A (FORWARD|OUTPUT)/.test(line));
+    expect(jumps(again)).toEqual(jumps(filter));
+    expect(jumps(again)).toHaveLength(2);
+  });
+
+  const foreign: readonly (readonly [command: string, reason: RegExp])[] = [
+    [`iptables-${variant} -t nat -F`, /nat was flushed/],
+    [`iptables-${variant} -t filter -F`, /filter was flushed/],
+    [`iptables-${variant} -t mangle -X KUBE-PROXY-CANARY`, /KUBE-PROXY-CANARY is gone/],
+    [
+      `iptables-${variant} -t nat -F PREROUTING`,
+      /the jump from PREROUTING to KUBE-SERVICES is gone/,
+    ],
+    [`iptables-${variant} -t nat -F KUBE-SVC-AAAAAAAAAAAAAAAA`, /holds 0 rules, expected 1/],
+    [`iptables-${variant} -t nat -F; iptables-${variant} -t nat -X`, /nat was flushed.*gone/],
+    ...(variant === 'nft' ? [['nft flush ruleset', /flushed.*gone/] as const] : []),
+  ];
+  it.each(foreign)('notices "%s" and repairs it with the next sync', async (command, reason) => {
+    desired = nodeState(web);
+    const backend = await backendOf();
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    await namespace.shell(command);
+    expect(await backend.audit(signal)).toMatch(reason);
+    backend.invalidate();
+    expect(await backend.sync(emptyGraph, emptyDelta, signal)).toMatchObject({ full: true });
+    expect(await backend.audit(signal)).toBeUndefined();
+    expect(await save('nat')).toContain(web.args);
+  });
+
+  it('names a second writer', async () => {
+    desired = nodeState(web);
+    const backend = await backendOf('one');
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    await (await backendOf('two')).sync(emptyGraph, emptyDelta, signal);
+    expect(await backend.audit(signal)).toMatch(/second writer.*instance two/);
+    const theirs = ':KUBE-SERVICES - [0:0]\n-A KUBE-SERVICES -d 10.96.0.9/32 -j RETURN';
+    await namespace.shell(
+      `printf '*filter\n${theirs}\nCOMMIT\n' | iptables-${variant}-restore --noflush`,
+    );
+    expect(await backend.audit(signal)).toMatch(/second writer.*10\.96\.0\.9/);
+  });
+
+  it('removes stale chains, and keeps one that a foreign rule refers to until it is free', async () => {
+    const stale = [
+      ':KUBE-SVC-OLD - [0:0]',
+      ':KUBE-SEP-OLD - [0:0]',
+      ':FOREIGN - [0:0]',
+      '-A KUBE-SVC-OLD -j KUBE-SEP-OLD',
+    ];
+    const lines = [...stale, ':KUBE-SVC-HELD - [0:0]', '-A FOREIGN -j KUBE-SVC-HELD'].join('\n');
+    await namespace.shell(
+      `printf '*nat\n${lines}\nCOMMIT\n' | iptables-${variant}-restore --noflush`,
+    );
+    desired = nodeState(web);
+    const backend = await backendOf();
+    expect(await backend.sync(emptyGraph, emptyDelta, signal)).toMatchObject({ unprogrammed: [] });
+    const nat = await save('nat');
+    expect(nat).not.toContain('-OLD');
+    expect(nat).toContain(':KUBE-SVC-HELD');
+    expect(nat).toContain(web.args);
+    await namespace.shell(`iptables-${variant} -t nat -F FOREIGN`);
+    desired = nodeState(web, api);
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(await save('nat')).not.toContain('KUBE-SVC-HELD');
+  });
+
+  it.each([
+    ['the tool', '-d 10.96.0.3/32 -m nosuchmatch -j RETURN'],
+    ['the kernel', '-d 10.96.0.3/32 -j REJECT'],
+  ])('leaves out a service whose rule %s refuses, and names it', async (_who, args) => {
+    const bad = rule(args, 'bad');
+    desired = nodeState(web, bad, api);
+    const backend = await backendOf();
+    const report = await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(report.unprogrammed.map(({ name }) => name)).toEqual(['default/bad']);
+    const nat = await save('nat');
+    expect(nat).toContain(web.args);
+    expect(nat).toContain(api.args);
+    expect(nat).not.toContain('PROBE');
+    expect(await backend.audit(signal)).toBeUndefined();
+    namespace.taken();
+    const again = await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(again.unprogrammed).toEqual(report.unprogrammed);
+    expect(namespace.taken()).toEqual([]);
+    desired = nodeState(web, api);
+    const healed = await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(healed.unprogrammed).toEqual([]);
+  });
+
+  it('keeps the members of a set over a restart and destroys sets that are not needed', async () => {
+    const affinity = ipset('KUBE-AFF-A', 'hash:ip family inet timeout 10800');
+    const use = rule('-m set --match-set KUBE-AFF-A src -j RETURN', 'web');
+    desired = { ...nodeState(use), sets: new Map([[affinity.name, affinity]]) };
+    await (await backendOf('one')).sync(emptyGraph, emptyDelta, signal);
+    await namespace.shell(
+      'ipset add KUBE-AFF-A 10.9.9.9; ipset create KUBE-AFF-OLD hash:ip family inet',
+    );
+    const backend = await backendOf('two');
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    const sets = await namespace.shell('ipset list');
+    expect(sets).toContain('10.9.9.9');
+    expect(sets).not.toContain('KUBE-AFF-OLD');
+    desired = nodeState(web);
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(await namespace.shell('ipset list -n')).toBe('');
+  });
+
+  it('empties a shared chain of nobody else: a target of a jump that exists is left as it is', async () => {
+    await namespace.shell(
+      `iptables-${variant} -N KUBE-FIREWALL; iptables-${variant} -A KUBE-FIREWALL -j RETURN`,
+    );
+    const base = nodeState(web);
+    const firewall = {
+      table: 'filter',
+      from: 'INPUT',
+      to: chain('KUBE-FIREWALL', 'root').name,
+      match: '',
+    } as const;
+    desired = { ...base, jumps: [...base.jumps, firewall] };
+    await (await backendOf()).sync(emptyGraph, emptyDelta, signal);
+    const filter = await save('filter');
+    expect(filter).toContain('-A INPUT -j KUBE-FIREWALL');
+    expect(filter).toContain('-A KUBE-FIREWALL -j RETURN');
+  });
+
+  it('probes features without leaving anything behind', async () => {
+    const { features, missing } = await inspectFeatures(await port(), signal);
+    expect(missing).toEqual([]);
+    expect(features).toMatchObject({ hairpin: 'bpf', affinity: 'ipset', randomFully: true });
+    expect(await save('nat')).not.toContain('KUBE');
+    expect(await save('filter')).not.toContain('KUBE');
+    expect(await namespace.shell('ipset list -n')).toBe('');
+  });
+});

@@ -1,0 +1,37 @@
+import { SwitchyardError } from '../../src/error.ts';
+import type { ToolOptions, ToolResult, ToolRunner } from '../../src/host/run-tool.ts';
+
+/** One run a test looks at. */
+export interface RecordedRun {
+  readonly tool: string;
+  readonly args: readonly string[];
+  readonly input: string;
+}
+
+/** Answers a run; what is left out is success without output. `missing` rejects as a tool that is not there. */
+export type Answer = Partial<Omit<ToolResult, 'durationMs'>> | 'missing' | undefined;
+
+/** A ToolRunner without a machine: records every run and answers what the test says. */
+export class FakeToolRunner implements ToolRunner {
+  readonly runs: RecordedRun[] = [];
+  readonly #answer: (run: RecordedRun) => Answer;
+
+  constructor(answer: (run: RecordedRun) => Answer = () => undefined) {
+    this.#answer = answer;
+  }
+
+  run(tool: string, args: readonly string[], options: ToolOptions): Promise<ToolResult> {
+    const run = { tool, args: [...args], input: options.input ?? '' };
+    this.runs.push(run);
+    const answer = this.#answer(run);
+    if (answer === 'missing') {
+      return Promise.reject(new SwitchyardError('missing', `${tool} is not on this machine`));
+    }
+    return Promise.resolve({ exitCode: 0, stdout: '', stderr: '', durationMs: 1, ...answer });
+  }
+
+  /** Inputs of all runs of the tool, in order. */
+  inputs(tool: string): string[] {
+    return this.runs.filter((run) => run.tool === tool).map((run) => run.input);
+  }
+}

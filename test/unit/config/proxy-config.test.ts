@@ -1,0 +1,138 @@
+import { describe, expect, it } from 'vitest';
+import { parseFlags } from '../../../src/config/parse-flags.ts';
+import { proxyConfig } from '../../../src/config/proxy-config.ts';
+import type { ProxyConfig } from '../../../src/config/proxy-config.ts';
+import { proxyFlags } from '../../../src/config/proxy-flags.ts';
+import { SwitchyardError } from '../../../src/error.ts';
+
+const config = (...argv: readonly string[]): ProxyConfig =>
+  proxyConfig(parseFlags(proxyFlags, argv).flags);
+
+function problems(...argv: readonly string[]): readonly string[] {
+  try {
+    config(...argv);
+  } catch (error) {
+    if (error instanceof SwitchyardError && error.code === 'usage') return error.message.split('\n');
+    throw error;
+  }
+  return [];
+}
+
+describe('the proxy configuration', () => {
+  it("has kube-proxy's defaults", () => {
+    expect(config()).toEqual({
+      mode: 'iptables',
+      source: { kind: 'kubernetes', kubeconfig: '', master: '' },
+      hostnameOverride: '',
+      bindAddress: '0.0.0.0',
+      bindAddressHardFail: false,
+      healthzBind: { address: '0.0.0.0', port: 10256 },
+      metricsBind: { address: '127.0.0.1', port: 10249 },
+      syncPeriodMs: 30_000,
+      minSyncPeriodMs: 1000,
+      masqueradeAll: false,
+      masqueradeBit: 14,
+      localhostNodePorts: true,
+      detectLocal: { mode: 'ClusterCIDR' },
+      clusterCidrs: [],
+      nodePortAddresses: { kind: 'all' },
+      oomScoreAdj: -999,
+      conntrack: {
+        maxPerCore: 32_768,
+        min: 131_072,
+        tcpEstablishedTimeoutMs: 86_400_000,
+        tcpCloseWaitTimeoutMs: 3_600_000,
+        tcpBeLiberal: false,
+        udpTimeoutMs: 0,
+        udpStreamTimeoutMs: 0,
+      },
+      logging: { format: 'auto', verbosity: 0 },
+      initOnly: false,
+    });
+  });
+
+  it.each<[readonly string[], Partial<ProxyConfig>]>([
+    [['--hostname-override= Node-A '], { hostnameOverride: 'node-a' }],
+    [['--healthz-bind-address='], { healthzBind: undefined }],
+    [['--healthz-bind-address=10.0.0.1'], { healthzBind: bind('10.0.0.1', 10256) }],
+    [['--healthz-bind-address=[::1]:80'], { healthzBind: bind('::1', 80) }],
+    [['--healthz-bind-address=::'], { healthzBind: bind('::', 10256) }],
+    [['--bind-address=::'], { healthzBind: bind('::', 10256), metricsBind: bind('::1', 10249) }],
+    [['--metrics-port=0'], { metricsBind: undefined }],
+    [['--cluster-cidr=10.0.0.0/8,fd00::/8'], { clusterCidrs: cidrs('10.0.0.0/8', 'fd00::/8') }],
+    [['--nodeport-addresses=primary'], { nodePortAddresses: { kind: 'primary' } }],
+    [
+      ['--detect-local-mode=BridgeInterface', '--pod-bridge-interface=br0'],
+      { detectLocal: { mode: 'BridgeInterface', name: 'br0' } },
+    ],
+    [['--source=file:a', '--source=file:b'], { source: { kind: 'files', paths: ['a', 'b'] } }],
+    [['--source=https://x/y'], { source: { kind: 'url', url: 'https://x/y' } }],
+    [['--mode=iptables'], { mode: 'iptables' }],
+    [['--iptables-min-sync-period=0s'], { minSyncPeriodMs: 0 }],
+  ])('%j', (argv, expected) => {
+    expect(config(...argv)).toMatchObject(expected);
+  });
+
+  it.each<[readonly string[], readonly string[]]>([
+    [['--mode=ipvs'], ['--mode: "ipvs" is not built yet; modes that exist: iptables']],
+    [['--proxy-mode=xyz'], ['--mode: "xyz" is not a mode; modes that exist: iptables']],
+    [
+      ['--iptables-masquerade-bit=32', '--oom-score-adj=-1001'],
+      ['--iptables-masquerade-bit: 32 is not 0 to 31', '--oom-score-adj: -1001 is not -1000 to 1000'],
+    ],
+    [
+      ['--iptables-sync-period=1s', '--iptables-min-sync-period=2s'],
+      ['--iptables-min-sync-period: must not be above --iptables-sync-period'],
+    ],
+    [['--bind-address=here'], ['--bind-address: "here" is not an IP address']],
+    [
+      ['--healthz-bind-address=localhost:80'],
+      ['--healthz-bind-address: "localhost:80" is not IP:PORT with a port of 1 to 65535'],
+    ],
+    [
+      ['--metrics-bind-address=1.2.3.4:70000'],
+      ['--metrics-bind-address: "1.2.3.4:70000" is not IP:PORT with a port of 1 to 65535'],
+    ],
+    [
+      ['--cluster-cidr=10.0.0.0/8,11.0.0.0/8'],
+      ['--cluster-cidr: "10.0.0.0/8,11.0.0.0/8" has more than one CIDR of a family'],
+    ],
+    [['--cluster-cidr=10.0.0.0/33'], ['--cluster-cidr: "10.0.0.0/33" is not a CIDR']],
+    [
+      ['--nodeport-addresses=primary,10.0.0.0/8'],
+      ['--nodeport-addresses: `primary` cannot be mixed with CIDRs'],
+    ],
+    [
+      ['--detect-local-mode=InterfaceNamePrefix'],
+      ['--pod-interface-name-prefix: is needed with --detect-local-mode=InterfaceNamePrefix'],
+    ],
+    [['--hostname-override= '], ['--hostname-override: is blank; give a node name or leave it out']],
+    [['--conntrack-min=-1'], ['--conntrack-min: must not be negative']],
+    [
+      ['--source=file:a', '--source=kubernetes'],
+      ['--source: file:a and kubernetes cannot be mixed; only file:PATH may be repeated'],
+    ],
+    [
+      ['--source=file:a', '--kubeconfig=k'],
+      ['--kubeconfig: conflicts with --source=file:a'],
+    ],
+    [
+      ['--source=ftp://x'],
+      ['--source: "ftp://x" is not one of kubernetes, file:PATH or an http(s) URL'],
+    ],
+  ])('refuses %j', (argv, expected) => {
+    expect(problems(...argv)).toEqual(expected);
+  });
+
+  it('says of the flags of later work that they come later', () => {
+    expect(problems('--ipvs-scheduler=rr')[0]).toContain('ipvs mode is not built yet');
+  });
+});
+
+function bind(address: string, port: number): ProxyConfig['healthzBind'] {
+  return { address: address as never, port };
+}
+
+function cidrs(...texts: readonly string[]): ProxyConfig['clusterCidrs'] {
+  return texts as ProxyConfig['clusterCidrs'];
+}

@@ -1,0 +1,388 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { loadApiClient, type ApiClient } from '../../../src/informer/api-client.ts';
+import { ApiSource, type ApiSourceEvent } from '../../../src/informer/api-source.ts';
+import { Informer } from '../../../src/informer/informer.ts';
+import { startFakeApiServer, type FakeApiServer } from '../../support/fake-api-server.ts';
+import {
+  ManualClock,
+  rawWidget,
+  recorder,
+  recordingLog,
+  until,
+  widgetKind,
+  WIDGETS,
+  type Widget,
+} from './widgets.ts';
+
+let server: FakeApiServer;
+let running: Running | undefined;
+
+beforeEach(async () => {
+  server = await startFakeApiServer();
+});
+
+afterEach(async () => {
+  await running?.stop();
+  running = undefined;
+  await server.close();
+});
+
+interface Running {
+  readonly informer: Informer<Widget>;
+  readonly told: string[];
+  readonly lines: string[];
+  readonly clock: ManualClock;
+  readonly events: ApiSourceEvent[];
+  readonly stop: () => Promise<void>;
+}
+
+async function start(given?: ApiClient): Promise<Running> {
+  const clock = new ManualClock();
+  const { lines, log } = recordingLog();
+  const { told, handler } = recorder();
+  const client = given ?? (await loadApiClient({ master: server.url, log, clock, env: {} }));
+  const events: ApiSourceEvent[] = [];
+  const source = new ApiSource({
+    client,
+    kind: widgetKind,
+    clock,
+    random: () => 0.5,
+    log,
+    onEvent: (event) => events.push(event),
+  });
+  const informer = new Informer({ source, handlers: [handler], log, name: 'widgets' });
+  const stopping = new AbortController();
+  const done = informer.start(stopping.signal);
+  const stop = async (): Promise<void> => {
+    stopping.abort();
+    await done;
+    await client.close();
+  };
+  running = { informer, told, lines, clock, events, stop };
+  return running;
+}
+
+/** Started, with `a` and `b` known and the watch open. */
+async function startWatching(): Promise<Running> {
+  server.put(WIDGETS, rawWidget('a', 'red'));
+  server.put(WIDGETS, rawWidget('b', 'blue'));
+  const run = await start();
+  await until('watch open', () => server.watchers(WIDGETS) === 1);
+  expect(run.told).toEqual(['+a:red', '+b:blue', 'synced']);
+  run.told.length = 0;
+  return run;
+}
+
+async function toldBy(run: Running, ...expected: string[]): Promise<void> {
+  const sorted = (): string => JSON.stringify(run.told.toSorted());
+  const wanted = JSON.stringify(expected.toSorted());
+  await until(
+    `${wanted}; told so far: ${sorted()}`,
+    () => run.told.length >= expected.length,
+    () => run.clock.pass(),
+  );
+  expect(run.told.toSorted()).toEqual(expected.toSorted());
+}
+
+function lists(): Record<string, string>[] {
+  return queries().filter((query) => query['watch'] === undefined);
+}
+
+function watches(): Record<string, string>[] {
+  return queries().filter((query) => query['watch'] === 'true');
+}
+
+function queries(): Record<string, string>[] {
+  return server.requests.map((request) => ({ ...request.query }));
+}
+
+test('lists by pages of 500 from the cache, then watches with bookmarks and a random end', async () => {
+  for (let index = 0; index < 1_200; index++) server.put(WIDGETS, rawWidget(`w${index}`, 'red'));
+  const run = await start();
+  await until('watch open', () => server.watchers(WIDGETS) === 1);
+  const labelSelector = '!hidden';
+  expect(lists()).toEqual([
+    { labelSelector, limit: '500', resourceVersion: '0' },
+    { labelSelector, limit: '500', continue: '500' },
+    { labelSelector, limit: '500', continue: '1000' },
+  ]);
+  expect(watches()).toEqual([
+    {
+      labelSelector,
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      resourceVersion: String(server.version),
+      timeoutSeconds: '450',
+    },
+  ]);
+  expect(run.informer.store.size).toBe(1_200);
+  expect(run.told.at(-1)).toBe('synced');
+});
+
+test('tells additions, changes and removals, and what leaves the selection', async () => {
+  const run = await startWatching();
+  server.put(WIDGETS, rawWidget('c', 'green'));
+  server.put(WIDGETS, rawWidget('a', 'black'));
+  server.remove(WIDGETS, 'default/b');
+  server.put(WIDGETS, rawWidget('c', 'green', { labels: { hidden: '' } }));
+  await toldBy(run, '+c:green', 'a:red>black', '-b', '-c');
+});
+
+test('tells nothing before the first complete list, however often the server fails', async () => {
+  server.put(WIDGETS, rawWidget('a', 'red'));
+  server.inject({ on: 'list', type: 'status', status: 500, times: 4 });
+  server.inject({ on: 'list', type: 'garbage' });
+  server.inject({ on: 'list', type: 'reset' });
+  const run = await start();
+  await until(
+    'five failures',
+    () => failures(run).length === 5,
+    () => run.clock.pass(),
+  );
+  expect(run.told).toEqual([]);
+  expect(run.informer.synced).toBe(false);
+  await toldBy(run, '+a:red', 'synced');
+  const delays = failures(run).map((failure) => failure.delayMs);
+  expect(delays).toEqual([1_200, 2_400, 4_800, 9_600, 19_200, 22_500]);
+});
+
+test('waits for a server that starts late, and for one that is slow to answer', async () => {
+  server.put(WIDGETS, rawWidget('a', 'red'));
+  await server.down();
+  const run = await start();
+  await until('refused', () => failures(run).length > 0);
+  let answer = (): void => undefined;
+  server.inject({ on: 'list', type: 'hold', until: new Promise((resolve) => (answer = resolve)) });
+  await server.up();
+  await until(
+    'asked',
+    () => lists().length === 1,
+    () => run.clock.pass(),
+  );
+  expect(run.told).toEqual([]);
+  answer();
+  await toldBy(run, '+a:red', 'synced');
+});
+
+test('while the server is away nothing is removed, and what changed meanwhile is told after', async () => {
+  const run = await startWatching();
+  await server.down();
+  server.put(WIDGETS, rawWidget('a', 'black'));
+  await until(
+    'two failures',
+    () => failures(run).length >= 2,
+    () => run.clock.pass(),
+  );
+  expect(run.told).toEqual([]);
+  expect(run.informer.store.size).toBe(2);
+  await server.up();
+  await toldBy(run, 'a:red>black');
+});
+
+test('an expired continue token makes it list again in one piece', async () => {
+  for (let index = 0; index < 600; index++) server.put(WIDGETS, rawWidget(`w${index}`, 'red'));
+  server.inject({ on: 'list', type: 'status', status: 410, continued: true });
+  const run = await start();
+  await until(
+    'synced',
+    () => run.informer.synced,
+    () => run.clock.pass(),
+  );
+  expect(run.informer.store.size).toBe(600);
+  expect(lists().map((query) => query['limit'])).toEqual(['500', '500', undefined]);
+});
+
+test.each([
+  ['as an event', () => server.compact()],
+  ['as a status', () => server.inject({ on: 'watch', type: 'status', status: 410 })],
+])('410 %s makes it list the newest state, after a delay', async (_how, expire) => {
+  const run = await startWatching();
+  server.freezeWatches(WIDGETS);
+  server.remove(WIDGETS, 'default/b');
+  expire();
+  server.endWatches(WIDGETS);
+  await toldBy(run, '-b');
+  expect(lists().map((query) => query['resourceVersion'])).toEqual(['0', undefined]);
+  expect(failures(run).every((failure) => failure.delayMs >= 800)).toBe(true);
+});
+
+test('a server that answers 410 each time is asked ever more slowly', async () => {
+  server.inject({ on: 'watch', type: 'status', status: 410, times: 4 });
+  const run = await start();
+  await until(
+    'four',
+    () => failures(run).length === 4,
+    () => run.clock.pass(),
+  );
+  expect(failures(run).map((failure) => failure.delayMs)).toEqual([1_200, 2_400, 4_800, 9_600]);
+});
+
+test('an ERROR event makes it list again and loses nothing', async () => {
+  const run = await startWatching();
+  server.emit(WIDGETS, 'ERROR', { kind: 'Status', code: 500, message: 'etcd is sulking' });
+  await until(
+    'listed again',
+    () => lists().length === 2,
+    () => run.clock.pass(),
+  );
+  server.put(WIDGETS, rawWidget('c', 'green'));
+  await toldBy(run, '+c:green');
+  expect(run.lines.join('\n')).toContain('etcd is sulking');
+});
+
+test('a stream cut in the middle of a line, and of a character, goes on where it was', async () => {
+  const run = await startWatching();
+  const object = rawWidget('c', 'grün', { resourceVersion: String(server.version + 1) });
+  const bytes = Buffer.from(JSON.stringify({ type: 'ADDED', object }));
+  await server.cutMidLine(WIDGETS, bytes.subarray(0, bytes.indexOf('ü') + 1));
+  server.put(WIDGETS, rawWidget('c', 'grün'));
+  await toldBy(run, '+c:grün');
+  expect(lists()).toHaveLength(1);
+});
+
+test('an event that comes byte by byte is one event', async () => {
+  const run = await startWatching();
+  const object = rawWidget('c', '日本語', { resourceVersion: String(server.version + 1) });
+  for (const byte of Buffer.from(`${JSON.stringify({ type: 'ADDED', object })}\n`)) {
+    server.emitRaw(WIDGETS, Buffer.of(byte));
+  }
+  await toldBy(run, '+c:日本語');
+});
+
+test('a watch without a byte for 90 s is given up, and bookmarks keep it alive', async () => {
+  const run = await startWatching();
+  const last = server.version + 1;
+  run.clock.advance(60_000);
+  server.bookmark(WIDGETS);
+  await until('bookmark', () => changes(run).includes('BOOKMARK'));
+  run.clock.advance(60_000);
+  server.freezeWatches(WIDGETS);
+  server.put(WIDGETS, rawWidget('c', 'green'));
+  expect(watches()).toHaveLength(1);
+  run.clock.advance(30_000);
+  await toldBy(run, '+c:green');
+  expect(watches().at(-1)?.['resourceVersion']).toBe(String(last));
+  expect(run.lines.join('\n')).toContain('no byte for 90 s');
+});
+
+test('a list that freezes is given up after 90 s', async () => {
+  server.put(WIDGETS, rawWidget('a', 'red'));
+  server.inject({ on: 'list', type: 'freeze' });
+  const run = await start();
+  await until('asked', () => lists().length === 1);
+  await until('answer begun', () => run.clock.slept.includes(90_000));
+  run.clock.advance(90_000);
+  await toldBy(run, '+a:red', 'synced');
+});
+
+test('events that come twice, late or after a deletion change nothing', async () => {
+  const run = await startWatching();
+  const old = server.put(WIDGETS, rawWidget('a', 'black'));
+  const late = server.put(WIDGETS, rawWidget('a', 'white'));
+  server.remove(WIDGETS, 'default/b');
+  await toldBy(run, 'a:red>black', 'a:black>white', '-b');
+  server.emit(WIDGETS, 'MODIFIED', late);
+  server.emit(WIDGETS, 'MODIFIED', old);
+  server.emit(WIDGETS, 'DELETED', old);
+  server.emit(WIDGETS, 'MODIFIED', rawWidget('b', 'blue', { resourceVersion: '102' }));
+  await until('four', () => changes(run).filter((change) => change === 'STALE').length === 4);
+  expect(run.told).toHaveLength(3);
+  server.endWatches(WIDGETS);
+  await until(
+    'watching again',
+    () => watches().length === 2,
+    () => run.clock.pass(),
+  );
+  expect(watches()[1]?.['resourceVersion']).toBe(String(server.version));
+});
+
+test('an object that comes late still counts: only its own versions are compared', async () => {
+  const run = await startWatching();
+  const early = rawWidget('c', 'green', { resourceVersion: String(server.version + 1) });
+  const later = rawWidget('d', 'grey', { resourceVersion: String(server.version + 2) });
+  server.emit(WIDGETS, 'ADDED', later);
+  server.emit(WIDGETS, 'ADDED', early);
+  await toldBy(run, '+d:grey', '+c:green');
+});
+
+test('a line that is no event is logged, and the list is read again', async () => {
+  const run = await startWatching();
+  server.freezeWatches(WIDGETS);
+  server.remove(WIDGETS, 'default/a');
+  await server.cutMidLine(WIDGETS, '{"type":"DELETED","obj\n');
+  await toldBy(run, '-a');
+  expect(lists()).toHaveLength(2);
+  expect(run.lines.join('\n')).toContain('a line that is no event: {"type":"DELETED","obj');
+});
+
+test('an object that cannot be used is named with its field and stops no other', async () => {
+  server.put(WIDGETS, rawWidget('bad', 7));
+  server.put(WIDGETS, rawWidget('good', 'red'));
+  const run = await start();
+  await toldBy(run, '+good:red', 'synced');
+  run.told.length = 0;
+  await until('watch open', () => server.watchers(WIDGETS) === 1);
+  server.put(WIDGETS, rawWidget('worse', null));
+  server.put(WIDGETS, rawWidget('good', 'blue'));
+  await toldBy(run, 'good:red>blue');
+  const log = run.lines.join('\n');
+  expect(log).toContain('Widget default/bad: spec.color: must be a string');
+  expect(log).toContain('Widget default/worse: spec.color: must be a string');
+});
+
+test('403 names the rule that is missing', async () => {
+  server.inject({ on: 'list', type: 'status', status: 403 });
+  const run = await start();
+  await until('refused', () => failures(run).length === 1);
+  expect(run.lines.join('\n')).toContain(
+    '{apiGroups: [example.com], resources: [widgets], verbs: [list, watch]}',
+  );
+});
+
+test.each([429, 503])('%i with Retry-After waits as long as the server wishes', async (status) => {
+  server.inject({ on: 'list', type: 'status', status, retryAfter: '17' });
+  const run = await start();
+  await until('refused', () => failures(run).length === 1);
+  expect(failures(run)[0]?.delayMs).toBe(17_000);
+});
+
+test('watches that end at once are not opened in a tight loop', async () => {
+  server.inject({ on: 'watch', type: 'end', times: 3 });
+  const run = await start();
+  await until(
+    'three',
+    () => failures(run).length === 3,
+    () => run.clock.pass(),
+  );
+  expect(failures(run).map((failure) => failure.delayMs)).toEqual([1_200, 2_400, 4_800]);
+});
+
+test('a watch that ended after a while in good order is opened again at once', async () => {
+  const run = await startWatching();
+  run.clock.advance(10_000);
+  server.endWatches(WIDGETS);
+  await until('watching again', () => watches().length === 2);
+  expect(failures(run)).toEqual([]);
+});
+
+test('when told to stop it ends, in the middle of a watch or of a back-off, and tells nothing more', async () => {
+  const run = await startWatching();
+  await run.stop();
+  server.put(WIDGETS, rawWidget('c', 'green'));
+  expect(run.told).toEqual([]);
+
+  server.inject({ on: 'list', type: 'status', status: 500 });
+  const second = await start();
+  await until('failed', () => failures(second).length === 1);
+  await second.stop();
+  expect(second.told).toEqual([]);
+});
+
+function failures(run: Running): { readonly delayMs: number }[] {
+  return run.events.filter((event) => event.type === 'failed');
+}
+
+function changes(run: Running): string[] {
+  return run.events.flatMap((event) => (event.type === 'change' ? [event.change] : []));
+}
