@@ -16,7 +16,7 @@ export interface CommandArgs {
 }
 
 /** Positional arguments a command takes; without this, any is a usage error. */
-export interface PositionalSpec {
+interface PositionalSpec {
   /** As --help prints it: `FROM TO:PORT[/PROTO]`. */
   readonly usage: string;
   readonly min: number;

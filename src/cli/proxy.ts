@@ -1,9 +1,13 @@
+import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import process from 'node:process';
 import { systemClock } from '../clock.ts';
+import { readConfigFile } from '../config/config-file.ts';
+import type { FlagValues } from '../config/flag-table.ts';
 import { proxyConfig } from '../config/proxy-config.ts';
+import type { ProxyConfig } from '../config/proxy-config.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
-import { errorText } from '../error.ts';
+import { SwitchyardError, errorText } from '../error.ts';
 import { systemTools } from '../host/run-tool.ts';
 import { createSysctls } from '../host/sysctl.ts';
 import { runAgent } from '../proxy/agent.ts';
@@ -22,8 +26,9 @@ export const command: Command = {
     '  switchyard proxy --source=file:./manifests --hostname-override=node-a',
   ].join('\n'),
   async run({ flags }, io) {
-    const config = proxyConfig(flags);
+    const { config, warnings } = await configOf(flags);
     const log = createLogger({ ...config.logging, terminal: process.stderr.isTTY });
+    for (const warning of warnings) log.warn({}, warning);
     // A bug in one corner must not take the node's Services down, but it must be seen.
     const onRejection = (reason: unknown): void => {
       log.error({ err: reason }, `unhandled failure: ${errorText(reason)}`);
@@ -52,3 +57,23 @@ export const command: Command = {
     return 0;
   },
 };
+
+/** From the flags, or from the file that --config names. */
+async function configOf(
+  flags: FlagValues,
+): Promise<{ readonly config: ProxyConfig; readonly warnings: readonly string[] }> {
+  const path = flags.text('config');
+  if (path === '') return { config: proxyConfig(flags), warnings: [] };
+  const file = readConfigFile(await readText(path), path, proxyFlags, flags);
+  return { config: proxyConfig(file.flags), warnings: file.warnings };
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new SwitchyardError('usage', `--config: cannot read ${path}: ${errorText(cause)}`, {
+      cause,
+    });
+  }
+}

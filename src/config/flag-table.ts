@@ -3,7 +3,7 @@
  * `duration` is Go's (`1m30s`), read into milliseconds. `list` is comma separated and may be
  * repeated; `enum` is one of `values`.
  */
-export type FlagType = 'bool' | 'string' | 'int' | 'duration' | 'list' | 'enum';
+type FlagType = 'bool' | 'string' | 'int' | 'duration' | 'list' | 'enum';
 
 /** One flag: everything that parsing, `--help` and the documentation need to know of it. */
 export interface FlagSpec {
@@ -58,6 +58,11 @@ export class FlagValues {
   /** Whether the command line named the flag. */
   given(field: string): boolean {
     return this.#given.has(field);
+  }
+
+  /** The value as it is, for those who do not know its type. */
+  value(field: string): FlagValue {
+    return this.#read(field);
   }
 
   bool(field: string): boolean {

@@ -50,6 +50,8 @@ function expected(flag: FlagSpec): string {
       return 'a comma-separated list';
     case 'string':
       return 'a text';
+    default:
+      return flag.type satisfies never;
   }
 }
 
@@ -68,6 +70,8 @@ function valueOf(flag: FlagSpec, text: string): FlagValue {
       return text === '' ? [] : text.split(',').map((item) => item.trim());
     case 'string':
       return text;
+    default:
+      return flag.type satisfies never;
   }
 }
 

@@ -49,7 +49,10 @@ export class ProxyFields {
     }
     const [other = 'kubernetes'] = others;
     if (others.size + (paths.length > 0 ? 1 : 0) > 1) {
-      this.#problem('source', `${given.join(' and ')} cannot be mixed; only file:PATH may be repeated`);
+      this.#problem(
+        'source',
+        `${given.join(' and ')} cannot be mixed; only file:PATH may be repeated`,
+      );
     }
     if (paths.length > 0) return this.#withoutCluster({ kind: 'files', paths });
     if (other === 'kubernetes') {
@@ -84,7 +87,12 @@ export class ProxyFields {
   }
 
   /** One of the two servers: `ip:port`, where a missing port is the server's own. */
-  bind(server: 'healthz' | 'metrics', port: number, v4: string, v6: string): BindConfig | undefined {
+  bind(
+    server: 'healthz' | 'metrics',
+    port: number,
+    v4: string,
+    v6: string,
+  ): BindConfig | undefined {
     const flags = this.#flags;
     const field = `${server}BindAddress`;
     const name = `${server}-bind-address`;

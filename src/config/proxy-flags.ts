@@ -263,7 +263,7 @@ const conntrackFlags: FlagTable = [
 ];
 
 /** Logging, the same for every command that runs on. */
-export const loggingFlags: FlagTable = [
+const loggingFlags: FlagTable = [
   {
     name: 'v',
     short: 'v',
@@ -322,7 +322,7 @@ const otherFlags: FlagTable = [
     'no metric is hidden',
     'showHiddenMetricsForVersion',
   ),
-  compatible('feature-gates', 'list', 'there are no feature gates', 'featureGates'),
+  compatible('feature-gates', 'list', 'there are no feature gates'),
   compatible('vmodule', 'list', 'verbosity is set for the whole program with -v'),
   compatible('log-flush-frequency', 'duration', 'every line is written at once'),
   ...(

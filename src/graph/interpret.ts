@@ -31,7 +31,7 @@ export interface Step {
 }
 
 /** The packet reaches an endpoint. */
-export interface EndpointOutcome {
+interface EndpointOutcome {
   readonly kind: 'endpoint';
   readonly probability: Rational;
   readonly endpoint: PoolEndpoint;

@@ -40,7 +40,7 @@ export function packetFrom(node: NodeContext, journey: Journey): Packet {
 }
 
 /** Whether the kernel treats the address as the node's own: all of 127.0.0.0/8 is. */
-export function isLocalAddress(node: NodeContext, address: Address): boolean {
+function isLocalAddress(node: NodeContext, address: Address): boolean {
   return isLoopback(address) || node.localAddresses.includes(address);
 }
 

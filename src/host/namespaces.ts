@@ -39,7 +39,12 @@ export class Namespaces {
   readonly #running = new Set<NamespaceProcess>();
   readonly #never = new AbortController().signal;
 
-  constructor({ tools, prefix = 'swy', pid = process.pid, folder = '/run/netns' }: NamespacesOptions) {
+  constructor({
+    tools,
+    prefix = 'swy',
+    pid = process.pid,
+    folder = '/run/netns',
+  }: NamespacesOptions) {
     this.#tools = tools;
     this.#prefix = prefix;
     this.#pid = pid;
@@ -54,7 +59,10 @@ export class Namespaces {
   /** Makes namespaces, each with its loopback device up. */
   async add(roles: readonly string[]): Promise<void> {
     for (const role of roles) this.#roles.add(role);
-    await this.#ip([], roles.map((role) => `netns add ${this.name(role)}`));
+    await this.#ip(
+      [],
+      roles.map((role) => `netns add ${this.name(role)}`),
+    );
     await Promise.all(roles.map(async (role) => this.ip(role, ['link set lo up'])));
   }
 
@@ -77,7 +85,12 @@ export class Namespaces {
 
   /** Writes kernel settings of a namespace: keys as paths below /proc/sys. */
   async set(role: string, keys: readonly string[], value: string): Promise<void> {
-    await this.run(role, 'tee', keys.map((key) => `/proc/sys/${key}`), { input: value });
+    await this.run(
+      role,
+      'tee',
+      keys.map((key) => `/proc/sys/${key}`),
+      { input: value },
+    );
   }
 
   /** Runs a program inside a namespace to its end; rejects where it fails. */

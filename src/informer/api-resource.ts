@@ -1,7 +1,7 @@
 import type { Log } from '../telemetry/log.ts';
 import { objectKey, type Kind, type KubeObject } from './kind.ts';
-import { slimSafely } from './manifests.ts';
 import { versionNumber } from './object-versions.ts';
+import { slimSafely } from './slim.ts';
 
 /** `/api/v1/services`, `/apis/discovery.k8s.io/v1/endpointslices`: all namespaces. */
 export function resourcePath(kind: Kind<KubeObject>): string {

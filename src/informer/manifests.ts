@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
-import { errorText } from '../error.ts';
-import { objectKey, type Kind, type KubeObject, type Slimmed } from './kind.ts';
+import { objectKey, type Kind, type KubeObject } from './kind.ts';
+import { slimSafely } from './slim.ts';
 import { readYamlDocuments, type YamlDocument } from './yaml-documents.ts';
 
 /** Something in a manifest that cannot be used; everything else still is. */
@@ -274,15 +274,6 @@ class FileReader {
       ...(line === undefined ? {} : { line }),
       unusable,
     });
-  }
-}
-
-/** A slimmer that throws spoils its own object only. */
-export function slimSafely<T extends KubeObject>(kind: Kind<T>, raw: unknown): Slimmed<T> {
-  try {
-    return kind.slim(raw);
-  } catch (error) {
-    return { object: undefined, problems: [{ field: '', reason: errorText(error) }] };
   }
 }
 

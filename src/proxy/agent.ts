@@ -11,7 +11,7 @@ import { familyLabel, familyOf } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
 import { nodeKind } from '../services/node-kind.ts';
-import type { ServiceCidrObject } from '../services/objects.ts';
+import type { NodeObject, ServiceCidrObject } from '../services/objects.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -109,7 +109,7 @@ class Agent {
       needsPodCidrs: config.detectLocal.mode === 'NodeCIDR',
       expected: fromCluster,
       onChange: (zone) => {
-        for (const { pipeline } of this.#families) pipeline.setZone(zone);
+        for (const { pipeline } of this.#families) pipeline.nodeChanged(zone);
       },
     });
   }
@@ -117,6 +117,9 @@ class Agent {
   async run(stop: AbortController): Promise<void> {
     const { config, log, sysctls } = this.#options;
     const { signal } = stop;
+    // First what can be wrong without touching anything: credentials and the like.
+    const ownNode = nodeKind(this.#nodeName);
+    const sources = await this.#openSources(ownNode);
     await adjustOomScore(config.oomScoreAdj, log);
     await tuneConntrack(config.conntrack, sysctls, log);
     if (config.initOnly) {
@@ -135,7 +138,7 @@ class Agent {
       }),
     );
     await this.#serve();
-    await this.#inform(signal);
+    this.#inform(sources, ownNode, signal);
     await this.#state.refresh(signal);
     await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
     if (signal.aborted) return;
@@ -149,9 +152,9 @@ class Agent {
   async close(): Promise<void> {
     await Promise.allSettled(this.#running);
     await Promise.all(this.#servers.map(async (server) => server.stop()));
-    await Promise.all(this.#families.map(async ({ close }) => close()));
+    await Promise.all(this.#families.map(async (family) => family.close()));
     await this.#sources?.close();
-    this.#options.log.info({}, 'stopped; the rules stay in place');
+    if (this.#running.length > 0) this.#options.log.info({}, 'stopped; the rules stay in place');
   }
 
   /** Waits for `work`, but no longer than until something that runs beside it fails. */
@@ -176,7 +179,16 @@ class Agent {
     ): HttpServer[] =>
       bind === undefined
         ? []
-        : [new HttpServer({ ...bind, name, handler, log, clock, hardFail: config.bindAddressHardFail })];
+        : [
+            new HttpServer({
+              ...bind,
+              name,
+              handler,
+              log,
+              clock,
+              hardFail: config.bindAddressHardFail,
+            }),
+          ];
     this.#metrics.collectProcess();
     this.#servers = [
       ...server(
@@ -189,12 +201,15 @@ class Agent {
     for (const each of this.#servers) await each.start();
   }
 
-  async #inform(signal: AbortSignal): Promise<void> {
+  async #openSources(ownNode: Kind<NodeObject>): Promise<ObjectSources> {
     const { config, clock, random, env, log } = this.#options;
-    const ownNode = nodeKind(this.#nodeName);
     const kinds = [serviceKind, endpointSliceKind, ownNode, serviceCidrKind];
-    const sources = await openSources({ config: config.source, kinds, clock, random, env, log });
-    this.#sources = sources;
+    this.#sources = await openSources({ config: config.source, kinds, clock, random, env, log });
+    return this.#sources;
+  }
+
+  #inform(sources: ObjectSources, ownNode: Kind<NodeObject>, signal: AbortSignal): void {
+    const { log } = this.#options;
     const start = <T extends KubeObject>(
       kind: Kind<T>,
       handlers: readonly InformerHandler<T>[],

@@ -2,18 +2,21 @@ import type { Backend } from '../backends/backend.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { GraphCompiler } from '../graph/compile.ts';
+import type { NodePortAddresses } from '../graph/node-context.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
+import { localReadyEndpoints } from '../services/local-ready.ts';
 import { ServiceCatalog } from '../services/service-catalog.ts';
+import type { ServiceName, ServicePort } from '../services/service-port.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
-import { healthAddresses, healthTargets } from './health-targets.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeState } from './node-state.ts';
 import { Pipeline } from './pipeline.ts';
 import { ServiceHealth } from './service-health.ts';
+import type { ServiceHealthTarget } from './service-health.ts';
 
 export interface FamilyOptions {
   readonly config: ProxyConfig;
@@ -82,4 +85,21 @@ function openConntrack(
       metrics.conntrackDeleted.inc(label, deleted);
     },
   });
+}
+
+function healthTargets(
+  servicePorts: Iterable<ServicePort>,
+): ReadonlyMap<ServiceName, ServiceHealthTarget> {
+  return new Map(
+    localReadyEndpoints(servicePorts).map(({ service, port, endpoints }) => [
+      service,
+      { port, localEndpoints: endpoints },
+    ]),
+  );
+}
+
+/** Where health checks are answered: on the family's wildcard, or on the node-port addresses. */
+function healthAddresses(family: Family, addresses: NodePortAddresses): readonly string[] {
+  if (addresses.kind === 'list') return addresses.addresses;
+  return [family === 'ipv4' ? '0.0.0.0' : '::'];
 }

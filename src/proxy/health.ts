@@ -9,7 +9,7 @@ import type { NodeObject } from '../services/objects.ts';
 const deletionTaint = 'ToBeDeletedByClusterAutoscaler';
 
 /** One family's state. */
-export interface FamilyHealth {
+interface FamilyHealth {
   readonly healthy: boolean;
   /** Last successful sync, milliseconds since the epoch. */
   readonly lastUpdatedMs: number;
@@ -123,18 +123,21 @@ export function healthHandler(
 }
 
 function bodyOf(report: HealthReport, nowMs: number, withNode: boolean): object {
-  const text = (ms: number): string => new Date(ms).toISOString();
   const stale = [...report.families.values()].filter((each) => !each.healthy);
   const lastMs = report.healthy ? nowMs : Math.min(...stale.map((each) => each.lastUpdatedMs));
   const status = [...report.families].map(([family, { healthy, lastUpdatedMs }]) => [
     familyLabel(family),
-    { lastUpdated: text(lastUpdatedMs), healthy },
+    { lastUpdated: timeText(lastUpdatedMs), healthy },
   ]);
   return {
-    lastUpdated: text(lastMs),
-    currentTime: text(nowMs),
+    lastUpdated: timeText(lastMs),
+    currentTime: timeText(nowMs),
     ...(withNode ? { nodeEligible: report.nodeEligible } : {}),
     healthy: report.healthy,
     status: Object.fromEntries(status),
   };
+}
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString();
 }

@@ -34,7 +34,10 @@ const liberalKey = 'net/netfilter/nf_conntrack_tcp_be_liberal';
 const localnetKey = 'net/ipv4/conf/all/route_localnet';
 
 /** The kernel settings that need privileges and are made before rules: for --init-only. */
-export async function allowLocalhostNodePorts(config: ProxyConfig, sysctls: Sysctls): Promise<void> {
+export async function allowLocalhostNodePorts(
+  config: ProxyConfig,
+  sysctls: Sysctls,
+): Promise<void> {
   if (servesLocalhostNodePorts(config, 'ipv4')) await sysctls.write(localnetKey, '1');
 }
 

@@ -20,10 +20,7 @@ export async function probeFeatures(port: ApplyPort, signal: AbortSignal): Promi
   const sets = await withProbeSet(port.tools, family, signal, async (name) =>
     takes(
       port,
-      [
-        `-m set --match-set ${name} src -j RETURN`,
-        `-j SET --add-set ${name} src --exist`,
-      ],
+      [`-m set --match-set ${name} src -j RETURN`, `-j SET --add-set ${name} src --exist`],
       signal,
     ),
   );

@@ -27,7 +27,8 @@ export async function tuneConntrack(
   sysctls: Sysctls,
   log: Log,
 ): Promise<void> {
-  const hint = 'set it on the host, run privileged, or give --conntrack-max-per-core=0 and zero time-outs';
+  const hint =
+    'set it on the host, run privileged, or give --conntrack-max-per-core=0 and zero time-outs';
   const told = (error: unknown): void => {
     log.error({ hint }, `connection tracking setting not made: ${errorText(error)}`);
   };
@@ -42,7 +43,6 @@ export async function tuneConntrack(
       }
     },
   };
-  const seconds = (ms: number): number => Math.round(ms / 1000);
   try {
     await applyConntrackSysctls(
       {
@@ -60,4 +60,8 @@ export async function tuneConntrack(
   } catch (error) {
     told(error);
   }
+}
+
+function seconds(ms: number): number {
+  return Math.round(ms / 1000);
 }

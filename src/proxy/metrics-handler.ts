@@ -19,8 +19,10 @@ export function metricsHandler(metrics: ProxyMetrics, mode: Mode): HttpHandler {
         return;
       case '/metrics':
         metrics.registry.metrics().then(
-          (body) => response.writeHead(200, { 'Content-Type': metrics.registry.contentType }).end(body),
-          (error: unknown) => response.writeHead(500, { 'Content-Type': text }).end(errorText(error)),
+          (body) =>
+            response.writeHead(200, { 'Content-Type': metrics.registry.contentType }).end(body),
+          (error: unknown) =>
+            response.writeHead(500, { 'Content-Type': text }).end(errorText(error)),
         );
         return;
       default:

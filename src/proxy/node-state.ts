@@ -113,7 +113,8 @@ export class NodeState {
     } catch (error) {
       if (signal.aborted) return;
       const reason = errorText(error);
-      if (reason !== this.#readFailure) log.warn({ err: error }, `cannot read interfaces: ${reason}`);
+      if (reason !== this.#readFailure)
+        log.warn({ err: error }, `cannot read interfaces: ${reason}`);
       this.#readFailure = reason;
     }
   }

@@ -82,11 +82,7 @@ export class NodeWatch {
     this.#wakeup.ring();
   }
 
-  async #until(
-    condition: () => boolean,
-    withinMs: number,
-    signal: AbortSignal,
-  ): Promise<boolean> {
+  async #until(condition: () => boolean, withinMs: number, signal: AbortSignal): Promise<boolean> {
     const { clock } = this.#options;
     const endMs = clock.now() + withinMs;
     while (!condition()) {

@@ -74,7 +74,10 @@ export class Notices {
     );
     for (const [name, reason] of now) {
       if (this.#unprogrammed.get(name) === reason) continue;
-      this.#log.error({ family: this.#family, servicePort: name, reason }, `${name} is not programmed`);
+      this.#log.error(
+        { family: this.#family, servicePort: name, reason },
+        `${name} is not programmed`,
+      );
     }
     for (const name of this.#unprogrammed.keys()) {
       if (!now.has(name)) this.#log.info({ family: this.#family }, `${name} is programmed now`);

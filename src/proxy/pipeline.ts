@@ -4,7 +4,6 @@ import type { NodeContext } from '../graph/node-context.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
 import type { InformerHandler } from '../informer/source.ts';
 import { objectKey } from '../informer/kind.ts';
-import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import type { EndpointSliceObject, ServiceObject } from '../services/objects.ts';
 import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
@@ -17,13 +16,13 @@ import { SyncMeter } from './sync-meter.ts';
 import { SyncRunner } from './sync-runner.ts';
 
 /** What a pipeline needs of a catalog; {@link ServiceCatalog} is the one there is. */
-export type Catalog = Pick<
+type Catalog = Pick<
   ServiceCatalog,
-  'setService' | 'removeService' | 'setSlice' | 'removeSlice' | 'setZone' | 'take'
+  'setService' | 'removeService' | 'setSlice' | 'removeSlice' | 'setZone' | 'take' | 'pending'
 >;
 
 /** What a pipeline needs of a graph compiler. */
-export interface Compiler {
+interface Compiler {
   compile(
     servicePorts: ReadonlyMap<ServicePortKey, ServicePort>,
     changed: ReadonlySet<ServicePortKey>,
@@ -69,6 +68,7 @@ export class Pipeline {
   readonly #runner: SyncRunner;
   readonly #meter: SyncMeter;
   readonly #notices: Notices;
+  readonly #createdMs: number;
   #servicesSynced = false;
   #slicesSynced = false;
   /** Rules were written at least once. */
@@ -86,6 +86,7 @@ export class Pipeline {
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    this.#createdMs = options.clock.now();
     this.#meter = new SyncMeter(options.metrics, options.clock, options.family);
     this.#notices = new Notices(options.log, options.family);
     this.#runner = new SyncRunner({
@@ -101,15 +102,13 @@ export class Pipeline {
   /** Feeds Services. */
   readonly services: InformerHandler<ServiceObject> = {
     added: (service) => {
-      this.#onService(service);
+      this.#onService(this.#options.catalog.setService(service));
     },
     updated: (_previous, service) => {
-      this.#onService(service);
+      this.#onService(this.#options.catalog.setService(service));
     },
     removed: (service) => {
-      this.#options.catalog.removeService(objectKey(service.meta));
-      this.#meter.serviceChanged(objectKey(service.meta));
-      this.request();
+      this.#onService(this.#options.catalog.removeService(objectKey(service.meta)));
     },
     synced: () => {
       this.#servicesSynced = true;
@@ -117,17 +116,16 @@ export class Pipeline {
     },
   };
 
-  /** Feeds EndpointSlices; those of the other family are left out. */
+  /** Feeds EndpointSlices; the catalog leaves out those of the other family. */
   readonly slices: InformerHandler<EndpointSliceObject> = {
     added: (slice) => {
-      this.#onSlice(slice);
+      this.#onSlice(this.#options.catalog.setSlice(slice));
     },
-    updated: (previous, slice) => {
-      if (previous.serviceName !== slice.serviceName) this.#onSliceGone(previous);
-      this.#onSlice(slice);
+    updated: (_previous, slice) => {
+      this.#onSlice(this.#options.catalog.setSlice(slice));
     },
     removed: (slice) => {
-      this.#onSliceGone(slice);
+      this.#onSlice(this.#options.catalog.removeSlice(objectKey(slice.meta)));
     },
     synced: () => {
       this.#slicesSynced = true;
@@ -135,10 +133,10 @@ export class Pipeline {
     },
   };
 
-  /** The node's zone, undefined where it has none. */
-  setZone(zone: string | undefined): void {
+  /** This node changed; `zone` is undefined where it has none. */
+  nodeChanged(zone: string | undefined): void {
     this.#options.catalog.setZone(zone);
-    this.request();
+    this.request(); // whatever of the node changed, rules may depend on it
   }
 
   /** Asks for a sync; nothing happens before the first lists are complete. */
@@ -155,23 +153,15 @@ export class Pipeline {
     await Promise.all([this.#runner.run(signal), this.#monitor(signal)]);
   }
 
-  #onService(service: ServiceObject): void {
-    this.#options.catalog.setService(service);
-    this.#meter.serviceChanged(objectKey(service.meta));
-    this.request();
+  /** Every event counts; only one that changes something is worth a sync. */
+  #onService(changes: boolean): void {
+    this.#meter.serviceChanged(this.#options.catalog.pending);
+    if (changes) this.request();
   }
 
-  #onSlice(slice: EndpointSliceObject): void {
-    if (slice.addressType !== familyLabel(this.#options.family)) return;
-    this.#options.catalog.setSlice(slice);
-    this.#meter.sliceChanged(objectKey(slice.meta));
-    this.request();
-  }
-
-  #onSliceGone(slice: EndpointSliceObject): void {
-    if (slice.addressType !== familyLabel(this.#options.family)) return;
-    this.#options.catalog.removeSlice(objectKey(slice.meta));
-    this.#meter.sliceChanged(objectKey(slice.meta));
+  #onSlice(changes: boolean): void {
+    if (!changes) return;
+    this.#meter.sliceChanged(this.#options.catalog.pending);
     this.request();
   }
 
@@ -212,9 +202,11 @@ export class Pipeline {
   /** What a sync takes from the catalog stands until one has succeeded. */
   #carry(changes: CatalogChanges): void {
     this.#notices.problems(changes.problems);
-    this.#meter.taken();
+    this.#meter.taken(this.#options.catalog.pending);
     for (const key of changes.changed) this.#carriedKeys.add(key);
-    this.#carriedTriggersMs.push(...changes.triggerTimesMs);
+    // What happened before this process was there says nothing about how fast it is.
+    const own = changes.triggerTimesMs.filter((ms) => ms >= this.#createdMs);
+    this.#carriedTriggersMs.push(...own);
     this.#udpPending ||= changes.udpChanged;
   }
 

@@ -30,18 +30,19 @@ const urlIntervalMs = 5000;
 /** Opens the configured source; connections are made when the sources run. */
 export async function openSources(options: SourcesOptions): Promise<ObjectSources> {
   const { config, kinds, clock, log } = options;
-  const nothing = async (): Promise<void> => {};
   switch (config.kind) {
     case 'files': {
       const watch = new ManifestWatch({ paths: config.paths, kinds, clock, log });
-      return { source: (kind) => watch.source(kind), close: nothing };
+      return { source: (kind) => watch.source(kind), close: async () => {} };
     }
     case 'url': {
       const watch = new UrlWatch({ url: config.url, intervalMs: urlIntervalMs, kinds, clock, log });
-      return { source: (kind) => watch.source(kind), close: nothing };
+      return { source: (kind) => watch.source(kind), close: async () => {} };
     }
     case 'kubernetes':
       return openCluster(options, config.kubeconfig, config.master);
+    default:
+      return config satisfies never;
   }
 }
 

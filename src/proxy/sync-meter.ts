@@ -3,18 +3,20 @@ import type { Clock } from '../clock.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
+import type { ServiceCatalog } from '../services/service-catalog.ts';
 import type { FamilyLabel, ProxyMetrics } from '../telemetry/metrics.ts';
 
 /** Tells a sync's end: what it did, or what kind of sync failed. */
 export type SyncDone = (outcome: SyncReport | 'full' | 'partial') => void;
+
+/** Services, and services' endpoints, with changes that no sync has taken yet. */
+export type Pending = ServiceCatalog['pending'];
 
 /** Keeps one family's metrics of the sync loop. */
 export class SyncMeter {
   readonly #metrics: ProxyMetrics;
   readonly #clock: Clock;
   readonly #label: { readonly ip_family: FamilyLabel };
-  readonly #services = new Set<string>();
-  readonly #slices = new Set<string>();
 
   constructor(metrics: ProxyMetrics, clock: Clock, family: Family) {
     this.#metrics = metrics;
@@ -23,24 +25,19 @@ export class SyncMeter {
     metrics.openFamily(this.#label.ip_family);
   }
 
-  serviceChanged(key: string): void {
-    this.#services.add(key);
+  serviceChanged(pending: Pending): void {
     this.#metrics.serviceChanges.inc();
-    this.#metrics.serviceChangesPending.set(this.#services.size);
+    this.#pending(pending);
   }
 
-  sliceChanged(key: string): void {
-    this.#slices.add(key);
+  sliceChanged(pending: Pending): void {
     this.#metrics.endpointChanges.inc();
-    this.#metrics.endpointChangesPending.set(this.#slices.size);
+    this.#pending(pending);
   }
 
-  /** All pending changes went into a sync. */
-  taken(): void {
-    this.#services.clear();
-    this.#slices.clear();
-    this.#metrics.serviceChangesPending.set(0);
-    this.#metrics.endpointChangesPending.set(0);
+  /** Pending changes went into a sync. */
+  taken(pending: Pending): void {
+    this.#pending(pending);
   }
 
   queued(): void {
@@ -87,6 +84,11 @@ export class SyncMeter {
     noLocalEndpoints.set({ traffic_policy: 'internal', ...this.#label }, count('internalPolicy'));
     noLocalEndpoints.set({ traffic_policy: 'external', ...this.#label }, count('externalPolicy'));
     unprogrammed.set(this.#label, report.unprogrammed.length);
+  }
+
+  #pending({ services, endpoints }: Pending): void {
+    this.#metrics.serviceChangesPending.set(services);
+    this.#metrics.endpointChangesPending.set(endpoints);
   }
 }
 

@@ -1,4 +1,4 @@
-import { familyLabel, parseAddress } from '../ip/address.ts';
+import { familyLabel, familyOf, parseAddress } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import { endpointText } from './choose-endpoints.ts';
 import type { EndpointSliceObject, SliceObjectEndpoint } from './objects.ts';
@@ -26,10 +26,12 @@ export function mergeSlices(
   const ordered = [...slices].toSorted((a, b) => (a.meta.name < b.meta.name ? -1 : 1));
   for (const slice of ordered) {
     if (slice.addressType !== familyLabel(family)) continue;
-    const endpoints = slice.endpoints.flatMap((raw) => endpointOf(raw, slice.meta.name, nodeName));
+    const endpoints = slice.endpoints
+      .flatMap((raw) => endpointOf(raw, slice.meta.name, nodeName))
+      .filter((endpoint) => familyOf(endpoint.address) === family);
     for (const port of slice.ports) {
-      if (port.name === undefined || port.port === undefined || port.protocol === undefined)
-        continue;
+      // Port 0 counts as no port, like a missing one.
+      if (port.name === undefined || !port.port || port.protocol === undefined) continue;
       const key = portKey(port.name, port.protocol);
       const merged = ports.get(key) ?? new Map<string, Endpoint>();
       ports.set(key, merged);

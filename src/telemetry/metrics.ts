@@ -68,11 +68,10 @@ export class ProxyMetrics {
     'sync_proxy_rules_service_changes_total',
     'Service changes seen',
   );
-  readonly rulesTotal = this.#gauge(
-    'sync_proxy_rules_iptables_total',
-    'Rules in force, by table',
-    ['table', 'ip_family'],
-  );
+  readonly rulesTotal = this.#gauge('sync_proxy_rules_iptables_total', 'Rules in force, by table', [
+    'table',
+    'ip_family',
+  ]);
   readonly rulesLast = this.#gauge(
     'sync_proxy_rules_iptables_last',
     'Rules written by the last sync, by table',

@@ -13,9 +13,13 @@ import { inspectFeatures } from '../../src/backends/iptables/features.ts';
 import type { IptablesState } from '../../src/backends/iptables/state.ts';
 import { iptablesTools } from '../../src/backends/iptables/variant.ts';
 import type { Variant } from '../../src/backends/iptables/variant.ts';
+import { Lowering } from '../../src/backends/iptables/lower.ts';
 import { systemClock } from '../../src/clock.ts';
+import { GraphCompiler } from '../../src/graph/compile.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
 import type { ToolRunner } from '../../src/host/run-tool.ts';
+import type { Family } from '../../src/ip/address.ts';
+import type { ServiceName, ServicePort } from '../../src/services/service-port.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
 import {
   chain,
@@ -26,6 +30,7 @@ import {
   nodeState,
   rule,
 } from '../support/iptables-states.ts';
+import { byKey, endpoint, nodeContext, servicePort } from '../support/service-ports.ts';
 
 const { signal } = new AbortController();
 const isRoot = process.getuid?.() === 0;
@@ -88,6 +93,11 @@ async function inOwnNamespace(holder: ChildProcess): Promise<void> {
   }
 }
 
+/** Rules of the built-in chains in a dump of filter. */
+function jumps(dump: string): readonly string[] {
+  return dump.split('\n').filter((line) => /^-A (FORWARD|OUTPUT)/.test(line));
+}
+
 describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s', (variant) => {
   let namespace: Namespace;
   let desired: IptablesState;
@@ -148,8 +158,6 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
     const filter = await save('filter');
     await (await backendOf('two')).sync(emptyGraph, emptyDelta, signal);
     const again = await save('filter');
-    const jumps = (text: string) =>
-      text.split('\n').filter((line) => /^-A (FORWARD|OUTPUT)/.test(line));
     expect(jumps(again)).toEqual(jumps(filter));
     expect(jumps(again)).toHaveLength(2);
   });
@@ -210,7 +218,7 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
     expect(nat).toContain(':KUBE-SVC-HELD');
     expect(nat).toContain(web.args);
     await namespace.shell(`iptables-${variant} -t nat -F FOREIGN`);
-    desired = nodeState(web, api);
+    backend.invalidate();
     await backend.sync(emptyGraph, emptyDelta, signal);
     expect(await save('nat')).not.toContain('KUBE-SVC-HELD');
   });
@@ -273,6 +281,66 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
     expect(filter).toContain('-A INPUT -j KUBE-FIREWALL');
     expect(filter).toContain('-A KUBE-FIREWALL -j RETURN');
   });
+
+  it.each<Family>(['ipv4', 'ipv6'])(
+    'agrees with the kernel about lowered graphs: %s',
+    async (family) => {
+      const [prefix, pod] = family === 'ipv4' ? ['10.96.0.', '10.1.0.'] : ['fd96::', 'fd01::'];
+      const ports = Array.from({ length: 60 }, (_, i) => {
+        const endpoints = Array.from({ length: i % 12 }, (_each, k) =>
+          endpoint(`${family === 'ipv4' ? `${pod}${k + 1}` : `[${pod}${k + 1}]`}:8080`),
+        );
+        const service = `default/s${i}` as ServiceName;
+        const clusterIP = `${prefix}${i + 10}`;
+        const affinitySeconds = i % 7 === 0 ? 600 : undefined;
+        return servicePort({
+          service,
+          clusterIP,
+          nodePort: 30_000 + i,
+          endpoints,
+          affinitySeconds,
+        });
+      });
+      const tools = await iptablesTools(namespace.tools, variant, family, signal);
+      const parts = { ...(await port()), iptables: tools };
+      const { features } = await inspectFeatures(parts, signal);
+      const options = {
+        masqueradeMark: 0x4000,
+        localhostNodePorts: family === 'ipv4',
+        conntrackBeLiberal: false,
+      };
+      const lowering = new Lowering({ features, ...options });
+      const backend = new IptablesBackend({
+        ...parts,
+        lowering,
+        clock: systemClock,
+        instanceId: 'one',
+      });
+      const compiler = new GraphCompiler();
+      const node = nodeContext({ family, podDetector: { kind: 'none' }, serviceCidrs: [] });
+      const sync = async (list: readonly ServicePort[], changed: readonly ServicePort[]) => {
+        const keys = new Set(changed.map(({ key }) => key));
+        const { graph, delta } = compiler.compile(byKey(list), keys, node);
+        const report = await backend.sync(graph, delta, signal);
+        expect(await backend.audit(signal)).toBeUndefined();
+        return report;
+      };
+      expect(await sync(ports, ports)).toMatchObject({ full: true, unprogrammed: [] });
+      expect(await sync(ports.slice(1), ports.slice(0, 1))).toMatchObject({ full: false });
+      const dump = async () =>
+        (await namespace.shell(tools.save)).replaceAll(
+          /^#.*| \[\d+:\d+\]|generation one \d+/gm,
+          '',
+        );
+      const before = await dump();
+      backend.invalidate();
+      expect(await sync(ports.slice(1), [])).toMatchObject({ full: true, unprogrammed: [] });
+      expect((await dump()).split('\n').toSorted()).toEqual(before.split('\n').toSorted());
+      await sync([], ports);
+      expect(await dump()).not.toMatch(/^:KUBE-S(VC|EP)/m);
+      expect(await namespace.shell('ipset list -n')).not.toContain('KUBE-AFF');
+    },
+  );
 
   it('probes features without leaving anything behind', async () => {
     const { features, missing } = await inspectFeatures(await port(), signal);

@@ -253,9 +253,12 @@ export class FakeApiServer {
       case 'freeze':
         response.flushHeaders();
         return true;
-      default:
-        return false;
+      case 'hold':
+      case 'events':
+      case 'end':
+        break;
     }
+    return false;
   }
 
   #list(path: string, query: Readonly<Record<string, string>>, response: ServerResponse): void {

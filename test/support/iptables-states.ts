@@ -71,14 +71,18 @@ export function state(parts: {
   readonly jumps?: readonly Jump[];
   readonly sets?: readonly IpsetSpec[];
 }): IptablesState {
-  const byName = <T extends { readonly name: string }>(list: readonly T[] = []) =>
-    new Map(list.map((item) => [item.name as T['name'], item]));
   return {
     family: parts.family ?? 'ipv4',
     tables: { filter: byName(parts.filter), nat: byName(parts.nat), mangle: byName(parts.mangle) },
     jumps: parts.jumps ?? [],
     sets: byName(parts.sets),
   };
+}
+
+function byName<T extends { readonly name: string }>(
+  list: readonly T[] = [],
+): ReadonlyMap<T['name'], T> {
+  return new Map(list.map((item) => [item.name, item]));
 }
 
 /** A DNAT rule of a service, as a leaf has it. */

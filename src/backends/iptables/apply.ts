@@ -1,10 +1,12 @@
 import type { Origin } from '../../graph/rule-graph.ts';
-import { SwitchyardError } from '../../error.ts';
+import { SwitchyardError, errorText } from '../../error.ts';
 import type { ToolResult, ToolRunner } from '../../host/run-tool.ts';
 import { xtablesLockHolder } from '../../host/xtables-lock.ts';
 import type { LockPaths } from '../../host/xtables-lock.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { deletionBatch } from './diff.ts';
+import { findRefused } from './bisect.ts';
+import type { Refused } from './bisect.ts';
+import { deletionBatch, flushBatch } from './diff.ts';
 import type { Batch, Deletion } from './diff.ts';
 import { restoreArgs } from './variant.ts';
 import type { IptablesTools } from './variant.ts';
@@ -58,8 +60,9 @@ export async function restoreBatch(
 }
 
 /**
- * Removes chains in one batch and, where that is refused, one by one. Gives those that could not be
- * removed (a foreign rule refers to them); never rejects but for an aborted signal.
+ * Removes chains, all in one batch where that goes. Where it does not (a foreign rule refers to one), all are
+ * emptied, and those at fault are found and left. Gives the chains that are still there; never rejects but
+ * for an aborted signal.
  */
 export async function deleteChains(
   port: ApplyPort,
@@ -67,48 +70,51 @@ export async function deleteChains(
   signal: AbortSignal,
 ): Promise<readonly Deletion[]> {
   if (deletions.length === 0) return [];
-  if ((await tryDeletion(port, deletions, signal)) === undefined) return [];
-  const left: Deletion[] = [];
-  for (const [index, deletion] of deletions.entries()) {
-    if (index >= singleDeletions) return [...left, ...deletions.slice(index)];
-    const words = await tryDeletion(port, [deletion], signal);
-    if (words === undefined) continue;
-    left.push(deletion);
+  try {
+    const refused = await deleteWhatGoes(port, deletions, signal);
+    for (const { item, words } of refused) {
+      port.log.warn(
+        { table: item.table, chain: item.chain, words },
+        'a chain no service needs could not be deleted: a rule of another program may refer to it; it is empty, and is tried again later',
+      );
+    }
+    return refused.map(({ item }) => item);
+  } catch (error) {
+    signal.throwIfAborted();
     port.log.warn(
-      { table: deletion.table, chain: deletion.chain, words },
-      'a chain no service needs could not be deleted: a rule of another program may refer to it; it is empty, and is tried again later',
+      { chains: deletions.length },
+      `chains were not deleted, tried again later: ${errorText(error)}`,
     );
+    return deletions;
   }
-  return left;
 }
 
-/** A batch is split only this far: every attempt takes the lock. The rest waits for the next sync. */
-const singleDeletions = 64;
+/** Every attempt takes the lock: what is not found within so many waits for the next sync. */
+const deletionAttempts = 64;
 
-/** The reason why the chains could not be deleted, or undefined. */
-async function tryDeletion(
+async function deleteWhatGoes(
   port: ApplyPort,
   deletions: readonly Deletion[],
   signal: AbortSignal,
-): Promise<string | undefined> {
-  try {
-    const refusal = await restoreBatch(
-      port,
-      { text: deletionBatch(deletions), origins: [] },
-      signal,
-    );
-    return refusal?.words;
-  } catch (error) {
-    signal.throwIfAborted();
-    return error instanceof Error ? error.message : String(error);
-  }
+): Promise<readonly Refused<Deletion>[]> {
+  const run = async (text: string): Promise<Refusal | undefined> =>
+    restoreBatch(port, { text, origins: [] }, signal);
+  if ((await run(deletionBatch(deletions))) === undefined) return [];
+  // Empty chains refer to nothing, so that each can be deleted whatever happens to the others.
+  const refusal = await run(flushBatch(deletions));
+  if (refusal !== undefined) return deletions.map((item) => ({ item, words: refusal.words }));
+  const attempt = async (group: readonly Deletion[]) => {
+    const refused = await run(deletionBatch(group));
+    return refused && { words: refused.words, culprit: undefined };
+  };
+  return findRefused(deletions, attempt, deletionAttempts);
 }
 
 /** Exit code 4 alone does not tell: the nft variant uses it for every refusal of the kernel. */
 export function isLockTimeout(result: Pick<ToolResult, 'exitCode' | 'stderr'>): boolean {
   return (
     result.exitCode === 4 &&
-    /xtables lock|Can't lock|Resource temporarily unavailable|Resource busy/i.test(result.stderr)
+    /xtables lock|Can't lock|Resource temporarily unavailable/i.test(result.stderr)
   );
 }
 

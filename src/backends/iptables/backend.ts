@@ -6,7 +6,7 @@ import type { Backend, SyncReport } from '../backend.ts';
 import { deleteChains, refusalError, restoreBatch } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';
 import { diff, tableOrder } from './diff.ts';
-import type { Deletion, Transaction } from './diff.ts';
+import type { Transaction } from './diff.ts';
 import { generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
 import { destroySets, listSets, prepareSets, staleSets } from './ipsets.ts';
@@ -44,8 +44,6 @@ export class IptablesBackend implements Backend {
   #applied: IptablesState | undefined;
   #lastFullMs = 0;
   #lowered = false;
-  #chainsLeft: readonly Deletion[] = [];
-  #setsLeft: readonly SetName[] = [];
 
   constructor(parts: IptablesBackendParts) {
     this.#parts = parts;
@@ -151,31 +149,19 @@ export class IptablesBackend implements Backend {
       if (refusal !== undefined) return { transaction, refusal };
     }
     const stale = full ? staleSets(sets, state) : [];
-    await this.#removeStale(transaction, stale, state, full, signal);
+    await this.#removeStale(transaction, stale, signal);
     return { transaction, refusal: undefined };
   }
 
-  /** Never fails a sync: what cannot be removed now is kept for the next sync that writes something. */
+  /** Never fails a sync: a full sync finds in the kernel what could not be removed, and tries again. */
   async #removeStale(
-    transaction: Transaction,
-    staleSetNames: readonly SetName[],
-    state: IptablesState,
-    full: boolean,
+    { deletions, sets }: Transaction,
+    stale: readonly SetName[],
     signal: AbortSignal,
   ): Promise<void> {
-    const idle = transaction.restore === '' && transaction.sets.destroy.length === 0;
-    if (idle && !full) return;
-    const again = this.#chainsLeft.filter(({ table, chain }) => !state.tables[table].has(chain));
-    const deletions = new Map(
-      [...again, ...transaction.deletions].map((deletion) => [
-        `${deletion.table} ${deletion.chain}`,
-        deletion,
-      ]),
-    );
-    this.#chainsLeft = await deleteChains(this.#parts, [...deletions.values()], signal);
-    const sets = new Set([...this.#setsLeft, ...transaction.sets.destroy, ...staleSetNames]);
-    const unused = [...sets].filter((name) => !state.sets.has(name));
-    this.#setsLeft = await destroySets(this.#parts.tools, unused, this.#log, signal);
+    await deleteChains(this.#parts, deletions, signal);
+    const unused = [...new Set([...sets.destroy, ...stale])];
+    await destroySets(this.#parts.tools, unused, this.#log, signal);
   }
 }
 

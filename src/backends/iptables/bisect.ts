@@ -12,9 +12,9 @@ export interface Refused<T> {
 
 /**
  * Finds the items that are refused, by halving: attempts grow with the number of bad items times the
- * logarithm of all. `attempt` tries a group by itself and must not depend on other groups. Where the tool names
- * the culprit it is believed and the rest of the group is tried again. After `maxAttempts` whatever is still in
- * a refused group counts as refused, so that what is left is known to be good.
+ * logarithm of all. `attempt` tries a group by itself and must not depend on other groups. A culprit that the tool
+ * names is tried alone, and the rest of its group again. After `maxAttempts` whatever is still in a refused group
+ * counts as refused, so that what is left is known to be good.
  */
 export async function findRefused<T>(
   items: readonly T[],
@@ -27,28 +27,23 @@ export async function findRefused<T>(
   for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
     if (attempts >= maxAttempts) {
       const words = `not tried by itself: a batch with it was refused, and ${maxAttempts} attempts were used up`;
-      refused.push(...group.map((item) => ({ item, words })));
+      for (const item of group) refused.push({ item, words });
       continue;
     }
     attempts++;
     const refusal = await attempt(group);
     if (refusal === undefined) continue;
-    groups.push(...narrow(group, refusal, refused));
+    const [only] = group;
+    if (group.length > 1) groups.push(...split(group, refusal.culprit));
+    else if (only !== undefined) refused.push({ item: only, words: refusal.words });
   }
   return refused;
 }
 
-/** The groups to try next; what is proven bad goes to `refused`. */
-function narrow<T>(
-  group: readonly T[],
-  { words, culprit }: AttemptRefusal<T>,
-  refused: Refused<T>[],
-): readonly (readonly T[])[] {
-  const [only] = group;
-  const bad = group.length === 1 ? only : culprit;
-  if (bad !== undefined && group.includes(bad)) {
-    refused.push({ item: bad, words });
-    return group.length === 1 ? [] : [group.filter((item) => item !== bad)];
+/** The groups to try next, the last one first. */
+function split<T>(group: readonly T[], culprit: T | undefined): readonly (readonly T[])[] {
+  if (culprit !== undefined && group.includes(culprit)) {
+    return [group.filter((item) => item !== culprit), [culprit]];
   }
   const middle = Math.ceil(group.length / 2);
   return [group.slice(middle), group.slice(0, middle)];

@@ -29,8 +29,8 @@ export function diffSets(applied: Sets | undefined, desired: Sets): SetChanges {
     if (old === undefined) create.push(spec);
     else if (old.create !== spec.create) replace.push(spec);
     else {
-      add.push(...missing(spec, old));
-      remove.push(...missing(old, spec));
+      for (const member of missing(spec, old)) add.push(member);
+      for (const member of missing(old, spec)) remove.push(member);
     }
   }
   const destroy = [...(applied?.keys() ?? [])].filter((name) => !desired.has(name));

@@ -64,14 +64,23 @@ export function diff(
 
 /** The restore file that removes chains: all are emptied first, because they may refer to each other. */
 export function deletionBatch(deletions: readonly Deletion[]): string {
+  return chainBatch(deletions, true);
+}
+
+/** The restore file that empties chains. */
+export function flushBatch(deletions: readonly Deletion[]): string {
+  return chainBatch(deletions, false);
+}
+
+function chainBatch(deletions: readonly Deletion[], isDeletion: boolean): string {
   const lines: string[] = [];
   for (const table of tableOrder) {
-    const chains = deletions
-      .filter((deletion) => deletion.table === table)
-      .map((deletion) => deletion.chain);
+    const chains = deletions.filter((each) => each.table === table).map((each) => each.chain);
     if (chains.length === 0) continue;
-    lines.push(`*${table}`, ...chains.map((chain) => `:${chain} - [0:0]`));
-    lines.push(...chains.map((chain) => `-X ${chain}`), 'COMMIT');
+    lines.push(`*${table}`);
+    for (const chain of chains) lines.push(`:${chain} - [0:0]`);
+    if (isDeletion) for (const chain of chains) lines.push(`-X ${chain}`);
+    lines.push('COMMIT');
   }
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }

@@ -89,11 +89,12 @@ export function prepareScript(changes: SetChanges, observed: readonly ObservedSe
   const lines: string[] = [];
   for (const spec of changes.create) {
     const old = there.get(spec.name);
-    if (old !== undefined && !sameParameters(old, spec)) lines.push(...swapIn(spec));
-    else if (old !== undefined && spec.members !== undefined) lines.push(...swapIn(spec));
-    else lines.push(`create -exist ${spec.name} ${spec.create}`, ...fill(spec.name, spec));
+    // A set that exists may hold members nobody wants any more: those that we fill are made anew.
+    const isFit = old === undefined || (sameParameters(old, spec) && spec.members === undefined);
+    if (isFit) addSet(lines, spec.name, spec);
+    else swapIn(lines, spec);
   }
-  for (const spec of changes.replace) lines.push(...swapIn(spec));
+  for (const spec of changes.replace) swapIn(lines, spec);
   for (const { set, member } of changes.add) lines.push(`add -exist ${set} ${member}`);
   for (const { set, member } of changes.remove) lines.push(`del -exist ${set} ${member}`);
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
@@ -136,19 +137,15 @@ export async function destroySets(
 }
 
 /** The kernel cannot change a set that rules use; it can exchange its content with that of another. */
-function swapIn(spec: IpsetSpec): readonly string[] {
+function swapIn(lines: string[], spec: IpsetSpec): void {
   const temporary = `${spec.name.slice(0, 29)}-T`;
-  return [
-    `create -exist ${temporary} ${spec.create}`,
-    `flush ${temporary}`,
-    ...fill(temporary, spec),
-    `swap ${temporary} ${spec.name}`,
-    `destroy ${temporary}`,
-  ];
+  addSet(lines, temporary, spec);
+  lines.push(`swap ${temporary} ${spec.name}`, `destroy ${temporary}`);
 }
 
-function fill(name: string, spec: IpsetSpec): readonly string[] {
-  return (spec.members ?? []).map((member) => `add -exist ${name} ${member}`);
+function addSet(lines: string[], name: string, spec: IpsetSpec): void {
+  lines.push(`create -exist ${name} ${spec.create}`);
+  for (const member of spec.members ?? []) lines.push(`add -exist ${name} ${member}`);
 }
 
 function failedLine(stderr: string): number | undefined {

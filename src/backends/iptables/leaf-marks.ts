@@ -19,7 +19,7 @@ export function directPool({ guard, branches }: Frontend): PoolId | undefined {
 }
 
 /** Who is marked at the top of nat KUBE-SERVICES, for all addresses of a ServiceCIDR. */
-export function hoistedMark(node: NodeContext): Marked {
+function hoistedMark(node: NodeContext): Marked {
   if (node.masqueradeAll) return 'everybody';
   return node.podDetector.kind === 'none' ? 'nobody' : 'all but pods';
 }
@@ -77,11 +77,14 @@ export function markRules(
     return [rule(marks.set, podMatch(node.podDetector, true))];
   }
   // The first branch that matches decides, so it is written last.
-  return frontend.branches.toReversed().flatMap(({ from, to }) => {
+  const targets = frontend.branches.toReversed().flatMap(({ from, to }) => {
     const source = branchMatch(from, node);
-    if (source === undefined) return [];
-    return [rule(to.kind === 'pool' && to.masquerade ? marks.set : marks.clear, source)];
+    const isSet = to.kind === 'pool' && to.masquerade;
+    return source === undefined ? [] : [{ isSet, source }];
   });
+  const start = before === 'nobody' ? targets.findIndex(({ isSet }) => isSet) : 0;
+  const needed = targets.slice(Math.max(start, 0));
+  return needed.map(({ isSet, source }) => rule(isSet ? marks.set : marks.clear, source));
 }
 
 /** undefined: none of the simple cases. */

@@ -240,6 +240,11 @@ function frontendsOf(
   graph: RuleGraph,
   ids: readonly FrontendId[] | undefined,
 ): readonly Frontend[] {
+  const [only] = ids ?? [];
+  if (only !== undefined && ids?.length === 1) {
+    const frontend = graph.frontends.get(only);
+    return frontend ? [frontend] : [];
+  }
   return ids?.toSorted().flatMap((id) => graph.frontends.get(id) ?? []) ?? [];
 }
 

@@ -52,15 +52,13 @@ export async function tryRules(
   signal: AbortSignal,
 ): Promise<Refusal | undefined> {
   const tables = tableOrder.filter((table) => rules.some((rule) => rule.table === table));
-  try {
-    return await restoreBatch(port, probeBatch(tables, rules), signal);
-  } finally {
-    await deleteChains(
-      port,
-      tables.map((table) => ({ table, chain: probeChain })),
-      signal,
-    );
+  const refusal = await restoreBatch(port, probeBatch(tables, rules), signal);
+  // A table is written as a whole or not at all: what was refused alone has left nothing behind.
+  if (refusal === undefined || tables.length > 1) {
+    const leftovers = tables.map((table) => ({ table, chain: probeChain }));
+    await deleteChains(port, leftovers, signal);
   }
+  return refusal;
 }
 
 /** The state without the rules of some service ports; untouched chains keep their identity. */

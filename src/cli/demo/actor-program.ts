@@ -21,7 +21,12 @@ export type ActorRequest =
       readonly from?: string;
       readonly timeoutMs: number;
     }
-  | { readonly id: number; readonly do: 'again'; readonly handle: number; readonly timeoutMs: number }
+  | {
+      readonly id: number;
+      readonly do: 'again';
+      readonly handle: number;
+      readonly timeoutMs: number;
+    }
   | { readonly id: number; readonly do: 'drop'; readonly handle: number }
   | { readonly id: number; readonly do: 'get'; readonly url: string; readonly timeoutMs: number };
 

@@ -48,6 +48,7 @@ export class NetworkActor {
   readonly #role: string;
   readonly #waiting = new Map<number, (result: unknown) => void>();
   #lastId = 0;
+  #ended = false;
 
   constructor(namespaces: Namespaces, role: string) {
     this.#role = role;
@@ -60,6 +61,7 @@ export class NetworkActor {
     });
     this.#child.stderr.resume();
     void this.#child.finally(() => {
+      this.#ended = true;
       for (const tell of this.#waiting.values()) tell({ error: 'its process has ended' });
     });
   }
@@ -94,9 +96,7 @@ export class NetworkActor {
     const id = ++this.#lastId;
     const result = await new Promise<unknown>((resolve) => {
       this.#waiting.set(id, resolve);
-      if (this.#child.exitCode !== undefined && this.#child.exitCode !== null) {
-        resolve({ error: 'its process has ended' });
-      }
+      if (this.#ended) resolve({ error: 'its process has ended' });
       this.#child.stdin.write(`${JSON.stringify({ id, ...request })}\n`);
     });
     if (typeof result === 'object' && result !== null && 'error' in result) {

@@ -25,7 +25,11 @@ export async function buildNode(
   attachments: readonly Attachment[],
   defaultVia: readonly string[],
 ): Promise<void> {
-  await namespaces.add([nodeRole, ...attachments.map(({ role }) => role)]);
+  const roles = [nodeRole, ...attachments.map(({ role }) => role)];
+  await namespaces.add(roles);
+  // Duplicate address detection would keep the first packets of each link waiting.
+  const dad = ['net/ipv6/conf/default/accept_dad', 'net/ipv6/conf/default/dad_transmits'];
+  await Promise.all(roles.map(async (role) => namespaces.set(role, dad, '0')));
   await namespaces.set(
     nodeRole,
     ['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding', 'net/ipv6/conf/default/forwarding'],

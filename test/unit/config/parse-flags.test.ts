@@ -54,7 +54,11 @@ describe('parseFlags', () => {
   });
 
   it('adds up lists over commas and uses', () => {
-    const argv = ['--nodeport-addresses=10.0.0.0/8, fd00::/8', '--nodeport-addresses', '1.2.3.0/24'];
+    const argv = [
+      '--nodeport-addresses=10.0.0.0/8, fd00::/8',
+      '--nodeport-addresses',
+      '1.2.3.0/24',
+    ];
     expect(parseFlags(table, argv).flags.list('nodeportAddresses')).toEqual([
       '10.0.0.0/8',
       'fd00::/8',
@@ -76,7 +80,11 @@ describe('parseFlags', () => {
   });
 
   it('takes everything after -- as positionals', () => {
-    expect(parseFlags(table, ['a', '--', '--nope', '-v']).positionals).toEqual(['a', '--nope', '-v']);
+    expect(parseFlags(table, ['a', '--', '--nope', '-v']).positionals).toEqual([
+      'a',
+      '--nope',
+      '-v',
+    ]);
   });
 
   it('gives defaults, and tells what was given', () => {
@@ -102,11 +110,7 @@ describe('parseFlags', () => {
     [['--mod=x'], 'unknown flag --mod', 'did you mean --mode?'],
     [['--zzzzzz'], 'unknown flag --zzzzzz', '--help lists the flags'],
     [['-x'], 'unknown flag -x', '--help lists the flags'],
-    [
-      ['--sync-period=30'],
-      '--sync-period: "30" is not a duration such as 30s or 1m30s',
-      undefined,
-    ],
+    [['--sync-period=30'], '--sync-period: "30" is not a duration such as 30s or 1m30s', undefined],
     [['-vx'], '-v: "x" is not a whole number', undefined],
     [['--hardened=maybe'], '--hardened: "maybe" is not true or false', undefined],
     [['--sync-period'], '--sync-period needs a value: a duration such as 30s or 1m30s', undefined],

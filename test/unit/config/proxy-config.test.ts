@@ -12,7 +12,8 @@ function problems(...argv: readonly string[]): readonly string[] {
   try {
     config(...argv);
   } catch (error) {
-    if (error instanceof SwitchyardError && error.code === 'usage') return error.message.split('\n');
+    if (error instanceof SwitchyardError && error.code === 'usage')
+      return error.message.split('\n');
     throw error;
   }
   return [];
@@ -78,7 +79,10 @@ describe('the proxy configuration', () => {
     [['--proxy-mode=xyz'], ['--mode: "xyz" is not a mode; modes that exist: iptables']],
     [
       ['--iptables-masquerade-bit=32', '--oom-score-adj=-1001'],
-      ['--iptables-masquerade-bit: 32 is not 0 to 31', '--oom-score-adj: -1001 is not -1000 to 1000'],
+      [
+        '--iptables-masquerade-bit: 32 is not 0 to 31',
+        '--oom-score-adj: -1001 is not -1000 to 1000',
+      ],
     ],
     [
       ['--iptables-sync-period=1s', '--iptables-min-sync-period=2s'],
@@ -106,16 +110,16 @@ describe('the proxy configuration', () => {
       ['--detect-local-mode=InterfaceNamePrefix'],
       ['--pod-interface-name-prefix: is needed with --detect-local-mode=InterfaceNamePrefix'],
     ],
-    [['--hostname-override= '], ['--hostname-override: is blank; give a node name or leave it out']],
+    [
+      ['--hostname-override= '],
+      ['--hostname-override: is blank; give a node name or leave it out'],
+    ],
     [['--conntrack-min=-1'], ['--conntrack-min: must not be negative']],
     [
       ['--source=file:a', '--source=kubernetes'],
       ['--source: file:a and kubernetes cannot be mixed; only file:PATH may be repeated'],
     ],
-    [
-      ['--source=file:a', '--kubeconfig=k'],
-      ['--kubeconfig: conflicts with --source=file:a'],
-    ],
+    [['--source=file:a', '--kubeconfig=k'], ['--kubeconfig: conflicts with --source=file:a']],
     [
       ['--source=ftp://x'],
       ['--source: "ftp://x" is not one of kubernetes, file:PATH or an http(s) URL'],

@@ -5,6 +5,7 @@ import { createServer as createHttpsServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
@@ -211,6 +212,10 @@ test('requests share connections, and one that is given up ends', async () => {
   await expect(pending).rejects.toThrow('enough');
 });
 
+function base64(text: string): string {
+  return Buffer.from(text).toString('base64');
+}
+
 let lastTlsRequest: IncomingMessage | undefined;
 
 async function startTls(own: { readonly cert: string; readonly key: string }): Promise<Server> {
@@ -245,6 +250,44 @@ test('one TLS connection serves until certificates change; then a new one is mad
   tls.setSecureContext(certificates.second);
   connections = 0;
   expect([await status(client), await status(client), connections]).toEqual([200, 200, 1]);
+  tls.closeAllConnections();
+  tls.close();
+});
+
+test('a context without a user is anonymous and still trusts the CA of its cluster', async () => {
+  const tls = await startTls(certificates.first);
+  const path = join(directory, 'kubeconfig');
+  const address = `https://127.0.0.1:${(tls.address() as AddressInfo).port}`;
+  const data = base64(certificates.first.cert);
+  const config = {
+    'current-context': 'here',
+    contexts: [{ name: 'here', context: { cluster: 'c' } }],
+    clusters: [{ name: 'c', cluster: { server: address, 'certificate-authority-data': data } }],
+  };
+  await writeFile(path, JSON.stringify(config));
+  expect(await status(await load({ kubeconfig: path }))).toBe(200);
+  expect(lastTlsRequest?.headers.authorization).toBeUndefined();
+  tls.closeAllConnections();
+  tls.close();
+});
+
+test('a client certificate is presented', async () => {
+  const tls = await startTls(certificates.first);
+  const user = {
+    'client-certificate-data': base64(certificates.second.cert),
+    'client-key-data': base64(certificates.second.key),
+  };
+  const cluster = {
+    server: `https://127.0.0.1:${(tls.address() as AddressInfo).port}`,
+    'insecure-skip-tls-verify': true,
+  };
+  let subject: string | undefined;
+  tls.on('secureConnection', (socket: TLSSocket) => {
+    const { CN } = socket.getPeerCertificate().subject;
+    subject = String(CN);
+  });
+  expect(await status(await load({ kubeconfig: await kubeconfig(user, cluster) }))).toBe(200);
+  expect(subject).toBe('second');
   tls.closeAllConnections();
   tls.close();
 });

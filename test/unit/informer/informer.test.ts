@@ -8,7 +8,7 @@ import { silentLog } from '../../../src/telemetry/log.ts';
 import { recorder, recordingLog, widget, type Widget } from './widgets.ts';
 
 /** A source that a test speaks for. */
-function spoken(): { readonly source: Source<Widget>; sink(): SourceSink<Widget> } {
+function spoken(): { readonly source: Source<Widget>; readonly sink: () => SourceSink<Widget> } {
   let given: SourceSink<Widget> | undefined;
   const source: Source<Widget> = {
     run: async (sink, signal) => {

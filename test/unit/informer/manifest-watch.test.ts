@@ -52,13 +52,10 @@ function start(options: { paths?: string[]; clock?: Clock; pollIntervalMs?: numb
   return { told, nodesTold: nodes.told, lines };
 }
 
-async function toldBy(told: string[], ...expected: string[]): Promise<void> {
-  await until(
-    `${expected.join(' ')}; told so far: ${told.join(' ')}`,
-    () => told.length >= expected.length,
-  );
-  expect(told.toSorted()).toEqual(expected.toSorted());
-  told.length = 0;
+/** What was told by the time that there are `count` of it, sorted; the next look starts afresh. */
+async function heard(told: string[], count: number): Promise<string[]> {
+  await until(`${count} calls`, () => told.length >= count);
+  return told.splice(0).toSorted();
 }
 
 function yaml(name: string, color: string, kind = 'Widget'): string {
@@ -73,28 +70,28 @@ async function write(name: string, text: string): Promise<void> {
 test('files that are written, changed and deleted are followed, for every kind', async () => {
   await write('a.yaml', yaml('a', 'red') + yaml('node1', 'grey', 'Node'));
   const { told, nodesTold } = start();
-  await toldBy(told, '+a:red', 'synced');
-  await toldBy(nodesTold, '+node1:grey', 'synced');
+  expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
+  expect(await heard(nodesTold, 2)).toEqual(['+node1:grey', 'synced']);
   await write('b.yaml', yaml('b', 'blue'));
-  await toldBy(told, '+b:blue');
+  expect(await heard(told, 1)).toEqual(['+b:blue']);
   await write('a.yaml', yaml('a', 'black'));
-  await toldBy(told, 'a:red>black');
-  await toldBy(nodesTold, '-node1');
+  expect(await heard(told, 1)).toEqual(['a:red>black']);
+  expect(await heard(nodesTold, 1)).toEqual(['-node1']);
   await unlink(join(directory, 'b.yaml'));
-  await toldBy(told, '-b');
+  expect(await heard(told, 1)).toEqual(['-b']);
 });
 
 test('a file that is renamed over is followed, also where it was named itself', async () => {
   await write('a.yaml', yaml('a', 'red'));
   const { told } = start({ paths: [join(directory, 'a.yaml')] });
-  await toldBy(told, '+a:red', 'synced');
+  expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
   for (const [from, to] of [
     ['red', 'blue'],
     ['blue', 'green'],
   ]) {
     await write('.a.yaml.tmp', yaml('a', String(to)));
     await rename(join(directory, '.a.yaml.tmp'), join(directory, 'a.yaml'));
-    await toldBy(told, `a:${from}>${to}`);
+    expect(await heard(told, 1)).toEqual([`a:${from}>${to}`]);
   }
 });
 
@@ -108,40 +105,40 @@ test('the link swap of a mounted ConfigMap is followed', async () => {
   await version('..1', 'red');
   await symlink('..data/a.yaml', join(directory, 'a.yaml'));
   const { told } = start();
-  await toldBy(told, '+a:red', 'synced');
+  expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
   await version('..2', 'blue');
   await rm(join(directory, '..1'), { recursive: true });
-  await toldBy(told, 'a:red>blue');
+  expect(await heard(told, 1)).toEqual(['a:red>blue']);
 });
 
 test('a new subdirectory is watched as well', async () => {
   const { told } = start();
-  await toldBy(told, 'synced');
+  expect(await heard(told, 1)).toEqual(['synced']);
   await mkdir(join(directory, 'sub'));
   await write('sub/a.yaml', yaml('a', 'red'));
-  await toldBy(told, '+a:red');
+  expect(await heard(told, 1)).toEqual(['+a:red']);
   await write('sub/a.yaml', yaml('a', 'blue'));
-  await toldBy(told, 'a:red>blue');
+  expect(await heard(told, 1)).toEqual(['a:red>blue']);
 });
 
 test('a file that turns bad keeps its last good objects and is reported once', async () => {
   await write('a.yaml', yaml('a', 'red') + yaml('b', 'red'));
   const { told, lines } = start();
-  await toldBy(told, '+a:red', '+b:red', 'synced');
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
   await write('a.yaml', `${yaml('a', 'blue')}kind: [\n---\n${yaml('c', 'red')}`);
-  await toldBy(told, 'a:red>blue', '+c:red');
+  expect(await heard(told, 2)).toEqual(['+c:red', 'a:red>blue']);
   expect(lines.filter((line) => line.includes('a.yaml: document 2'))).toHaveLength(1);
   await write('a.yaml', yaml('a', 'blue'));
-  await toldBy(told, '-b', '-c');
+  expect(await heard(told, 2)).toEqual(['-b', '-c']);
   expect(lines.some((line) => line.includes('no longer a problem'))).toBe(true);
 });
 
 test('an object that turns unusable keeps its last good version', async () => {
   await write('a.yaml', yaml('a', 'red') + yaml('b', 'red'));
   const { told, lines } = start();
-  await toldBy(told, '+a:red', '+b:red', 'synced');
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
   await write('a.yaml', yaml('a', '7') + yaml('b', 'blue'));
-  await toldBy(told, 'b:red>blue');
+  expect(await heard(told, 1)).toEqual(['b:red>blue']);
   expect(lines.join('\n')).toContain('Widget default/a: spec.color: must be a string');
 });
 
@@ -161,27 +158,27 @@ test('a directory that is not there yet is waited for, one that vanishes keeps i
   expect(told).toEqual([]);
   await rename(join(root, 'away'), directory);
   await write('b.yaml', yaml('b', 'blue'));
-  await toldBy(told, '+b:blue');
+  expect(await heard(told, 1)).toEqual(['+b:blue']);
 });
 
 test('a named file that is deleted takes its objects with it and may come back', async () => {
   await write('a.yaml', yaml('a', 'red'));
   const { told } = start({ paths: [join(directory, 'a.yaml')] });
-  await toldBy(told, '+a:red', 'synced');
+  expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
   await unlink(join(directory, 'a.yaml'));
-  await toldBy(told, '-a');
+  expect(await heard(told, 1)).toEqual(['-a']);
   await write('a.yaml', yaml('a', 'blue'));
-  await toldBy(told, '+a:blue');
+  expect(await heard(told, 1)).toEqual(['+a:blue']);
 });
 
 test('of an object in two files the later file counts; when it goes, the other takes over', async () => {
   await write('a.yaml', yaml('a', 'red'));
   await write('b.yaml', yaml('a', 'blue'));
   const { told, lines } = start();
-  await toldBy(told, '+a:blue', 'synced');
+  expect(await heard(told, 2)).toEqual(['+a:blue', 'synced']);
   expect(lines.join('\n')).toMatch(/b\.yaml: .*defined twice: also in .*a\.yaml/);
   await unlink(join(directory, 'b.yaml'));
-  await toldBy(told, 'a:blue>red');
+  expect(await heard(told, 1)).toEqual(['a:blue>red']);
 });
 
 test('it also looks by itself, for file systems that tell nothing', async () => {
@@ -192,10 +189,26 @@ test('it also looks by itself, for file systems that tell nothing', async () => 
   await symlink(elsewhere, join(directory, 'link.yaml'));
   const clock = new ManualClock();
   const { told } = start({ clock, pollIntervalMs: 5_000 });
-  await toldBy(told, '+a:red', '+b:red', 'synced');
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
   await writeFile(elsewhere, yaml('b', 'blue'));
   expect(told).toEqual([]);
   await until('asleep', () => clock.slept.length > 0);
   clock.advance(5_000);
-  await toldBy(told, 'b:red>blue');
+  expect(await heard(told, 1)).toEqual(['b:red>blue']);
+});
+
+test('a file that is emptied and written again is one change', async () => {
+  await write('a.yaml', yaml('a', 'red'));
+  const clock = new ManualClock();
+  const { told } = start({ clock });
+  expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
+  await write('a.yaml', '');
+  await until('waiting for quiet', () => clock.slept.includes(50));
+  await write('a.yaml', yaml('a', 'blue'));
+  await until(
+    'told',
+    () => told.length > 0,
+    () => clock.pass(50),
+  );
+  expect(told).toEqual(['a:red>blue']);
 });

@@ -22,6 +22,14 @@ function names(set: ManifestSet): string[] {
   return set.of(widgetKind).map(({ meta, color }) => `${meta.namespace}/${meta.name}:${color}`);
 }
 
+function uid(set: ManifestSet): string | undefined {
+  return set.of(widgetKind)[0]?.meta.uid;
+}
+
+function widgetOfColor(text: string): string | undefined {
+  return names(parse(yaml('a', text)))[0];
+}
+
 function yaml(name: string, color: string): string {
   return `apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: ${name}}\nspec: {color: ${color}}\n`;
 }
@@ -58,7 +66,6 @@ test('objects without a namespace are in default, unless their kind has none', (
 });
 
 test('an object without a uid gets one that depends on its name alone', () => {
-  const uid = (set: ManifestSet): string | undefined => set.of(widgetKind)[0]?.meta.uid;
   expect(uid(parse(yaml('a', 'red')))).toMatch(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
   expect(uid(parse(yaml('a', 'red')))).toBe(uid(parse(yaml('a', 'blue'))));
   expect(uid(parse(yaml('a', 'red')))).not.toBe(uid(parse(yaml('b', 'red'))));
@@ -66,11 +73,10 @@ test('an object without a uid gets one that depends on its name alone', () => {
 });
 
 test('YAML is read as the Kubernetes tools read it', () => {
-  const color = (text: string): string | undefined => names(parse(yaml('a', text)))[0];
   // a date and a base-60 number are strings, `yes` is a boolean and therefore no color
-  expect(color('2026-01-01T00:00:00Z')).toBe('default/a:2026-01-01T00:00:00Z');
-  expect(color('10:20')).toBe('default/a:10:20');
-  expect(color('yes')).toBeUndefined();
+  expect(widgetOfColor('2026-01-01T00:00:00Z')).toBe('default/a:2026-01-01T00:00:00Z');
+  expect(widgetOfColor('10:20')).toBe('default/a:10:20');
+  expect(widgetOfColor('yes')).toBeUndefined();
 });
 
 test('what is not selected is not there', () => {

@@ -27,11 +27,19 @@ function rig(nodeExpected = true) {
 
 async function ask(health: ProxyHealth, clock: VirtualClock, path: string) {
   const metrics = new ProxyMetrics({ version: 'test' });
-  const server = await listen({ address: '127.0.0.1', port: 0 }, healthHandler(health, clock, metrics));
+  const server = await listen(
+    { address: '127.0.0.1', port: 0 },
+    healthHandler(health, clock, metrics),
+  );
   try {
     const answer = await fetch(`http://127.0.0.1:${server.port}${path}`);
     const { status, headers } = answer;
-    return { status, headers, text: await answer.text(), metrics: await metrics.registry.metrics() };
+    return {
+      status,
+      headers,
+      text: await answer.text(),
+      metrics: await metrics.registry.metrics(),
+    };
   } finally {
     await server.close();
   }

@@ -23,9 +23,9 @@ function open(state: { healthy: boolean }, log: Log = silentLog): ServiceHealth 
 
 /** A port nobody uses now. */
 async function freePort(): Promise<number> {
-  const { port, close } = await listen({ address: '127.0.0.1', port: 0 }, () => {});
-  await close();
-  return port;
+  const listening = await listen({ address: '127.0.0.1', port: 0 }, () => {});
+  await listening.close();
+  return listening.port;
 }
 
 async function occupy(port: number): Promise<Listening> {

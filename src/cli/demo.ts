@@ -1,0 +1,185 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { systemClock } from '../clock.ts';
+import { SwitchyardError } from '../error.ts';
+import { Namespaces } from '../host/namespaces.ts';
+import { systemTools } from '../host/run-tool.ts';
+import type { Command, CommandArgs, CommandIo } from './command.ts';
+import { NetworkActor } from './demo/actor.ts';
+import { DemoAgent } from './demo/agent.ts';
+import { play } from './demo/scenes.ts';
+import {
+  ShopManifests,
+  customers,
+  findExamples,
+  shop,
+  shopAttachments,
+  shopPods,
+} from './demo/shop.ts';
+import { Story } from './demo/story.ts';
+import { buildNode } from './demo/topology.ts';
+
+/** `switchyard demo`: the real agent at work on a machine without a cluster. */
+export const command: Command = {
+  name: 'demo',
+  summary: 'Shows it all at work in namespaces of its own; needs no cluster.',
+  flags: [
+    {
+      name: 'mode',
+      type: 'enum',
+      values: ['iptables'],
+      default: 'iptables',
+      help: 'How the agent programs the node: iptables.',
+    },
+    {
+      name: 'examples',
+      type: 'string',
+      placeholder: 'PATH',
+      help: 'The folder with the shop’s manifests. Default: examples/ beside the program.',
+    },
+    {
+      name: 'no-color',
+      type: 'bool',
+      default: false,
+      help: 'Plain text; also with NO_COLOR set, or where the output is no terminal.',
+    },
+  ],
+  details: [
+    'Makes private network namespaces (a client, a node, pods), runs the agent in the node on a copy of',
+    'the manifests, sends real requests, changes the manifests, and removes everything again.',
+    'Needs root, iproute2 and iptables; touches nothing of the machine itself.',
+  ].join('\n'),
+  run,
+};
+
+async function run({ flags }: CommandArgs, io: CommandIo): Promise<number> {
+  const problems = missingForDemo({
+    platform: process.platform,
+    uid: process.getuid?.(),
+    tools: await missingTools(io.signal),
+  });
+  if (problems.length > 0) {
+    throw new SwitchyardError('missing', `the demo cannot run here: ${problems.join('; ')}`, {
+      hint: 'as root on Linux: apt-get install iproute2 iptables; or try: switchyard render -f examples/',
+    });
+  }
+  const examples = flags.text('examples') || (await findExamples(import.meta.dirname));
+  if (examples === undefined) {
+    throw new SwitchyardError('missing', 'the folder examples/ is not beside the program', {
+      hint: 'name it with --examples=PATH; it is part of the source tree',
+    });
+  }
+  const colour = !flags.bool('noColor') && !io.env['NO_COLOR'] && process.stdout.isTTY;
+  const story = new Story(io.stdout, colour);
+  return perform({ story, examples, mode: flags.text('mode'), io });
+}
+
+/** What keeps the demo from running, in words; empty where nothing does. */
+export function missingForDemo(machine: {
+  readonly platform: string;
+  readonly uid: number | undefined;
+  readonly tools: readonly string[];
+}): readonly string[] {
+  if (machine.platform !== 'linux') return [`it needs Linux, and this is ${machine.platform}`];
+  return [
+    ...(machine.uid === 0 ? [] : ['network namespaces need root']),
+    ...machine.tools.map((tool) => `the program ${tool} is not on this machine`),
+  ];
+}
+
+async function missingTools(signal: AbortSignal): Promise<readonly string[]> {
+  const probes = [
+    { tool: 'ip', args: ['-V'] },
+    { tool: 'iptables-restore', args: ['--version'] },
+  ];
+  const missing: string[] = [];
+  for (const { tool, args } of probes) {
+    try {
+      await systemTools.run(tool, args, { timeoutMs: 5000, signal });
+    } catch (error) {
+      if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
+      missing.push(tool);
+    }
+  }
+  return missing;
+}
+
+interface Performance {
+  readonly story: Story;
+  readonly examples: string;
+  readonly mode: string;
+  readonly io: CommandIo;
+}
+
+async function perform({ story, examples, mode, io }: Performance): Promise<number> {
+  const startedMs = systemClock.now();
+  const namespaces = new Namespaces({ tools: systemTools, prefix: 'swydemo' });
+  const folder = await mkdtemp(join(tmpdir(), 'switchyard-demo-'));
+  let outcome: 'done' | 'interrupted' = 'done';
+  try {
+    await namespaces.removeLeftovers();
+    const manifests = await ShopManifests.copy(examples, join(folder, 'manifests'));
+    story.title('Switchyard: a small shop on one node, with real packets');
+    story.line('client ── node (the agent runs here) ── pods: each a network namespace of its own');
+    await buildNode(namespaces, shopAttachments(), [customers.welcome, '2001:db8::10']);
+    const actors = await startActors(namespaces);
+    const pod = (name: string): NetworkActor => actorNamed(actors, name);
+    const agent = new DemoAgent(namespaces, { mode, manifests: manifests.folder, folder });
+    const syncedMs = await agent.untilSynced(pod('node'), systemClock, io.signal);
+    story.line(
+      `switchyard proxy --mode=${mode} --source=file:examples: rules in after ${syncedMs} ms`,
+    );
+    const nowMs = (): number => performance.now();
+    const stage = { story, manifests, client: pod('client'), pod, nowMs, signal: io.signal };
+    await Promise.race([play(stage), agent.failure, aborted(io.signal)]);
+    await agent.stop();
+  } catch (error) {
+    if (!io.signal.aborted) throw error;
+    outcome = 'interrupted';
+  } finally {
+    await namespaces.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+  const seconds = ((systemClock.now() - startedMs) / 1000).toFixed(1);
+  if (outcome === 'interrupted') {
+    story.title('Interrupted; everything is removed again.');
+    return 130;
+  }
+  if (story.problems.length > 0) {
+    const list = story.problems.map((problem) => `  ${problem}\n`).join('');
+    io.stderr(
+      `error: not everything worked:\n${list}hint: run it again with a quiet machine, or report it with this output\n`,
+    );
+    return 1;
+  }
+  story.title(`All as it should be, in ${seconds} s; the namespaces and rules are gone again.`);
+  return 0;
+}
+
+async function startActors(namespaces: Namespaces): Promise<ReadonlyMap<string, NetworkActor>> {
+  const roles = ['client', 'node', ...shopPods.map(({ name }) => name)];
+  const actors = new Map(roles.map((role) => [role, new NetworkActor(namespaces, role)]));
+  await Promise.all(
+    shopPods.map(async ({ name, ipv4, ipv6 }) => {
+      const actor = actorNamed(actors, name);
+      await actor.serve({ proto: 'tcp', address: ipv4, port: shop.podPort, name });
+      await actor.serve({ proto: 'tcp', address: ipv6, port: shop.podPort, name });
+    }),
+  );
+  return actors;
+}
+
+function actorNamed(actors: ReadonlyMap<string, NetworkActor>, name: string): NetworkActor {
+  const actor = actors.get(name);
+  if (actor === undefined) throw new SwitchyardError('internal', `no namespace ${name}`);
+  return actor;
+}
+
+async function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    if (signal.aborted) reject(signal.reason as Error);
+  });
+}

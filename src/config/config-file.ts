@@ -1,0 +1,120 @@
+import { parseDocument } from 'yaml';
+import { SwitchyardError, errorText } from '../error.ts';
+import { FlagValues, fieldOf } from './flag-table.ts';
+import type { FlagSpec, FlagTable, FlagValue } from './flag-table.ts';
+import { parseFlagValue } from './parse-flags.ts';
+
+/** Settings read from a configuration file. */
+export interface ConfigFile {
+  readonly flags: FlagValues;
+  /** Fields that are not used and flags the file overrides, in words. */
+  readonly warnings: readonly string[];
+}
+
+const apiVersion = 'kubeproxy.config.k8s.io/v1alpha1';
+const kind = 'KubeProxyConfiguration';
+
+/** Flags that count beside a file, as in kube-proxy, and --source, which no file can say. */
+const besideFile = new Set([
+  'config',
+  'hostname-override',
+  'master',
+  'source',
+  'init-only',
+  'v',
+  'logging-format',
+]);
+
+/** Fields of which an explicit 0s means the default: KubeProxyConfiguration cannot leave them out. */
+const zeroIsUnset = new Set(['iptables.syncPeriod', 'iptables.minSyncPeriod', 'configSyncPeriod']);
+
+/**
+ * Reads a KubeProxyConfiguration into the values of the flags that say the same. Empty and null
+ * fields are the defaults, as kubeadm writes them. Unknown fields are warned of; a value of the wrong
+ * type throws a usage error that names file and field.
+ */
+export function readConfigFile(
+  text: string,
+  path: string,
+  table: FlagTable,
+  flags: FlagValues,
+): ConfigFile {
+  const leaves = leavesOf(parseConfig(text, path), '');
+  const values = new Map<string, FlagValue>();
+  const given = new Set<string>();
+  const warnings: string[] = [];
+  for (const flag of table) {
+    const field = fieldOf(flag);
+    values.set(field, flag.default ?? (flag.type === 'list' ? [] : undefined));
+    const fromFile = takeLeaf(flag, leaves, path);
+    if (fromFile !== undefined) {
+      values.set(field, fromFile);
+      given.add(field);
+      if (flag.noEffect !== undefined) {
+        warnings.push(`${path}: ${flag.configPath ?? ''} has no effect: ${flag.noEffect}`);
+      }
+    }
+    if (!flags.given(field)) continue;
+    if (besideFile.has(flag.name)) {
+      values.set(field, flags.value(field));
+      given.add(field);
+    } else warnings.push(`--${flag.name} is ignored: --config is given`);
+  }
+  for (const [name, value] of leaves) {
+    if (!isEmpty(value)) warnings.push(`${path}: ${name} is not used`);
+  }
+  return { flags: new FlagValues(values, given), warnings };
+}
+
+function parseConfig(text: string, path: string): object {
+  const document = parseDocument(text, { version: '1.1' });
+  const [problem] = document.errors;
+  if (problem) throw new SwitchyardError('usage', `${path}: ${problem.message}`);
+  const root: unknown = document.toJS();
+  if (!isObject(root) || root['kind'] !== kind || root['apiVersion'] !== apiVersion) {
+    throw new SwitchyardError('usage', `${path}: is not a ${kind} of ${apiVersion}`);
+  }
+  return root;
+}
+
+/** Every value by its dotted path; lists are values. */
+function leavesOf(node: object, prefix: string): Map<string, unknown> {
+  const leaves = new Map<string, unknown>();
+  for (const [key, value] of Object.entries(node)) {
+    const name = prefix === '' ? key : `${prefix}.${key}`;
+    if (name === 'kind' || name === 'apiVersion') continue;
+    if (!isObject(value)) leaves.set(name, value);
+    else for (const [inner, leaf] of leavesOf(value, name)) leaves.set(inner, leaf);
+  }
+  return leaves;
+}
+
+/** Takes the flag's field out of the leaves; undefined where the file leaves it at its default. */
+function takeLeaf(flag: FlagSpec, leaves: Map<string, unknown>, path: string): FlagValue {
+  if (flag.configPath === undefined) return undefined;
+  const value = leaves.get(flag.configPath);
+  leaves.delete(flag.configPath);
+  const blank = value === undefined || value === null || value === '';
+  if (blank || (flag.noEffect !== undefined && isEmpty(value))) return undefined;
+  const text = Array.isArray(value) ? value.join(',') : scalarText(value);
+  try {
+    const parsed = parseFlagValue(flag, text, flag.configPath);
+    return parsed === 0 && zeroIsUnset.has(flag.configPath) ? undefined : parsed;
+  } catch (error) {
+    throw new SwitchyardError('usage', `${path}: ${errorText(error)}`, { cause: error });
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function scalarText(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** What kubeadm writes for fields nobody set. */
+function isEmpty(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  return [undefined, null, '', 0, false, '0s', '0'].includes(value as string);
+}

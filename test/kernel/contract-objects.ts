@@ -1,0 +1,101 @@
+import { lab4, lab6, podPorts } from '../support/node-lab.ts';
+
+/** Pods that can stand behind a service, with the node each runs on. */
+const nodeOf = {
+  'pod-a': 'node-a',
+  'pod-b': 'node-a',
+  'pod-c': 'node-a',
+  remote: 'node-b',
+} as const;
+
+/** A pod of the lab. */
+export type PodName = keyof typeof nodeOf;
+
+/** What the tests vary. Both protocols are served on port 80, and both families where nothing is said. */
+export interface ServiceOptions {
+  /** Last part of the cluster IPs: 10.96.0.HOST and fd00:10:96::HOST. */
+  readonly host: number;
+  readonly type?: 'ClusterIP' | 'NodePort' | 'LoadBalancer';
+  readonly nodePort?: number;
+  readonly externalIPs?: readonly string[];
+  /** Addresses of the load balancer. */
+  readonly ingress?: readonly string[];
+  readonly sourceRanges?: readonly string[];
+  readonly externalPolicy?: 'Cluster' | 'Local';
+  readonly internalPolicy?: 'Cluster' | 'Local';
+  readonly healthCheckNodePort?: number;
+  readonly affinitySeconds?: number;
+}
+
+const protocols = ['TCP', 'UDP'] as const;
+
+/** The node the agent runs on. */
+export function nodeObject(): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'node-a' },
+    status: {
+      addresses: [lab4.node, lab6.node].map((address) => ({ type: 'InternalIP', address })),
+    },
+  };
+}
+
+/** A dual-stack Service `default/NAME`. */
+export function service(name: string, options: ServiceOptions): object {
+  const { host, type = 'ClusterIP', nodePort, affinitySeconds } = options;
+  const clusterIPs = [`10.96.0.${host}`, `fd00:10:96::${host}`];
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'default' },
+    spec: {
+      type,
+      clusterIP: clusterIPs[0],
+      clusterIPs,
+      ipFamilies: ['IPv4', 'IPv6'],
+      ports: protocols.map((protocol) => ({
+        name: protocol.toLowerCase(),
+        protocol,
+        port: 80,
+        ...(nodePort === undefined ? {} : { nodePort }),
+      })),
+      externalIPs: options.externalIPs,
+      loadBalancerSourceRanges: options.sourceRanges,
+      externalTrafficPolicy: options.externalPolicy,
+      internalTrafficPolicy: options.internalPolicy,
+      healthCheckNodePort: options.healthCheckNodePort,
+      ...(affinitySeconds === undefined
+        ? {}
+        : {
+            sessionAffinity: 'ClientIP',
+            sessionAffinityConfig: { clientIP: { timeoutSeconds: affinitySeconds } },
+          }),
+    },
+    status: { loadBalancer: { ingress: options.ingress?.map((ip) => ({ ip })) ?? [] } },
+  };
+}
+
+/** The EndpointSlices of a Service, one a family. */
+export function slices(name: string, pods: readonly PodName[]): readonly object[] {
+  return (['IPv4', 'IPv6'] as const).map((addressType) => ({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: `${name}-${addressType.toLowerCase()}`,
+      namespace: 'default',
+      labels: { 'kubernetes.io/service-name': name },
+    },
+    addressType,
+    ports: protocols.map((protocol) => ({
+      name: protocol.toLowerCase(),
+      protocol,
+      port: podPorts[0],
+    })),
+    endpoints: pods.map((pod) => ({
+      addresses: [(addressType === 'IPv4' ? lab4 : lab6)[pod]],
+      nodeName: nodeOf[pod],
+      conditions: { ready: true },
+    })),
+  }));
+}

@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import process from 'node:process';
+import type { NamespaceProcess, Namespaces } from '../../src/host/namespaces.ts';
+
+const program = join(import.meta.dirname, '../../src/cli/main.ts');
+
+/** The real agent as a process of its own in the node's namespace. */
+export class AgentProcess {
+  readonly #child: NamespaceProcess;
+  #log = '';
+
+  constructor(
+    namespaces: Namespaces,
+    env: Readonly<Record<string, string>>,
+    flags: readonly string[],
+  ) {
+    this.#child = namespaces.spawn(
+      'node',
+      process.execPath,
+      [program, 'proxy', '--oom-score-adj=0', ...flags],
+      env,
+    );
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        this.#log += chunk.toString();
+      });
+    }
+  }
+
+  /** Everything it has said so far. */
+  get log(): string {
+    return this.#log;
+  }
+
+  /** Asks it to end, as systemd or a kubelet would; answers its exit status. */
+  async stop(): Promise<number | undefined> {
+    this.#child.kill('SIGTERM');
+    return (await this.#child).exitCode;
+  }
+
+  /** Ends it the hard way. */
+  async crash(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#child;
+  }
+}

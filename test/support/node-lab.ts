@@ -1,0 +1,228 @@
+import { mkdir, mkdtemp, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import process from 'node:process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { NetworkActor } from '../../src/cli/demo/actor.ts';
+import type { Answer, HeldConnection, Question } from '../../src/cli/demo/actor.ts';
+import { buildNode } from '../../src/cli/demo/topology.ts';
+import { Namespaces } from '../../src/host/namespaces.ts';
+import { systemTools } from '../../src/host/run-tool.ts';
+import { AgentProcess } from './agent-process.ts';
+
+/** Who can ask in the lab: outside, the node itself, two pods of the node, a pod of another node. */
+export type Actor = 'client' | 'node' | 'pod-a' | 'pod-b' | 'pod-c' | 'remote';
+
+/** The addresses of the lab. Remote pods are reached through the node, as on a routed pod network. */
+export const lab4 = {
+  client: '192.0.2.10',
+  node: '192.0.2.1',
+  'pod-a': '10.244.0.5',
+  'pod-b': '10.244.0.6',
+  'pod-c': '10.244.0.7',
+  remote: '10.244.1.5',
+  podGateway: '10.244.0.1',
+} as const;
+
+export const lab6 = {
+  client: '2001:db8::10',
+  node: '2001:db8::1',
+  'pod-a': 'fd00:10:244::5',
+  'pod-b': 'fd00:10:244::6',
+  'pod-c': 'fd00:10:244::7',
+  remote: 'fd00:10:244:1::5',
+  podGateway: 'fd00:10:244::1',
+} as const;
+
+/** The client owns all of this: hundreds of clients in one namespace. */
+export const manyClients = '198.18.0.0/16';
+
+/** Ports every pod serves, TCP and UDP. Answers carry the pod's name. */
+export const podPorts = [8080, 8081] as const;
+
+const pods = ['pod-a', 'pod-b', 'pod-c', 'remote'] as const;
+const actors = ['client', 'node', ...pods] as const;
+
+/** A node with clients and pods in namespaces of their own, and a folder of manifests for an agent. */
+export class NodeLab {
+  readonly manifests: string;
+  readonly #folder: string;
+  readonly #namespaces: Namespaces;
+  readonly #actors = new Map<Actor, NetworkActor>();
+  readonly #env: Readonly<Record<string, string>>;
+
+  private constructor(namespaces: Namespaces, folder: string, variant: 'legacy' | 'nft') {
+    this.#namespaces = namespaces;
+    this.#folder = folder;
+    this.manifests = join(folder, 'manifests');
+    this.#env = {
+      PATH: [join(folder, variant), process.env['PATH'] ?? '', '/usr/sbin', '/sbin'].join(
+        delimiter,
+      ),
+      // The lab's own: nobody on this machine waits for the tests, nor they for anybody.
+      XTABLES_LOCKFILE: join(folder, 'xtables.lock'),
+    };
+  }
+
+  /** Builds the lab; plain `iptables` in it is of the given variant. */
+  static async create(variant: 'legacy' | 'nft'): Promise<NodeLab> {
+    const namespaces = new Namespaces({ tools: systemTools, prefix: 'swylab' });
+    await namespaces.removeLeftovers();
+    const lab = new NodeLab(namespaces, await mkdtemp(join(tmpdir(), 'swylab-')), variant);
+    try {
+      await mkdir(lab.manifests);
+      await linkVariant(join(lab.#folder, variant), variant);
+      await lab.#build();
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+    return lab;
+  }
+
+  async ask(actor: Actor, question: Question): Promise<Answer> {
+    return this.#actor(actor).ask(question);
+  }
+
+  /** Asks over and over; who answered how often (`refused` and `timeout` count likewise). */
+  async tally(
+    actor: Actor,
+    question: Question,
+    times: number,
+  ): Promise<Readonly<Record<string, number>>> {
+    const answers = await Promise.all(
+      Array.from({ length: times }, async () => this.ask(actor, question)),
+    );
+    const counts: Record<string, number> = {};
+    for (const answer of answers) {
+      const key = typeof answer === 'string' ? answer : answer.answeredBy;
+      counts[key] = (counts[key] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  async open(actor: Actor, question: Question): Promise<HeldConnection> {
+    return this.#actor(actor).open(question);
+  }
+
+  async get(actor: Actor, url: string): Promise<{ status: number; body: string }> {
+    return this.#actor(actor).get(url);
+  }
+
+  /** Runs a program on the node, with the tools of the lab's variant. */
+  async onNode(tool: string, ...args: readonly string[]): Promise<string> {
+    return this.#namespaces.run('node', tool, args, { env: this.#env });
+  }
+
+  /** The value of a kernel setting of the node. */
+  async setting(key: string): Promise<string> {
+    return (await this.onNode('cat', `/proc/sys/${key}`)).trim();
+  }
+
+  /** Writes one manifest file, whole or not at all. Objects of one file change in one step. */
+  async write(name: string, ...objects: readonly object[]): Promise<void> {
+    const text = objects.map((object) => JSON.stringify(object)).join('\n---\n');
+    const temporary = join(this.#folder, `${name}.new`);
+    await writeFile(temporary, text);
+    await rename(temporary, join(this.manifests, `${name}.yaml`));
+  }
+
+  async remove(name: string): Promise<void> {
+    await rm(join(this.manifests, `${name}.yaml`));
+  }
+
+  /** Starts the real agent on the node. */
+  startAgent(flags: readonly string[]): AgentProcess {
+    return new AgentProcess(this.#namespaces, this.#env, [
+      `--source=file:${this.manifests}`,
+      '--hostname-override=node-a',
+      ...flags,
+    ]);
+  }
+
+  /** Starts the real agent on the node with an API server as its source. */
+  startClusterAgent(flags: readonly string[]): AgentProcess {
+    return new AgentProcess(this.#namespaces, this.#env, flags);
+  }
+
+  /** The name of an actor's network namespace, for what else has to run there. */
+  namespace(actor: Actor): string {
+    return this.#namespaces.name(actor);
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#namespaces.close();
+    } finally {
+      await rm(this.#folder, { recursive: true, force: true });
+    }
+  }
+
+  async #build(): Promise<void> {
+    const gateways = [`${lab4.podGateway}/32`, `${lab6.podGateway}/128`];
+    const outside = [`${lab4.node}/32`, `${lab6.node}/128`];
+    const addresses = (role: Actor): string[] => [`${lab4[role]}/32`, `${lab6[role]}/128`];
+    await buildNode(
+      this.#namespaces,
+      [
+        {
+          role: 'client',
+          addresses: addresses('client'),
+          node: outside,
+          anyIp: [manyClients],
+          routes: [{ prefix: manyClients, via: lab4.client }],
+        },
+        ...pods.map((role) => ({ role, addresses: addresses(role), node: gateways })),
+      ],
+      [lab4.client, lab6.client],
+    );
+    for (const role of actors) this.#actors.set(role, new NetworkActor(this.#namespaces, role));
+    for (const name of pods) {
+      for (const port of podPorts) {
+        const shared = { port, name };
+        for (const proto of ['tcp', 'udp'] as const) {
+          await this.#actor(name).serve({ ...shared, proto, address: lab4[name] });
+          await this.#actor(name).serve({ ...shared, proto, address: lab6[name] });
+        }
+      }
+    }
+  }
+
+  #actor(actor: Actor): NetworkActor {
+    const found = this.#actors.get(actor);
+    if (found === undefined) throw new Error(`no actor ${actor}`);
+    return found;
+  }
+}
+
+/** Polls until `check` holds; fails with what it last saw. */
+export async function eventually<T>(
+  look: () => Promise<T>,
+  check: (seen: T) => boolean,
+  deadlineMs = 15_000,
+): Promise<T> {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    const seen = await look();
+    if (check(seen)) return seen;
+    if (Date.now() > end) {
+      throw new Error(`not within ${deadlineMs} ms; last seen: ${JSON.stringify(seen)}`);
+    }
+    await delay(20);
+  }
+}
+
+/** A folder where the plain names are tools of one variant: the multi-call binaries go by their name. */
+async function linkVariant(folder: string, variant: 'legacy' | 'nft'): Promise<void> {
+  await mkdir(folder);
+  const { stdout } = await systemTools.run('sh', ['-c', `command -v iptables-${variant}`], {
+    timeoutMs: 5000,
+    signal: new AbortController().signal,
+  });
+  const binary = await realpath(stdout.trim());
+  for (const base of ['iptables', 'ip6tables']) {
+    for (const suffix of ['', '-save', '-restore']) {
+      await symlink(binary, join(folder, `${base}${suffix}`));
+    }
+  }
+}

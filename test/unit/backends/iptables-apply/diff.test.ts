@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest';
+
+import { deletionBatch, diff } from '../../../../src/backends/iptables/diff.ts';
+import { parseSave } from '../../../../src/backends/iptables/read.ts';
+import type { Observed } from '../../../../src/backends/iptables/read.ts';
+import {
+  chain,
+  dnat,
+  ipset,
+  jump,
+  nodeState,
+  originOf,
+  rule,
+  state,
+} from '../../../support/iptables-states.ts';
+
+const web = dnat('web', '10.96.0.1', '10.1.0.1:8080');
+const api = dnat('api', '10.96.0.2', '10.1.0.2:8080');
+
+function observed(saves: Partial<Record<'filter' | 'nat' | 'mangle', string>>): Observed {
+  const { filter = '', nat = '', mangle = '' } = saves;
+  return { filter: parseSave(filter), nat: parseSave(nat), mangle: parseSave(mangle) };
+}
+
+describe('the transaction from the applied to the desired state', () => {
+  it('is empty where nothing differs, by identity or by content', () => {
+    const before = nodeState(web);
+    for (const after of [before, nodeState(web)]) {
+      expect(diff(before, after, 'generation a 2')).toMatchObject({
+        restore: '',
+        deletions: [],
+        rulesWritten: { filter: 0, nat: 0, mangle: 0 },
+      });
+    }
+  });
+
+  it('holds jumps and first contents of everything in one batch at first', () => {
+    const { restore } = diff(undefined, nodeState(web), 'generation a 1');
+    expect(restore.split('\n')).toEqual([
+      '*filter',
+      ':KUBE-SERVICES - [0:0]',
+      ':KUBE-FORWARD - [0:0]',
+      '-I FORWARD -j KUBE-FORWARD',
+      '-I OUTPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+      '-A KUBE-SERVICES -m comment --comment "switchyard generation a 1"',
+      '-A KUBE-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+      'COMMIT',
+      '*nat',
+      ':KUBE-SERVICES - [0:0]',
+      ':KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]',
+      '-I OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+      '-I PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+      '-A KUBE-SERVICES -m comment --comment "switchyard generation a 1"',
+      '-A KUBE-SERVICES -d 10.96.0.0/12 -j KUBE-SVC-AAAAAAAAAAAAAAAA',
+      `-A KUBE-SVC-AAAAAAAAAAAAAAAA ${web.args}`,
+      'COMMIT',
+      '*mangle',
+      ':KUBE-PROXY-CANARY - [0:0]',
+      'COMMIT',
+      '',
+    ]);
+  });
+
+  it('knows for each line which service port it is for', () => {
+    const { restore, origins } = diff(undefined, nodeState(web, api), 'generation a 1');
+    const lines = restore.split('\n');
+    for (const [name, { args }] of Object.entries({ web, api })) {
+      const index = lines.findIndex((line) => line.endsWith(args));
+      expect(origins[index]).toEqual(originOf(name));
+    }
+    expect(origins.filter((origin) => origin !== undefined)).toHaveLength(2);
+  });
+
+  it('sends roots and the changed chain, no other chain and no jump', () => {
+    const other = chain('KUBE-SVC-BBBBBBBBBBBBBBBB', 'generated', rule('-j RETURN'));
+    const withOther = (base: ReturnType<typeof nodeState>) => ({
+      ...base,
+      tables: { ...base.tables, nat: new Map([...base.tables.nat, [other.name, other]]) },
+    });
+    const { restore, rulesWritten } = diff(
+      withOther(nodeState(web)),
+      withOther(nodeState(web, api)),
+      'generation a 2',
+    );
+    expect(restore).toContain(api.args);
+    expect(restore).toContain('-A KUBE-FORWARD');
+    expect(restore).not.toContain('BBBB');
+    expect(restore).not.toContain('-I ');
+    expect(rulesWritten).toEqual({ filter: 2, nat: 4, mangle: 0 });
+  });
+
+  it('inserts only jumps the kernel lacks', () => {
+    const nat =
+      '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES\n-A POSTROUTING -j MASQUERADE';
+    const { restore } = diff(undefined, nodeState(web), 'generation a 1', observed({ nat }));
+    expect(restore).not.toContain('-I PREROUTING');
+    expect(restore).toContain('-I OUTPUT -m comment');
+  });
+
+  it('makes the target of a jump that nobody fills, and leaves it alone where it exists', () => {
+    const desired = state({ jumps: [jump('filter', 'INPUT', 'KUBE-FIREWALL')] });
+    const fresh = diff(undefined, desired, 'generation a 1', observed({}));
+    expect(fresh.restore).toContain(':KUBE-FIREWALL - [0:0]');
+    const kubelet = observed({ filter: ':KUBE-FIREWALL - [0:0]\n-A KUBE-FIREWALL -j DROP' });
+    const beside = diff(undefined, desired, 'generation a 1', kubelet);
+    expect(beside.restore).not.toContain(':KUBE-FIREWALL');
+    expect(beside.restore).toContain('-I INPUT -j KUBE-FIREWALL');
+  });
+
+  it('deletes generated chains that are gone, or were left by an earlier run, and nothing else', () => {
+    const nat =
+      ':KUBE-SEP-OLD - [0:0]\n:KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n:KUBE-EXTERNAL-SERVICES - [0:0]\n:CALI-SVC-X - [0:0]';
+    const start = diff(undefined, nodeState(web), 'generation a 1', observed({ nat }));
+    expect(start.deletions).toEqual([{ table: 'nat', chain: 'KUBE-SEP-OLD' }]);
+    const empty = { ...nodeState(), tables: { ...nodeState().tables, nat: new Map() } };
+    const { deletions } = diff(nodeState(web), empty, 'generation a 2');
+    expect(deletions).toEqual([{ table: 'nat', chain: 'KUBE-SVC-AAAAAAAAAAAAAAAA' }]);
+    expect(deletionBatch(deletions)).toBe(
+      '*nat\n:KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]\n-X KUBE-SVC-AAAAAAAAAAAAAAAA\nCOMMIT\n',
+    );
+  });
+
+  it('creates, replaces, fills and destroys sets', () => {
+    const before = state({
+      sets: [
+        ipset('A', 'hash:ip', ['1', '2']),
+        ipset('B', 'hash:ip timeout 1'),
+        ipset('C', 'hash:ip'),
+      ],
+    });
+    const after = state({
+      sets: [
+        ipset('A', 'hash:ip', ['2', '3']),
+        ipset('B', 'hash:ip timeout 2'),
+        ipset('D', 'hash:ip'),
+      ],
+    });
+    const { sets, restore } = diff(before, after, 'generation a 2');
+    expect(restore).toBe('');
+    expect(sets.create.map(({ name }) => name)).toEqual(['D']);
+    expect(sets.replace.map(({ name }) => name)).toEqual(['B']);
+    expect(sets.add).toEqual([{ set: 'A', member: '3' }]);
+    expect(sets.remove).toEqual([{ set: 'A', member: '1' }]);
+    expect(sets.destroy).toEqual(['C']);
+  });
+});

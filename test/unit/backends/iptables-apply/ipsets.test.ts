@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+
+import { diffSets } from '../../../../src/backends/iptables/diff-sets.ts';
+import {
+  destroySets,
+  parseSetList,
+  prepareScript,
+  sameParameters,
+  staleSets,
+} from '../../../../src/backends/iptables/ipsets.ts';
+import type { SetName } from '../../../../src/backends/iptables/state.ts';
+import { silentLog } from '../../../../src/telemetry/log.ts';
+import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
+import { ipset, state } from '../../../support/iptables-states.ts';
+
+const listing = `Name: KUBE-AFF-A
+Type: hash:ip
+Revision: 5
+Header: family inet hashsize 1024 maxelem 65536 timeout 10800 bucketsize 12 initval 0x4e520530
+Size in memory: 216
+References: 1
+Number of entries: 0
+
+Name: KUBE-AFF-B
+Type: hash:ip
+Revision: 5
+Header: family inet6 hashsize 1024 maxelem 65536 timeout 5 bucketsize 12 initval 0x4e520530
+Size in memory: 216
+References: 0
+Number of entries: 0
+
+Name: other
+Type: hash:net
+Header: family inet hashsize 64
+`;
+const observed = parseSetList(listing);
+const create = (...sets: ReturnType<typeof ipset>[]) => diffSets(undefined, state({ sets }).sets);
+
+describe('ipsets', () => {
+  it('are read with family and type', () => {
+    expect(observed.map(({ name, family, type }) => [name, family, type])).toEqual([
+      ['KUBE-AFF-A', 'ipv4', 'hash:ip'],
+      ['KUBE-AFF-B', 'ipv6', 'hash:ip'],
+      ['other', 'ipv4', 'hash:net'],
+    ]);
+    expect(parseSetList('')).toEqual([]);
+  });
+
+  it.each([
+    ['hash:ip family inet timeout 10800', true],
+    ['hash:ip timeout 10800', true],
+    ['hash:ip family inet timeout 1080', false],
+    ['hash:ip family inet6 timeout 10800', false],
+    ['hash:net family inet timeout 10800', false],
+  ])('have the parameters asked for: %s', (parameters, same) => {
+    const [first] = observed;
+    expect(first && sameParameters(first, ipset('KUBE-AFF-A', parameters))).toBe(same);
+  });
+
+  it('are kept where they exist with the same parameters and are the kernel’s to fill', () => {
+    const fit = create(ipset('KUBE-AFF-A', 'hash:ip family inet timeout 10800'));
+    expect(prepareScript(fit, observed)).toBe(
+      'create -exist KUBE-AFF-A hash:ip family inet timeout 10800\n',
+    );
+  });
+
+  it('are exchanged while rules use them where parameters or members may differ', () => {
+    const other = create(ipset('KUBE-AFF-A', 'hash:ip family inet timeout 60', ['10.0.0.1']));
+    expect(prepareScript(other, observed).split('\n')).toEqual([
+      'create -exist KUBE-AFF-A-T hash:ip family inet timeout 60',
+      'add -exist KUBE-AFF-A-T 10.0.0.1',
+      'swap KUBE-AFF-A-T KUBE-AFF-A',
+      'destroy KUBE-AFF-A-T',
+      '',
+    ]);
+  });
+
+  it('are stale where no rule of this family needs them; those of others are left', () => {
+    expect(staleSets(observed, state({}))).toEqual(['KUBE-AFF-A']);
+    expect(staleSets(observed, state({ family: 'ipv6' }))).toEqual(['KUBE-AFF-B']);
+    expect(staleSets(observed, state({ sets: [ipset('KUBE-AFF-A', 'hash:ip')] }))).toEqual([]);
+  });
+
+  it('are all destroyed but those in use', async () => {
+    const left = new Set(['A', 'B', 'C']);
+    const tools = new FakeToolRunner(({ input }) => {
+      for (const [index, line] of input.trim().split('\n').entries()) {
+        const name = line.replace('destroy ', '');
+        if (name === 'B') {
+          const stderr = `ipset v7.17: Error in line ${index + 1}: Set cannot be destroyed: it is in use by a kernel component`;
+          return { exitCode: 1, stderr };
+        }
+        left.delete(name);
+      }
+      return undefined;
+    });
+    const { signal } = new AbortController();
+    const names = ['A', 'B', 'C'] as SetName[];
+    expect(await destroySets(tools, names, silentLog, signal)).toEqual(['B']);
+    expect([...left]).toEqual(['B']);
+  });
+});

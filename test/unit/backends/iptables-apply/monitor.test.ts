@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest';
+
+import { auditTables, tableReason } from '../../../../src/backends/iptables/monitor.ts';
+import { jumpKey, parseJump, parseSave } from '../../../../src/backends/iptables/read.ts';
+import { silentLog } from '../../../../src/telemetry/log.ts';
+import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
+import { dnat, nodeState, rule } from '../../../support/iptables-states.ts';
+
+const { signal } = new AbortController();
+const ours = { instanceId: 'one', number: 7 };
+const applied = nodeState(dnat('web', '10.96.0.1', '10.1.0.1:8080'));
+const nat = `*nat
+:PREROUTING ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A KUBE-SERVICES -m comment --comment "switchyard generation one 7"
+-A KUBE-SERVICES -d 10.96.0.0/12 -j KUBE-SVC-AAAAAAAAAAAAAAAA
+-A KUBE-SVC-AAAAAAAAAAAAAAAA -d 10.96.0.1/32 -p tcp -j DNAT --to-destination 10.1.0.1:8080
+COMMIT
+`;
+
+describe('the verdict over a table', () => {
+  it.each([
+    ['untouched', nat, /^ours$/],
+    [
+      'an earlier generation',
+      nat.replace('one 7', 'one 6'),
+      /earlier state \(generation 6, expected 7\)/,
+    ],
+    [
+      'another instance',
+      nat.replace('one 7', 'two 9'),
+      /second writer: another Switchyard \(instance two\)/,
+    ],
+    ['a kube-proxy', nat.replace(/.*switchyard.*\n/, ''), /second writer: .*kube-proxy/],
+    [
+      'an empty root',
+      nat.replaceAll(/-A KUBE-SERVICES.*\n/g, ''),
+      /flushed: KUBE-SERVICES is empty/,
+    ],
+    ['an empty table', '*nat\nCOMMIT\n', /flushed: KUBE-SERVICES is gone/],
+    ['no jump', nat.replace(/-A OUTPUT.*\n/, ''), /jump from OUTPUT to KUBE-SERVICES is gone/],
+    ['an empty leaf', nat.replace(/-A KUBE-SVC.*\n/, ''), /AAAA in nat holds 0 rules, expected 1/],
+  ] as const)('finds %s', (_what, save, expected) => {
+    const reason = tableReason('nat', parseSave(save), applied, ours, true);
+    expect(reason ?? 'ours').toMatch(expected);
+  });
+
+  it('looks at roots and built-in chains only where there are many rules', async () => {
+    const rules = Array.from({ length: 20_001 }, () => rule('-j RETURN'));
+    const root = '-A KUBE-SERVICES -m comment --comment "switchyard generation one 7"';
+    const tools = new FakeToolRunner(({ tool }) =>
+      tool === 'save' ? { stdout: root } : undefined,
+    );
+    const iptables = {
+      variant: 'nft',
+      family: 'ipv4',
+      version: [1, 8, 9],
+      iptables: 'ipt',
+      restore: 'restore',
+      save: 'save',
+    } as const;
+    const port = { tools, iptables, log: silentLog, lockPaths: { lockFile: '', proc: '' } };
+    const big = nodeState(...rules);
+    const natOnly = {
+      ...big,
+      tables: { ...big.tables, filter: new Map() },
+      jumps: big.jumps.filter(({ table }) => table === 'nat'),
+    };
+    await auditTables(port, natOnly, ours, signal);
+    const listed = tools.runs
+      .filter(({ args }) => args.includes('nat'))
+      .map(({ args }) => args.at(-1));
+    expect(listed).toEqual(['OUTPUT', 'PREROUTING', 'KUBE-SERVICES']);
+  });
+});
+
+const key = (match: string): string => jumpKey({ from: 'INPUT', to: 'KUBE-X', match });
+
+describe('reading a jump', () => {
+  it.each([
+    ['-A INPUT -j KUBE-FIREWALL', { from: 'INPUT', to: 'KUBE-FIREWALL', match: '' }],
+    [
+      '-A OUTPUT -m mark --mark 0x1 -j KUBE-X',
+      { from: 'OUTPUT', to: 'KUBE-X', match: '-m mark --mark 0x1' },
+    ],
+    ['-A INPUT -j ACCEPT', undefined],
+    ['-A KUBE-SERVICES -j KUBE-NODEPORTS', undefined],
+  ])('%s', (line, expected) => {
+    expect(parseJump(line)).toEqual(expected);
+  });
+
+  it('is the same with and without quotes that are not needed', () => {
+    expect(key('-m comment --comment one')).toBe(key('-m comment --comment "one"'));
+    expect(key('-m comment --comment "one two"')).not.toBe(key('-m comment --comment "two one"'));
+  });
+});

@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+
+import {
+  chooseVariant,
+  countEvidence,
+  detectVariant,
+  familySupported,
+  iptablesTools,
+  parseVersion,
+  restoreArgs,
+} from '../../../../src/backends/iptables/variant.ts';
+import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
+
+const { signal } = new AbortController();
+const none = { hint: undefined, kubeRules: 0, rules: 0 };
+
+describe('the choice of the tool variant', () => {
+  it.each([
+    ['a hint in nft', { ...none, hint: 'KUBE-IPTABLES-HINT' }, { ...none, rules: 9 }, 'nft'],
+    ['a hint in legacy', { ...none, rules: 9 }, { ...none, hint: 'KUBE-KUBELET-CANARY' }, 'legacy'],
+    [
+      'more rules of Kubernetes',
+      { ...none, kubeRules: 1, rules: 50 },
+      { ...none, kubeRules: 2, rules: 2 },
+      'legacy',
+    ],
+    ['more rules at all', { ...none, rules: 3 }, { ...none, rules: 2 }, 'nft'],
+    ['nothing', none, none, undefined],
+  ] as const)('follows %s', (_what, nft, legacy, variant) => {
+    expect(chooseVariant(nft, legacy)?.variant).toBe(variant);
+  });
+
+  it('sees a hint in mangle only', () => {
+    const rules = ':KUBE-KUBELET-CANARY - [0:0]\n-A KUBE-X -j DROP\n-A INPUT -j ACCEPT\nCOMMIT\n';
+    expect(countEvidence(`*nat\n${rules}`)).toEqual({ hint: undefined, kubeRules: 1, rules: 2 });
+    expect(countEvidence(`*mangle\n${rules}`).hint).toBe('KUBE-KUBELET-CANARY');
+  });
+
+  it('does not ask the legacy tools where the kernel has no legacy table: asking would make one', async () => {
+    const tools = new FakeToolRunner(({ args }) =>
+      args[0] === '--version' ? { stdout: 'iptables v1.8.9 (nf_tables)\n' } : undefined,
+    );
+    const choice = await detectVariant(tools, signal, () => Promise.resolve('\n'));
+    expect(choice.variant).toBe('nft');
+    expect(tools.runs.filter(({ tool }) => tool.includes('legacy'))).toEqual([]);
+  });
+
+  it('takes the rules of both families', async () => {
+    const tools = new FakeToolRunner(({ tool }) =>
+      tool === 'ip6tables-legacy-save' ? { stdout: '*filter\n-A INPUT -j ACCEPT\n' } : undefined,
+    );
+    const choice = await detectVariant(tools, signal, () => Promise.resolve('filter\n'));
+    expect(choice).toMatchObject({
+      variant: 'legacy',
+      reason: expect.stringContaining('legacy 1'),
+    });
+  });
+
+  it.each([
+    ['iptables v1.8.9 (nf_tables)', { version: [1, 8, 9], variant: 'nft' }],
+    ['ip6tables v1.8.11 (legacy)', { version: [1, 8, 11], variant: 'legacy' }],
+    ['iptables v1.6.1', { version: [1, 6, 1], variant: 'legacy' }],
+    ['bash: not found', undefined],
+  ])('reads the version "%s"', (text, expected) => {
+    expect(parseVersion(text)).toEqual(expected);
+  });
+
+  it('uses the plain names where there are no others, if they are of that variant', async () => {
+    const tools = new FakeToolRunner(({ tool }) =>
+      tool === 'ip6tables' ? { stdout: 'ip6tables v1.8.4 (nf_tables)' } : 'missing',
+    );
+    const found = await iptablesTools(tools, 'nft', 'ipv6', signal);
+    expect(found).toMatchObject({ restore: 'ip6tables-restore', save: 'ip6tables-save' });
+    expect(restoreArgs(found)).toEqual(['-w', '5', '-W', '100000', '--noflush']);
+    await expect(iptablesTools(tools, 'legacy', 'ipv6', signal)).rejects.toMatchObject({
+      code: 'missing',
+    });
+  });
+
+  it('says why a family cannot be used', async () => {
+    const noTool = new FakeToolRunner(() => 'missing');
+    expect(await familySupported('ipv6', noTool, signal, '/nowhere')).toMatchObject({
+      supported: false,
+      reason: expect.stringContaining('if_inet6'),
+    });
+    expect(await familySupported('ipv4', noTool, signal)).toMatchObject({
+      supported: false,
+      reason: expect.stringContaining('iptables-legacy'),
+    });
+  });
+});

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import { main } from '../../../src/cli/main.ts';
+import { version } from '../../../src/cli/version.ts';
+
+async function run(script: string, ...argv: readonly string[]) {
+  let stdout = '';
+  let stderr = '';
+  const stopped = AbortSignal.abort();
+  const status = await main(['node', script, ...argv], {
+    stdout: (text) => void (stdout += text),
+    stderr: (text) => void (stderr += text),
+    env: {},
+    signal: stopped,
+  });
+  return { status, stdout, stderr };
+}
+
+const switchyard = async (...argv: readonly string[]) => run('/usr/bin/switchyard', ...argv);
+
+describe('the command line', () => {
+  it.each([[['help']], [['--help']], [['-h']]])('lists the commands for %j', async (argv) => {
+    const { status, stdout } = await switchyard(...argv);
+    expect(status).toBe(0);
+    for (const name of ['proxy', 'render', 'explain', 'demo']) {
+      expect(stdout).toMatch(new RegExp(`^ {2}${name} +\\S`, 'm'));
+    }
+  });
+
+  it('without a command is a mistake that shows them', async () => {
+    const { status, stdout, stderr } = await switchyard();
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('usage: switchyard COMMAND');
+  });
+
+  it.each([[['--version']], [['version']], [['proxy', '--version']]])(
+    'prints the version for %j',
+    async (argv) => {
+      expect(await switchyard(...argv)).toMatchObject({
+        status: 0,
+        stdout: `Switchyard ${version}\n`,
+      });
+    },
+  );
+
+  it('prints the flags of a command with their defaults, but none that does nothing', async () => {
+    const { status, stdout } = await switchyard('proxy', '--help');
+    expect(status).toBe(0);
+    expect(stdout).toContain('--proxy-mode, --mode=MODE');
+    expect(stdout).toMatch(/--iptables-sync-period=DURATION\n.*?Default:\s+30s\./s);
+    expect(stdout).not.toContain('--ipvs-');
+    expect(stdout).not.toContain('--feature-gates');
+  });
+
+  it.each<[readonly string[], string]>([
+    [['proxi'], 'error: unknown command "proxi"\nhint: did you mean proxy?\n'],
+    [
+      ['proxy', '--masquerade-al'],
+      'error: unknown flag --masquerade-al\nhint: did you mean --masquerade-all?\n',
+    ],
+    [['proxy', 'more'], 'error: unexpected argument "more"\nhint: see switchyard proxy --help\n'],
+    [
+      ['proxy', '--mode=nftables', '--oom-score-adj=5000'],
+      'error: --mode: "nftables" is not built yet; modes that exist: iptables\n' +
+        'error: --oom-score-adj: 5000 is not -1000 to 1000\n',
+    ],
+    [
+      ['proxy', '--config=/nowhere/c.yaml'],
+      "error: --config: cannot read /nowhere/c.yaml: ENOENT: no such file or directory, open '/nowhere/c.yaml'\n",
+    ],
+  ])('refuses %j with exit status 2', async (argv, expected) => {
+    expect(await switchyard(...argv)).toEqual({ status: 2, stdout: '', stderr: expected });
+  });
+
+  it('behaves as `proxy` when it is called kube-proxy', async () => {
+    const { status, stderr } = await run('/usr/local/bin/kube-proxy', '--proxy-mode=xyz');
+    expect(status).toBe(2);
+    expect(stderr).toContain('modes that exist: iptables');
+  });
+
+  it('warns of flags without effect', async () => {
+    const { stderr } = await switchyard('proxy', '--profiling', '--mode=xyz');
+    expect(stderr).toContain("warning: --profiling has no effect: use Node's own --inspect");
+  });
+});

@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest';
+import { readConfigFile } from '../../../src/config/config-file.ts';
+import { parseFlags } from '../../../src/config/parse-flags.ts';
+import { proxyConfig } from '../../../src/config/proxy-config.ts';
+import { proxyFlags } from '../../../src/config/proxy-flags.ts';
+
+const head = 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n';
+
+function read(body: string, ...argv: readonly string[]) {
+  const file = readConfigFile(
+    head + body,
+    'c.yaml',
+    proxyFlags,
+    parseFlags(proxyFlags, argv).flags,
+  );
+  return { config: proxyConfig(file.flags), warnings: file.warnings };
+}
+
+/** As kubeadm writes it: every field is there, most of them empty. */
+const kubeadm = `
+bindAddress: 0.0.0.0
+bindAddressHardFail: false
+clientConnection:
+  acceptContentTypes: ""
+  burst: 0
+  contentType: ""
+  kubeconfig: /var/lib/kube-proxy/kubeconfig.conf
+  qps: 0
+clusterCIDR: 10.244.0.0/16
+configSyncPeriod: 0s
+conntrack: {maxPerCore: null, min: null, tcpBeLiberal: false, tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null, udpStreamTimeout: 0s, udpTimeout: 0s}
+detectLocal: {bridgeInterface: "", interfaceNamePrefix: ""}
+detectLocalMode: ""
+enableProfiling: false
+healthzBindAddress: ""
+hostnameOverride: ""
+iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+ipvs: {excludeCIDRs: null, minSyncPeriod: 0s, scheduler: "", strictARP: false, syncPeriod: 0s, tcpFinTimeout: 0s}
+logging: {flushFrequency: 0, options: {json: {infoBufferSize: "0"}}, verbosity: 0}
+metricsBindAddress: ""
+mode: ""
+nodePortAddresses: null
+oomScoreAdj: null
+portRange: ""
+showHiddenMetricsForVersion: ""
+winkernel: {enableDSR: false, networkName: ""}
+`;
+
+describe('a KubeProxyConfiguration', () => {
+  it('as kubeadm writes it gives the defaults, without a warning', () => {
+    const { config, warnings } = read(kubeadm);
+    expect(warnings).toEqual([]);
+    expect(config).toEqual({
+      ...proxyConfig(parseFlags(proxyFlags, []).flags),
+      clusterCidrs: ['10.244.0.0/16'],
+      source: { kind: 'kubernetes', kubeconfig: '/var/lib/kube-proxy/kubeconfig.conf', master: '' },
+    });
+  });
+
+  it('sets what it says', () => {
+    const { config } = read(
+      'iptables: {syncPeriod: 1m, masqueradeBit: 20}\nconntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s}\n' +
+        'nodePortAddresses: [10.0.0.0/8, fd00::/8]\nmetricsBindAddress: 0.0.0.0:1\n',
+    );
+    expect(config).toMatchObject({
+      syncPeriodMs: 60_000,
+      masqueradeBit: 20,
+      conntrack: { maxPerCore: 0, tcpEstablishedTimeoutMs: 0 },
+      nodePortAddresses: { kind: 'cidrs', cidrs: ['10.0.0.0/8', 'fd00::/8'] },
+      metricsBind: { address: '0.0.0.0', port: 1 },
+    });
+  });
+
+  it('overrides the flags, but for those that count beside it, and says so', () => {
+    const argv = ['--hostname-override=me', '--masquerade-all', '-v=2'];
+    const { config, warnings } = read('hostnameOverride: you', ...argv);
+    expect(config).toMatchObject({ hostnameOverride: 'me', masqueradeAll: false });
+    expect(config.logging.verbosity).toBe(2);
+    expect(warnings).toEqual(['--masquerade-all is ignored: --config is given']);
+  });
+
+  it('warns of fields that are not used, by name', () => {
+    const { warnings } = read('ipvs: {scheduler: rr}\nbindAdress: 1.2.3.4\n');
+    expect(warnings).toEqual([
+      'c.yaml: ipvs.scheduler is not used',
+      'c.yaml: bindAdress is not used',
+    ]);
+  });
+
+  it.each([
+    ['iptables: {syncPeriod: soon}', 'c.yaml: iptables.syncPeriod: "soon" is not a duration'],
+    ['mode: ipvs', '"ipvs" is not built yet'],
+    ['iptables: {masqueradeBit: 99}', '99 is not 0 to 31'],
+    ['a: [', 'c.yaml: '],
+  ])('refuses %s', (body, message) => {
+    expect(() => read(body)).toThrow(message);
+  });
+
+  it('refuses another kind of object', () => {
+    const { flags } = parseFlags(proxyFlags, []);
+    expect(() => readConfigFile('kind: Pod', 'c.yaml', proxyFlags, flags)).toThrow(
+      'c.yaml: is not a KubeProxyConfiguration',
+    );
+  });
+});

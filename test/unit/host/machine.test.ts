@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest';
+
+import { localAddresses, parseInterfaces } from '../../../src/host/interfaces.ts';
+import { systemTools, toolCure } from '../../../src/host/run-tool.ts';
+import { lockHolderPid } from '../../../src/host/xtables-lock.ts';
+
+const { signal } = new AbortController();
+const bounds = { timeoutMs: 20_000, signal };
+
+describe('running a tool', () => {
+  it('feeds it, and gives exit code and both outputs as they are', async () => {
+    const script = 'cat; echo no >&2; exit 3';
+    const result = await systemTools.run('sh', ['-c', script], { ...bounds, input: 'a b\n' });
+    expect(result).toMatchObject({ exitCode: 3, stdout: 'a b\n', stderr: 'no\n' });
+  });
+
+  it('never lets a shell see the arguments', async () => {
+    const { stdout } = await systemTools.run('printf', ['%s', '$(id); *'], bounds);
+    expect(stdout).toBe('$(id); *');
+  });
+
+  it('runs it in English, with the variables asked for', async () => {
+    const script = 'echo "$LC_ALL $EXTRA"';
+    const { stdout } = await systemTools.run('sh', ['-c', script], {
+      ...bounds,
+      env: { EXTRA: 'x' },
+    });
+    expect(stdout).toBe('C x\n');
+  });
+
+  it('kills it when its time is up', async () => {
+    const run = systemTools.run('sleep', ['600'], { timeoutMs: 20, signal });
+    await expect(run).rejects.toMatchObject({ code: 'timeout', retryable: true });
+  });
+
+  it('kills it when the caller stops', async () => {
+    const stop = new AbortController();
+    const run = systemTools.run('sleep', ['600'], { ...bounds, signal: stop.signal });
+    stop.abort();
+    await expect(run).rejects.toThrow(/its caller stopped/);
+  });
+
+  it('names the signal that ended it', async () => {
+    const run = systemTools.run('sh', ['-c', 'kill -SEGV $$'], bounds);
+    await expect(run).rejects.toThrow(/sh was ended by SIGSEGV/);
+  });
+
+  it('says how to get one that is missing', async () => {
+    const run = systemTools.run('switchyard-no-such-tool', [], bounds);
+    await expect(run).rejects.toMatchObject({ code: 'missing', message: /not on this machine/ });
+    expect(toolCure('ip6tables-nft-restore')).toBe(
+      'install it: apt-get install iptables, or dnf install iptables',
+    );
+    expect(toolCure('conntrack')).toContain('dnf install conntrack-tools');
+  });
+});
+
+describe('the addresses of the machine', () => {
+  const json = JSON.stringify([
+    {
+      ifname: 'lo',
+      flags: ['LOOPBACK', 'UP'],
+      addr_info: [{ local: '127.0.0.1' }, { local: '::1' }],
+    },
+    { ifname: 'eth1', flags: [], addr_info: [{ local: '10.0.0.9', prefixlen: 24 }] },
+    {},
+    { ifname: 'eth0', flags: ['UP'], addr_info: [{ local: 'fe80::1' }, { local: '10.0.0.9' }, {}] },
+  ]);
+
+  it('are those of all links, also of those that are down', () => {
+    const links = parseInterfaces(json);
+    expect(links.map(({ name, up }) => [name, up])).toEqual([
+      ['eth0', true],
+      ['eth1', false],
+      ['lo', true],
+    ]);
+    expect(localAddresses(links, 'ipv4')).toEqual(['10.0.0.9', '127.0.0.1']);
+    expect(localAddresses(links, 'ipv6')).toEqual(['::1', 'fe80::1']);
+  });
+
+  it('are none where ip prints nothing', () => {
+    expect(parseInterfaces('')).toEqual([]);
+  });
+});
+
+describe('the holder of the xtables lock', () => {
+  const locks = `1: POSIX  ADVISORY  WRITE 11 fe:00:42 0 EOF
+2: FLOCK  ADVISORY  WRITE 17733 fe:00:9773057 0 EOF
+2: -> FLOCK  ADVISORY  WRITE 99 fe:00:77 0 EOF
+`;
+  it.each([
+    [9_773_057, 17_733],
+    [77, undefined],
+    [1, undefined],
+  ])('of inode %i is process %s', (inode, pid) => {
+    expect(lockHolderPid(locks, inode)).toBe(pid);
+  });
+});

@@ -1,0 +1,285 @@
+import { describe, expect, it } from 'vitest';
+import type { Backend, SyncReport } from '../../../src/backends/backend.ts';
+import { GraphCompiler } from '../../../src/graph/compile.ts';
+import type { NodeContext } from '../../../src/graph/node-context.ts';
+import type { GraphDelta, RuleGraph } from '../../../src/graph/rule-graph.ts';
+import type { Address } from '../../../src/ip/address.ts';
+import { ProxyHealth } from '../../../src/proxy/health.ts';
+import { Pipeline } from '../../../src/proxy/pipeline.ts';
+import type { EndpointSliceObject, ServiceObject } from '../../../src/services/objects.ts';
+import { ServiceCatalog } from '../../../src/services/service-catalog.ts';
+import { silentLog } from '../../../src/telemetry/log.ts';
+import type { Log } from '../../../src/telemetry/log.ts';
+import { ProxyMetrics } from '../../../src/telemetry/metrics.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+/** What a sync was asked to write: its frontends, and those that changed. */
+interface Write {
+  readonly frontends: readonly string[];
+  readonly changed: readonly string[];
+  readonly everything: boolean;
+}
+
+class FakeBackend implements Backend {
+  readonly mode = 'iptables';
+  readonly writes: Write[] = [];
+  failures = 0;
+  invalidations = 0;
+  foreign: string | undefined;
+  unprogrammed: SyncReport['unprogrammed'] = [];
+
+  async sync(graph: RuleGraph, delta: GraphDelta): Promise<SyncReport> {
+    this.writes.push({
+      frontends: [...graph.frontends.keys()],
+      changed: [...delta.frontends],
+      everything: delta.everything,
+    });
+    if (this.failures-- > 0) throw new Error('restore failed');
+    return {
+      full: delta.everything,
+      rulesTotal: { nat: graph.frontends.size },
+      rulesWritten: { nat: delta.frontends.size },
+      unprogrammed: this.unprogrammed,
+    };
+  }
+
+  async audit(): Promise<string | undefined> {
+    const reason = this.foreign;
+    this.foreign = undefined;
+    return reason;
+  }
+
+  invalidate(): void {
+    this.invalidations++;
+  }
+}
+
+const nodeA: NodeContext = {
+  family: 'ipv4',
+  nodeName: 'node-a',
+  podDetector: { kind: 'none' },
+  nodeAddress: undefined,
+  localAddresses: [],
+  nodePortAddresses: { kind: 'all', loopback: false },
+  masqueradeAll: false,
+  serviceCidrs: [],
+};
+
+class Rig {
+  readonly clock = new VirtualClock();
+  readonly backend = new FakeBackend();
+  readonly metrics = new ProxyMetrics({ version: 'test' });
+  readonly lines: string[] = [];
+  readonly health = new ProxyHealth({ clock: this.clock, timeoutMs: 60_000, nodeExpected: false });
+  readonly stop = new AbortController();
+  readonly conntrackMs: number[] = [];
+  node = nodeA;
+  readonly pipeline = new Pipeline({
+    family: 'ipv4',
+    catalog: new ServiceCatalog({ family: 'ipv4', nodeName: 'node-a', zone: undefined }),
+    compiler: new GraphCompiler(),
+    backend: this.backend,
+    node: async () => this.node,
+    health: this.health,
+    metrics: this.metrics,
+    clock: this.clock,
+    log: this.#log(),
+    syncPeriodMs: 30_000,
+    minSyncPeriodMs: 1000,
+    serveHealth: async () => {},
+    reconcileConntrack: async () => void this.conntrackMs.push(this.clock.now()),
+  });
+  readonly done = this.pipeline.run(this.stop.signal);
+
+  sync(): void {
+    this.pipeline.services.synced?.();
+    this.pipeline.slices.synced?.();
+  }
+
+  async metric(line: string): Promise<string | undefined> {
+    const text = await this.metrics.registry.metrics();
+    return text
+      .split('\n')
+      .find((each) => each.startsWith(line))
+      ?.slice(line.length)
+      .trim();
+  }
+
+  #log(): Log {
+    const write = (_: object, message: string): void => void this.lines.push(message);
+    return { ...silentLog, warn: write, error: write };
+  }
+}
+
+function service(name: string, clusterIP: string, protocol = 'TCP'): ServiceObject {
+  return {
+    meta: { namespace: 'default', name, uid: name, createdAtMs: 1 },
+    type: 'ClusterIP',
+    clusterIP,
+    clusterIPs: [clusterIP],
+    ipFamilies: ['IPv4'],
+    ports: [{ name: 'p', protocol, port: 80, nodePort: 0 }],
+    externalIPs: [],
+    loadBalancerSourceRanges: [],
+    ingress: [],
+    sessionAffinity: 'None',
+    affinityTimeoutSeconds: undefined,
+    internalTrafficPolicy: undefined,
+    externalTrafficPolicy: undefined,
+    healthCheckNodePort: 0,
+  };
+}
+
+function slice(serviceName: string, address: string, protocol = 'TCP'): EndpointSliceObject {
+  return {
+    meta: { namespace: 'default', name: `${serviceName}-1`, uid: 'u', createdAtMs: 1 },
+    serviceName,
+    addressType: 'IPv4',
+    ports: [{ name: 'p', port: 8080, protocol }],
+    endpoints: [
+      {
+        addresses: [address],
+        ready: true,
+        serving: true,
+        terminating: false,
+        nodeName: 'node-a',
+        zoneHints: [],
+        nodeHints: [],
+      },
+    ],
+    triggerTimeMs: undefined,
+  };
+}
+
+const web = service('web', '10.96.0.1');
+const api = service('api', '10.96.0.2');
+
+describe('a pipeline', () => {
+  it('writes nothing while only one of the two lists is complete, whatever events arrive', async () => {
+    const { pipeline, backend, clock } = new Rig();
+    pipeline.services.added?.(web);
+    pipeline.services.synced?.();
+    pipeline.slices.added?.(slice('web', '10.1.0.1'));
+    pipeline.request();
+    await clock.advance(3_600_000);
+    expect(backend.writes).toEqual([]);
+  });
+
+  it('writes once, at once, when both lists are complete and empty', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(0);
+    expect(rig.backend.writes).toEqual([{ frontends: [], changed: [], everything: true }]);
+    await rig.clock.advance(29_000);
+    expect(rig.backend.writes).toHaveLength(1);
+  });
+
+  it('makes one sync of many events', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    for (let i = 1; i <= 50; i++) rig.pipeline.services.added?.(service(`s${i}`, `10.96.1.${i}`));
+    await rig.clock.advance(5000);
+    expect(rig.backend.writes.map(({ changed }) => changed.length)).toEqual([0, 50]);
+  });
+
+  it('does not sync for an update that changes nothing', async () => {
+    const rig = new Rig();
+    rig.pipeline.services.added?.(web);
+    rig.sync();
+    await rig.clock.advance(5000);
+    rig.pipeline.services.updated?.(web, { ...web });
+    await rig.clock.advance(5000);
+    expect(rig.backend.writes).toHaveLength(1);
+    expect(await rig.metric('kubeproxy_sync_proxy_rules_service_changes_total')).toBe('2');
+  });
+
+  it('tries a failed sync again, with all services, and counts the failure', async () => {
+    const rig = new Rig();
+    rig.pipeline.services.added?.(web);
+    rig.pipeline.services.added?.(api);
+    rig.sync();
+    await rig.clock.advance(5000);
+    rig.backend.failures = 1;
+    rig.pipeline.slices.added?.(slice('web', '10.1.0.1'));
+    await rig.clock.advance(30_000);
+    expect(rig.backend.writes).toHaveLength(3);
+    expect(rig.backend.writes[2]?.frontends).toHaveLength(2);
+    const failures = 'kubeproxy_sync_proxy_rules_iptables_restore_failures_total{ip_family="IPv4"}';
+    const partial =
+      'kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{ip_family="IPv4"}';
+    expect([await rig.metric(failures), await rig.metric(partial)]).toEqual(['1', '1']);
+    expect(rig.health.report().healthy).toBe(true);
+  });
+
+  it('turns unhealthy when writing fails for the time-out', async () => {
+    const rig = new Rig();
+    rig.backend.failures = 1000;
+    rig.sync();
+    await rig.clock.advance(60_000);
+    expect(rig.health.report().healthy).toBe(false);
+  });
+
+  it('writes anew within the sync period when the rules are no longer ours', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    rig.backend.foreign = 'the chain KUBE-SERVICES is gone';
+    await rig.clock.advance(30_000);
+    expect(rig.backend.invalidations).toBe(1);
+    expect(rig.backend.writes).toHaveLength(2);
+  });
+
+  it('follows the node: a changed context is compiled within the sync period', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    rig.node = { ...nodeA, nodeAddress: '192.0.2.7' as Address };
+    await rig.clock.advance(30_000);
+    expect(rig.backend.writes.map(({ everything }) => everything)).toEqual([true, true]);
+  });
+
+  it('reconciles connection tracking after changes of UDP alone', async () => {
+    const rig = new Rig();
+    rig.sync();
+    rig.pipeline.services.added?.(web);
+    rig.pipeline.slices.added?.(slice('web', '10.1.0.1'));
+    await rig.clock.advance(5000);
+    expect(rig.conntrackMs).toEqual([]);
+    rig.pipeline.services.added?.(service('dns', '10.96.0.10', 'UDP'));
+    rig.pipeline.slices.added?.(slice('dns', '10.1.0.2', 'UDP'));
+    await rig.clock.advance(5000);
+    expect(rig.conntrackMs).toEqual([5000]);
+  });
+
+  it('names the service ports that were left out, once, and tries them again', async () => {
+    const rig = new Rig();
+    rig.backend.unprogrammed = [{ name: 'default/web:p' as never, reason: 'line 3 failed' }];
+    rig.sync();
+    await rig.clock.advance(90_000);
+    expect(rig.lines).toEqual(['default/web:p is not programmed']);
+    expect(rig.backend.writes.length).toBeGreaterThan(2);
+  });
+
+  it('observes how long a change took to be in force', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    rig.pipeline.services.added?.(web);
+    rig.pipeline.slices.added?.({ ...slice('web', '10.1.0.1'), triggerTimeMs: 3000 });
+    await rig.clock.advance(5000);
+    const sum = 'kubeproxy_network_programming_duration_seconds_sum{ip_family="IPv4"}';
+    expect(await rig.metric(sum)).toBe('2');
+  });
+
+  it('ends when it is stopped, and writes nothing more', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    rig.stop.abort();
+    await rig.done;
+    rig.pipeline.services.added?.(web);
+    await rig.clock.advance(60_000);
+    expect(rig.backend.writes).toHaveLength(1);
+  });
+});

@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { HttpServer, listen } from '../../../src/telemetry/http-server.ts';
+import type { HttpHandler } from '../../../src/telemetry/http-server.ts';
+import { silentLog } from '../../../src/telemetry/log.ts';
+import { VirtualClock, settle } from '../proxy/virtual-clock.ts';
+
+const ok: HttpHandler = (_, response) => {
+  response.end('ok');
+};
+
+function server(port: number, hardFail: boolean, errors: string[] = []) {
+  const clock = new VirtualClock();
+  const log = { ...silentLog, error: (_: object, message: string) => void errors.push(message) };
+  const address = '127.0.0.1';
+  return {
+    clock,
+    http: new HttpServer({ name: 'test server', address, port, handler: ok, log, clock, hardFail }),
+  };
+}
+
+describe('a server of the agent', () => {
+  it('answers until it is stopped, then frees its port', async () => {
+    const { http } = server(0, true);
+    await http.start();
+    const { port } = http;
+    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('ok');
+    await http.stop();
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow('fetch failed');
+  });
+
+  it('tells loudly that its port is taken, and has it once it is free', async () => {
+    const taken = await listen({ address: '127.0.0.1', port: 0 }, ok);
+    const errors: string[] = [];
+    const { http, clock } = server(taken.port, false, errors);
+    await http.start();
+    expect(errors[0]).toContain(`test server: cannot listen on 127.0.0.1 port ${taken.port}`);
+    expect(http.port).toBeUndefined();
+    await taken.close();
+    await clock.advance(5000);
+    await expect.poll(() => http.port).toBe(taken.port);
+    await http.stop();
+  });
+
+  it('stops while it waits for its port', async () => {
+    const taken = await listen({ address: '127.0.0.1', port: 0 }, ok);
+    const { http } = server(taken.port, false);
+    await http.start();
+    await settle();
+    await http.stop();
+    expect(http.port).toBeUndefined();
+    await taken.close();
+  });
+
+  it('with hard fail does not start on a taken port', async () => {
+    const taken = await listen({ address: '127.0.0.1', port: 0 }, ok);
+    await expect(server(taken.port, true).http.start()).rejects.toMatchObject({ code: 'missing' });
+    await taken.close();
+  });
+});

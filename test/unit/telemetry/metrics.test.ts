@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { ProxyMetrics, networkBuckets } from '../../../src/telemetry/metrics.ts';
+
+describe("the proxy's metrics", () => {
+  it('have the 80 bucket edges of the network programming latency', () => {
+    expect(networkBuckets).toHaveLength(80);
+    expect(networkBuckets.slice(0, 4)).toEqual([0.25, 0.5, 1, 2]);
+    expect(networkBuckets.slice(59, 64)).toEqual([58, 59, 60, 65, 70]);
+    expect(networkBuckets.slice(-8)).toEqual(
+      [110, 115, 120, 150, 180, 210, 240, 270, 300].slice(1),
+    );
+  });
+
+  it.each([
+    ['sync_proxy_rules_duration_seconds', 'histogram'],
+    ['sync_full_proxy_rules_duration_seconds', 'histogram'],
+    ['sync_partial_proxy_rules_duration_seconds', 'histogram'],
+    ['network_programming_duration_seconds', 'histogram'],
+    ['sync_proxy_rules_last_timestamp_seconds', 'gauge'],
+    ['sync_proxy_rules_last_queued_timestamp_seconds', 'gauge'],
+    ['sync_proxy_rules_endpoint_changes_pending', 'gauge'],
+    ['sync_proxy_rules_endpoint_changes_total', 'counter'],
+    ['sync_proxy_rules_service_changes_pending', 'gauge'],
+    ['sync_proxy_rules_service_changes_total', 'counter'],
+    ['sync_proxy_rules_iptables_total', 'gauge'],
+    ['sync_proxy_rules_iptables_last', 'gauge'],
+    ['sync_proxy_rules_iptables_restore_failures_total', 'counter'],
+    ['sync_proxy_rules_iptables_partial_restore_failures_total', 'counter'],
+    ['sync_proxy_rules_no_local_endpoints_total', 'gauge'],
+    ['proxy_healthz_total', 'counter'],
+    ['proxy_livez_total', 'counter'],
+    ['conntrack_reconciler_sync_duration_seconds', 'histogram'],
+    ['conntrack_reconciler_deleted_entries_total', 'counter'],
+  ])('include kubeproxy_%s, a %s', async (name, type) => {
+    const text = await new ProxyMetrics({ version: 'test' }).registry.metrics();
+    expect(text).toContain(`# TYPE kubeproxy_${name} ${type}\n`);
+  });
+
+  it('are kept apart in each instance', async () => {
+    const [one, other] = [new ProxyMetrics({ version: '1' }), new ProxyMetrics({ version: '2' })];
+    one.serviceChanges.inc(3);
+    expect(await other.registry.metrics()).toContain('service_changes_total 0');
+  });
+
+  it('of a family stand at 0 before anything failed', async () => {
+    const metrics = new ProxyMetrics({ version: 'test' });
+    metrics.openFamily('IPv6');
+    expect(await metrics.registry.metrics()).toContain(
+      'kubeproxy_sync_proxy_rules_iptables_restore_failures_total{ip_family="IPv6"} 0',
+    );
+  });
+});
