@@ -104,7 +104,12 @@ describe.skipIf(blocked !== undefined)(
         spec: { clusterIP: string };
       };
       clusterIP = made.spec.clusterIP;
-      await answers(['refused']);
+      // One question alone: the kernel sends few ICMP errors a second to one client.
+      const seen = await eventually(
+        async () => lab.ask('client', { to: clusterIP, port: 80, timeoutMs: 1500 }),
+        (answer) => answer === 'refused',
+      );
+      expect(seen).toBe('refused');
       await plane.must('POST', slices, slice('web', [lab4['pod-a'], lab4['pod-b']]));
       await answers(['pod-a', 'pod-b']);
     });

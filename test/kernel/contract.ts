@@ -314,9 +314,10 @@ function sources(suite: Suite): void {
       const answers = await Promise.all(
         Array.from({ length: 30 }, async () => suite.lab.ask(actor, target)),
       );
-      const seen = answers.map((answer) =>
-        typeof answer === 'string' ? answer : answer.sourceSeen,
-      );
+      // A pod that reaches itself is another matter: that source is always replaced.
+      const seen = answers
+        .filter((answer) => typeof answer === 'string' || answer.answeredBy !== actor)
+        .map((answer) => (typeof answer === 'string' ? answer : answer.sourceSeen));
       expect(seen.every((source) => source.includes('.'))).toBe(true);
       return [...new Set(seen.map((source) => source === address))];
     };
@@ -444,7 +445,7 @@ function refusing(suite: Suite): void {
           [lab4.node, 30030],
         ] as const) {
           for (const actor of ['client', 'pod-a', 'node'] as const)
-            await suite.ends(actor, { to, port, proto }, 'refused');
+            await suite.ends(actor, { to, port, proto, timeoutMs: 3000 }, 'refused');
         }
       }
     },

@@ -35,9 +35,14 @@ export async function buildNode(
     ['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding', 'net/ipv6/conf/default/forwarding'],
     '1',
   );
-  // Asymmetric paths are normal here, and "all" may have been inherited from the machine.
-  const rpFilter = ['net/ipv4/conf/all/rp_filter', 'net/ipv4/conf/default/rp_filter'];
-  await namespaces.set(nodeRole, rpFilter, '0');
+  // Asymmetric paths are normal here, and "all" may have been inherited from the machine; redirects
+  // would use up the few ICMP messages a second a host may get, and refusals are ICMP messages.
+  const off = ['rp_filter', 'send_redirects'].flatMap((key) => [
+    `net/ipv4/conf/all/${key}`,
+    `net/ipv4/conf/default/${key}`,
+  ]);
+  const rates = ['net/ipv4/icmp_ratelimit', 'net/ipv6/icmp/ratelimit'];
+  await namespaces.set(nodeRole, [...off, ...rates], '0');
   await Promise.all(attachments.map(async (each) => attach(namespaces, each)));
   await namespaces.ip(
     nodeRole,

@@ -24,7 +24,8 @@ const tests: Readonly<Record<string, Test>> = {
   '-p': ([v = ''], { packet }) => v === 'all' || v === packet.protocol,
   '--dport': ([v = ''], { packet }) => inPorts(v, packet.destinationPort),
   '--sport': ([v = ''], { packet }) => inPorts(v, packet.sourcePort),
-  '--dports': ([v = ''], { packet }) => v.split(',').some((r) => inPorts(r, packet.destinationPort)),
+  '--dports': ([v = ''], { packet }) =>
+    v.split(',').some((r) => inPorts(r, packet.destinationPort)),
   '--sports': ([v = ''], { packet }) => v.split(',').some((r) => inPorts(r, packet.sourcePort)),
   '--ctstate': ([v = ''], world) => v.split(',').some((state) => hasState(state, world)),
   '--mark': ([v = ''], { mark }) => {
@@ -40,14 +41,24 @@ const tests: Readonly<Record<string, Test>> = {
   '--physdev-is-in': never,
   '--physdev-is-bridged': never,
   ...Object.fromEntries(
-    ['-m', '--comment', '--set', '--mode', '--name', '--seconds', '--reap', '--mask', '--rsource'].map(
-      (name) => [name, always],
-    ),
+    [
+      '-m',
+      '--comment',
+      '--set',
+      '--mode',
+      '--name',
+      '--seconds',
+      '--reap',
+      '--mask',
+      '--rsource',
+    ].map((name) => [name, always]),
   ),
 };
 
 const extensions = new Set(
-  'tcp udp sctp multiport comment conntrack mark statistic addrtype bpf set recent physdev'.split(' '),
+  'tcp udp sctp multiport comment conntrack mark statistic addrtype bpf set recent physdev'.split(
+    ' ',
+  ),
 );
 
 /** Whether all matches hold, but for `--probability`, which is returned. */

@@ -82,7 +82,7 @@ function insert(chain: ParsedChain, words: readonly string[], line: string): voi
 function readRule(words: readonly string[], text: string): ParsedRule {
   const options: Option[] = [];
   let negated = false;
-  for (let i = 0; i < words.length; ) {
+  for (let i = 0; i < words.length;) {
     const name = words[i++] ?? '';
     if (name === '!') {
       negated = true;

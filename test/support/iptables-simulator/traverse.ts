@@ -106,8 +106,7 @@ class Walk {
     if (!rule) return [{ world, verdict: 'return' }];
     const chance = matchRule(rule, world, this.#place);
     const next = (w: World): readonly Ended[] => this.chain(name, at + 1, w);
-    const hit =
-      chance === 0 ? [] : this.#target(rule, scaled(world, chance), next);
+    const hit = chance === 0 ? [] : this.#target(rule, scaled(world, chance), next);
     return chance === 1 ? hit : [...hit, ...next(scaled(world, 1 - chance))];
   }
 

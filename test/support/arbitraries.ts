@@ -1,0 +1,152 @@
+import * as fc from 'fast-check';
+import type { NodeContext, PodDetector } from '../../src/graph/node-context.ts';
+import type { Address, Family } from '../../src/ip/address.ts';
+import type { Protocol, ServiceName, ServicePort } from '../../src/services/service-port.ts';
+import { address, cidr, endpoint, servicePort } from './service-ports.ts';
+
+/** Which addresses generated graphs and packets share, so that packets hit what is there. */
+const plans = {
+  ipv4: {
+    at: (net: string, n: number) =>
+      address(
+        `${{ svc: '10.96.0.', ext: '203.0.113.', pod: '10.1.0.', far: '10.1.1.' }[net] ?? '198.51.100.'}${n}`,
+      ),
+    node: ['192.0.2.1', '192.0.2.2'].map(address),
+    services: cidr('10.96.0.0/16'),
+    pods: cidr('10.1.0.0/24'),
+    range: cidr('198.51.100.0/29'),
+  },
+  ipv6: {
+    at: (net: string, n: number) =>
+      address(
+        `${{ svc: 'fd96::', ext: '2001:db8:e::', pod: 'fd01::', far: 'fd02::' }[net] ?? '2001:db8:c::'}${n}`,
+      ),
+    node: ['2001:db8::1', '2001:db8::2'].map(address),
+    services: cidr('fd96::/64'),
+    pods: cidr('fd01::/64'),
+    range: cidr('2001:db8:c::/125'),
+  },
+} as const;
+
+const protocols = fc.constantFrom<Protocol>('TCP', 'UDP', 'SCTP');
+const policy = fc.constantFrom('Cluster' as const, 'Local' as const);
+const ports = fc.constantFrom(53, 80, 443);
+const nodePorts = fc.integer({ min: 30_000, max: 30_006 });
+
+/** A node of the family: every detector, node ports everywhere or on one address. */
+export function nodeContexts(family: Family): fc.Arbitrary<NodeContext> {
+  const { node, services, pods } = plans[family];
+  return fc.record({
+    family: fc.constant(family),
+    nodeName: fc.constant('node-1'),
+    podDetector: fc.constantFrom<PodDetector>(
+      { kind: 'none' },
+      { kind: 'cidr', cidr: pods },
+      { kind: 'interface', name: 'cni0' },
+      { kind: 'interfacePrefix', prefix: 'cni' },
+    ),
+    nodeAddress: fc.constant(node[0]),
+    localAddresses: fc.constant(node),
+    nodePortAddresses: fc.constantFrom(
+      { kind: 'all' as const, loopback: false },
+      { kind: 'all' as const, loopback: family === 'ipv4' },
+      { kind: 'list' as const, addresses: node.slice(0, 1) },
+    ),
+    masqueradeAll: fc.boolean(),
+    serviceCidrs: fc.constantFrom([], [services]),
+  });
+}
+
+/** Service ports that are crowded on few addresses, with up to 20 endpoints each. */
+export function servicePortLists(family: Family): fc.Arbitrary<readonly ServicePort[]> {
+  const plan = plans[family];
+  const some = (net: string) =>
+    fc.uniqueArray(
+      fc.integer({ min: 1, max: 4 }).map((n) => plan.at(net, n)),
+      { maxLength: 2 },
+    );
+  const endpoints = fc.uniqueArray(
+    fc.record({
+      n: fc.integer({ min: 1, max: 20 }),
+      local: fc.boolean(),
+      ready: fc.boolean(),
+      serving: fc.boolean(),
+      terminating: fc.boolean(),
+    }),
+    { maxLength: 20, selector: ({ n }) => n },
+  );
+  const one = fc.record({
+    n: fc.integer({ min: 1, max: 40 }),
+    port: fc.oneof(ports, fc.integer({ min: 8000, max: 8030 })),
+    protocol: protocols,
+    outside: fc.boolean(),
+    externalIPs: some('ext'),
+    loadBalancerIPs: some('ext'),
+    nodePort: fc.option(nodePorts, { nil: 0 }),
+    ranged: fc.boolean(),
+    affinity: fc.boolean(),
+    internalPolicy: policy,
+    externalPolicy: policy,
+    endpoints,
+  });
+  return fc.array(one, { minLength: 1, maxLength: 40 }).map((list) =>
+    list.map((s, i) =>
+      servicePort({
+        service: `default/s${i}` as ServiceName,
+        clusterIP: plan.at(s.outside ? 'ext' : 'svc', s.outside ? s.n + 10 : s.n),
+        port: s.port,
+        protocol: s.protocol,
+        externalIPs: s.externalIPs,
+        loadBalancerIPs: s.loadBalancerIPs,
+        nodePort: s.nodePort,
+        sourceRanges: s.ranged ? [plan.range] : [],
+        affinitySeconds: s.affinity ? 10_800 : undefined,
+        internalPolicy: s.internalPolicy,
+        externalPolicy: s.externalPolicy,
+        endpoints: s.endpoints.map(({ n, ...state }) => {
+          const where = plan.at(state.local ? 'pod' : 'far', n);
+          return endpoint(family === 'ipv4' ? `${where}:8080` : `[${where}]:8080`, state);
+        }),
+      }),
+    ),
+  );
+}
+
+/** Where a connection starts and what it asks for. */
+export interface Attempt {
+  readonly protocol: Protocol;
+  readonly source: Address;
+  readonly destination: Address;
+  readonly port: number;
+  readonly inInterface: string | undefined;
+}
+
+/** Attempts at what the service ports offer, and at their neighbours. */
+export function attempts(family: Family, list: readonly ServicePort[]): fc.Arbitrary<Attempt> {
+  const plan = plans[family];
+  const sources = fc.oneof(
+    fc
+      .integer({ min: 1, max: 20 })
+      .map((n) => ({ source: plan.at('pod', n), inInterface: 'cni0' })),
+    fc
+      .integer({ min: 1, max: 12 })
+      .map((n) => ({ source: plan.at('out', n), inInterface: 'eth0' })),
+    fc.constantFrom(...plan.node).map((source) => ({ source, inInterface: undefined })),
+  );
+  const offers = list.flatMap((s) => [
+    ...[s.clusterIP, ...s.externalIPs, ...s.loadBalancerIPs].map((destination) => ({
+      destination,
+      port: s.port,
+      protocol: s.protocol,
+    })),
+    ...(s.nodePort === 0
+      ? []
+      : plan.node.map((destination) => ({ destination, port: s.nodePort, protocol: s.protocol }))),
+  ]);
+  const hit = fc.constantFrom(...offers);
+  const miss = fc
+    .record({ at: hit, port: ports, protocol: protocols })
+    .map(({ at, port, protocol }) => ({ ...at, port, protocol }));
+  const where = fc.oneof({ weight: 4, arbitrary: hit }, { weight: 1, arbitrary: miss });
+  return fc.tuple(sources, where).map(([from, to]) => ({ ...from, ...to }));
+}

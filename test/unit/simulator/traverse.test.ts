@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { parseTables } from '../../support/iptables-simulator/parse.ts';
+import { simulate } from '../../support/iptables-simulator/traverse.ts';
+import { address } from '../../support/service-ports.ts';
+
+const node = { localAddresses: [address('192.0.2.1')], sets: new Map() };
+const packet = {
+  protocol: 'tcp',
+  source: address('198.51.100.1'),
+  sourcePort: 40_000,
+  destination: address('10.1.0.1'),
+  destinationPort: 80,
+  inInterface: 'eth0',
+  outInterface: 'cni0',
+  state: 'NEW',
+} as const;
+const run = (table: string, ...lines: string[]) =>
+  simulate(parseTables([`*${table}`, ...lines, 'COMMIT'].join('\n')), node, packet);
+
+describe('the iptables simulator', () => {
+  it('goes on behind the last jump where a chain that was gone to ends', () => {
+    const ended = run(
+      'filter',
+      ':A - [0:0]',
+      ':B - [0:0]',
+      '-A FORWARD -j A',
+      '-A FORWARD -j REJECT',
+      '-A A -g B',
+      '-A A -j DROP',
+    );
+    expect(ended.map(({ kind }) => kind)).toEqual(['reject']);
+  });
+  it('splits packets by probability', () => {
+    const ended = run(
+      'nat',
+      '-A PREROUTING -p tcp -m statistic --mode random --probability 0.25 -j DNAT --to-destination 10.2.0.1:81',
+    );
+    expect(ended.map(({ translated, probability }) => [translated, probability])).toEqual([
+      [true, 0.25],
+      [false, 0.75],
+    ]);
+  });
+  it('obeys the policy of a built-in chain', () => {
+    expect(run('filter', ':FORWARD DROP [0:0]').map(({ kind }) => kind)).toEqual(['drop']);
+  });
+  it.each([
+    '-A FORWARD --colour red -j DROP',
+    '-A FORWARD -m colour -j DROP',
+    '-A FORWARD -j COLOUR',
+  ])('refuses %s', (line) => {
+    expect(() => run('filter', line)).toThrow(/unknown|no chain/);
+  });
+});
