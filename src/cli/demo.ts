@@ -131,8 +131,14 @@ async function perform({ story, examples, mode, io }: Performance): Promise<numb
     story.line(
       `switchyard proxy --mode=${mode} --source=file:examples: rules in after ${syncedMs} ms`,
     );
-    const nowMs = (): number => performance.now();
-    const stage = { story, manifests, client: pod('client'), pod, nowMs, signal: io.signal };
+    const stage = {
+      story,
+      manifests,
+      client: pod('client'),
+      pod,
+      nowMs: monotonicMs,
+      signal: io.signal,
+    };
     await Promise.race([play(stage), agent.failure, aborted(io.signal)]);
     await agent.stop();
   } catch (error) {
@@ -175,6 +181,10 @@ function actorNamed(actors: ReadonlyMap<string, NetworkActor>, name: string): Ne
   const actor = actors.get(name);
   if (actor === undefined) throw new SwitchyardError('internal', `no namespace ${name}`);
   return actor;
+}
+
+function monotonicMs(): number {
+  return performance.now();
 }
 
 async function aborted(signal: AbortSignal): Promise<never> {

@@ -12,7 +12,7 @@ import { defaultLockPaths } from '../host/xtables-lock.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import type { Log } from '../telemetry/log.ts';
-import { probeFeatures } from './iptables-features.ts';
+import { probeFeatures } from '../backends/iptables/features.ts';
 import { servesLocalhostNodePorts } from './node-context.ts';
 
 export interface IptablesOptions {

@@ -1,5 +1,5 @@
 import process from 'node:process';
-import { describe, test } from 'vitest';
+import { describe } from 'vitest';
 import { backendContract } from './contract.ts';
 import type { BackendContract } from './contract.ts';
 
@@ -25,18 +25,16 @@ const nftFlush: BackendContract['disturbances'] = [
   },
 ];
 
-if (process.platform === 'linux' && process.getuid?.() === 0) {
+const able = process.platform === 'linux' && process.getuid?.() === 0;
+
+describe.skipIf(!able)('iptables mode (needs root on Linux: it makes network namespaces)', () => {
   for (const variant of ['legacy', 'nft'] as const) {
     backendContract({
-      name: `iptables mode, ${variant} tools`,
+      name: `${variant} tools`,
       variant,
       start: (lab, flags) => lab.startAgent(['--proxy-mode=iptables', ...flags]),
       disturbances: variant === 'nft' ? [...flushes, ...nftFlush] : flushes,
       skip: [],
     });
   }
-} else {
-  describe('iptables mode', () => {
-    test.skip('needs root on Linux: it makes network namespaces');
-  });
-}
+});

@@ -167,10 +167,9 @@ function goneChains(
   return [...gone].toSorted().map((chain) => ({ table, chain }));
 }
 
-/** Rules written. */
+/** Answers the rules written: those of chains, jumps and the generation comment left aside. */
 function writeTable(lines: Lines, table: TableDiff, generation: string): number {
   if (table.chains.length === 0 && table.jumps.length === 0) return 0;
-  const first = lines.length;
   lines.add(`*${table.table}`);
   for (const name of table.bare) lines.add(`:${name} - [0:0]`);
   for (const chain of table.chains) lines.add(`:${chain.name} - [0:0]`);
@@ -183,7 +182,7 @@ function writeTable(lines: Lines, table: TableDiff, generation: string): number 
     }
   }
   lines.add('COMMIT');
-  return lines.length - first - 2 - table.bare.length - table.chains.length;
+  return table.chains.reduce((sum, chain) => sum + chain.rules.length, 0);
 }
 
 function rulesOf(table: TableName, chain: Chain, generation: string): readonly Rule[] {
@@ -194,10 +193,6 @@ function rulesOf(table: TableName, chain: Chain, generation: string): readonly R
 class Lines {
   readonly #text: string[] = [];
   readonly #origins: (Origin | undefined)[] = [];
-
-  get length(): number {
-    return this.#text.length;
-  }
 
   add(line: string, origin?: Origin): void {
     this.#text.push(line);

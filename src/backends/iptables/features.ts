@@ -78,7 +78,12 @@ function requiredProbes(): readonly Probe[] {
       'xt_statistic',
       '-m statistic --mode random --probability 0.5 -j RETURN',
     ),
-    required('target REJECT', 'filter', 'ipt_REJECT or ip6t_REJECT', '-j REJECT'),
+    required(
+      'target REJECT',
+      'filter',
+      'ipt_REJECT or ip6t_REJECT',
+      '-p tcp -j REJECT --reject-with tcp-reset',
+    ),
     required('target MASQUERADE', 'nat', 'xt_MASQUERADE', '-j MASQUERADE'),
   ];
 }

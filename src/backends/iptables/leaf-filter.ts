@@ -23,7 +23,7 @@ export function filterEntries(
   if (guard && guard.others.kind !== 'pass') {
     const chain = serviceChain('FW', { name: origin.name, protocol });
     const why = `${origin.name} traffic not accepted by ${chain}`;
-    const args = `${frontendMatch(frontend, node.family, why)} ${target(guard.others, node.family)}`;
+    const args = `${frontendMatch(frontend, node.family, why)} ${target(guard.others, frontend, node.family)}`;
     entries.push({ tree: 'firewall', key, rules: [{ args, origin }] });
   }
   return entries;
@@ -43,11 +43,16 @@ function verdictRules(frontend: Frontend, node: NodeContext): readonly Rule[] {
     if (to.kind === 'pool' || to.kind === 'pass' || source === undefined) return [];
     const why = `${origin.name} has ${to.reason}`;
     const match = frontendMatch(frontend, node.family, why, source);
-    return [{ args: `${match} ${target(to, node.family)}`, origin }];
+    return [{ args: `${match} ${target(to, frontend, node.family)}`, origin }];
   });
 }
 
-function target({ kind }: Verdict, family: Family): string {
+/**
+ * TCP is refused by a reset: ICMP errors are rate limited by the kernel (net.ipv4.icmp_ratelimit), so
+ * that under load refusals would turn into time-outs, and over IPv6 a connect may miss the first one.
+ */
+function target({ kind }: Verdict, { protocol }: Frontend, family: Family): string {
   if (kind === 'drop') return '-j DROP';
+  if (protocol === 'TCP') return '-j REJECT --reject-with tcp-reset';
   return `-j REJECT --reject-with ${family === 'ipv4' ? 'icmp-port' : 'icmp6-port'}-unreachable`;
 }

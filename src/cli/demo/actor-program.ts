@@ -39,6 +39,7 @@ export function actorProgram(): string {
  * An actor in a network namespace: it serves and asks on command, so that a request costs no new
  * process. The function is handed to another process as text: it may refer to nothing outside itself.
  */
+/* oxlint-disable unicorn/consistent-function-scoping -- the function has to be whole by itself */
 function runActor(): void {
   const net = process.getBuiltinModule('node:net');
   const dgram = process.getBuiltinModule('node:dgram');

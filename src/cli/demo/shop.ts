@@ -95,7 +95,14 @@ export class ShopManifests {
         })),
       );
     }
-    const text = (documents as Document[]).map((document) => String(document)).join('---\n');
+    const text = (documents as Document[])
+      .map((document) =>
+        document
+          .toString()
+          .replace(/^---\n/, '')
+          .replace(/\n\.\.\.\n$/, '\n'),
+      )
+      .join('---\n');
     // A reader sees the old file or the new one, never half of it.
     const temporary = `${this.folder}.${service}`;
     await writeFile(temporary, text);

@@ -75,15 +75,13 @@ describe.each(['ipv4', 'ipv6'] as const)('iptables rules for %s', (family: Famil
   it.each(variants)(
     'mean what the graph means (hairpin $hairpin, affinity $affinity)',
     (features) => {
-      const cases = fc
-        .tuple(nodeContexts(family), servicePortLists(family))
-        .chain(([node, list]) =>
-          fc.record({
-            node: fc.constant(node),
-            list: fc.constant(list),
-            attempt: attempts(family, list),
-          }),
-        );
+      const cases = fc.tuple(nodeContexts(family), servicePortLists(family)).chain(([node, list]) =>
+        fc.record({
+          node: fc.constant(node),
+          list: fc.constant(list),
+          attempt: attempts(family, list),
+        }),
+      );
       fc.assert(
         fc.property(cases, ({ node, list, attempt }) => {
           const graph = compileAll(new Map(list.map((port) => [port.key, port])), node);

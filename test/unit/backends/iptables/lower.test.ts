@@ -123,7 +123,7 @@ describe('a cluster IP', () => {
     expect(rules(state, 'nat', 'KUBE-SERVICES')).toEqual([hoisted, clear, tail]);
     expect(rules(state, 'filter', 'KUBE-SERVICES')).toEqual([
       '-m conntrack --ctstate DNAT -j RETURN',
-      '-d 10.96.0.10/32 -p tcp -m comment --comment "default/web has no endpoints" -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable',
+      '-d 10.96.0.10/32 -p tcp -m comment --comment "default/web has no endpoints" -m tcp --dport 80 -j REJECT --reject-with tcp-reset',
     ]);
   });
 
