@@ -86,7 +86,7 @@ describe('the transaction from the applied to the desired state', () => {
     expect(restore).toContain('-A KUBE-FORWARD');
     expect(restore).not.toContain('BBBB');
     expect(restore).not.toContain('-I ');
-    expect(rulesWritten).toEqual({ filter: 2, nat: 4, mangle: 0 });
+    expect(rulesWritten).toEqual({ filter: 1, nat: 3, mangle: 0 });
   });
 
   it('inserts only jumps the kernel lacks', () => {
