@@ -131,18 +131,48 @@ function header({ packet }: World): DataView {
   return new DataView(bytes.buffer);
 }
 
+interface Instruction {
+  readonly code: number;
+  readonly jt: number;
+  readonly jf: number;
+  readonly k: number;
+}
+
+const halt: Instruction = { code: -1, jt: 0, jf: 0, k: 0 };
+
+/** `4,48 0 0 9,21 0 1 6,…`: a count, then code, jt, jf and k of each instruction. */
+function readProgram(text: string): readonly Instruction[] {
+  return text
+    .split(',')
+    .slice(1)
+    .map((each) => {
+      const [code = -1, jt = 0, jf = 0, k = 0] = each.trim().split(/\s+/).map(Number);
+      return { code, jt, jf, k };
+    });
+}
+
 /** Runs classic BPF: word loads, tax, jeq by constant or X, ret. Other instructions throw. */
 function runFilter(text: string, data: DataView): number {
-  const [, ...program] = text.split(',').map((each) => each.trim().split(/\s+/).map(Number));
+  const program = readProgram(text);
   let [a, x] = [0, 0];
   for (let at = 0; at < program.length; at++) {
-    const [code, jt = 0, jf = 0, k = 0] = program[at] ?? [];
-    if (code === 32) a = data.getUint32(k);
-    else if (code === 7) x = a;
-    else if (code === 21) at += a === k ? jt : jf;
-    else if (code === 29) at += a === x ? jt : jf;
-    else if (code === 6) return k;
-    else throw new Error(`unknown instruction ${code}`);
+    const { code, jt, jf, k } = program[at] ?? halt;
+    switch (code) {
+      case 32:
+        a = data.getUint32(k);
+        break;
+      case 7:
+        x = a;
+        break;
+      case 21:
+      case 29:
+        at += a === (code === 21 ? k : x) ? jt : jf;
+        break;
+      case 6:
+        return k;
+      default:
+        throw new Error(`unknown instruction ${code}`);
+    }
   }
   throw new Error('the program does not return');
 }

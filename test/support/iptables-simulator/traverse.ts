@@ -124,15 +124,9 @@ class Walk {
     if (!option) return next(world);
     // A goto leaves nothing behind: its end is the end of this chain.
     if (option.name === '-g') return this.chain(target, 0, world);
+    const verdict = verdicts.get(target);
+    if (verdict !== undefined) return [{ world, verdict }];
     switch (target) {
-      case 'ACCEPT':
-        return [{ world, verdict: 'accept' }];
-      case 'DROP':
-        return [{ world, verdict: 'drop' }];
-      case 'REJECT':
-        return [{ world, verdict: 'reject' }];
-      case 'RETURN':
-        return [{ world, verdict: 'return' }];
       case 'MASQUERADE':
         return [{ world: { ...world, masqueraded: true }, verdict: 'accept' }];
       case 'DNAT':
@@ -148,6 +142,14 @@ class Walk {
     }
   }
 }
+
+/** Targets that end a packet's way through a table, or through a chain. */
+const verdicts: ReadonlyMap<string, Ended['verdict']> = new Map([
+  ['ACCEPT', 'accept'],
+  ['DROP', 'drop'],
+  ['REJECT', 'reject'],
+  ['RETURN', 'return'],
+]);
 
 function scaled(world: World, by: number): World {
   return by === 1 ? world : { ...world, probability: world.probability * by };
