@@ -47,30 +47,36 @@ export function parseEntries(text: string): readonly ConntrackEntry[] {
   return text.split('\n').flatMap((line) => parseEntry(line) ?? []);
 }
 
+/** Where some flows were sent, and who they were translated to: what makes them stale together. */
+export type FlowPath = {
+  readonly destination: Address;
+  readonly destinationPort: number;
+  readonly replySource: Address;
+  readonly replySourcePort: number;
+};
+
 /**
- * Deletes exactly one flow: every field of both directions that the tool takes is given. Gives false where it was gone already.
+ * Deletes all UDP flows of one path, whoever their clients are, in one run of the tool: each run reads
+ * the whole table, so a run a flow would take minutes on a busy resolver. Gives how many were deleted.
  */
-export async function deleteUdpEntry(
+export async function deleteUdpFlows(
   tools: ToolRunner,
   family: Family,
-  { original, reply }: ConntrackEntry,
+  path: FlowPath,
   signal: AbortSignal,
-): Promise<boolean> {
-  const tuple = [
-    ['--orig-src', original.source],
-    ['--orig-dst', original.destination],
-    ['--orig-port-src', String(original.sourcePort)],
-    ['--orig-port-dst', String(original.destinationPort)],
-    ['--reply-src', reply.source],
-    ['--reply-dst', reply.destination],
-    ['--reply-port-src', String(reply.sourcePort)],
-    ['--reply-port-dst', String(reply.destinationPort)],
+): Promise<number> {
+  const filter = [
+    ['--orig-dst', path.destination],
+    ['--orig-port-dst', String(path.destinationPort)],
+    ['--reply-src', path.replySource],
+    ['--reply-port-src', String(path.replySourcePort)],
   ].flat();
-  const args = ['-D', '-p', 'udp', '-f', families[family], ...tuple];
+  const args = ['-D', '-p', 'udp', '-f', families[family], ...filter];
   const { exitCode, stderr } = await tools.run('conntrack', args, { timeoutMs, signal });
-  if (exitCode === 0) return true;
   // The tool's summary on stderr is the only way to tell "no such entry" from a failure.
-  if (/\b0 flow entries have been deleted/.test(stderr)) return false;
+  const summary = /\b(?<count>\d+) flow entries have been deleted/.exec(stderr);
+  if (summary) return Number(summary.groups?.['count']);
+  if (exitCode === 0) return 0;
   throw new SwitchyardError('tool', `conntrack -D failed: ${stderr.trim()}`, { retryable: true });
 }
 

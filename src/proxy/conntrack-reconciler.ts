@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts';
 import { errorText } from '../error.ts';
 import type { NodePortAddresses } from '../graph/node-context.ts';
-import { deleteUdpEntry, listUdpEntries } from '../host/conntrack.ts';
-import type { ConntrackEntry } from '../host/conntrack.ts';
+import { deleteUdpFlows, listUdpEntries } from '../host/conntrack.ts';
+import type { ConntrackEntry, FlowPath } from '../host/conntrack.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import { hostPort } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
@@ -50,7 +50,10 @@ export function staleEntries(
   });
 }
 
-/** Deletes stale UDP entries one by one, by their full tuple: a client that is well served keeps its entry. */
+/**
+ * Deletes stale UDP entries, path by path (destination and the endpoint that no longer serves): a client
+ * that is well served keeps its entry.
+ */
 export class ConntrackReconciler {
   readonly #options: ConntrackReconcilerOptions;
 
@@ -69,9 +72,9 @@ export class ConntrackReconciler {
     const entries = await listUdpEntries(tools, family, signal);
     const stale = staleEntries(entries, servicePorts, node);
     let deleted = 0;
-    for (const entry of stale) {
+    for (const path of pathsOf(stale)) {
       signal.throwIfAborted();
-      if (await this.#delete(entry, signal)) deleted++;
+      deleted += await this.#delete(path, signal);
     }
     if (stale.length > 0) {
       log.info(
@@ -84,17 +87,33 @@ export class ConntrackReconciler {
     return report;
   }
 
-  /** One entry that cannot be deleted must not keep the others. */
-  async #delete(entry: ConntrackEntry, signal: AbortSignal): Promise<boolean> {
+  /** One path that cannot be deleted must not keep the others. */
+  async #delete(path: FlowPath, signal: AbortSignal): Promise<number> {
     const { family, tools, log } = this.#options;
     try {
-      return await deleteUdpEntry(tools, family, entry, signal);
+      return await deleteUdpFlows(tools, family, path, signal);
     } catch (error) {
       signal.throwIfAborted();
-      log.warn({ entry }, `a stale connection tracking entry stays: ${errorText(error)}`);
-      return false;
+      log.warn({ path }, `stale connection tracking entries stay: ${errorText(error)}`);
+      return 0;
     }
   }
+}
+
+/** The paths of some entries, each once. */
+function pathsOf(entries: readonly ConntrackEntry[]): Iterable<FlowPath> {
+  const paths = new Map<string, FlowPath>();
+  for (const { original, reply } of entries) {
+    const { destination, destinationPort } = original;
+    const key = `${hostPort(destination, destinationPort)} ${hostPort(reply.source, reply.sourcePort)}`;
+    paths.set(key, {
+      destination,
+      destinationPort,
+      replySource: reply.source,
+      replySourcePort: reply.sourcePort,
+    });
+  }
+  return paths.values();
 }
 
 /** Serving endpoints by `address:port` of the frontends; frontends that share an address and port share the set. */

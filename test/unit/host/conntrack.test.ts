@@ -5,10 +5,11 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { conntrackUsage, deleteUdpEntry, parseEntries } from '../../../src/host/conntrack.ts';
+import { conntrackUsage, deleteUdpFlows, parseEntries } from '../../../src/host/conntrack.ts';
 import { applyConntrackSysctls, conntrackSysctls } from '../../../src/host/conntrack-sysctls.ts';
 import { createSysctls } from '../../../src/host/sysctl.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
+import { address } from '../../support/service-ports.ts';
 import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
 
 const { signal } = new AbortController();
@@ -59,24 +60,30 @@ describe('reading connection tracking entries', () => {
   );
 });
 
-describe('deleting an entry', () => {
-  it('names the full tuple', async () => {
-    const tools = new FakeToolRunner();
-    if (entry === undefined) throw new Error('the entry was not read');
-    expect(await deleteUdpEntry(tools, 'ipv4', entry, signal)).toBe(true);
+describe('deleting the flows of a path', () => {
+  const path = {
+    destination: address('10.96.0.10'),
+    destinationPort: 53,
+    replySource: address('10.1.1.1'),
+    replySourcePort: 5353,
+  };
+  const summary = 'conntrack v1.4.7 (conntrack-tools): 7 flow entries have been deleted.';
+
+  it('names destination and endpoint, no client, and tells how many there were', async () => {
+    const tools = new FakeToolRunner(() => ({ stderr: summary }));
+    expect(await deleteUdpFlows(tools, 'ipv4', path, signal)).toBe(7);
     expect(tools.runs[0]?.args.join(' ')).toBe(
-      '-D -p udp -f ipv4 --orig-src 10.0.0.1 --orig-dst 10.96.0.10 --orig-port-src 999 --orig-port-dst 53 --reply-src 10.1.1.1 --reply-dst 10.0.0.1 --reply-port-src 5353 --reply-port-dst 999',
+      '-D -p udp -f ipv4 --orig-dst 10.96.0.10 --orig-port-dst 53 --reply-src 10.1.1.1 --reply-port-src 5353',
     );
   });
 
   it.each([
-    ['conntrack v1.4.7 (conntrack-tools): 0 flow entries have been deleted.', /^gone$/],
+    ['conntrack v1.4.7 (conntrack-tools): 0 flow entries have been deleted.', /^0$/],
     ['conntrack: Operation not permitted', /not permitted/],
   ])('after exit code 1 with "%s"', async (stderr, expected) => {
     const tools = new FakeToolRunner(() => ({ exitCode: 1, stderr }));
-    if (entry === undefined) throw new Error('the entry was not read');
-    const outcome = await deleteUdpEntry(tools, 'ipv4', entry, signal).then(
-      (deleted) => (deleted ? 'deleted' : 'gone'),
+    const outcome = await deleteUdpFlows(tools, 'ipv4', path, signal).then(
+      String,
       (error: unknown) => String(error),
     );
     expect(outcome).toMatch(expected);

@@ -112,12 +112,16 @@ describe('reconciling', () => {
     line('10.96.0.10 53', '10.1.0.1 5353'),
     line('10.96.0.10 53', '10.1.0.2 5353'),
     line('10.96.0.10 53', '10.1.0.3 5353'),
+    line('10.96.0.10 53', '10.1.0.3 5353'),
   ].join('\n');
+  const deletedOne = {
+    stderr: 'conntrack v1.4.7 (conntrack-tools): 1 flow entries have been deleted.',
+  };
 
-  it('dumps once, deletes what is stale by its full tuple, and tells how many', async () => {
+  it('dumps once, deletes what is stale in one run a path, and tells how many', async () => {
     const reports: ConntrackReport[] = [];
     const tools = new FakeToolRunner(({ args }) =>
-      args[0] === '-L' ? { stdout: dump } : undefined,
+      args[0] === '-L' ? { stdout: dump } : deletedOne,
     );
     const onReconciled = (report: ConntrackReport): void => {
       reports.push(report);
@@ -130,20 +134,22 @@ describe('reconciling', () => {
       onReconciled,
     });
     await reconciler.reconcile([dns()], node, signal);
-    expect(reports).toEqual([{ entries: 3, deleted: 2, durationMs: 0 }]);
+    expect(reports).toEqual([{ entries: 4, deleted: 2, durationMs: 0 }]);
     const deletions = tools.runs.slice(1).map(({ args }) => args);
     expect(deletions.map((args) => args[args.indexOf('--reply-src') + 1])).toEqual([
       '10.1.0.2',
       '10.1.0.3',
     ]);
-    for (const args of deletions)
-      expect(args).toEqual(expect.arrayContaining(['--orig-src', '--orig-port-src', '--orig-dst']));
+    for (const args of deletions) {
+      expect(args).toEqual(expect.arrayContaining(['--orig-dst', '--orig-port-dst']));
+      expect(args).not.toContain('--orig-src');
+    }
   });
 
   it('goes on after an entry that cannot be deleted', async () => {
     const tools = new FakeToolRunner(({ args }) => {
       if (args[0] === '-L') return { stdout: dump };
-      return args.includes('10.1.0.2') ? { exitCode: 1, stderr: 'Operation failed' } : undefined;
+      return args.includes('10.1.0.2') ? { exitCode: 1, stderr: 'Operation failed' } : deletedOne;
     });
     const reconciler = new ConntrackReconciler({ family: 'ipv4', tools, clock, log: silentLog });
     expect(await reconciler.reconcile([dns()], node, signal)).toMatchObject({ deleted: 1 });
