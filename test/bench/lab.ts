@@ -13,10 +13,12 @@ export interface ConnectLatency {
 
 /** client ── node ── pod, each a network namespace of its own; removed by `close`. */
 export class BenchLab {
-  readonly #id = `swybench${process.pid}`;
+  readonly #id: string;
   readonly #server: ChildProcess;
 
-  constructor() {
+  /** `id` tells labs of one run apart. */
+  constructor(id: string) {
+    this.#id = `swybench${process.pid}${id}`;
     for (const name of ['client', 'node', 'pod']) ip('netns', 'add', this.#name(name));
     this.#wire('client', '10.201.0');
     this.#wire('pod', '10.200.0');
@@ -61,6 +63,11 @@ export class BenchLab {
     }
     this.exec('node', 'nft', ['flush', 'ruleset']);
     this.exec('node', 'conntrack', ['-F']);
+  }
+
+  /** Connections are tracked, by the one rule that needs it; nothing else is done to packets. */
+  trackConnections(): void {
+    this.restore('legacy', '*nat\n-A POSTROUTING -m conntrack --ctstate INVALID\nCOMMIT\n');
   }
 
   /** TCP connects from the client, one after the other. */

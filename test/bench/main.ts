@@ -18,7 +18,9 @@ const { values } = parseArgs({
 });
 const sizes = values.sizes.split(',').map(Number);
 const endpoints = 3;
-const connectCount = 4000;
+const updateRuns = 5;
+const connectRounds = 7;
+const connectCount = 1500;
 
 const blocked = whyBlocked();
 if (blocked !== undefined) {
@@ -28,13 +30,16 @@ if (blocked !== undefined) {
 process.stdout.write(
   `node ${process.version}, ${endpoints} endpoints a service, ${new Date().toISOString().slice(0, 10)}\n`,
 );
-const lab = new BenchLab();
+const lab = new BenchLab('');
+const floor = new BenchLab('floor');
 try {
+  floor.trackConnections();
   pipelineTable();
   for (const variant of ['legacy', 'nft'] as const) restoreTable(variant);
   connectTable();
 } finally {
   lab.close();
+  floor.close();
 }
 
 function pipelineTable(): void {
@@ -61,84 +66,95 @@ function pipelineTable(): void {
 function restoreTable(variant: Variant): void {
   const rows = sizes.map((size) => {
     const figures = measurePipeline(size, endpoints);
-    lab.reset();
-    const full = lab.restore(variant, figures.full);
-    const one = lab.restore(variant, figures.update);
-    const baseline =
-      variant === 'legacy' || values['nft-baseline'] ? usual(variant, size) : undefined;
+    const own = restores(variant, figures.full, figures.update);
+    const isUsualRun = variant === 'legacy' || size <= 1000 || values['nft-baseline'];
+    const usual = isUsualRun
+      ? restores(variant, ...usualLayout(workload(size, endpoints), Math.floor(size / 2)))
+      : undefined;
     return [
       String(size),
-      seconds(full),
-      seconds(one),
-      baseline === undefined ? 'not run' : seconds(baseline),
-      ratio(baseline, full),
+      seconds(own.full),
+      against(usual?.full, own.full),
+      seconds(own.update),
+      against(usual?.update, own.update),
     ];
   });
   printTable(
     `Restore, ${variant} tools`,
-    ['services', 'full', 'one update', 'usual layout, full', 'faster'],
+    ['services', 'full', 'usual layout', 'one update', 'usual layout'],
     rows,
   );
 }
 
-function usual(variant: Variant, size: number): number {
+/** Seconds: the first load into an empty node, and the best of some updates after it. */
+function restores(
+  variant: Variant,
+  full: string,
+  update: string,
+): { readonly full: number; readonly update: number } {
   lab.reset();
-  return lab.restore(variant, usualLayout(workload(size, endpoints)));
+  const first = lab.restore(variant, full);
+  const updates = Array.from({ length: updateRuns }, () => lab.restore(variant, update));
+  return { full: first, update: best(updates, (each) => each) };
+}
+
+function against(baseline: number | undefined, own: number): string {
+  return baseline === undefined ? 'not run' : `${seconds(baseline)} (${ratio(baseline, own)})`;
 }
 
 function connectTable(): void {
-  lab.reset();
-  lab.restore('legacy', '*nat\n-A POSTROUTING -m conntrack --ctstate INVALID\nCOMMIT\n');
-  const floor = connects(bystander, 8080);
-  const rows: string[][] = [['floor: connection tracking, no service', '–', ...micros(floor), '–']];
+  const rows: (readonly string[])[] = [];
   for (const size of sizes) {
     for (const variant of ['legacy', 'nft'] as const) {
       lab.reset();
       lab.restore(variant, measurePipeline(size, endpoints).full);
-      const service = connects(workload(size, endpoints).probeIP, 80);
-      const past = connects(bystander, 8080);
-      rows.push([
-        `through a service, ${variant}`,
-        String(size),
-        ...micros(service),
-        over(service, floor),
-      ]);
-      rows.push([
-        `past all services, ${variant}`,
-        String(size),
-        ...micros(past),
-        over(past, floor),
-      ]);
+      rows.push(connectRow(`${variant} tools`, size));
     }
     lab.reset();
-    lab.restore('legacy', usualLayout(workload(size, endpoints)));
-    const baseline = connects(workload(size, endpoints).probeIP, 80);
-    rows.push([
-      'usual layout through a service, legacy',
-      String(size),
-      ...micros(baseline),
-      over(baseline, floor),
-    ]);
+    lab.restore('legacy', usualLayout(workload(size, endpoints), 0)[0]);
+    rows.push(connectRow('usual layout, legacy tools', size));
   }
   printTable(
-    'TCP connect through the node',
-    ['what', 'services', 'p50', 'p99', 'over the floor (p50)'],
+    'TCP connect through the node: p50 over the floor (p50, p99)',
+    ['rules', 'services', 'floor: no service', 'through a service', 'past all services'],
     rows,
   );
 }
 
-/** The better of two runs: the machine is shared. */
-function connects(address: string, port: number): ConnectLatency {
-  const runs = [0, 1].map(() => lab.connects(address, port, connectCount));
-  return runs.reduce((best, run) => (run.p50 < best.p50 ? run : best));
+/** The floor, a service and a bystander take turns, since the machine's speed drifts. */
+function connectRow(rules: string, size: number): readonly string[] {
+  const targets = [
+    { in: floor, address: bystander, port: 8080 },
+    { in: lab, address: workload(size, endpoints).probeIP, port: 80 },
+    { in: lab, address: bystander, port: 8080 },
+  ];
+  const rounds = Array.from({ length: connectRounds }, () =>
+    targets.map(({ in: where, address, port }) => where.connects(address, port, connectCount)),
+  );
+  const [base, ...others] = targets.map((_, i) =>
+    best(
+      rounds.flatMap((round) => round[i] ?? []),
+      ({ p50 }) => p50,
+    ),
+  );
+  if (base === undefined) throw new TypeError('no connect was timed');
+  return [rules, String(size), micros(base), ...others.map((each) => over(each, base))];
 }
 
-function micros(latency: ConnectLatency): readonly [string, string] {
-  return [`${latency.p50.toFixed(0)} µs`, `${latency.p99.toFixed(0)} µs`];
+/** The run with the least value: what else the machine does only ever adds. */
+function best<T>(runs: readonly T[], value: (run: T) => number): T {
+  const [run] = runs.toSorted((a, b) => value(a) - value(b));
+  if (run === undefined) throw new TypeError('there was no run');
+  return run;
 }
 
-function over(latency: ConnectLatency, floor: ConnectLatency): string {
-  return `${latency.p50 >= floor.p50 ? '+' : ''}${(latency.p50 - floor.p50).toFixed(0)} µs`;
+function micros({ p50, p99 }: ConnectLatency): string {
+  return `${p50.toFixed(0)}, ${p99.toFixed(0)} µs`;
+}
+
+function over(latency: ConnectLatency, base: ConnectLatency): string {
+  const more = Math.round(latency.p50 - base.p50);
+  return `${more < 0 ? '' : '+'}${more} µs (${micros(latency)})`;
 }
 
 function whyBlocked(): string | undefined {
