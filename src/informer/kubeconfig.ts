@@ -29,8 +29,8 @@ type Json = Record<string, unknown>;
  * no KUBERNETES_EXEC_INFO, refuses plain http and forgets the CA where a context has no user.
  */
 export async function loadKubeConfig(options: KubeconfigOptions): Promise<KubeConfig> {
-  // 300 ms and 80 MB that commands without an API server must not pay
-  const { KubeConfig: Loader } = await import('@kubernetes/client-node');
+  // 300 ms and 80 MB (in a checkout) that commands without an API server must not pay
+  const { KubeConfig: Loader } = await import('./kubeconfig-loader.ts');
   const config = new Loader();
   const { kubeconfig, master } = options;
   if (kubeconfig !== undefined && kubeconfig !== '') loadFile(config, kubeconfig, master);
