@@ -7,7 +7,8 @@ import type { Log } from '../../telemetry/log.ts';
 import { findRefused } from './bisect.ts';
 import type { Refused } from './bisect.ts';
 import { deletionBatch, flushBatch } from './diff.ts';
-import type { Batch, Deletion } from './diff.ts';
+import type { Deletion } from './diff.ts';
+import type { Batch } from './restore-file.ts';
 import { restoreArgs } from './variant.ts';
 import type { IptablesTools } from './variant.ts';
 

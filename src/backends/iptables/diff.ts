@@ -3,16 +3,9 @@ import { diffSets } from './diff-sets.ts';
 import type { SetChanges } from './diff-sets.ts';
 import { isGeneratedChain, jumpKey } from './read.ts';
 import type { Observed } from './read.ts';
-import { carriesGeneration, generationRule } from './static-rules.ts';
-import { jumpArgs } from './render.ts';
-import type { Chain, ChainName, IptablesState, Jump, Rule, TableName } from './state.ts';
-
-/** A restore file, with the service port each line is for. */
-export interface Batch {
-  readonly text: string;
-  /** By line number less one; undefined for lines of no service. */
-  readonly origins: readonly (Origin | undefined)[];
-}
+import { writeRestore } from './restore-file.ts';
+import type { ChainChange, TableChange } from './restore-file.ts';
+import type { Chain, ChainName, IptablesState, Jump, TableName } from './state.ts';
 
 /** A chain that no service needs any more. */
 export interface Deletion {
@@ -32,7 +25,7 @@ export interface Transaction {
   readonly rulesWritten: Readonly<Record<TableName, number>>;
 }
 
-/** Order in restore files: what accepts and rejects first, then what translates. */
+/** The order in which tables are gone through; restore files have their own ({@link writeRestore}). */
 export const tableOrder: readonly TableName[] = ['filter', 'nat', 'mangle'];
 
 /**
@@ -46,20 +39,18 @@ export function diff(
   generation: string,
   observed?: Observed,
 ): Transaction {
-  const tables = tableOrder.map((table) => diffTable(table, applied, desired, observed));
+  const change = (table: TableName): TableChange => diffTable(table, applied, desired, observed);
+  const tables = { filter: change('filter'), nat: change('nat'), mangle: change('mangle') };
   const sets = diffSets(applied?.sets, desired.sets);
-  const changed = tables.some((table) => table.changed);
-  const deletions = tables.flatMap((table) => table.deletions);
-  const rulesWritten = { filter: 0, nat: 0, mangle: 0 };
-  if (!changed) {
+  const deletions = tableOrder.flatMap((table) =>
+    goneChains(table, applied?.tables[table], desired.tables[table], observed),
+  );
+  if (!tableOrder.some((table) => isChanged(tables[table]))) {
+    const rulesWritten = { filter: 0, nat: 0, mangle: 0 };
     return { restore: '', origins: [], deletions, sets, rulesWritten };
   }
-  const lines = new Lines();
-  for (const table of tables) {
-    rulesWritten[table.table] = writeTable(lines, table, generation);
-  }
-  const { text, origins } = lines.batch();
-  return { restore: text, origins, deletions, sets, rulesWritten };
+  const { text, origins, rules } = writeRestore(tables, generation);
+  return { restore: text, origins, deletions, sets, rulesWritten: rules };
 }
 
 /** The restore file that removes chains: all are emptied first, because they may refer to each other. */
@@ -93,14 +84,8 @@ export function sameRules(a: Chain, b: Chain): boolean {
   );
 }
 
-interface TableDiff {
-  readonly table: TableName;
-  readonly changed: boolean;
-  /** Chains that exist nowhere but as targets of jumps: made, never emptied. */
-  readonly bare: readonly ChainName[];
-  readonly chains: readonly Chain[];
-  readonly jumps: readonly Jump[];
-  readonly deletions: readonly Deletion[];
+function isChanged({ chains, jumps }: TableChange): boolean {
+  return jumps.length > 0 || chains.some(({ differs }) => differs);
 }
 
 function diffTable(
@@ -108,21 +93,17 @@ function diffTable(
   applied: IptablesState | undefined,
   desired: IptablesState,
   observed: Observed | undefined,
-): TableDiff {
-  const before = applied?.tables[table];
-  const after = desired.tables[table];
-  const chains: Chain[] = [];
-  let changed = false;
-  for (const chain of after.values()) {
-    const old = before?.get(chain.name);
-    const differs = old === undefined || !sameRules(old, chain);
-    if (differs) changed = true;
-    if (differs || chain.role === 'root') chains.push(chain);
+): TableChange {
+  const chains: ChainChange[] = [];
+  for (const chain of desired.tables[table].values()) {
+    const before = applied?.tables[table].get(chain.name);
+    const differs = before === undefined || !sameRules(before, chain);
+    if (!differs && chain.role === 'generated') continue;
+    const there = applied === undefined ? (observed?.[table].chains.get(chain.name) ?? 0) : 0;
+    chains.push({ chain, differs, before: before?.rules ?? (there > 0 ? 'unknown' : []) });
   }
   const jumps = missingJumps(table, applied, desired, observed);
-  const bare = bareTargets(table, jumps, desired, observed);
-  const deletions = goneChains(table, before, after, observed);
-  return { table, changed: changed || jumps.length > 0, bare, chains, jumps, deletions };
+  return { table, chains, jumps, bare: bareTargets(table, jumps, desired, observed) };
 }
 
 function missingJumps(
@@ -165,41 +146,4 @@ function goneChains(
     if (isGeneratedChain(name) && !after.has(name)) gone.add(name);
   }
   return [...gone].toSorted().map((chain) => ({ table, chain }));
-}
-
-/** Answers the rules written: those of chains, jumps and the generation comment left aside. */
-function writeTable(lines: Lines, table: TableDiff, generation: string): number {
-  if (table.chains.length === 0 && table.jumps.length === 0) return 0;
-  lines.add(`*${table.table}`);
-  for (const name of table.bare) lines.add(`:${name} - [0:0]`);
-  for (const chain of table.chains) lines.add(`:${chain.name} - [0:0]`);
-  for (const jump of table.jumps) {
-    lines.add(`-I ${jump.from} ${jumpArgs(jump)}`);
-  }
-  for (const chain of table.chains) {
-    for (const rule of rulesOf(table.table, chain, generation)) {
-      lines.add(`-A ${chain.name} ${rule.args}`, rule.origin);
-    }
-  }
-  lines.add('COMMIT');
-  return table.chains.reduce((sum, chain) => sum + chain.rules.length, 0);
-}
-
-function rulesOf(table: TableName, chain: Chain, generation: string): readonly Rule[] {
-  if (!carriesGeneration(table, chain.name)) return chain.rules;
-  return [generationRule(generation), ...chain.rules];
-}
-
-class Lines {
-  readonly #text: string[] = [];
-  readonly #origins: (Origin | undefined)[] = [];
-
-  add(line: string, origin?: Origin): void {
-    this.#text.push(line);
-    this.#origins.push(origin);
-  }
-
-  batch(): Batch {
-    return { text: `${this.#text.join('\n')}\n`, origins: this.#origins };
-  }
 }

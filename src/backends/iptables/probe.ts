@@ -5,7 +5,7 @@ import type { ApplyPort, Refusal } from './apply.ts';
 import { findRefused } from './bisect.ts';
 import type { Refused } from './bisect.ts';
 import { tableOrder } from './diff.ts';
-import type { Batch } from './diff.ts';
+import type { Batch } from './restore-file.ts';
 import { probeChain } from './read.ts';
 import type { Chain, IptablesState, Rule, TableName } from './state.ts';
 

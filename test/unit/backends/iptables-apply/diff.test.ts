@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { deletionBatch, diff } from '../../../../src/backends/iptables/diff.ts';
 import { parseSave } from '../../../../src/backends/iptables/read.ts';
 import type { Observed } from '../../../../src/backends/iptables/read.ts';
+import type { Rule } from '../../../../src/backends/iptables/state.ts';
 import {
   chain,
   dnat,
@@ -21,6 +22,13 @@ function observed(saves: Partial<Record<'filter' | 'nat' | 'mangle', string>>): 
   const { filter = '', nat = '', mangle = '' } = saves;
   return { filter: parseSave(filter), nat: parseSave(nat), mangle: parseSave(mangle) };
 }
+
+/** The verdict of a service without pods. */
+const refused = (name: string, address: string) =>
+  rule(`-d ${address}/32 -p tcp -m tcp --dport 80 -j REJECT --reject-with tcp-reset`, name);
+
+/** The tables of a restore file, in its order. */
+const blocks = (restore: string) => restore.match(/^\*\w+/gm);
 
 describe('the transaction from the applied to the desired state', () => {
   it('is empty where nothing differs, by identity or by content', () => {
@@ -118,6 +126,78 @@ describe('the transaction from the applied to the desired state', () => {
     expect(deletionBatch(deletions)).toBe(
       '*nat\n:KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]\n-X KUBE-SVC-AAAAAAAAAAAAAAAA\nCOMMIT\n',
     );
+  });
+
+  describe('orders the tables so that no packet is neither translated nor refused', () => {
+    const verdicts = 'KUBE-SVC-VVVVVVVVVVVVVVVV';
+    const guard = rule('-m conntrack --ctstate DNAT -j RETURN');
+    /** Services with pods in nat, and those without in filter. */
+    const withVerdicts = (nat: readonly Rule[], filter: readonly Rule[]) => {
+      const base = nodeState(...nat);
+      const root = chain('KUBE-SERVICES', 'root', guard, rule(`-d 10.96.0.0/12 -g ${verdicts}`));
+      const chains = [root, chain(verdicts, 'generated', ...filter)];
+      const added = chains.map((each) => [each.name, each] as const);
+      const kept = [...base.tables.filter].filter(([name]) => name !== 'KUBE-SERVICES');
+      return { ...base, tables: { ...base.tables, filter: new Map([...kept, ...added]) } };
+    };
+    const noWeb = refused('web', '10.96.0.1');
+    const noApi = refused('api', '10.96.0.2');
+    const other = refused('other', '10.96.0.3');
+
+    it('refuses first what loses its pods', () => {
+      const [before, after] = [withVerdicts([web], [other]), withVerdicts([], [other, noWeb])];
+      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*filter', '*nat', '*mangle']);
+    });
+
+    it('translates first what gets its first pods', () => {
+      const [before, after] = [withVerdicts([], [other, noWeb]), withVerdicts([web], [other])];
+      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*nat', '*filter', '*mangle']);
+    });
+
+    it('puts new verdicts on top of the old ones where there are both, and then only the new', () => {
+      const [before, after] = [withVerdicts([web], [noApi]), withVerdicts([api], [noWeb])];
+      const { restore, rulesWritten } = diff(before, after, 'g');
+      expect(blocks(restore)).toEqual(['*filter', '*nat', '*filter', '*mangle']);
+      const [ahead = '', last = ''] = restore
+        .split('COMMIT\n')
+        .filter((block) => block.startsWith('*filter'));
+      expect(ahead).toBe(`*filter\n-I ${verdicts} ${noWeb.args}\n`);
+      expect(last).toContain(`-A ${verdicts} ${noWeb.args}`);
+      expect(last).not.toContain(noApi.args);
+      expect(rulesWritten).toMatchObject({ filter: 4 });
+    });
+
+    it('lets a miss of a new tree node come back to the older rules below', () => {
+      const deeper = 'KUBE-SVC-WWWWWWWWWWWWWWWW';
+      const before = withVerdicts([web], [noApi]);
+      const split = withVerdicts([api], [rule(`-d 10.96.0.0/16 -g ${deeper}`)]);
+      const leaf = chain(deeper, 'generated', noWeb);
+      const filter = new Map([...split.tables.filter, [leaf.name, leaf] as const]);
+      const after = { ...split, tables: { ...split.tables, filter } };
+      const [ahead = ''] = diff(before, after, 'g').restore.split('COMMIT\n');
+      expect(ahead.split('\n')).toEqual([
+        '*filter',
+        `:${deeper} - [0:0]`,
+        `-I ${verdicts} -d 10.96.0.0/16 -j ${deeper}`,
+        `-I ${deeper} ${noWeb.args}`,
+        '',
+      ]);
+    });
+
+    it('does the same over whatever an earlier program left, each jump once', () => {
+      const kernel = observed({ filter: '-A KUBE-SERVICES -d 10.96.0.1/32 -j REJECT' });
+      const { restore } = diff(undefined, withVerdicts([web], [noApi]), 'g', kernel);
+      expect(blocks(restore)).toEqual(['*filter', '*nat', '*filter', '*mangle']);
+      const [ahead = ''] = restore.split('COMMIT\n');
+      expect(ahead).not.toContain(':KUBE-SERVICES');
+      expect(ahead.indexOf(guard.args)).toBeGreaterThan(ahead.indexOf(`-j ${verdicts}`));
+      expect(restore.match(/-I FORWARD/g)).toHaveLength(1);
+    });
+
+    it('writes each table once where only endpoints change', () => {
+      const [before, after] = [withVerdicts([web], [noApi]), withVerdicts([api], [noApi])];
+      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*filter', '*nat', '*mangle']);
+    });
   });
 
   it('creates, replaces, fills and destroys sets', () => {
