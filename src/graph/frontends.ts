@@ -1,7 +1,9 @@
 import { cidrContains } from '../ip/cidr.ts';
 import type { Address } from '../ip/address.ts';
+import { skippedText } from '../services/choice-reasons.ts';
 import type { Endpoint, Protocol, ServicePort } from '../services/service-port.ts';
 import type { NodeContext } from './node-context.ts';
+import { alwaysAnswersNodePorts } from './packet.ts';
 import { poolOf } from './pool.ts';
 import type {
   Branch,
@@ -24,6 +26,8 @@ export interface CompiledServicePort {
   /** No id twice. */
   readonly frontends: readonly Frontend[];
   readonly pools: ReadonlyMap<PoolId, Pool>;
+  /** Frontends at addresses on which node ports answer → the node port of their number. */
+  readonly nodePortRivals: ReadonlyMap<FrontendId, FrontendId>;
   /** 0: none. */
   readonly healthCheckNodePort: number;
 }
@@ -71,8 +75,23 @@ export function compileServicePort(port: ServicePort, node: NodeContext): Compil
     createdAtMs: port.createdAtMs,
     frontends: [...frontends.values()],
     pools,
+    nodePortRivals: rivalsOf(frontends.values(), node),
     healthCheckNodePort: port.healthCheckNodePort,
   };
+}
+
+const noRivals: ReadonlyMap<FrontendId, FrontendId> = new Map();
+
+function rivalsOf(
+  frontends: Iterable<Frontend>,
+  node: NodeContext,
+): ReadonlyMap<FrontendId, FrontendId> {
+  const rivals = Array.from(frontends).flatMap(({ id, address, protocol, port }) =>
+    address !== undefined && alwaysAnswersNodePorts(node, address)
+      ? [[id, frontendId(undefined, protocol, port)] as const]
+      : [],
+  );
+  return rivals.length === 0 ? noRivals : new Map(rivals);
 }
 
 /** Makes targets for the cluster or the local list; undefined where the list has no endpoint. */
@@ -98,11 +117,11 @@ const noEndpoints: Verdict = Object.freeze({ kind: 'reject', reason: 'no endpoin
 const noLocalEndpoints: Verdict = Object.freeze({ kind: 'drop', reason: 'no local endpoints' });
 
 function nothingUsable(port: ServicePort): readonly Branch[] {
-  const skipped = port.endpoints.skipped.length;
+  const skipped = skippedText(port.endpoints.skipped);
   const reason =
-    skipped === 0
+    skipped === ''
       ? `${port.name} has no endpoints`
-      : `${port.name} has no usable endpoint (${skipped} not ready)`;
+      : `${port.name} has no usable endpoint (${skipped})`;
   return [{ from: 'anywhere', to: noEndpoints, reason }];
 }
 

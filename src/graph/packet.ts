@@ -53,6 +53,18 @@ export function answersNodePorts(node: NodeContext, address: Address): boolean {
   return familyOf(address) === 'ipv4' && where.loopback;
 }
 
+/**
+ * Whether node ports answer on the address as long as the node context stays. Addresses of interfaces
+ * come and go without a new context (bridges of pods do), so of those only the node's own one counts:
+ * what is compiled must not depend on when it was.
+ */
+export function alwaysAnswersNodePorts(node: NodeContext, address: Address): boolean {
+  const where = node.nodePortAddresses;
+  if (where.kind === 'list') return where.addresses.includes(address);
+  if (address === node.nodeAddress) return true;
+  return where.loopback && isLoopback(address) && familyOf(address) === 'ipv4';
+}
+
 function isLoopback(address: Address): boolean {
   return address === '::1' || address.startsWith('127.');
 }

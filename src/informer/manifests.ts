@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 
 import { objectKey, type Kind, type KubeObject } from './kind.ts';
 import { slimSafely } from './slim.ts';
+import { meantKind } from './meant-kind.ts';
 import { readYamlDocuments, type YamlDocument } from './yaml-documents.ts';
 
 /** Something in a manifest that cannot be used; everything else still is. */
@@ -193,7 +194,20 @@ class FileReader {
     const kind = this.#kinds.get(`${apiVersion} ${kindName}`);
     if (kind !== undefined) this.#readKnown(document, raw, path, kind);
     else if (kindName.endsWith('List')) this.#readList(document, raw, path, kindName);
-    else this.#ignored++;
+    else this.#ignore(document, path, apiVersion, kindName);
+  }
+
+  /** A folder may hold Deployments and much else; what is nearly one of our kinds is a mistake. */
+  #ignore(document: YamlDocument, path: Path, apiVersion: string, kindName: string): void {
+    this.#ignored++;
+    const meant = meantKind({ apiVersion, kind: kindName }, [...this.#kinds.values()]);
+    if (meant === undefined) return;
+    const field = meant.kind === kindName ? 'apiVersion' : 'kind';
+    this.#report(document, path, {
+      object: shownKey(kindName),
+      field,
+      reason: `expected ${meant[field]}, got ${JSON.stringify(field === 'kind' ? kindName : apiVersion)}; the object is ignored`,
+    });
   }
 
   /** `List` holds whole objects; the items of a `ServiceList` need not repeat what they are. */
@@ -234,7 +248,7 @@ class FileReader {
       return;
     }
     const whole = withIdentity(raw, metadata, name, kind);
-    const object = `${kind.kind} ${objectKey(whole.metadata)}`;
+    const object = `${kind.kind} ${shownKey(objectKey(whole.metadata))}`;
     if (kind.selects !== undefined && !kind.selects(whole)) return;
     const slimmed = slimSafely(kind, whole);
     for (const problem of slimmed.problems) {
@@ -318,6 +332,11 @@ function stableUid(kind: Kind<KubeObject>, namespace: string, name: string): str
     hash.slice(16, 20),
     hash.slice(20, 32),
   ].join('-');
+}
+
+/** A key as messages show it: what a kind has not checked yet must not reach a terminal as it is. */
+function shownKey(key: string): string {
+  return /^[\w./-]+$/.test(key) ? key : JSON.stringify(key);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,4 +1,4 @@
-import { hostPort } from '../ip/address.ts';
+import { noHints, whyNot } from './choice-reasons.ts';
 import type {
   Endpoint,
   EndpointChoice,
@@ -41,6 +41,7 @@ export function chooseEndpoints(
   return {
     cluster,
     local,
+    localReady: all.filter((endpoint) => endpoint.local && endpoint.ready),
     hasAny,
     topology: topology.mode,
     topologyReason: topology.reason,
@@ -86,6 +87,7 @@ function topologyOf(
   node: ChoosingNode,
 ): { readonly mode: TopologyMode; readonly reason: string } {
   const ready = all.filter((endpoint) => endpoint.ready);
+  if (all.length === 0) return { mode: 'none', reason: 'there is no endpoint' };
   if (ready.length === 0) return { mode: 'none', reason: 'no endpoint is ready' };
   if (ready.every((e) => e.nodeHints.length > 0)) {
     if (ready.some((e) => e.nodeHints.includes(node.nodeName))) {
@@ -93,7 +95,7 @@ function topologyOf(
     }
   }
   const hinted = ready.filter((e) => e.zoneHints.length > 0).length;
-  if (hinted === 0) return { mode: 'none', reason: 'no endpoint has a hint for this node or zone' };
+  if (hinted === 0) return { mode: 'none', reason: nodeHintsReason(ready, node) };
   if (hinted < ready.length) {
     const missing = ready.length - hinted;
     return {
@@ -114,6 +116,15 @@ function topologyOf(
   };
 }
 
+/** Why node hints alone did not narrow the list. */
+function nodeHintsReason(ready: readonly Endpoint[], { nodeName }: ChoosingNode): string {
+  const hinted = ready.filter((e) => e.nodeHints.length > 0).length;
+  if (hinted === 0) return noHints;
+  return hinted < ready.length
+    ? `${ready.length - hinted} of ${ready.length} ready endpoints have no node hint`
+    : `no ready endpoint is hinted for node ${nodeName}, and none has a zone hint`;
+}
+
 function skippedOf(
   all: readonly Endpoint[],
   used: readonly Endpoint[],
@@ -121,23 +132,8 @@ function skippedOf(
   usesCluster: boolean,
 ): readonly SkippedEndpoint[] {
   const chosen = new Set(used);
+  const list = usesCluster ? 'cluster' : 'local';
   return all
     .filter((endpoint) => !chosen.has(endpoint))
-    .map((endpoint) => ({ endpoint, reason: reasonOf(endpoint, mode, usesCluster) }));
-}
-
-function reasonOf(endpoint: Endpoint, mode: TopologyMode, usesCluster: boolean): string {
-  if (!endpoint.ready) {
-    if (!endpoint.terminating) return 'not ready';
-    return endpoint.serving
-      ? 'terminating, and others are ready'
-      : 'terminating and no longer serving';
-  }
-  if (!usesCluster) return 'on another node, and the traffic policy is Local';
-  return mode === 'PreferSameNode' ? 'hinted for other nodes' : 'hinted for other zones';
-}
-
-/** `ip:port` of an endpoint, by which lists are sorted. */
-export function endpointText(endpoint: Pick<Endpoint, 'address' | 'port'>): string {
-  return hostPort(endpoint.address, endpoint.port);
+    .map((endpoint) => ({ endpoint, reason: whyNot(endpoint, list, mode) }));
 }

@@ -2,7 +2,8 @@ import type { Kind, Slimmed } from '../informer/kind.ts';
 import { FieldReader, isRaw } from './field-reader.ts';
 import type { Raw } from './field-reader.ts';
 import { labelOf, metaOf } from './object-meta.ts';
-import type { EndpointSliceObject, SliceObjectEndpoint } from './objects.ts';
+import { labelProblem } from './object-names.ts';
+import type { EndpointSliceObject, SliceObjectEndpoint, SliceObjectPort } from './objects.ts';
 import { proxyLabelSelector, selectedByLabels } from './selection.ts';
 
 const triggerTime = 'endpoints.kubernetes.io/last-change-trigger-time';
@@ -34,19 +35,39 @@ function slimSlice(value: unknown): Slimmed<EndpointSliceObject> {
   const object: EndpointSliceObject = {
     meta,
     serviceName,
-    addressType: reader.text(value, 'addressType', 'addressType') ?? '',
-    ports: reader.objects(value, 'ports', 'ports').map(([raw, path]) => ({
-      name:
-        reader.text(raw, 'name', `${path}.name`) ?? (raw['name'] === undefined ? '' : undefined),
-      port: reader.int(raw, 'port', `${path}.port`, 1, 65_535),
-      protocol: reader.text(raw, 'protocol', `${path}.protocol`) ?? 'TCP',
-    })),
+    addressType: addressTypeOf(value, reader),
+    ports: reader.objects(value, 'ports', 'ports').map(([raw, path]) => portOf(raw, path, reader)),
     endpoints: reader
       .objects(value, 'endpoints', 'endpoints')
       .map(([raw, path]) => endpointOf(raw, path, reader)),
     triggerTimeMs: triggerTimeOf(value, reader),
   };
   return { object, problems };
+}
+
+function addressTypeOf(value: Raw, reader: FieldReader): string {
+  const known = ['IPv4', 'IPv6', 'FQDN'];
+  if ((value['addressType'] ?? undefined) === undefined)
+    reader.report('addressType', `expected ${known.join(', ')}, got none`);
+  return reader.oneOf(value, 'addressType', 'addressType', known) ?? '';
+}
+
+/**
+ * A port that serves nothing is reported: spec/kube-proxy.md 1.5. The API server gives a port without
+ * a name the empty one, so a manifest may leave it out; null is no name.
+ */
+function portOf(raw: Raw, path: string, reader: FieldReader): SliceObjectPort {
+  const given = raw['name'] === undefined ? '' : reader.text(raw, 'name', `${path}.name`);
+  const badName = given === undefined || given === '' ? undefined : labelProblem(given);
+  if (raw['name'] === null) reader.report(`${path}.name`, 'expected a name, got null');
+  if (badName !== undefined) reader.report(`${path}.name`, badName);
+  if ((raw['port'] ?? undefined) === undefined)
+    reader.report(`${path}.port`, 'expected an integer 1..65535, got none');
+  return {
+    name: badName === undefined ? given : undefined,
+    port: reader.int(raw, 'port', `${path}.port`, 1, 65_535),
+    protocol: reader.oneOf(raw, 'protocol', `${path}.protocol`, ['TCP', 'UDP', 'SCTP']) ?? 'TCP',
+  };
 }
 
 function endpointOf(raw: Raw, path: string, reader: FieldReader): SliceObjectEndpoint {

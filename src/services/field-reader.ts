@@ -21,6 +21,14 @@ export class FieldReader {
     return this.report(path, `expected a text, got ${shown(value)}`);
   }
 
+  /** A text of a closed set. Another one is reported and still returned: it means none of those known. */
+  oneOf(raw: Raw, key: string, path: string, known: readonly string[]): string | undefined {
+    const value = this.text(raw, key, path);
+    if (value !== undefined && !known.includes(value))
+      this.report(path, `expected ${known.join(', ')}, got ${shown(value)}`);
+    return value;
+  }
+
   flag(raw: Raw, key: string, path: string): boolean | undefined {
     const value = raw[key];
     if (value === undefined || value === null || typeof value === 'boolean')

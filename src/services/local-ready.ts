@@ -18,9 +18,7 @@ export function localReadyEndpoints(ports: Iterable<ServicePort>): readonly Loca
     if (healthCheckNodePort === 0) continue;
     const entry = found.get(service) ?? { port: healthCheckNodePort, addresses: new Set<string>() };
     found.set(service, entry);
-    for (const endpoint of endpoints.local ?? []) {
-      if (endpoint.ready && endpoint.local) entry.addresses.add(endpoint.address);
-    }
+    for (const { address } of endpoints.localReady) entry.addresses.add(address);
   }
   return [...found]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))

@@ -30,6 +30,8 @@ export interface CatalogChanges {
   /** All service ports: a live view, valid until the next call. */
   readonly servicePorts: ReadonlyMap<ServicePortKey, ServicePort>;
   readonly changedServices: ReadonlySet<ServiceName>;
+  /** Services without a port in this family, and why: a live view. */
+  readonly skipped: ReadonlyMap<ServiceName, string>;
   /** A UDP service port, its endpoints or its addresses changed: connection tracking may be stale. */
   readonly udpChanged: boolean;
   /** When the changes of endpoints were triggered, in ms since the epoch (for the latency metric). */
@@ -53,6 +55,7 @@ export class ServiceCatalog {
   readonly #options: CatalogOptions;
   readonly #entries = new Map<ServiceName, Entry>();
   readonly #ports = new Map<ServicePortKey, ServicePort>();
+  readonly #skipped = new Map<ServiceName, string>();
   readonly #pendingServices = new Set<ServiceName>();
   readonly #pendingEndpoints = new Set<ServiceName>();
   readonly #sliceOwners = new Map<string, ServiceName>();
@@ -149,6 +152,7 @@ export class ServiceCatalog {
       changed,
       servicePorts: this.#ports,
       changedServices: names,
+      skipped: this.#skipped,
       udpChanged,
       triggerTimesMs,
       problems,
@@ -174,10 +178,12 @@ export class ServiceCatalog {
   }
 
   #portsOf(name: ServiceName, entry: Entry, problems: CatalogProblem[]): readonly ServicePort[] {
+    this.#skipped.delete(name);
     if (entry.service === undefined) return [];
     const { family, nodeName } = this.#options;
     const node = { nodeName, zone: this.#zone };
     const found = servicePortsOf(entry.service, family);
+    if (found.skipped !== undefined) this.#skipped.set(name, found.skipped);
     if (this.#pendingServices.has(name)) {
       for (const reason of found.problems) problems.push({ object: `Service ${name}`, reason });
     }

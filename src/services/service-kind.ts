@@ -2,8 +2,12 @@ import type { Kind, Slimmed } from '../informer/kind.ts';
 import { FieldReader, isRaw } from './field-reader.ts';
 import type { Raw } from './field-reader.ts';
 import { metaOf } from './object-meta.ts';
+import { labelProblem } from './object-names.ts';
 import type { ServiceObject, ServiceObjectPort } from './objects.ts';
 import { proxyLabelSelector, selectedByLabels } from './selection.ts';
+
+const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'];
+const policies = ['Cluster', 'Local'];
 
 /** Services, but headless ones and those of other proxies. */
 export const serviceKind: Kind<ServiceObject> = {
@@ -31,10 +35,10 @@ function slimService(value: unknown): Slimmed<ServiceObject> {
   const timeoutPath = 'spec.sessionAffinityConfig.clientIP.timeoutSeconds';
   const object: ServiceObject = {
     meta,
-    type: reader.text(spec, 'type', 'spec.type') ?? 'ClusterIP',
+    type: reader.oneOf(spec, 'type', 'spec.type', types) ?? 'ClusterIP',
     clusterIP: reader.text(spec, 'clusterIP', 'spec.clusterIP') ?? '',
     clusterIPs: reader.texts(spec, 'clusterIPs', 'spec.clusterIPs'),
-    ipFamilies: reader.texts(spec, 'ipFamilies', 'spec.ipFamilies'),
+    ipFamilies: familiesOf(spec, reader),
     ports: portsOf(spec, reader),
     externalIPs: reader.texts(spec, 'externalIPs', 'spec.externalIPs'),
     loadBalancerSourceRanges: reader.texts(
@@ -43,14 +47,28 @@ function slimService(value: unknown): Slimmed<ServiceObject> {
       'spec.loadBalancerSourceRanges',
     ),
     ingress: ingressOf(value, reader),
-    sessionAffinity: reader.text(spec, 'sessionAffinity', 'spec.sessionAffinity') ?? 'None',
+    sessionAffinity:
+      reader.oneOf(spec, 'sessionAffinity', 'spec.sessionAffinity', ['None', 'ClientIP']) ?? 'None',
     affinityTimeoutSeconds: reader.int(clientIP, 'timeoutSeconds', timeoutPath, 1, 86_400),
-    internalTrafficPolicy: reader.text(spec, 'internalTrafficPolicy', 'spec.internalTrafficPolicy'),
-    externalTrafficPolicy: reader.text(spec, 'externalTrafficPolicy', 'spec.externalTrafficPolicy'),
+    internalTrafficPolicy: policyOf(spec, 'internalTrafficPolicy', reader),
+    externalTrafficPolicy: policyOf(spec, 'externalTrafficPolicy', reader),
     healthCheckNodePort:
       reader.int(spec, 'healthCheckNodePort', 'spec.healthCheckNodePort', 0, 65_535) ?? 0,
   };
   return { object, problems };
+}
+
+function policyOf(spec: Raw, key: string, reader: FieldReader): string | undefined {
+  return reader.oneOf(spec, key, `spec.${key}`, policies);
+}
+
+function familiesOf(spec: Raw, reader: FieldReader): readonly string[] {
+  const families = reader.texts(spec, 'ipFamilies', 'spec.ipFamilies');
+  for (const [i, family] of families.entries()) {
+    if (family !== 'IPv4' && family !== 'IPv6')
+      reader.report(`spec.ipFamilies[${i}]`, `expected IPv4, IPv6, got ${JSON.stringify(family)}`);
+  }
+  return families;
 }
 
 function portsOf(spec: Raw, reader: FieldReader): readonly ServiceObjectPort[] {
@@ -63,6 +81,11 @@ function portsOf(spec: Raw, reader: FieldReader): readonly ServiceObjectPort[] {
       return [];
     }
     const name = reader.text(raw, 'name', `${path}.name`) ?? '';
+    const badName = name === '' ? undefined : labelProblem(name);
+    if (badName !== undefined) {
+      reader.report(`${path}.name`, badName);
+      return [];
+    }
     const nodePort = reader.int(raw, 'nodePort', `${path}.nodePort`, 0, 65_535) ?? 0;
     return [{ name, protocol, port, nodePort }];
   });
@@ -75,6 +98,7 @@ function ingressOf(value: Raw, reader: FieldReader): ServiceObject['ingress'] {
     .objects(balancer, 'ingress', 'status.loadBalancer.ingress')
     .flatMap(([raw, path]) => {
       const ip = reader.text(raw, 'ip', `${path}.ip`) ?? '';
-      return ip === '' ? [] : [{ ip, ipMode: reader.text(raw, 'ipMode', `${path}.ipMode`) }];
+      const ipMode = reader.oneOf(raw, 'ipMode', `${path}.ipMode`, ['VIP', 'Proxy']);
+      return ip === '' ? [] : [{ ip, ipMode }];
     });
 }

@@ -41,6 +41,9 @@ export interface SkippedEndpoint {
 /** Which topology hint narrows the cluster list (spec/kube-proxy.md 2.1). */
 export type TopologyMode = 'none' | 'PreferSameZone' | 'PreferSameNode';
 
+/** The two lists traffic may use. */
+export type ChoiceList = 'cluster' | 'local';
+
 /**
  * The endpoints chosen for this node (spec/kube-proxy.md 2). All lists are sorted bytewise by
  * `ip:port`. `cluster` and `local` are undefined where no traffic of the service port uses them.
@@ -48,6 +51,8 @@ export type TopologyMode = 'none' | 'PreferSameZone' | 'PreferSameNode';
 export interface EndpointChoice {
   readonly cluster: readonly Endpoint[] | undefined;
   readonly local: readonly Endpoint[] | undefined;
+  /** Ready on this node, whatever the policies say: what balancers' health checks count. */
+  readonly localReady: readonly Endpoint[];
   /** Some usable endpoint exists somewhere: decides reject against drop (spec 2.4). */
   readonly hasAny: boolean;
   readonly topology: TopologyMode;

@@ -28,21 +28,27 @@ export function servicePortsOf(service: ServiceObject, family: Family): ServiceP
   if (service.type === 'ExternalName')
     return skipped('type ExternalName has no cluster IP to serve');
   if (service.clusterIP === 'None') return skipped('headless (clusterIP None)');
-  if (service.clusterIP === '') return skipped('no cluster IP assigned yet');
+  if (service.clusterIP === '') {
+    const beside = service.clusterIPs.length > 0 ? ', though spec.clusterIPs is set' : '';
+    return unusable(`no cluster IP: expected an address in spec.clusterIP, got none${beside}`);
+  }
   const text = clusterIPText(service, family);
   if (text === undefined) return skipped(`no ${familyLabel(family)} cluster IP`);
   const clusterIP = parseAddress(text);
-  if (clusterIP === undefined) {
-    return {
-      ports: [],
-      skipped: 'unusable cluster IP',
-      problems: [`clusterIP ${JSON.stringify(text)} is not an IP address`],
-    };
+  if (clusterIP === undefined)
+    return unusable(`clusterIP ${JSON.stringify(text)} is not an IP address`);
+  if (familyOf(clusterIP) !== family) {
+    return unusable(
+      `clusterIP ${clusterIP} is not ${familyLabel(family)}, which spec.ipFamilies has in its place`,
+    );
   }
   return new Reading(service, family, clusterIP).result();
 }
 
-/** The position of the family in ipFamilies selects the cluster IP; very old API servers have none. */
+/**
+ * The position of the family in ipFamilies selects the cluster IP; very old API servers have none.
+ * clusterIP stands for the first of clusterIPs, which manifests written by hand leave out.
+ */
 function clusterIPText(service: ServiceObject, family: Family): string | undefined {
   if (service.ipFamilies.length > 0) {
     const position = service.ipFamilies.indexOf(familyLabel(family));
@@ -74,6 +80,8 @@ class Reading {
 
   result(): ServicePorts {
     const shared = this.#shared();
+    this.#checkHealthCheckNodePort();
+    this.#checkTwins();
     const ports = this.#service.ports.flatMap((port) => this.#port(port, shared));
     return { ports, skipped: undefined, problems: this.#problems };
   }
@@ -107,7 +115,7 @@ class Reading {
       return [];
     }
     const reachable = externallyAccessible({ ...shared, nodePort: port.nodePort });
-    const asksLocal = this.#service.externalTrafficPolicy === 'Local' && this.#outward();
+    const asksLocal = this.#asksLocal();
     return [
       {
         ...shared,
@@ -121,23 +129,44 @@ class Reading {
         clusterIP: this.#clusterIP,
         nodePort: port.nodePort,
         externalPolicy: asksLocal && reachable ? 'Local' : 'Cluster',
-        healthCheckNodePort: this.#healthCheckNodePort(asksLocal),
+        healthCheckNodePort: this.#balancesLocally() ? this.#service.healthCheckNodePort : 0,
         createdAtMs: meta.createdAtMs,
         uid: meta.uid,
       },
     ];
   }
 
-  /** Types whose external traffic policy counts. */
-  #outward(): boolean {
-    const { type, externalIPs } = this.#service;
-    return type === 'NodePort' || type === 'LoadBalancer' || externalIPs.length > 0;
+  /** External traffic policy Local, on a Service whose type makes it count. */
+  #asksLocal(): boolean {
+    const { type, externalIPs, externalTrafficPolicy } = this.#service;
+    const outward = type === 'NodePort' || type === 'LoadBalancer' || externalIPs.length > 0;
+    return outward && externalTrafficPolicy === 'Local';
   }
 
-  #healthCheckNodePort(asksLocal: boolean): number {
-    return this.#service.type === 'LoadBalancer' && asksLocal
-      ? this.#service.healthCheckNodePort
-      : 0;
+  /** Balancers ask which nodes have endpoints only where it makes a difference. */
+  #balancesLocally(): boolean {
+    return this.#service.type === 'LoadBalancer' && this.#asksLocal();
+  }
+
+  #checkHealthCheckNodePort(): void {
+    if (!this.#balancesLocally() || this.#service.healthCheckNodePort !== 0) return;
+    this.#problems.push(
+      'healthCheckNodePort: expected a port with externalTrafficPolicy Local, got none; balancers cannot ask for local endpoints',
+    );
+  }
+
+  /** Ports of one name and protocol are one service port. */
+  #checkTwins(): void {
+    const seen = new Set<string>();
+    for (const { name, protocol, port } of this.#service.ports.toReversed()) {
+      const key = `${name}/${protocol}`;
+      if (seen.has(key)) {
+        this.#problems.push(
+          `port ${port}: a later port has the same name ${JSON.stringify(name)} and protocol ${protocol}, and is used instead`,
+        );
+      }
+      seen.add(key);
+    }
   }
 
   #addresses(texts: readonly string[], field: string): readonly Address[] {
@@ -170,4 +199,9 @@ function isProtocol(text: string): text is Protocol {
 
 function skipped(reason: string): ServicePorts {
   return { ports: [], skipped: reason, problems: [] };
+}
+
+/** Skipped for a fault of the object. */
+function unusable(reason: string): ServicePorts {
+  return { ports: [], skipped: reason, problems: [reason] };
 }

@@ -1,6 +1,6 @@
 import { familyLabel, familyOf, parseAddress } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
-import { endpointText } from './choose-endpoints.ts';
+import { endpointText } from './choice-reasons.ts';
 import type { EndpointSliceObject, SliceObjectEndpoint } from './objects.ts';
 import type { Endpoint } from './service-port.ts';
 

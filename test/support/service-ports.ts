@@ -3,7 +3,9 @@ import { familyOf, parseAddress } from '../../src/ip/address.ts';
 import type { Address } from '../../src/ip/address.ts';
 import { parseCidr } from '../../src/ip/cidr.ts';
 import type { Cidr } from '../../src/ip/cidr.ts';
-import { externallyAccessible } from '../../src/services/service-port.ts';
+import { endpointText } from '../../src/services/choice-reasons.ts';
+import { chooseEndpoints } from '../../src/services/choose-endpoints.ts';
+import type { BareServicePort } from '../../src/services/service-ports.ts';
 import type {
   Endpoint,
   EndpointChoice,
@@ -58,12 +60,15 @@ type ServicePortOverrides = Partial<
 };
 
 /** A service port: `default/web`, 10.96.0.10:80/TCP, no endpoint; every field can be set. */
-export function servicePort(overrides: ServicePortOverrides = {}): ServicePort {
+export function servicePort({
+  endpoints = [],
+  ...overrides
+}: ServicePortOverrides = {}): ServicePort {
   const service = overrides.service ?? ('default/web' as ServiceName);
   const portName = overrides.portName ?? '';
   const protocol = overrides.protocol ?? 'TCP';
   const clusterIP = address(overrides.clusterIP ?? '10.96.0.10');
-  const port: ServicePort = {
+  const port: BareServicePort = {
     key: `${service}:${portName}/${protocol}` as ServicePortKey,
     name: `${service}${portName === '' ? '' : `:${portName}`}` as ServicePortName,
     family: familyOf(clusterIP),
@@ -83,9 +88,7 @@ export function servicePort(overrides: ServicePortOverrides = {}): ServicePort {
     externalIPs: (overrides.externalIPs ?? []).map(address),
     loadBalancerIPs: (overrides.loadBalancerIPs ?? []).map(address),
     sourceRanges: (overrides.sourceRanges ?? []).map(cidr),
-    endpoints: nothingChosen,
   };
-  const endpoints = overrides.endpoints ?? [];
   return { ...port, endpoints: isList(endpoints) ? choose(port, endpoints) : endpoints };
 }
 
@@ -109,45 +112,11 @@ export function nodeContext(overrides: Partial<NodeContext> = {}): NodeContext {
   };
 }
 
-const nothingChosen: EndpointChoice = {
-  cluster: undefined,
-  local: undefined,
-  hasAny: false,
-  topology: 'none',
-  topologyReason: 'no hints',
-  skipped: [],
-};
-
 function isList(value: EndpointChoice | readonly Endpoint[]): value is readonly Endpoint[] {
   return Array.isArray(value);
 }
 
-function choose(port: ServicePort, endpoints: readonly Endpoint[]): EndpointChoice {
-  const sorted = endpoints.toSorted((a, b) => (epText(a) < epText(b) ? -1 : 1));
-  const external = externallyAccessible(port);
-  const usesCluster = port.internalPolicy === 'Cluster' || external;
-  const usesLocal =
-    port.internalPolicy === 'Local' || (external && port.externalPolicy === 'Local');
-  const cluster = usable(sorted);
-  const local = usable(sorted.filter((each) => each.local));
-  const used = new Set([...(usesCluster ? cluster : []), ...(usesLocal ? local : [])]);
-  return {
-    ...nothingChosen,
-    cluster: usesCluster ? cluster : undefined,
-    local: usesLocal ? local : undefined,
-    hasAny: cluster.length > 0,
-    skipped: sorted
-      .filter((each) => !used.has(each))
-      .map((each) => ({ endpoint: each, reason: 'not usable here' })),
-  };
-}
-
-/** The ready ones, or where there is none, those that still serve while they terminate. */
-function usable(endpoints: readonly Endpoint[]): readonly Endpoint[] {
-  const ready = endpoints.filter((each) => each.ready);
-  return ready.length > 0 ? ready : endpoints.filter((each) => each.serving && each.terminating);
-}
-
-function epText({ address: ip, port }: Endpoint): string {
-  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+function choose(port: BareServicePort, endpoints: readonly Endpoint[]): EndpointChoice {
+  const sorted = endpoints.toSorted((a, b) => (endpointText(a) < endpointText(b) ? -1 : 1));
+  return chooseEndpoints(sorted, port, { nodeName: 'node-1', zone: undefined });
 }

@@ -7,9 +7,17 @@ export function staticRule(args: string): Rule {
   return { args, origin: undefined };
 }
 
-/** `-m comment --comment "…"`, as the tools print it. */
+/** The kernel keeps 256 bytes of a comment, the last one for its end; a longer one fails the batch. */
+const longestComment = 255;
+
+/**
+ * `-m comment --comment "…"`, as the tools print it. Whatever could end the comment, and so add
+ * rules of its own, is replaced by `?`: names are checked where they are read, but the rules must not
+ * depend on it.
+ */
 export function comment(text: string): string {
-  return `-m comment --comment "${text}"`;
+  const harmless = text.replaceAll(/[^ !#-[\]-~]/g, '?').slice(0, longestComment);
+  return `-m comment --comment "${harmless}"`;
 }
 
 /** The chains of fixed name, as kube-proxy names them. */

@@ -111,6 +111,24 @@ const problems: readonly (readonly [string, string, string])[] = [
     'a.yaml: document 1, line 9: Widget default/a: items[0].spec.size: must be a number',
   ],
   [
+    'a kind of another version',
+    'apiVersion: example.com/v1beta1\nkind: Widget\n',
+    'a.yaml: document 1, line 1: Widget: apiVersion: expected example.com/v1, got "example.com/v1beta1"; the object is ignored',
+  ],
+  ...['Wdget', 'Widgets', 'widget', 'Wigdet', 'Widgat'].map(
+    (kind) =>
+      [
+        `a misspelt kind, ${kind},`,
+        `apiVersion: example.com/v1\nkind: ${kind}\n`,
+        `a.yaml: document 1, line 2: ${kind}: kind: expected Widget, got "${kind}"; the object is ignored`,
+      ] as const,
+  ),
+  [
+    'a name with control characters, quoted and',
+    'apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: "a\\e[31m"}\n',
+    String.raw`Widget "default/a\u001b[31m": spec.color: must be a string`,
+  ],
+  [
     'a list without a list',
     'apiVersion: v1\nkind: List\nitems: 3\n',
     'a.yaml: document 1, line 3: items: must be a list',
@@ -126,6 +144,16 @@ test.each(problems)('%s is reported with its place', (_name, text, expected) => 
   const { problems: found } = parse(text);
   expect(found).toHaveLength(1);
   expect(found.map(manifestProblemText)[0]).toContain(expected);
+});
+
+test.each([
+  ['v1', 'Pod'],
+  ['v1', 'Secret'],
+  ['apps/v1', 'Deployment'],
+  ['serving.example.org/v1', 'Widget'],
+])('%s %s is simply another kind', (apiVersion, kind) => {
+  const set = parse(`apiVersion: ${apiVersion}\nkind: ${kind}\n`);
+  expect([set.ignored, set.problems]).toEqual([1, []]);
 });
 
 test('a bad document spoils no other', () => {

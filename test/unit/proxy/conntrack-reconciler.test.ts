@@ -30,6 +30,7 @@ function choice(...cluster: readonly Endpoint[]): EndpointChoice {
   return {
     cluster,
     local: undefined,
+    localReady: [],
     hasAny: cluster.length > 0,
     topology: 'none',
     topologyReason: '',
