@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.ts';
 import { SwitchyardError } from '../error.ts';
 import type { InformerHandler } from '../informer/source.ts';
@@ -76,10 +77,11 @@ export class NodeWatch {
 
   #set(node: NodeObject): void {
     const { state, health, onChange } = this.#options;
+    const before = state.node;
     state.setNode(node);
     health.setNode(node);
-    onChange(node.zone);
     this.#wakeup.ring();
+    if (before === undefined || !meansTheSame(before, node)) onChange(node.zone);
   }
 
   async #until(condition: () => boolean, withinMs: number, signal: AbortSignal): Promise<boolean> {
@@ -102,4 +104,13 @@ export class NodeWatch {
       { hint: 'let the cluster allocate pod CIDRs, or choose another --detect-local-mode' },
     );
   }
+}
+
+/** Whether all that rules are made of is equal: the kubelet writes its Node every few minutes. */
+function meansTheSame(a: NodeObject, b: NodeObject): boolean {
+  return isDeepStrictEqual(ruleFacts(a), ruleFacts(b));
+}
+
+function ruleFacts({ addresses, podCIDRs, zone }: NodeObject): object {
+  return { addresses, podCIDRs, zone };
 }

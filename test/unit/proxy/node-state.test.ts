@@ -49,11 +49,11 @@ class Rig {
     });
   }
 
-  watch(needsPodCidrs: boolean, expected: boolean): NodeWatch {
+  watch(needsPodCidrs: boolean, expected: boolean, onChange = (): void => {}): NodeWatch {
     const { clock, state } = this;
     const health = new ProxyHealth({ clock, timeoutMs: 1, nodeExpected: true });
     const options = { nodeName: 'node-a', state, health, clock, log: silentLog };
-    return new NodeWatch({ ...options, needsPodCidrs, expected, onChange: () => {} });
+    return new NodeWatch({ ...options, needsPodCidrs, expected, onChange });
   }
 }
 
@@ -123,6 +123,24 @@ describe('the node', () => {
       kind: 'cidr',
       cidr: 'fd02::/64',
     });
+  });
+});
+
+describe('an update of the Node', () => {
+  it.each<[string, Partial<NodeObject>, number]>([
+    ['that means the same to rules', { taintKeys: ['a'], deleting: true }, 0],
+    ['with another zone', { zone: 'b' }, 1],
+    ['with other addresses', { addresses: [{ type: 'InternalIP', address: '192.0.2.8' }] }, 1],
+    ['with other pod CIDRs', { podCIDRs: ['10.2.0.0/24'] }, 1],
+  ])('%s', (_, change, syncs) => {
+    const rig = new Rig();
+    let asked = 0;
+    const { handler } = rig.watch(false, true, () => void asked++);
+    handler.added?.(node());
+    expect(asked).toBe(1);
+    handler.updated?.(node(), node(change));
+    expect(asked - 1).toBe(syncs);
+    expect(rig.state.node).toEqual(node(change));
   });
 });
 
