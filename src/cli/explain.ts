@@ -52,13 +52,14 @@ async function run({ flags, positionals }: CommandArgs, io: CommandIo): Promise<
   const offline = await loadOffline(flags, []);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const asked = flags.text('ipFamily') === 'ipv6' ? 'ipv6' : 'ipv4';
-  const graph = offline.graphs.get(familyOfQuestion(from, destination) ?? asked);
-  if (graph === undefined) throw new SwitchyardError('internal', `no graph of family ${asked}`);
+  const part = offline.families.get(familyOfQuestion(from, destination) ?? asked);
+  if (part === undefined) throw new SwitchyardError('internal', `no graph of family ${asked}`);
+  const { graph, servicePorts } = part;
   const inInterface = flags.text('inInterface');
-  const journey = journeyOf(graph, from, destination);
+  const journey = journeyOf(part, from, destination);
   const packet = packetFrom(graph.node, inInterface === '' ? journey : { ...journey, inInterface });
   const outcomes = interpret(graph, packet);
   const answer = flags.text('output') === 'json' ? explainJson : explainText;
-  io.stdout(`${answer(graph, packet, outcomes).trimEnd()}\n`);
+  io.stdout(`${answer({ graph, packet, outcomes, servicePorts }).trimEnd()}\n`);
   return 0;
 }

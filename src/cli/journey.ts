@@ -5,7 +5,8 @@ import type { Frontend, RuleGraph } from '../graph/rule-graph.ts';
 import { addressBytes, familyOf, formatAddress, parseAddress } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
 import { cidrAddress, cidrContains } from '../ip/cidr.ts';
-import type { Protocol } from '../services/service-port.ts';
+import type { Protocol, ServiceName } from '../services/service-port.ts';
+import type { OfflineFamily } from './offline.ts';
 
 /** `TO:PORT[/PROTO]` as it was typed: TO is an address, `node`, or a Service. */
 export interface Destination {
@@ -39,13 +40,17 @@ export function familyOfQuestion(from: string, destination: Destination): Family
 }
 
 /** The packet's way: both ends as addresses. */
-export function journeyOf(graph: RuleGraph, from: string, destination: Destination): Journey {
+export function journeyOf(
+  { graph, skipped }: Pick<OfflineFamily, 'graph' | 'skipped'>,
+  from: string,
+  destination: Destination,
+): Journey {
   const source = sourceOf(graph.node, from);
   const address = parseAddress(destination.to);
   if (address !== undefined) return { ...source, ...fixed(address, destination) };
   if (destination.to === 'node')
     return { ...source, ...fixed(nodeAddressOf(graph.node), destination) };
-  const frontend = frontendOf(graph, destination);
+  const frontend = frontendOf(graph, skipped, destination);
   if (frontend.address === undefined) throw new Error(`${frontend.id} has no address`);
   return {
     ...source,
@@ -131,12 +136,19 @@ function nodeAddressOf(node: NodeContext): Address {
   });
 }
 
-function frontendOf(graph: RuleGraph, destination: Destination): Frontend {
+function frontendOf(
+  graph: RuleGraph,
+  skipped: OfflineFamily['skipped'],
+  destination: Destination,
+): Frontend {
   const service = destination.to.includes('/') ? destination.to : `default/${destination.to}`;
   const candidates = [...graph.frontends.values()]
     .filter((frontend) => frontend.kind === 'clusterIP' && frontend.origin.service === service)
     .toSorted((a, b) => a.port - b.port || (a.protocol < b.protocol ? -1 : 1));
   if (candidates.length === 0) {
+    const why = skipped.get(service as ServiceName);
+    if (why !== undefined)
+      throw new SwitchyardError('usage', `Service ${service} has no rules: ${why}`);
     const known = [
       ...new Set([...graph.frontends.values()].map((f) => f.origin.service)),
     ].toSorted();

@@ -17,6 +17,7 @@ import { nodeAddresses } from '../services/node-addresses.ts';
 import { anyNodeKind } from '../services/node-kind.ts';
 import type { NodeObject } from '../services/objects.ts';
 import { ServiceCatalog } from '../services/service-catalog.ts';
+import type { CatalogChanges } from '../services/service-catalog.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
 
@@ -60,10 +61,18 @@ export const offlineFlags: FlagTable = [
   ...proxyFlags.filter((flag) => proxyFlagNames.has(flag.name)),
 ];
 
+/** One family of the manifests. */
+export interface OfflineFamily {
+  readonly graph: RuleGraph;
+  readonly servicePorts: CatalogChanges['servicePorts'];
+  /** Services without a port here, and why. */
+  readonly skipped: CatalogChanges['skipped'];
+}
+
 /** Rule graphs compiled from manifests: no root, no kernel, no API server. */
 export interface Offline {
   readonly nodeName: string;
-  readonly graphs: ReadonlyMap<Family, RuleGraph>;
+  readonly families: ReadonlyMap<Family, OfflineFamily>;
   readonly masqueradeMark: number;
   readonly localhostNodePorts: (family: Family) => boolean;
   /** What could not be used, one line each; the rest is in the graphs. */
@@ -86,15 +95,16 @@ export async function loadOffline(
   const manifests = await readManifestPaths(paths, kinds);
   const facts = factsOf(flags, manifests);
   const problems = manifests.problems.map(problemLine);
-  const graphs = new Map<Family, RuleGraph>();
+  const families = new Map<Family, OfflineFamily>();
   for (const family of ['ipv4', 'ipv6'] as const) {
-    const { servicePorts, problems: found } = catalogOf(manifests, facts, family);
-    problems.push(...found);
-    graphs.set(family, compileAll(servicePorts, nodeContextOf(settings, facts, family)));
+    const { servicePorts, skipped, problems: found } = catalogOf(manifests, facts, family);
+    problems.push(...found.map((each) => `${each.object}: ${each.reason}`));
+    const graph = compileAll(servicePorts, nodeContextOf(settings, facts, family));
+    families.set(family, { graph, servicePorts, skipped });
   }
   return {
     nodeName: facts.nodeName,
-    graphs,
+    families,
     masqueradeMark: 2 ** settings.masqueradeBit,
     localhostNodePorts: (family) => servesLocalhostNodePorts(settings, family),
     problems: [...new Set(problems)],
@@ -163,15 +173,11 @@ function catalogOf(
   manifests: ManifestSet,
   facts: { readonly nodeName: string; readonly zone: string | undefined },
   family: Family,
-): {
-  servicePorts: ReturnType<ServiceCatalog['take']>['servicePorts'];
-  problems: readonly string[];
-} {
+): CatalogChanges {
   const catalog = new ServiceCatalog({ family, nodeName: facts.nodeName, zone: facts.zone });
   for (const service of manifests.of(serviceKind)) catalog.setService(service);
   for (const slice of manifests.of(endpointSliceKind)) catalog.setSlice(slice);
-  const { servicePorts, problems } = catalog.take();
-  return { servicePorts, problems: problems.map((each) => `${each.object}: ${each.reason}`) };
+  return catalog.take();
 }
 
 function problemLine(problem: ManifestProblem): string {

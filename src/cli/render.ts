@@ -4,6 +4,7 @@ import { defaultFeatures } from '../backends/iptables/state.ts';
 import type { Features } from '../backends/iptables/state.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { SwitchyardError } from '../error.ts';
+import { conflictText } from '../graph/claims.ts';
 import { toDot } from '../graph/draw-dot.ts';
 import { toJson } from '../graph/draw-json.ts';
 import { toSvg } from '../graph/draw-svg.ts';
@@ -69,6 +70,8 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const offline = await loadOffline(args.flags, args.positionals);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const graphs = chosenGraphs(offline, args.flags);
+  const conflicts = graphs.flatMap((graph) => graph.conflicts.map(conflictText));
+  for (const conflict of new Set(conflicts)) io.stderr(`warning: ${conflict}\n`);
   switch (args.flags.text('output')) {
     case 'json':
       io.stdout(
@@ -93,9 +96,9 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 
 function chosenGraphs(offline: Offline, flags: FlagValues): readonly RuleGraph[] {
   const family = flags.text('ipFamily');
-  return [...offline.graphs]
+  return [...offline.families]
     .filter(([name]) => family === '' || name === family)
-    .map(([, graph]) => graph);
+    .map(([, { graph }]) => graph);
 }
 
 /** An SVG holds one graph: the only one that is not empty, or the one that was asked for. */

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
-import { Claims } from './claims.ts';
+import { Claims, conflictOf } from './claims.ts';
+import { FrontendClaims } from './frontend-claims.ts';
 import { compileServicePort } from './frontends.ts';
 import type { CompiledServicePort } from './frontends.ts';
 import type { NodeContext } from './node-context.ts';
@@ -10,6 +11,7 @@ import type {
   Frontend,
   FrontendId,
   GraphDelta,
+  HealthCheckId,
   Origin,
   Pool,
   PoolId,
@@ -27,7 +29,7 @@ export class GraphCompiler {
   readonly #poolUses = new Map<PoolId, number>();
   readonly #healthCheckPorts = new Map<number, Origin>();
   readonly #compiled = new Map<ServicePortKey, CompiledServicePort>();
-  readonly #frontendClaims = new Claims<FrontendId, CompiledServicePort>();
+  readonly #frontendClaims = new FrontendClaims();
   readonly #healthCheckClaims = new Claims<number, CompiledServicePort>();
   #conflicts: readonly Conflict[] | undefined;
   #node: NodeContext | undefined;
@@ -46,6 +48,7 @@ export class GraphCompiler {
     if (everything) this.#node = node;
     const touched = new Touched();
     const keys = everything ? new Set([...this.#compiled.keys(), ...servicePorts.keys()]) : changed;
+    if (keys.size > 0) this.#conflicts = undefined;
     for (const key of keys) this.#replace(key, servicePorts.get(key), this.#node ?? node, touched);
     for (const id of touched.frontends.keys()) this.#settle(id, touched);
     return { graph: this.#view(this.#node ?? node), delta: this.#delta(everything, touched) };
@@ -59,32 +62,33 @@ export class GraphCompiler {
   ): void {
     const before = this.#compiled.get(key);
     if (before) {
-      for (const { id } of before.frontends) {
-        touched.frontend(id, this.#frontends.get(id));
-        this.#frontendClaims.remove(id, before);
-      }
+      for (const { id } of before.frontends) this.#touch(id, touched);
+      this.#frontendClaims.remove(before);
       this.#claimHealthCheck(before, 'remove');
       this.#compiled.delete(key);
     }
     if (!port) return;
     const after = compileServicePort(port, node);
-    for (const { id } of after.frontends) {
-      touched.frontend(id, this.#frontends.get(id));
-      this.#frontendClaims.add(id, after);
-    }
+    for (const { id } of after.frontends) this.#touch(id, touched);
+    this.#frontendClaims.add(after);
     this.#claimHealthCheck(after, 'add');
     this.#compiled.set(key, after);
   }
 
+  #touch(id: FrontendId, touched: Touched): void {
+    touched.frontend(id, this.#frontends.get(id));
+    for (const rival of this.#frontendClaims.contesting(id))
+      touched.frontend(rival, this.#frontends.get(rival));
+  }
+
   /** Puts the winner's frontend into the graph, or takes the frontend out where nobody wants it. */
   #settle(id: FrontendId, touched: Touched): void {
-    this.#conflicts = undefined;
-    const winner = this.#frontendClaims.winner(id);
+    const winning = this.#frontendClaims.winning(id);
     const held = this.#frontends.get(id);
-    const wanted = winner?.frontends.find((frontend) => frontend.id === id);
+    const wanted = winning?.frontend;
     // An equal frontend keeps its identity: lowerings recognise what did not change by it.
     if (held && wanted && isDeepStrictEqual(held, wanted)) return;
-    for (const pool of poolsOf(wanted)) this.#usePool(pool, winner?.pools.get(pool), touched);
+    for (const pool of poolsOf(wanted)) this.#usePool(pool, winning?.of.pools.get(pool), touched);
     for (const pool of poolsOf(held)) this.#releasePool(pool, touched);
     if (wanted) this.#frontends.set(id, wanted);
     else this.#frontends.delete(id);
@@ -145,18 +149,26 @@ export class GraphCompiler {
   }
 
   #listConflicts(): readonly Conflict[] {
-    const conflicts: Conflict[] = [];
-    for (const [frontend, [winner, ...losers]] of this.#frontendClaims.contested()) {
+    return [...this.#frontendClaims.conflicts(), ...this.#healthCheckConflicts()].toSorted(
+      (a, b) =>
+        compareBytes(a.claimed, b.claimed) ||
+        compareBytes(a.loser.servicePort, b.loser.servicePort) ||
+        compareBytes(a.winner.servicePort, b.winner.servicePort),
+    );
+  }
+
+  /** All ports of a Service share its health check port: only other Services lose it, each once. */
+  *#healthCheckConflicts(): Generator<Conflict> {
+    for (const [port, [winner, ...others]] of this.#healthCheckClaims.contested()) {
       if (!winner) continue;
-      for (const { origin: loser } of losers) {
-        conflicts.push({ frontend, winner: winner.origin, loser });
+      const told = new Set([winner.claimant.origin.service]);
+      for (const loser of others) {
+        const { service } = loser.claimant.origin;
+        if (!told.has(service))
+          yield conflictOf(`healthCheckNodePort/${port}` as HealthCheckId, winner, loser);
+        told.add(service);
       }
     }
-    return conflicts.toSorted(
-      (a, b) =>
-        compareBytes(a.frontend, b.frontend) ||
-        compareBytes(a.loser.servicePort, b.loser.servicePort),
-    );
   }
 }
 

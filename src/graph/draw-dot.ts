@@ -83,8 +83,8 @@ function serviceLines(service: DrawnService): readonly string[] {
     ...gates.map((gate) => `    ${gateNode(gate)}`),
     ...switches.map((each) => `    ${switchNode(each)}`),
     ...lost.map(
-      ({ frontend, winner, loser }) =>
-        `    ${quote(`lost ${frontend} ${loser.servicePort}`)} [style="rounded,dashed" color="${faint}" fontcolor="${faint}" label=<${small(`wanted by ${loser.name}, held by ${winner.name}`)}<BR/>${escape(frontend)}>];`,
+      ({ claimed, winner, loser }) =>
+        `    ${quote(`lost ${claimed} ${loser.servicePort}`)} [style="rounded,dashed" color="${faint}" fontcolor="${faint}" label=<${small(`wanted by ${loser.name}, held by ${winner.name}`)}<BR/>${escape(claimed)}>];`,
     ),
     ...healthCheckPorts.map(
       (port) =>
@@ -190,7 +190,7 @@ function edgeLines({ name, gates, switches }: DrawnService): readonly string[] {
 function columns(services: readonly DrawnService[], pools: readonly Pool[]): readonly string[] {
   const entries = services.flatMap(({ frontends, lost, healthCheckPorts }) => [
     ...frontends.map(({ id }) => quote(`frontend ${id}`)),
-    ...lost.map(({ frontend, loser }) => quote(`lost ${frontend} ${loser.servicePort}`)),
+    ...lost.map(({ claimed, loser }) => quote(`lost ${claimed} ${loser.servicePort}`)),
     ...healthCheckPorts.map((port) => quote(`health check ${port}`)),
   ]);
   const gates = services.flatMap((service) => service.gates.map(({ key }) => quote(`gate ${key}`)));

@@ -1,4 +1,8 @@
 import { familyLabel, familyOf, hostPort } from '../ip/address.ts';
+import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
+import { choiceOf } from './choice.ts';
+import type { Choice } from './choice.ts';
+import { conflictText } from './claims.ts';
 import { frontendId } from './frontends.ts';
 import type { Outcome, Step, VerdictOutcome } from './interpret.ts';
 import type { PodDetector } from './node-context.ts';
@@ -8,37 +12,39 @@ import { toFraction, toPercent } from './rational.ts';
 import type { Rational } from './rational.ts';
 import type { Conflict, RuleGraph } from './rule-graph.ts';
 
+/** What explain speaks of: `outcomes` are those of `interpret` for the packet. */
+export interface Explained {
+  readonly graph: RuleGraph;
+  readonly packet: Packet;
+  readonly outcomes: readonly Outcome[];
+  /** Those the graph was compiled from: they know why their endpoints were chosen. */
+  readonly servicePorts: ReadonlyMap<ServicePortKey, ServicePort>;
+}
+
 /**
  * Where a packet goes and why, for a terminal: who sends it, each step with the branches that were
- * and were not taken, then each outcome with its exact share. `outcomes` are those of `interpret`.
+ * and were not taken, how the endpoints were chosen, then each outcome with its exact share.
  */
-export function explainText(
-  graph: RuleGraph,
-  packet: Packet,
-  outcomes: readonly Outcome[],
-): string {
+export function explainText({ graph, packet, outcomes, servicePorts }: Explained): string {
   const { source, destination, destinationPort, protocol } = packet;
-  const steps = stepsOf(outcomes).map(stepLine);
+  const choice = choiceOf(graph, servicePorts, outcomes);
+  const steps = [...stepsOf(outcomes).map(stepLine), ...choiceLines(choice)];
   const lines = [
     `${source} → ${hostPort(destination, destinationPort)}/${protocol}, on ${graph.node.nodeName}`,
     `source: ${sourceText(graph, packet)}`,
     '',
     ...(steps.length > 0 ? [...steps, ''] : []),
     ...outcomeLines(outcomes),
-    ...conflictsOf(graph, packet).map(
-      ({ winner, loser }) =>
-        `note: ${loser.name} asks for this too, but ${winner.name} holds it (the older Service wins)`,
-    ),
+    ...conflictsOf(graph, packet).map((conflict) => `note: ${conflictText(conflict)}`),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-/** The same for programs: `{ packet, node, outcomes, conflicts }`; probabilities are exact fractions. */
-export function explainJson(
-  graph: RuleGraph,
-  packet: Packet,
-  outcomes: readonly Outcome[],
-): string {
+/**
+ * The same for programs: `{ packet, node, outcomes, choice, conflicts }`; probabilities are exact
+ * fractions, `choice` is null where no endpoints were asked for.
+ */
+export function explainJson({ graph, packet, outcomes, servicePorts }: Explained): string {
   const document = {
     packet,
     node: graph.node.nodeName,
@@ -46,9 +52,25 @@ export function explainJson(
       ...probabilityJson(probability),
       ...outcome,
     })),
+    choice: choiceJson(choiceOf(graph, servicePorts, outcomes)),
     conflicts: conflictsOf(graph, packet),
   };
   return `${JSON.stringify(document, undefined, 2)}\n`;
+}
+
+function choiceJson(choice: Choice | undefined): object | null {
+  if (choice === undefined) return null;
+  const { list, reason, leftOut } = choice;
+  return {
+    list,
+    reason,
+    leftOut: leftOut.map(({ endpoint: { address, port, nodeName, slice }, reason: why }) => ({
+      endpoint: { address, port },
+      nodeName,
+      slice,
+      reason: why,
+    })),
+  };
 }
 
 function probabilityJson(probability: Rational): object {
@@ -101,6 +123,24 @@ function stepLine({ node, taken, text }: Step): string {
   return `  ${indent}${taken ? '→' : '✗'} ${node}: ${text}`;
 }
 
+/** A Service may have a thousand endpoints: nobody reads them all. */
+const mostLeftOut = 10;
+
+function choiceLines(choice: Choice | undefined): readonly string[] {
+  if (!choice?.notable) return [];
+  const indent = '  '.repeat(indents.endpoint + 1);
+  const { leftOut } = choice;
+  const lines = leftOut
+    .slice(0, mostLeftOut)
+    .map(
+      ({ endpoint, reason }) =>
+        `✗ endpoint: ${hostPort(endpoint.address, endpoint.port)}: ${reason}`,
+    );
+  const more = leftOut.length - lines.length;
+  if (more > 0) lines.push(`✗ and ${more} more endpoints`);
+  return [`choice: ${choice.reason}`, ...lines].map((line) => `${indent}${line}`);
+}
+
 function outcomeLines(outcomes: readonly Outcome[]): readonly string[] {
   const rows = outcomes.map((outcome) =>
     outcome.kind === 'endpoint'
@@ -140,6 +180,6 @@ function conflictsOf(graph: RuleGraph, packet: Packet): readonly Conflict[] {
   const nodePort = frontendId(undefined, protocol, destinationPort);
   const isNodePort = answersNodePorts(graph.node, destination);
   return graph.conflicts.filter(
-    ({ frontend }) => frontend === direct || (isNodePort && frontend === nodePort),
+    ({ claimed }) => claimed === direct || (isNodePort && claimed === nodePort),
   );
 }

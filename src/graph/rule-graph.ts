@@ -86,11 +86,16 @@ export interface Affinity {
   readonly timeoutSeconds: number;
 }
 
-/** A service port that asked for an address, protocol and port that an older one holds. */
+/** A port on which the health of a Service is asked for: `healthCheckNodePort/32000`. */
+export type HealthCheckId = string & { readonly __brand: 'HealthCheckId' };
+
+/** A service port that asked for an address, protocol and port, or a port, that another one holds. */
 export interface Conflict {
-  readonly frontend: FrontendId;
+  readonly claimed: FrontendId | HealthCheckId;
   readonly winner: Origin;
   readonly loser: Origin;
+  /** What decided, in words: `default/a:http is older`. */
+  readonly reason: string;
 }
 
 /**
@@ -103,7 +108,7 @@ export interface RuleGraph {
   readonly frontends: ReadonlyMap<FrontendId, Frontend>;
   readonly pools: ReadonlyMap<PoolId, Pool>;
   readonly conflicts: readonly Conflict[];
-  /** healthCheckNodePort → the service it belongs to; the port is opened in the host firewall. */
+  /** healthCheckNodePort → the service that holds it; the port is opened in the host firewall. */
   readonly healthCheckPorts: ReadonlyMap<number, Origin>;
 }
 

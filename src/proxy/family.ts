@@ -6,17 +6,14 @@ import type { NodePortAddresses } from '../graph/node-context.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
-import { localReadyEndpoints } from '../services/local-ready.ts';
 import { ServiceCatalog } from '../services/service-catalog.ts';
-import type { ServiceName, ServicePort } from '../services/service-port.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeState } from './node-state.ts';
 import { Pipeline } from './pipeline.ts';
-import { ServiceHealth } from './service-health.ts';
-import type { ServiceHealthTarget } from './service-health.ts';
+import { healthTargets, ServiceHealth } from './service-health.ts';
 
 export interface FamilyOptions {
   readonly config: ProxyConfig;
@@ -57,10 +54,10 @@ export function openFamily(
     log,
     syncPeriodMs: config.syncPeriodMs,
     minSyncPeriodMs: config.minSyncPeriodMs,
-    serveHealth: async (servicePorts, { node }) =>
+    serveHealth: async (servicePorts, graph) =>
       serviceHealth.sync(
-        healthTargets(servicePorts.values()),
-        healthAddresses(family, node.nodePortAddresses),
+        healthTargets(servicePorts.values(), graph),
+        healthAddresses(family, graph.node.nodePortAddresses),
       ),
     reconcileConntrack: async (servicePorts, { node }, signal) => {
       const localAddresses = state.localAddresses(family);
@@ -85,17 +82,6 @@ function openConntrack(
       metrics.conntrackDeleted.inc(label, deleted);
     },
   });
-}
-
-function healthTargets(
-  servicePorts: Iterable<ServicePort>,
-): ReadonlyMap<ServiceName, ServiceHealthTarget> {
-  return new Map(
-    localReadyEndpoints(servicePorts).map(({ service, port, endpoints }) => [
-      service,
-      { port, localEndpoints: endpoints },
-    ]),
-  );
 }
 
 /** Where health checks are answered: on the family's wildcard, or on the node-port addresses. */

@@ -1,5 +1,6 @@
 import type { SyncReport } from '../backends/backend.ts';
 import { errorText } from '../error.ts';
+import { conflictText } from '../graph/claims.ts';
 import type { Conflict, RuleGraph } from '../graph/rule-graph.ts';
 import type { Family } from '../ip/address.ts';
 import type { CatalogChanges } from '../services/service-catalog.ts';
@@ -31,9 +32,15 @@ export class Notices {
     this.#tellUnprogrammed(report);
   }
 
-  problems(problems: CatalogChanges['problems']): void {
+  /** A sync took these changes from the catalog. */
+  taken({ problems, changedServices, skipped }: CatalogChanges): void {
     for (const problem of problems) {
       this.#log.warn({ family: this.#family, ...problem }, 'object not used as it stands');
+    }
+    for (const service of changedServices) {
+      const reason = skipped.get(service);
+      if (reason === undefined) continue;
+      this.#log.debug({ family: this.#family, service, reason }, 'Service without rules here');
     }
   }
 
@@ -57,10 +64,11 @@ export class Notices {
 
   #tellConflicts(conflicts: readonly Conflict[]): void {
     const now = new Set<string>();
-    for (const { frontend, winner, loser } of conflicts) {
-      const text = `${loser.name} wants ${frontend}, which the older ${winner.name} holds`;
+    for (const conflict of conflicts) {
+      const text = conflictText(conflict);
       now.add(text);
-      if (!this.#conflicts.has(text)) this.#log.warn({ family: this.#family, frontend }, text);
+      const { claimed } = conflict;
+      if (!this.#conflicts.has(text)) this.#log.warn({ family: this.#family, claimed }, text);
     }
     for (const text of this.#conflicts) {
       if (!now.has(text)) this.#log.info({ family: this.#family }, `no longer: ${text}`);

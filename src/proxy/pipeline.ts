@@ -201,7 +201,7 @@ export class Pipeline {
 
   /** What a sync takes from the catalog stands until one has succeeded. */
   #carry(changes: CatalogChanges): void {
-    this.#notices.problems(changes.problems);
+    this.#notices.taken(changes);
     this.#meter.taken(this.#options.catalog.pending);
     for (const key of changes.changed) this.#carriedKeys.add(key);
     // What happened before this process was there says nothing about how fast it is.

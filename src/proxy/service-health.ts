@@ -1,5 +1,7 @@
 import { errorText } from '../error.ts';
-import type { ServiceName } from '../services/service-port.ts';
+import type { RuleGraph } from '../graph/rule-graph.ts';
+import { localReadyEndpoints } from '../services/local-ready.ts';
+import type { ServiceName, ServicePort } from '../services/service-port.ts';
 import { listen } from '../telemetry/http-server.ts';
 import type { HttpHandler, Listening, ListenOptions } from '../telemetry/http-server.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -23,11 +25,13 @@ interface Entry {
   localEndpoints: number;
   /** By address. */
   readonly listeners: Map<string, Listening>;
+  /** By address: why it cannot be bound. Told once, though each sync tries again. */
+  readonly failures: Map<string, string>;
 }
 
 /**
  * The servers load balancers ask whether this node has endpoints of a service (KEP-1669): one
- * port a service. A port that cannot be bound is tried again with each sync.
+ * port a service. A port that cannot be bound is told once and tried again with each sync.
  */
 export class ServiceHealth {
   readonly #options: ServiceHealthOptions;
@@ -51,7 +55,11 @@ export class ServiceHealth {
       await closeAll(entry);
     }
     for (const [service, target] of targets) {
-      const entry = this.#entries.get(service) ?? { ...target, listeners: new Map() };
+      const entry = this.#entries.get(service) ?? {
+        ...target,
+        listeners: new Map(),
+        failures: new Map(),
+      };
       entry.localEndpoints = target.localEndpoints;
       this.#entries.set(service, entry);
       await this.#bind(service, entry, addresses);
@@ -75,13 +83,20 @@ export class ServiceHealth {
       try {
         const open = this.#options.listen ?? listen;
         entry.listeners.set(address, await open(bind, this.#handler(service, entry)));
+        entry.failures.delete(address);
       } catch (error) {
-        this.#options.log.error(
-          { service, address, port: entry.port, reason: 'FailedToStartServiceHealthcheck' },
-          `${service}: cannot listen on its healthCheckNodePort ${entry.port}: ${errorText(error)}; the next sync tries again`,
-        );
+        this.#failed(service, entry, address, errorText(error));
       }
     }
+  }
+
+  #failed(service: ServiceName, { port, failures }: Entry, address: string, why: string): void {
+    if (failures.get(address) === why) return;
+    failures.set(address, why);
+    this.#options.log.error(
+      { service, address, port, reason: 'FailedToStartServiceHealthcheck' },
+      `${service}: cannot listen on its healthCheckNodePort ${port}: ${why}; each sync tries again`,
+    );
   }
 
   #handler(service: ServiceName, entry: Entry): HttpHandler {
@@ -98,6 +113,19 @@ export class ServiceHealth {
       response.end(`${JSON.stringify(body, undefined, '\t')}\n`);
     };
   }
+}
+
+/** The Services that hold their health check port; who lost it is reported with the other conflicts. */
+export function healthTargets(
+  servicePorts: Iterable<ServicePort>,
+  { healthCheckPorts }: Pick<RuleGraph, 'healthCheckPorts'>,
+): ReadonlyMap<ServiceName, ServiceHealthTarget> {
+  const targets = new Map<ServiceName, ServiceHealthTarget>();
+  for (const { service, port, endpoints } of localReadyEndpoints(servicePorts)) {
+    if (healthCheckPorts.get(port)?.service !== service) continue;
+    targets.set(service, { port, localEndpoints: endpoints });
+  }
+  return targets;
 }
 
 async function closeAll(entry: Entry): Promise<void> {

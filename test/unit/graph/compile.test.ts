@@ -1,8 +1,16 @@
 import { describe, expect, it } from 'vitest';
+import { conflictText } from '../../../src/graph/claims.ts';
 import { compileAll, GraphCompiler } from '../../../src/graph/compile.ts';
 import type { FrontendId, GraphDelta, RuleGraph } from '../../../src/graph/rule-graph.ts';
 import type { ServiceName, ServicePort } from '../../../src/services/service-port.ts';
-import { byKey, cidr, endpoint, nodeContext, servicePort } from '../../support/service-ports.ts';
+import {
+  address,
+  byKey,
+  cidr,
+  endpoint,
+  nodeContext,
+  servicePort,
+} from '../../support/service-ports.ts';
 
 const local = endpoint('10.244.1.5:8080', { local: true });
 const remote = endpoint('10.244.2.6:8080');
@@ -136,7 +144,7 @@ describe('an address that two services want', () => {
     for (const order of [ports, ports.toReversed()]) {
       const graph = compileAll(byKey(order), node);
       expect(holder(graph, id)).toBe(winner);
-      expect(graph.conflicts).toMatchObject([{ frontend: id, winner: { service: winner } }]);
+      expect(graph.conflicts).toMatchObject([{ claimed: id, winner: { service: winner } }]);
     }
   });
 
@@ -171,13 +179,109 @@ describe('an address that two services want', () => {
       named('b', { nodePort: 30080, clusterIP: '10.96.0.11' }),
     ];
     expect(compileAll(byKey(ports), node).conflicts).toMatchObject([
-      { frontend: 'nodePort/TCP/30080', loser: { service: 'default/b' } },
+      { claimed: 'nodePort/TCP/30080', loser: { service: 'default/b' } },
     ]);
+  });
+
+  it.each([
+    ['the older', { createdAtMs: 1000 }, { createdAtMs: 2000 }, 'its Service is older'],
+    [
+      'the one of known age',
+      { createdAtMs: 2000 },
+      { createdAtMs: 0 },
+      'the age of the other Service is unknown',
+    ],
+    [
+      'the smaller name, at the same age',
+      { createdAtMs: 1000 },
+      { createdAtMs: 1000 },
+      'both are of the same age, and its name comes first',
+    ],
+    [
+      'the smaller name, where no age is known',
+      { createdAtMs: 0 },
+      { createdAtMs: 0 },
+      'the age of both is unknown, and its name comes first',
+    ],
+    [
+      'the one whose cluster IP it is, whatever their ages',
+      { createdAtMs: 0 },
+      { createdAtMs: 1, externalIPs: ['10.96.0.10'], clusterIP: '10.96.0.11' },
+      'a cluster IP comes before other addresses',
+    ],
+  ])('is held by %s, and the reason is told', (_, winner, loser, reason) => {
+    const ports = [named('a', winner), named('b', loser)];
+    const { conflicts, frontends } = compileAll(byKey(ports), node);
+    expect(conflicts.map(conflictText)).toEqual([
+      `default/b wants 10.96.0.10/TCP/80, which default/a holds: ${reason}`,
+    ]);
+    expect(frontends.get(id as FrontendId)).toMatchObject({
+      kind: 'clusterIP',
+      origin: { service: 'default/a' },
+    });
   });
 
   it('is not contested by another protocol or port', () => {
     const ports = [named('a'), named('b', { protocol: 'UDP' }), named('c', { port: 81 })];
     expect(compileAll(byKey(ports), node).conflicts).toEqual([]);
+  });
+});
+
+const withNodePort = (createdAtMs: number) => named('np', { nodePort: 30_080, createdAtMs });
+const withNodeAddress = (createdAtMs: number) =>
+  named('ext', {
+    clusterIP: '10.96.0.11',
+    externalIPs: ['192.168.0.2'],
+    port: 30_080,
+    createdAtMs,
+  });
+
+describe('the node’s own address as an external IP', () => {
+  const id = '192.168.0.2/TCP/30080';
+  it('does not take the node port of an older Service', () => {
+    const graph = compileAll(byKey([withNodePort(1000), withNodeAddress(2000)]), node);
+    expect(holder(graph, id)).toBeUndefined();
+    expect(holder(graph, 'nodePort/TCP/30080')).toBe('default/np');
+    expect(graph.conflicts.map(conflictText)).toEqual([
+      `default/ext wants ${id}, which default/np holds: its Service is older`,
+    ]);
+  });
+
+  it('keeps its number from the node port of a newer one, which answers elsewhere', () => {
+    const graph = compileAll(byKey([withNodePort(2000), withNodeAddress(1000)]), node);
+    expect(holder(graph, id)).toBe('default/ext');
+    expect(holder(graph, 'nodePort/TCP/30080')).toBe('default/np');
+    expect(graph.conflicts.map(conflictText)).toEqual([
+      `default/np wants ${id}, which default/ext holds: its Service is older`,
+    ]);
+  });
+
+  it('changes hands with the node port', () => {
+    const compiler = new GraphCompiler();
+    const [older, younger] = [withNodePort(1000), withNodeAddress(2000)];
+    compiler.compile(byKey([younger]), new Set(), node);
+    const came = compiler.compile(byKey([older, younger]), new Set([older.key]), node);
+    expect([...came.delta.frontends]).toContain(id);
+    expect(holder(came.graph, id)).toBeUndefined();
+    const gone = compiler.compile(byKey([younger]), new Set([older.key]), node);
+    expect(holder(gone.graph, id)).toBe('default/ext');
+    expect(gone.graph.conflicts).toEqual([]);
+  });
+
+  it('is contested only where node ports answer on it', () => {
+    const elsewhere = nodeContext({
+      nodePortAddresses: { kind: 'list', addresses: [address('10.0.0.1')] },
+    });
+    const graph = compileAll(byKey([withNodePort(1000), withNodeAddress(2000)]), elsewhere);
+    expect(holder(graph, id)).toBe('default/ext');
+    expect(graph.conflicts).toEqual([]);
+  });
+
+  it('may be beside the node port of the same Service', () => {
+    const both = named('web', { nodePort: 80, externalIPs: ['192.168.0.2'] });
+    const graph = compileAll(byKey([both]), node);
+    expect(holder(graph, '192.168.0.2/TCP/80')).toBe('default/web');
+    expect(graph.conflicts).toEqual([]);
   });
 });
 
@@ -194,6 +298,29 @@ describe('health check node ports', () => {
     expect(graph.healthCheckPorts.size).toBe(1);
     compiler.compile(byKey([]), new Set([https.key]), node);
     expect(graph.healthCheckPorts.size).toBe(0);
+  });
+});
+
+describe('a health check node port that two Services want', () => {
+  it('belongs to the older, and is reported once a Service', () => {
+    const check = { healthCheckNodePort: 32_000 };
+    const ports = [
+      named('a-new', { ...check, createdAtMs: 2000, portName: 'http' }),
+      named('a-new', { ...check, createdAtMs: 2000, portName: 'https', port: 443 }),
+      named('z-old', { ...check, createdAtMs: 1000, portName: 'http', clusterIP: '10.96.0.11' }),
+      named('z-old', {
+        ...check,
+        createdAtMs: 1000,
+        portName: 'https',
+        port: 443,
+        clusterIP: '10.96.0.11',
+      }),
+    ];
+    const { healthCheckPorts, conflicts } = compileAll(byKey(ports), node);
+    expect(healthCheckPorts.get(32_000)?.service).toBe('default/z-old');
+    expect(conflicts.map(conflictText)).toEqual([
+      'default/a-new:http wants healthCheckNodePort/32000, which default/z-old:http holds: its Service is older',
+    ]);
   });
 });
 

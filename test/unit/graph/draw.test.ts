@@ -78,7 +78,7 @@ describe('the JSON', () => {
       '10.96.0.10/TCP/80',
     ]);
     expect(document.conflicts).toMatchObject([
-      { frontend: '203.0.113.10/TCP/80', loser: { service: 'default/late' } },
+      { claimed: '203.0.113.10/TCP/80', loser: { service: 'default/late' } },
     ]);
     expect(document.healthCheckPorts).toMatchObject([
       { port: 32000, origin: { service: 'default/shop' } },

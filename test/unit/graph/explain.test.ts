@@ -1,46 +1,55 @@
 import { describe, expect, it } from 'vitest';
 import { compileAll } from '../../../src/graph/compile.ts';
 import { explainJson, explainText } from '../../../src/graph/explain.ts';
+import type { Explained } from '../../../src/graph/explain.ts';
 import { interpret } from '../../../src/graph/interpret.ts';
 import { packetFrom } from '../../../src/graph/packet.ts';
+import { chooseEndpoints } from '../../../src/services/choose-endpoints.ts';
 import type { ServiceName } from '../../../src/services/service-port.ts';
 import { address, byKey, endpoint, nodeContext, servicePort } from '../../support/service-ports.ts';
 
 const node = nodeContext();
 const local = endpoint('10.244.1.5:8080', { local: true });
 const remote = endpoint('10.244.20.6:8080');
-const graph = compileAll(
-  byKey([
-    servicePort({ endpoints: [local, remote, endpoint('10.244.3.7:8080')] }),
-    servicePort({
-      service: 'default/shop' as ServiceName,
-      portName: 'http',
-      clusterIP: '10.96.0.20',
-      externalPolicy: 'Local',
-      nodePort: 30080,
-      loadBalancerIPs: ['203.0.113.10'],
-      sourceRanges: ['198.51.100.0/24'],
-      affinitySeconds: 600,
-      endpoints: [remote],
-    }),
-    servicePort({
-      service: 'default/late' as ServiceName,
-      clusterIP: '10.96.0.21',
-      nodePort: 30080,
-      createdAtMs: 1_800_000_000_000,
-    }),
-  ]),
-  node,
-);
+const servicePorts = byKey([
+  servicePort({ endpoints: [local, remote, endpoint('10.244.3.7:8080')] }),
+  servicePort({
+    service: 'default/shop' as ServiceName,
+    portName: 'http',
+    clusterIP: '10.96.0.20',
+    externalPolicy: 'Local',
+    nodePort: 30080,
+    loadBalancerIPs: ['203.0.113.10'],
+    sourceRanges: ['198.51.100.0/24'],
+    affinitySeconds: 600,
+    endpoints: [remote],
+  }),
+  servicePort({
+    service: 'default/late' as ServiceName,
+    clusterIP: '10.96.0.21',
+    nodePort: 30080,
+    createdAtMs: 1_800_000_000_000,
+  }),
+]);
 
-function explained(explain: typeof explainText, from: string, to: string, port: number): string {
+/** A question about some service ports, answered. */
+function asked(
+  ports: Explained['servicePorts'],
+  [from, to, port]: readonly [string, string, number],
+): Explained {
+  const compiled = compileAll(ports, node);
   const packet = packetFrom(node, {
     protocol: 'TCP',
     source: address(from),
     destination: address(to),
     port,
   });
-  return explain(graph, packet, interpret(graph, packet));
+  const outcomes = interpret(compiled, packet);
+  return { graph: compiled, packet, outcomes, servicePorts: ports };
+}
+
+function explained(explain: typeof explainText, from: string, to: string, port: number): string {
+  return explain(asked(servicePorts, [from, to, port]));
 }
 
 describe('explain', () => {
@@ -71,7 +80,7 @@ source: this node (one of its own addresses)
       → pool: one endpoint for a first connection; the client then keeps it for 600 s
 
   1  100 %  10.244.20.6:8080  source replaced by the node's address (masquerade)
-note: default/late asks for this too, but default/shop:http holds it (the older Service wins)
+note: default/late wants nodePort/TCP/30080, which default/shop:http holds: its Service is older
 `,
     );
   });
@@ -113,11 +122,67 @@ note: default/late asks for this too, but default/shop:http holds it (the older 
     expect(explained(explainText, from, to, port)).toContain(line);
   });
 
+  it('says why these endpoints, and why not the others', () => {
+    const ports = byKey([
+      servicePort({
+        externalPolicy: 'Local',
+        nodePort: 30_080,
+        endpoints: chooseEndpoints(
+          [
+            local,
+            endpoint('10.244.1.6:8080', { local: true, ready: false, zoneHints: ['a'] }),
+            { ...remote, zoneHints: ['a'] },
+          ],
+          servicePort({ externalPolicy: 'Local', nodePort: 30_080 }),
+          { nodeName: 'node-1', zone: 'a' },
+        ),
+      }),
+    ]);
+    expect(explainText(asked(ports, ['10.244.1.9', '10.96.0.10', 80]))).toContain(`
+      → pool: one of 2 endpoints at random
+        choice: 1 of 2 ready endpoints have no zone hint
+        ✗ endpoint: 10.244.1.6:8080: not ready
+`);
+    expect(explainText(asked(ports, ['8.8.8.8', '192.168.0.2', 30_080]))).toContain(`
+      → pool: one endpoint
+        choice: the traffic policy is Local: the endpoints on this node, which hints never narrow
+        ✗ endpoint: 10.244.1.6:8080: not ready
+        ✗ endpoint: 10.244.20.6:8080: on another node, and the traffic policy is Local
+`);
+    expect(JSON.parse(explainJson(asked(ports, ['8.8.8.8', '192.168.0.2', 30_080])))).toMatchObject(
+      {
+        choice: {
+          list: 'local',
+          leftOut: [
+            { endpoint: { address: '10.244.1.6', port: 8080 }, reason: 'not ready' },
+            {
+              endpoint: { address: '10.244.20.6' },
+              nodeName: 'node-2',
+              slice: 'default/web-abcde',
+            },
+          ],
+        },
+      },
+    );
+  });
+
+  it('lists ten of the endpoints that are left out', () => {
+    const unready = Array.from({ length: 12 }, (_, i) =>
+      endpoint(`10.244.3.${i + 10}:8080`, { ready: false }),
+    );
+    const ports = byKey([servicePort({ endpoints: unready })]);
+    const text = explainText(asked(ports, ['8.8.8.8', '10.96.0.10', 80]));
+    expect(text.match(/✗ endpoint/g)).toHaveLength(10);
+    expect(text).toContain('✗ and 2 more endpoints');
+    expect(text).toContain('default/web has no usable endpoint (12 not ready)');
+  });
+
   it('gives programs the same, with fractions as text', () => {
     const document = JSON.parse(explained(explainJson, '10.244.1.5', '10.96.0.10', 80));
     expect(document).toMatchObject({
       packet: { source: '10.244.1.5', fromPod: true, fromNode: false },
       node: 'node-1',
+      choice: { list: 'cluster', leftOut: [] },
       conflicts: [],
       outcomes: [
         {

@@ -1,11 +1,19 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ServiceHealth } from '../../../src/proxy/service-health.ts';
+import { healthTargets, ServiceHealth } from '../../../src/proxy/service-health.ts';
 import type { ServiceHealthTarget } from '../../../src/proxy/service-health.ts';
 import type { ServiceName } from '../../../src/services/service-port.ts';
 import { listen } from '../../../src/telemetry/http-server.ts';
 import type { Listening } from '../../../src/telemetry/http-server.ts';
 import type { Log } from '../../../src/telemetry/log.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
+import {
+  draining,
+  ingress,
+  rawEndpoint,
+  rawService,
+  rawSlice,
+  Scene,
+} from '../../support/scene.ts';
 
 const loopback = ['127.0.0.1'];
 const web = 'default/web' as ServiceName;
@@ -37,6 +45,55 @@ async function occupy(port: number): Promise<Listening> {
 
 const target = (port: number, localEndpoints: number): Map<ServiceName, ServiceHealthTarget> =>
   new Map([[web, { port, localEndpoints }]]);
+
+const lb = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000 };
+
+const answered = ({ ports, graph }: Scene) =>
+  Array.from(healthTargets(ports, graph), ([service, { port, localEndpoints }]) => [
+    service,
+    port,
+    localEndpoints,
+  ]);
+
+const aged = (name: string, clusterIP: string, creationTimestamp: string) =>
+  rawService({ ...lb, clusterIP }, { metadata: { name, creationTimestamp } });
+
+describe('what the health checks of balancers are answered with', () => {
+  it.each([
+    ['no address yet', {}],
+    ['a host name', ingress({ hostname: 'lb.example' })],
+    ['an address of mode Proxy', ingress({ ip: '203.0.113.9', ipMode: 'Proxy' })],
+    ['an address of mode VIP', ingress({ ip: '203.0.113.9', ipMode: 'VIP' })],
+  ])('is the count of ready local addresses, with %s of the balancer', (_, status) => {
+    const ports = [
+      { name: 'http', port: 80 },
+      { name: 'https', port: 443 },
+    ];
+    const scene = new Scene(
+      [rawService({ ...lb, ports }, status)],
+      [
+        rawSlice(
+          [
+            rawEndpoint('here', '10.244.1.5'),
+            rawEndpoint('here', '10.244.1.6', draining),
+            rawEndpoint('here', '10.244.1.7', { ready: false }),
+            rawEndpoint('elsewhere', '10.244.2.5'),
+          ],
+          { ports },
+        ),
+      ],
+    );
+    expect(answered(scene)).toEqual([['ns1/web', 32_000, 1]]);
+  });
+
+  it('is that of the Service that holds the port', () => {
+    const scene = new Scene([
+      aged('a-new', '10.96.0.1', '2024-01-01T00:00:00Z'),
+      aged('z-old', '10.96.0.2', '2020-01-01T00:00:00Z'),
+    ]);
+    expect(answered(scene)).toEqual([['ns1/z-old', 32_000, 0]]);
+  });
+});
 
 describe('the servers of healthCheckNodePorts', () => {
   it('answer any path with the count of local endpoints', async () => {
@@ -80,14 +137,17 @@ describe('the servers of healthCheckNodePorts', () => {
     await expect(fetch(`http://127.0.0.1:${after}/`)).rejects.toThrow('fetch failed');
   });
 
-  it('try a taken port again with the next sync, and tell whose it is', async () => {
+  it('try a taken port again with each sync, and tell once whose it is', async () => {
     const port = await freePort();
     const taken = await occupy(port);
     const errors: string[] = [];
     const log = { ...silentLog, error: (_: object, message: string) => void errors.push(message) };
     const servers = open({ healthy: true }, log);
     await servers.sync(target(port, 1), loopback);
-    expect(errors[0]).toContain(`default/web: cannot listen on its healthCheckNodePort ${port}`);
+    await servers.sync(target(port, 1), loopback);
+    expect(errors).toEqual([
+      expect.stringContaining(`default/web: cannot listen on its healthCheckNodePort ${port}`),
+    ]);
     await taken.close();
     await servers.sync(target(port, 1), loopback);
     expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(200);
