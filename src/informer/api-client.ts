@@ -138,7 +138,7 @@ class UndiciApiClient implements ApiClient {
   }
 
   async reloadCredentials(): Promise<void> {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#clock.monotonic();
     if (this.#reload === undefined || nowMs - this.#reload.atMs >= RELOAD_INTERVAL_MS) {
       this.#reload = { atMs: nowMs, done: this.#loadAgain() };
     }

@@ -9,12 +9,14 @@ export interface ApiFailure {
   readonly reason: string;
   /** HTTP status, or the code of an ERROR event; undefined where nobody answered. */
   readonly status: number | undefined;
-  /** The server's own wish (429, 503). */
+  /** The server's own wish (429, 503), at most {@link LONGEST_RETRY_MS}. */
   readonly retryAfterMs: number | undefined;
   /** The position in the stream of changes is lost: only a list helps. */
   readonly relist: boolean;
 }
 
+/** A server, or a proxy before it, that wishes for a day must not blind the node for a day. */
+const LONGEST_RETRY_MS = 60_000;
 /** No more of an error answer is read. */
 const MAX_ERROR_BYTES = 64 * 1024;
 /** Statuses that say nothing about the request's resourceVersion. */
@@ -51,7 +53,7 @@ export function failureOfStatus(status: unknown, kind: Kind<KubeObject>): ApiFai
   return {
     reason: `watch of ${kind.resource} ended with an error: ${message}`,
     status: code,
-    retryAfterMs: typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : undefined,
+    retryAfterMs: typeof seconds === 'number' ? retryAfterMs(seconds * 1000) : undefined,
     // whatever it was, the server gave this stream up
     relist: true,
   };
@@ -86,7 +88,11 @@ function accessHint(status: number, kind: Kind<KubeObject>): string {
 function retryAfter(header: string | undefined, nowMs: number): number | undefined {
   if (header === undefined) return undefined;
   const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - nowMs;
-  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
+  return retryAfterMs(ms);
+}
+
+function retryAfterMs(wishedMs: number): number | undefined {
+  return wishedMs > 0 ? Math.min(wishedMs, LONGEST_RETRY_MS) : undefined;
 }
 
 async function readStart(response: ApiResponse): Promise<string> {

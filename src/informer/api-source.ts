@@ -113,7 +113,7 @@ class ListWatch<T extends KubeObject> {
 
   async #watch(resourceVersion: string): Promise<Step> {
     const { clock } = this.#options;
-    const startedAtMs = clock.now();
+    const startedAtMs = clock.monotonic();
     const watch = new ApiWatch(this.#options, this.#sink, this.#versions, {
       opened: () => {
         this.#emit({ type: 'watching', resourceVersion });
@@ -122,7 +122,7 @@ class ListWatch<T extends KubeObject> {
       changed: (change) => this.#emit({ type: 'change', change }),
     });
     const end = await watch.run(resourceVersion, this.#signal);
-    const healthy = watch.opened && clock.now() - startedAtMs >= HEALTHY_MS;
+    const healthy = watch.opened && clock.monotonic() - startedAtMs >= HEALTHY_MS;
     const failure = end ?? (healthy ? undefined : this.#endedEarly());
     const next: Position =
       failure?.relist === true

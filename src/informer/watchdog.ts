@@ -16,11 +16,11 @@ export async function withWatchdog<R>(
 ): Promise<R> {
   const inner = new AbortController();
   const finished = new AbortController();
-  let aliveAtMs = clock.now();
+  let aliveAtMs = clock.monotonic();
   const stop = (): void => inner.abort(signal.reason);
   const guard = async (): Promise<void> => {
     while (!finished.signal.aborted) {
-      const restMs = aliveAtMs + silenceMs - clock.now();
+      const restMs = aliveAtMs + silenceMs - clock.monotonic();
       if (restMs <= 0) {
         const reason = `no byte for ${Math.round(silenceMs / 1000)} s`;
         inner.abort(new SwitchyardError('timeout', reason, { retryable: true }));
@@ -34,7 +34,7 @@ export async function withWatchdog<R>(
   const guarding = guard();
   try {
     return await work(inner.signal, () => {
-      aliveAtMs = clock.now();
+      aliveAtMs = clock.monotonic();
     });
   } finally {
     finished.abort();

@@ -265,6 +265,15 @@ test('a watch without a byte for 90 s is given up, and bookmarks keep it alive',
   expect(run.lines.join('\n')).toContain('no byte for 90 s');
 });
 
+test('a clock that is set back does not keep a frozen watch alive', async () => {
+  const run = await startWatching();
+  run.clock.setBack(3_600_000);
+  server.freezeWatches(WIDGETS);
+  server.put(WIDGETS, rawWidget('c', 'green'));
+  run.clock.advance(90_000);
+  expect(await heard(run, 1)).toEqual(['+c:green']);
+});
+
 test('a list that freezes is given up after 90 s', async () => {
   server.put(WIDGETS, rawWidget('a', 'red'));
   server.inject({ on: 'list', type: 'freeze' });
@@ -344,6 +353,24 @@ test.each([429, 503])('%i with Retry-After waits as long as the server wishes', 
   const run = await start();
   await until('refused', () => failures(run).length === 1);
   expect(failures(run)[0]?.delayMs).toBe(17_000);
+});
+
+test.each([
+  ['a day', '86400'],
+  ['longer than a timer can be', '999999999999'],
+])('a Retry-After of %s is cut to a minute', async (_name, retryAfter) => {
+  server.inject({ on: 'list', type: 'status', status: 429, retryAfter });
+  const run = await start();
+  await until('refused', () => failures(run).length === 1);
+  expect(failures(run)[0]?.delayMs).toBe(60_000);
+});
+
+test('the wish of an ERROR event is cut to a minute as well', async () => {
+  const run = await startWatching();
+  const details = { retryAfterSeconds: 1e12 };
+  server.emit(WIDGETS, 'ERROR', { kind: 'Status', code: 429, message: 'busy', details });
+  await until('ended', () => failures(run).length === 1);
+  expect(failures(run)[0]?.delayMs).toBe(60_000);
 });
 
 test('watches that end at once are not opened in a tight loop', async () => {

@@ -103,17 +103,27 @@ export class ManualClock implements Clock {
   /** Every sleep that was asked for. */
   readonly slept: number[] = [];
   #nowMs = 1_000_000;
+  #monotonicMs = 0;
   readonly #sleepers = new Set<{ readonly atMs: number; readonly wake: () => void }>();
 
   now(): number {
     return this.#nowMs;
   }
 
+  monotonic(): number {
+    return this.#monotonicMs;
+  }
+
+  /** As an operator or a time server does: only dates change. */
+  setBack(ms: number): void {
+    this.#nowMs -= ms;
+  }
+
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return;
     this.slept.push(ms);
     await new Promise<void>((resolve) => {
-      const sleeper = { atMs: this.#nowMs + ms, wake: resolve };
+      const sleeper = { atMs: this.#monotonicMs + ms, wake: resolve };
       this.#sleepers.add(sleeper);
       const stop = (): void => {
         this.#sleepers.delete(sleeper);
@@ -125,8 +135,9 @@ export class ManualClock implements Clock {
 
   advance(ms: number): void {
     this.#nowMs += ms;
+    this.#monotonicMs += ms;
     for (const sleeper of this.#sleepers) {
-      if (sleeper.atMs > this.#nowMs) continue;
+      if (sleeper.atMs > this.#monotonicMs) continue;
       this.#sleepers.delete(sleeper);
       sleeper.wake();
     }
@@ -135,7 +146,7 @@ export class ManualClock implements Clock {
   /** To the end of the shortest sleep, if it is one of at most `ms`: back-off passes, watchdogs do not. */
   pass(ms = 30_000): void {
     const atMs = Math.min(...Array.from(this.#sleepers, (sleeper) => sleeper.atMs));
-    if (atMs - this.#nowMs <= ms) this.advance(atMs - this.#nowMs);
+    if (atMs - this.#monotonicMs <= ms) this.advance(atMs - this.#monotonicMs);
   }
 }
 

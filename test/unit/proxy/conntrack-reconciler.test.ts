@@ -107,7 +107,7 @@ describe('a UDP entry stays', () => {
 });
 
 describe('reconciling', () => {
-  const clock: Clock = { now: () => 0, sleep: () => Promise.resolve() };
+  const clock: Clock = { now: () => 0, monotonic: () => 0, sleep: () => Promise.resolve() };
   const { signal } = new AbortController();
   const dump = [
     line('10.96.0.10 53', '10.1.0.1 5353'),

@@ -15,7 +15,11 @@ const api = dnat('api', '10.96.0.2', '10.1.0.2:8080');
 function setUp(answer: (run: RecordedRun) => Answer = () => undefined) {
   const tools = new FakeToolRunner(answer);
   const time = { nowMs: 1_800_000_000_000 };
-  const clock: Clock = { now: () => time.nowMs, sleep: () => Promise.resolve() };
+  const clock: Clock = {
+    now: () => time.nowMs,
+    monotonic: () => time.nowMs,
+    sleep: () => Promise.resolve(),
+  };
   const kernel: { desired: IptablesState } = { desired: nodeState(web, api) };
   const iptables = {
     variant: 'legacy',
