@@ -2,13 +2,12 @@
 // with nothing installed, says what it does, and is quick and silent when nothing is missing.
 // usage: node scripts/setup.mjs [--packages-only]
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 const root = join(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '..');
 const lockFile = join(root, 'package-lock.json');
-const stamp = join(root, 'node_modules', '.switchyard-lock');
+const installed = join(root, 'node_modules', '.package-lock.json');
 
 /** What each system tool is for, and the Debian package that has it. */
 const tools = [
@@ -24,15 +23,27 @@ installPackages();
 if (!process.argv.includes('--packages-only')) installTools();
 
 function installPackages() {
-  const wanted = createHash('sha256').update(readFileSync(lockFile)).digest('hex');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  if (packagesFresh()) return;
   say('installing npm packages (npm ci) …');
   const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   if (npm.status !== 0) fail('npm ci failed; its own message stands above', npm.status ?? 1);
-  writeFileSync(stamp, wanted);
+}
+
+/** Whether what npm noted of its last installation, by whatever command, is what the lock file asks for. */
+function packagesFresh() {
+  if (!existsSync(installed)) return false;
+  const wanted = JSON.parse(readFileSync(lockFile, 'utf8')).packages;
+  const found = JSON.parse(readFileSync(installed, 'utf8')).packages;
+  const names = Object.keys(wanted).filter((name) => name !== '');
+  return (
+    Object.keys(found).every((name) => name in wanted) &&
+    names.every((name) =>
+      name in found ? found[name].integrity === wanted[name].integrity : wanted[name].optional,
+    )
+  );
 }
 
 function installTools() {

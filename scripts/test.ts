@@ -1,6 +1,7 @@
 // `npm test`: the unit layer, then the kernel layer where this machine allows it. What cannot run is listed
 // with its reason at the end, so that a green run never hides a skipped layer.
 import { spawnSync } from 'node:child_process';
+import { toolPath } from '../src/host/tool-path.ts';
 
 interface Layer {
   readonly name: string;
@@ -14,6 +15,7 @@ const layers: readonly Layer[] = [
   { name: 'kernel', what: 'real packets in network namespaces', blocked: kernelBlocked },
 ];
 
+process.env['PATH'] = toolPath(process.env['PATH']);
 const skipped: string[] = [];
 let failed = false;
 for (const layer of layers) {

@@ -5,7 +5,7 @@ import process from 'node:process';
 import { systemClock } from '../clock.ts';
 import { SwitchyardError } from '../error.ts';
 import { Namespaces } from '../host/namespaces.ts';
-import { systemTools } from '../host/run-tool.ts';
+import { systemTools, toolCure } from '../host/run-tool.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
 import { NetworkActor } from './demo/actor.ts';
 import { DemoAgent } from './demo/agent.ts';
@@ -55,14 +55,16 @@ export const command: Command = {
 };
 
 async function run({ flags }: CommandArgs, io: CommandIo): Promise<number> {
-  const problems = missingForDemo({
+  const missing = missingForDemo({
     platform: process.platform,
     uid: process.getuid?.(),
     tools: await missingTools(io.signal),
   });
-  if (problems.length > 0) {
-    throw new SwitchyardError('missing', `the demo cannot run here: ${problems.join('; ')}`, {
-      hint: 'as root on Linux: apt-get install iproute2 iptables; or try: switchyard render -f examples/',
+  if (missing.length > 0) {
+    const whats = missing.map(({ what }) => what).join('; ');
+    const cures = [...new Set(missing.map(({ cure }) => cure))].join('; ');
+    throw new SwitchyardError('missing', `the demo cannot run here: ${whats}`, {
+      hint: `${cures}; or try, anywhere: npm run -s switchyard -- render -f examples/`,
     });
   }
   const examples = flags.text('examples') || (await findExamples(import.meta.dirname));
@@ -76,16 +78,29 @@ async function run({ flags }: CommandArgs, io: CommandIo): Promise<number> {
   return perform({ story, examples, mode: flags.text('mode'), io });
 }
 
-/** What keeps the demo from running, in words; empty where nothing does. */
+/** Something the demo needs and does not have. */
+interface Missing {
+  readonly what: string;
+  readonly cure: string;
+}
+
+/** What keeps the demo from running, and what to do about it; empty where nothing does. */
 export function missingForDemo(machine: {
   readonly platform: string;
   readonly uid: number | undefined;
   readonly tools: readonly string[];
-}): readonly string[] {
-  if (machine.platform !== 'linux') return [`it needs Linux, and this is ${machine.platform}`];
+}): readonly Missing[] {
+  if (machine.platform !== 'linux') {
+    const what = `it needs Linux, and this is ${machine.platform}`;
+    return [{ what, cure: 'run it on Linux, in a virtual machine for example' }];
+  }
+  const root = { what: 'network namespaces need root', cure: 'run it as root: sudo npm run demo' };
   return [
-    ...(machine.uid === 0 ? [] : ['network namespaces need root']),
-    ...machine.tools.map((tool) => `the program ${tool} is not on this machine`),
+    ...(machine.uid === 0 ? [] : [root]),
+    ...machine.tools.map((tool) => ({
+      what: `the program ${tool} is not on this machine`,
+      cure: toolCure(tool),
+    })),
   ];
 }
 
@@ -99,6 +114,7 @@ async function missingTools(signal: AbortSignal): Promise<readonly string[]> {
     try {
       await systemTools.run(tool, args, { timeoutMs: 5000, signal });
     } catch (error) {
+      if (signal.aborted) break;
       if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
       missing.push(tool);
     }
@@ -119,6 +135,7 @@ async function perform({ story, examples, mode, io }: Performance): Promise<numb
   const folder = await mkdtemp(join(tmpdir(), 'switchyard-demo-'));
   let outcome: 'done' | 'interrupted' = 'done';
   try {
+    io.signal.throwIfAborted();
     await namespaces.removeLeftovers();
     const manifests = await ShopManifests.copy(examples, join(folder, 'manifests'));
     story.title('Switchyard: a small shop on one node, with real packets');

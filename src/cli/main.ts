@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { basename } from 'node:path';
 import process from 'node:process';
 import { parseFlags } from '../config/parse-flags.ts';
@@ -111,21 +112,41 @@ function unknownCommand(name: string): SwitchyardError {
   });
 }
 
-function failureText(error: unknown, env: CommandIo['env']): string {
+/** What the operator reads of a failure: each line of the message, then the advice where there is some. */
+export function failureText(error: unknown, env: CommandIo['env']): string {
   if (!(error instanceof SwitchyardError)) {
     const stack = error instanceof Error && env['SWITCHYARD_DEBUG'] ? error.stack : undefined;
     return `error: ${stack ?? errorText(error)}\n`;
   }
   const lines = error.message.split('\n').map((line) => `error: ${line}\n`);
-  const hint = error.hint === undefined ? '' : `hint: ${error.hint}\n`;
+  const advice = error.hint ?? (permissionDenied(error) ? rightsHint : undefined);
+  const hint = advice === undefined ? '' : `hint: ${advice}\n`;
   return `${lines.join('')}${hint}`;
 }
 
-/** Aborts on the first SIGTERM or SIGINT; the second one ends the process at once. */
+const rightsHint = 'run it as root, or with CAP_NET_ADMIN in the host’s network namespace';
+
+/** Whether the kernel refused something for want of rights, however deep the cause lies. */
+function permissionDenied(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error ? error.code : undefined;
+  return code === 'EACCES' || code === 'EPERM' || permissionDenied(error.cause);
+}
+
+/** Signals closer together than this are one: npm passes on a Ctrl-C that the terminal has sent us too. */
+const sameSignalMs = 1000;
+
+/** Aborts on the first SIGTERM or SIGINT; the next one ends the process at once. */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
+  let firstMs = 0;
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(name, () => {
+    // `on`, not `once`: execa kills a process that has no listener of its own while a tool runs.
+    process.on(name, () => {
+      if (!stop.signal.aborted) firstMs = performance.now();
+      else if (performance.now() - firstMs > sameSignalMs) {
+        process.exit(128 + constants.signals[name]);
+      }
       stop.abort();
     });
   }

@@ -51,6 +51,10 @@ export const command: Command = {
         },
         io.signal,
       );
+    } catch (error) {
+      // A stop during the start cuts short what runs then: that is no failure.
+      if (!io.signal.aborted) throw error;
+      log.info({ interrupted: errorText(error) }, 'stopped');
     } finally {
       process.off('unhandledRejection', onRejection);
     }

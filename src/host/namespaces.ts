@@ -3,6 +3,7 @@ import process from 'node:process';
 import { execa } from 'execa';
 import { SwitchyardError, errorText } from '../error.ts';
 import type { ToolRunner } from './run-tool.ts';
+import { toolPath } from './tool-path.ts';
 
 const timeoutMs = 20_000;
 const killAfterMs = 3000;
@@ -180,7 +181,7 @@ export function leftoverNames(
 
 function start(args: readonly string[], env: Readonly<Record<string, string>>) {
   return execa('ip', args, {
-    env,
+    env: { PATH: toolPath(process.env['PATH']), ...env },
     reject: false,
     buffer: false,
     stdin: 'pipe',

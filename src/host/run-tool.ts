@@ -1,6 +1,8 @@
+import process from 'node:process';
 import { execa } from 'execa';
 
 import { SwitchyardError } from '../error.ts';
+import { toolPath } from './tool-path.ts';
 
 /** How one run of a tool is bounded and fed. */
 export interface ToolOptions {
@@ -52,7 +54,7 @@ export function toolCure(tool: string): string {
 /** Output over this is refused by execa; a save of 30,000 services is about 20 MB. */
 const maxOutputCharacters = 512 * 1024 * 1024;
 
-/** The real tools, found in the PATH, never through a shell; messages in English for the parsers. */
+/** The real tools, found in the PATH and the sbin folders, never through a shell; messages in English for the parsers. */
 export const systemTools: ToolRunner = {
   async run(tool, args, options) {
     const result = await execa(tool, [...args], {
@@ -61,7 +63,7 @@ export const systemTools: ToolRunner = {
       maxBuffer: maxOutputCharacters,
       timeout: options.timeoutMs,
       cancelSignal: options.signal,
-      env: { LC_ALL: 'C', ...options.env },
+      env: { LC_ALL: 'C', PATH: toolPath(process.env['PATH']), ...options.env },
       ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
     });
     if (result.exitCode === undefined || result.timedOut) throw failure(tool, options, result);

@@ -2,6 +2,7 @@
 // usage: npm run bench [-- --sizes=1000,10000] [--nft-baseline]
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { toolPath } from '../../src/host/tool-path.ts';
 import { BenchLab, bystander } from './lab.ts';
 import type { ConnectLatency, Variant } from './lab.ts';
 import { measurePipeline } from './pipeline.ts';
@@ -16,6 +17,7 @@ const { values } = parseArgs({
     'nft-baseline': { type: 'boolean', default: false },
   },
 });
+process.env['PATH'] = toolPath(process.env['PATH']);
 const sizes = values.sizes.split(',').map(Number);
 const endpoints = 3;
 const updateRuns = 5;

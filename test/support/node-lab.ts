@@ -8,6 +8,7 @@ import type { Answer, HeldConnection, Question } from '../../src/cli/demo/actor.
 import { buildNode } from '../../src/cli/demo/topology.ts';
 import { Namespaces } from '../../src/host/namespaces.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
+import { toolPath } from '../../src/host/tool-path.ts';
 import { AgentProcess } from './agent-process.ts';
 
 /** Who can ask in the lab: outside, the node itself, two pods of the node, a pod of another node. */
@@ -56,9 +57,7 @@ export class NodeLab {
     this.#folder = folder;
     this.manifests = join(folder, 'manifests');
     this.#env = {
-      PATH: [join(folder, variant), process.env['PATH'] ?? '', '/usr/sbin', '/sbin'].join(
-        delimiter,
-      ),
+      PATH: [join(folder, variant), toolPath(process.env['PATH'])].join(delimiter),
       // The lab's own: nobody on this machine waits for the tests, nor they for anybody.
       XTABLES_LOCKFILE: join(folder, 'xtables.lock'),
     };
@@ -131,9 +130,16 @@ export class NodeLab {
     await rm(join(this.manifests, `${name}.yaml`));
   }
 
-  /** Starts the real agent on the node. */
-  startAgent(flags: readonly string[]): AgentProcess {
-    return new AgentProcess(this.#namespaces, this.#env, [
+  /** A folder of the lab's own, for what a test puts on the node. */
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /** Starts the real agent on the node; tools in `toolFolder` come before all others. */
+  startAgent(flags: readonly string[], toolFolder?: string): AgentProcess {
+    const path = [toolFolder, this.#env['PATH']].filter((each) => each !== undefined);
+    const env = { ...this.#env, PATH: path.join(delimiter) };
+    return new AgentProcess(this.#namespaces, env, [
       `--source=file:${this.manifests}`,
       '--hostname-override=node-a',
       ...flags,

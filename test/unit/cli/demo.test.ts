@@ -9,12 +9,31 @@ import { Story, barChart, tally } from '../../../src/cli/demo/story.ts';
 import { missingForDemo } from '../../../src/cli/demo.ts';
 import { leftoverNames } from '../../../src/host/namespaces.ts';
 
-describe('the demo says what is missing', () => {
+describe('the demo says what is missing, and the cure', () => {
   test.each([
     [{ platform: 'linux', uid: 0, tools: [] }, []],
-    [{ platform: 'linux', uid: 1000, tools: [] }, ['network namespaces need root']],
-    [{ platform: 'linux', uid: 0, tools: ['ip'] }, ['the program ip is not on this machine']],
-    [{ platform: 'darwin', uid: 501, tools: [] }, ['it needs Linux, and this is darwin']],
+    [
+      { platform: 'linux', uid: 1000, tools: [] },
+      [{ what: 'network namespaces need root', cure: 'run it as root: sudo npm run demo' }],
+    ],
+    [
+      { platform: 'linux', uid: 0, tools: ['ip'] },
+      [
+        {
+          what: 'the program ip is not on this machine',
+          cure: 'install it: apt-get install iproute2, or dnf install iproute',
+        },
+      ],
+    ],
+    [
+      { platform: 'darwin', uid: 501, tools: [] },
+      [
+        {
+          what: 'it needs Linux, and this is darwin',
+          cure: 'run it on Linux, in a virtual machine for example',
+        },
+      ],
+    ],
   ])('%j', (machine, expected) => {
     expect(missingForDemo(machine)).toEqual(expected);
   });

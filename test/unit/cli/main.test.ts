@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { main } from '../../../src/cli/main.ts';
+import { failureText, main } from '../../../src/cli/main.ts';
+import { SwitchyardError } from '../../../src/error.ts';
 import { version } from '../../../src/cli/version.ts';
 
 async function run(script: string, ...argv: readonly string[]) {
@@ -69,6 +70,19 @@ describe('the command line', () => {
     ],
   ])('refuses %j with exit status 2', async (argv, expected) => {
     expect(await switchyard(...argv)).toEqual({ status: 2, stdout: '', stderr: expected });
+  });
+
+  it.each([
+    [
+      'root or CAP_NET_ADMIN where rights are missing',
+      'EACCES',
+      /^hint: run it as root, or with CAP/m,
+    ],
+    ['nothing where something else is wrong', 'EIO', /^(?![^]*hint:)/],
+  ])('advises %s', (_, code, expected) => {
+    const cause = Object.assign(new Error('the kernel says no'), { code });
+    const error = new SwitchyardError('missing', '/proc/x cannot be read', { cause });
+    expect(failureText(error, {})).toMatch(expected);
   });
 
   it('behaves as `proxy` when it is called kube-proxy', async () => {

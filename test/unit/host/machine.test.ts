@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { localAddresses, parseInterfaces } from '../../../src/host/interfaces.ts';
 import { systemTools, toolCure } from '../../../src/host/run-tool.ts';
+import { toolPath } from '../../../src/host/tool-path.ts';
 import { lockHolderPid } from '../../../src/host/xtables-lock.ts';
 
 const { signal } = new AbortController();
@@ -26,6 +27,13 @@ describe('running a tool', () => {
       env: { EXTRA: 'x' },
     });
     expect(stdout).toBe('C x\n');
+  });
+
+  it('finds the system tools with the PATH of a plain su', async () => {
+    const { stdout } = await systemTools.run('sh', ['-c', 'echo "$PATH"'], bounds);
+    expect(stdout.trim().split(':')).toEqual(expect.arrayContaining(['/usr/sbin', '/sbin']));
+    expect(toolPath('/usr/local/bin:/usr/bin')).toBe('/usr/local/bin:/usr/bin:/usr/sbin:/sbin');
+    expect(toolPath('/sbin:/usr/sbin:/bin')).toBe('/sbin:/usr/sbin:/bin');
   });
 
   it('kills it when its time is up', async () => {
