@@ -73,6 +73,7 @@ async function run(folder: string, args: readonly string[]): Promise<string> {
     {
       stdout: (text) => out.push(text),
       stderr: () => {},
+      stdin: async () => '',
       env: {},
       signal: new AbortController().signal,
     },

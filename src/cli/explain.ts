@@ -49,7 +49,7 @@ export const command: Command = {
 async function run({ flags, positionals }: CommandArgs, io: CommandIo): Promise<number> {
   const [from = '', to = ''] = positionals;
   const destination = parseDestination(to);
-  const offline = await loadOffline(flags, []);
+  const offline = await loadOffline(flags, [], io.stdin);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const asked = flags.text('ipFamily') === 'ipv6' ? 'ipv6' : 'ipv4';
   const part = offline.families.get(familyOfQuestion(from, destination) ?? asked);

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { basename } from 'node:path';
 import process from 'node:process';
+import { text as readText } from 'node:stream/consumers';
 import { parseFlags } from '../config/parse-flags.ts';
 import { closest } from '../config/suggest.ts';
 import { SwitchyardError, errorText } from '../error.ts';
@@ -157,6 +158,7 @@ if (import.meta.main) {
   process.exitCode = await main(process.argv, {
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
+    stdin: async () => readText(process.stdin),
     env: process.env,
     signal: stopSignal(),
   });

@@ -1,11 +1,13 @@
 import { ProxyFields } from '../config/proxy-fields.ts';
 import type { FlagSpec, FlagTable, FlagValues } from '../config/flag-table.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
+import { closest } from '../config/suggest.ts';
 import { SwitchyardError } from '../error.ts';
 import { compileAll } from '../graph/compile.ts';
 import type { RuleGraph } from '../graph/rule-graph.ts';
 import { readManifestPaths } from '../informer/manifest-files.ts';
-import type { ManifestProblem, ManifestSet } from '../informer/manifests.ts';
+import { manifestProblemText, parseManifestFile } from '../informer/manifests.ts';
+import type { ManifestSet } from '../informer/manifests.ts';
 import { parseAddress } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
 import { parseCidr } from '../ip/cidr.ts';
@@ -17,7 +19,7 @@ import { nodeAddresses } from '../services/node-addresses.ts';
 import { anyNodeKind } from '../services/node-kind.ts';
 import type { NodeObject } from '../services/objects.ts';
 import { ServiceCatalog } from '../services/service-catalog.ts';
-import type { CatalogChanges } from '../services/service-catalog.ts';
+import type { CatalogChanges, CatalogProblem } from '../services/service-catalog.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
 
@@ -39,7 +41,7 @@ const ownFlags: readonly FlagSpec[] = [
     short: 'f',
     type: 'list',
     placeholder: 'PATH',
-    help: 'Manifests: a file or a directory (YAML or JSON); may be repeated.',
+    help: 'Manifests: a file, a directory (YAML or JSON), or - for the standard input; may be repeated.',
   },
   {
     name: 'node-name',
@@ -79,26 +81,28 @@ export interface Offline {
   readonly problems: readonly string[];
 }
 
-/** Reads the manifests the flags name and compiles a graph for each family. */
+/**
+ * Reads the manifests the flags name and compiles a graph for each family. A path that cannot be read
+ * is a usage error: rules for nothing must not pass for the rules of what was meant.
+ */
 export async function loadOffline(
   flags: FlagValues,
   morePaths: readonly string[],
+  stdin: () => Promise<string>,
 ): Promise<Offline> {
   const paths = [...flags.list('filename'), ...morePaths];
-  if (paths.length === 0) {
-    throw new SwitchyardError('usage', 'no manifests: expected -f PATH', {
-      hint: 'name a file or directory with Services and EndpointSlices, e.g. -f examples/',
-    });
-  }
   const settings = settingsOf(flags);
-  const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
-  const manifests = await readManifestPaths(paths, kinds);
+  const manifests = await readManifests(paths, stdin);
   const facts = factsOf(flags, manifests);
-  const problems = manifests.problems.map(problemLine);
+  const problems = [
+    ...manifests.problems.map(manifestProblemText),
+    ...withoutServices(paths, manifests),
+    ...unknownNode(facts.nodeName, manifests),
+  ];
   const families = new Map<Family, OfflineFamily>();
   for (const family of ['ipv4', 'ipv6'] as const) {
     const { servicePorts, skipped, problems: found } = catalogOf(manifests, facts, family);
-    problems.push(...found.map((each) => `${each.object}: ${each.reason}`));
+    problems.push(...found.map(problemText));
     const graph = compileAll(servicePorts, nodeContextOf(settings, facts, family));
     families.set(family, { graph, servicePorts, skipped });
   }
@@ -109,6 +113,45 @@ export async function loadOffline(
     localhostNodePorts: (family) => servesLocalhostNodePorts(settings, family),
     problems: [...new Set(problems)],
   };
+}
+
+async function readManifests(
+  paths: readonly string[],
+  stdin: () => Promise<string>,
+): Promise<ManifestSet> {
+  if (paths.length === 0) {
+    throw new SwitchyardError('usage', 'no manifests: expected -f PATH', { hint: pathHint });
+  }
+  const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
+  const named = paths.filter((path) => path !== '-');
+  const piped = paths.includes('-')
+    ? [parseManifestFile(await stdin(), 'standard input', kinds)]
+    : [];
+  const manifests = await readManifestPaths(named, kinds, piped);
+  const unread = manifests.problems.filter(
+    ({ file, document }) => document === 0 && named.includes(file),
+  );
+  if (unread.length === 0) return manifests;
+  const lines = unread.map((problem) => `-f ${manifestProblemText(problem)}`);
+  throw new SwitchyardError('usage', lines.join('\n'), { hint: pathHint });
+}
+
+const pathHint = 'name a file or directory with Services and EndpointSlices, e.g. -f examples/';
+
+function withoutServices(paths: readonly string[], manifests: ManifestSet): readonly string[] {
+  if (manifests.of(serviceKind).length > 0) return [];
+  return [`no Service to serve in ${paths.join(', ')}: only the rules every node has are left`];
+}
+
+/** A node that nothing in the manifests speaks of is most likely misspelt. */
+function unknownNode(name: string, manifests: ManifestSet): readonly string[] {
+  const nodes = manifests.of(anyNodeKind).map(({ meta }) => meta.name);
+  const hosts = manifests.of(endpointSliceKind).flatMap(({ endpoints }) => endpoints);
+  const known = new Set([...nodes, ...hosts.map(({ nodeName }) => nodeName).filter(present)]);
+  if (name === '' || known.size === 0 || known.has(name)) return [];
+  const guess = closest(name, [...known]);
+  const advice = guess === undefined ? '' : `; did you mean ${guess}?`;
+  return [`--node-name: the manifests have no Node ${name}, and no endpoint on it${advice}`];
 }
 
 function settingsOf(flags: FlagValues): NodeSettings & { readonly masqueradeBit: number } {
@@ -180,14 +223,8 @@ function catalogOf(
   return catalog.take();
 }
 
-function problemLine(problem: ManifestProblem): string {
-  const place = [
-    problem.file,
-    problem.line === undefined ? '' : `:${problem.line}`,
-    problem.document > 0 ? ` (document ${problem.document})` : '',
-  ].join('');
-  const what = [problem.object, problem.field].filter(present).join(' ');
-  return `${place}: ${what === '' ? '' : `${what}: `}${problem.reason}`;
+function problemText({ place, object, reason }: CatalogProblem): string {
+  return [place, object, reason].filter(present).join(': ');
 }
 
 function present<T>(value: T | undefined): value is T {

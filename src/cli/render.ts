@@ -59,6 +59,7 @@ export const command: Command = {
   details: [
     'Examples:',
     '  switchyard render -f examples/ --node-name=node-a --cluster-cidr=10.244.0.0/16',
+    '  kubectl get services,endpointslices,nodes -A -o yaml | switchyard render -f - --node-name=node-a',
     '  switchyard render -f examples/ --ip-family=ipv4 | iptables-restore --noflush',
     '  switchyard render -f examples/ --ip-family=ipv4 --output=svg > graph.svg',
   ].join('\n'),
@@ -67,7 +68,7 @@ export const command: Command = {
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const features = featuresOf(args.flags.list('features'));
-  const offline = await loadOffline(args.flags, args.positionals);
+  const offline = await loadOffline(args.flags, args.positionals, io.stdin);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const graphs = chosenGraphs(offline, args.flags);
   const conflicts = graphs.flatMap((graph) => graph.conflicts.map(conflictText));

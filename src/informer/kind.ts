@@ -6,6 +6,8 @@ export interface ObjectMeta {
   readonly uid: string;
   /** Milliseconds since the epoch, 0 where unknown. */
   readonly createdAtMs: number;
+  /** Where a manifest has it: `web.yaml: document 2`. Absent for objects of an API server. */
+  readonly place?: string;
 }
 
 export interface KubeObject {

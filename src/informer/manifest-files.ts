@@ -38,17 +38,21 @@ export interface FoundFiles {
   }[];
 }
 
-/** Reads manifests from files and directories once; what cannot be read is in `problems`. */
+/**
+ * Reads manifests from files and directories once; what cannot be read is in `problems`. `read` are
+ * files that were read otherwise, and come last.
+ */
 export async function readManifestPaths(
   paths: readonly string[],
   kinds: readonly Kind<KubeObject>[],
+  read: readonly ManifestFile[] = [],
 ): Promise<ManifestSet> {
   const found = await findManifestFiles(paths);
   const files = await Promise.all(found.files.map((file) => readManifestFile(file.path, kinds)));
   const unread = [...found.missing, ...found.unreadable].map(({ path, reason }) =>
     unreadableManifest(path, reason),
   );
-  return mergeManifests([...files.filter((file) => file !== undefined), ...unread]);
+  return mergeManifests([...files.filter((file) => file !== undefined), ...unread, ...read]);
 }
 
 /** One file's objects; undefined when it is gone. */

@@ -260,9 +260,11 @@ class FileReader {
       }
       return;
     }
+    // Without the line: what moves within its document is still the same object.
+    const place = `${this.#file}: document ${document.number}`;
     this.#entries.push({
       kind,
-      object: slimmed.object,
+      object: { ...slimmed.object, meta: { ...slimmed.object.meta, place } },
       file: this.#file,
       document: document.number,
       line: document.lineOf(path),

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { objectKey } from '../informer/kind.ts';
+import type { KubeObject } from '../informer/kind.ts';
 import { familyLabel, parseAddress } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import { chooseEndpoints } from './choose-endpoints.ts';
@@ -21,6 +22,8 @@ export interface CatalogProblem {
   /** `Service default/web` */
   readonly object: string;
   readonly reason: string;
+  /** Where the object stands, for those from manifests: `web.yaml: document 2`. */
+  readonly place?: string;
 }
 
 /** What changed since the last call. */
@@ -185,7 +188,8 @@ export class ServiceCatalog {
     const found = servicePortsOf(entry.service, family);
     if (found.skipped !== undefined) this.#skipped.set(name, found.skipped);
     if (this.#pendingServices.has(name)) {
-      for (const reason of found.problems) problems.push({ object: `Service ${name}`, reason });
+      for (const reason of found.problems)
+        problems.push(problem(`Service ${name}`, reason, entry.service));
     }
     if (entry.merged === undefined) {
       entry.merged = mergeSlices(entry.slices.values(), family, nodeName);
@@ -213,16 +217,21 @@ export class ServiceCatalog {
   }
 }
 
+function problem(name: string, reason: string, { meta: { place } }: KubeObject): CatalogProblem {
+  return { object: name, reason, ...(place === undefined ? {} : { place }) };
+}
+
 function unusableAddresses(slices: Iterable<EndpointSliceObject>): readonly CatalogProblem[] {
   return [...slices].flatMap((slice) =>
     slice.endpoints.flatMap(({ addresses: [address] }, i) =>
       address === undefined || parseAddress(address) !== undefined
         ? []
         : [
-            {
-              object: `EndpointSlice ${objectKey(slice.meta)}`,
-              reason: `endpoints[${i}].addresses[0]: ${JSON.stringify(address)} is not an IP address`,
-            },
+            problem(
+              `EndpointSlice ${objectKey(slice.meta)}`,
+              `endpoints[${i}].addresses[0]: ${JSON.stringify(address)} is not an IP address`,
+              slice,
+            ),
           ],
     ),
   );

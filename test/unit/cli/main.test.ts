@@ -10,6 +10,7 @@ async function run(script: string, ...argv: readonly string[]) {
   const status = await main(['node', script, ...argv], {
     stdout: (text) => void (stdout += text),
     stderr: (text) => void (stderr += text),
+    stdin: async () => '',
     env: {},
     signal: stopped,
   });

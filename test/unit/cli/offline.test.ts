@@ -1,98 +1,114 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { main } from '../../../src/cli/main.ts';
-import { nodes, rawEndpoint, rawService, rawSlice, zones } from '../../support/scene.ts';
 
-let directory: string;
+const web = `
+apiVersion: v1
+kind: Node
+metadata: {name: node-a}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 8080}]
+endpoints: [{addresses: [10.244.0.5], nodeName: node-a}]
+`;
 
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'offline-'));
+let folder = '';
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'switchyard-offline-'));
+  await mkdir(join(folder, 'empty'));
+  await writeFile(join(folder, 'web.yaml'), web);
+  await writeFile(join(folder, 'bad.yaml'), web.replace('10.96.0.10', '10.96.0.999'));
+  await writeFile(join(folder, 'slice.yaml'), web.replace('10.244.0.5', '10.244.0.five'));
 });
 
-afterEach(async () => {
-  await rm(directory, { recursive: true });
+afterAll(async () => {
+  await rm(folder, { recursive: true });
 });
 
-/** Runs a command on manifests of these objects, as seen from node-1 in zone a. */
-async function run(objects: readonly unknown[], command: string, ...args: readonly string[]) {
-  const node = {
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { name: 'node-1', labels: { 'topology.kubernetes.io/zone': 'a' } },
-    status: { addresses: [{ type: 'InternalIP', address: '192.168.0.2' }] },
-  };
-  const file = join(directory, 'objects.json');
-  await writeFile(
-    file,
-    JSON.stringify({ apiVersion: 'v1', kind: 'List', items: [node, ...objects] }),
-  );
-  let [stdout, stderr] = ['', ''];
-  const argv = ['node', 'switchyard', command, ...args, '-f', file, '--cluster-cidr=10.244.0.0/16'];
-  const status = await main(argv, {
-    stdout: (text) => void (stdout += text),
-    stderr: (text) => void (stderr += text.replaceAll(file, 'objects.json')),
+async function render(argv: readonly string[], stdin = '') {
+  const said = { stdout: '', stderr: '' };
+  const inFolder = argv.map((arg) => arg.replace('@', `${folder}/`));
+  const status = await main(['node', 'switchyard', 'render', '--ip-family=ipv4', ...inFolder], {
+    stdout: (text) => void (said.stdout += text),
+    stderr: (text) => void (said.stderr += text.replaceAll(`${folder}/`, '@')),
+    stdin: async () => stdin,
     env: {},
     signal: new AbortController().signal,
   });
-  return { status, stdout, stderr };
+  return { status, ...said };
 }
 
-const slice = (endpoints: readonly unknown[]) => ({
-  apiVersion: 'discovery.k8s.io/v1',
-  kind: 'EndpointSlice',
-  ...(rawSlice(endpoints) as object),
-});
+describe('manifests of a command line', () => {
+  it('come from files and directories, and are rendered without a word', async () => {
+    const { status, stdout, stderr } = await render(['-f', '@web.yaml']);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toContain('-d 10.96.0.10/32');
+  });
 
-const claiming = (name: string, clusterIP: string) =>
-  rawService({ clusterIP, externalIPs: ['203.0.113.9'] }, { metadata: { name } });
+  it('come from the standard input with -f -', async () => {
+    const { stdout, stderr } = await render(['-f', '-'], web);
+    expect(stderr).toBe('');
+    expect(stdout).toContain('-d 10.96.0.10/32');
+  });
 
-describe('explain', () => {
-  it('says that hints were ignored, and why', async () => {
-    const endpoints = [
-      rawEndpoint('here', '10.244.1.1', { ready: true }, { ...zones('b'), ...nodes() }),
-      rawEndpoint('elsewhere', '10.244.2.2'),
-    ];
-    const { stdout } = await run(
-      [rawService(), slice(endpoints)],
-      'explain',
-      'pod',
-      'ns1/web:http',
-    );
-    expect(stdout).toContain('choice: 1 of 2 ready endpoints have no zone hint');
+  it.each([['-f'], ['']])('that cannot be read are a usage error (%s)', async (flag) => {
+    const paths = [flag, '@nowhere.yaml', flag, '@web.yaml'].filter((arg) => arg !== '');
+    const { status, stdout, stderr } = await render(paths);
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('error: -f @nowhere.yaml: cannot be read: ENOENT');
+    expect(stderr).toContain('hint: name a file or directory');
   });
 
   it.each([
-    ['without a cluster IP', { clusterIP: undefined }, 'no cluster IP: expected an address'],
-    ['of the other family', { clusterIP: 'fd00::1' }, 'no IPv4 cluster IP'],
-    ['of type ExternalName', { type: 'ExternalName' }, 'type ExternalName has no cluster IP'],
-  ])('says why a Service %s has no rules', async (_, spec, reason) => {
-    const { status, stderr } = await run([rawService(spec)], 'explain', 'pod', 'ns1/web:http');
-    expect(status).toBe(2);
-    expect(stderr).toContain(`error: Service ns1/web has no rules: ${reason}`);
-  });
-});
-
-describe('render', () => {
-  it('warns of conflicts, and says what decided', async () => {
-    const services = [claiming('web', '10.96.0.1'), claiming('api', '10.96.0.2')];
-    const { status, stderr } = await run(services, 'render', '--ip-family=ipv4');
+    ['an empty directory', ['-f', '@empty'], 'no Service to serve in @empty'],
+    ['an empty standard input', ['-f', '-'], 'no Service to serve in -'],
+    [
+      'a node nobody knows',
+      ['-f', '@web.yaml', '--node-name=nod-a'],
+      '--node-name: the manifests have no Node nod-a, and no endpoint on it; did you mean node-a?',
+    ],
+    [
+      'an address that is none, with file and document',
+      ['-f', '@bad.yaml'],
+      '@bad.yaml: document 2: Service default/web: clusterIP "10.96.0.999" is not an IP address',
+    ],
+    [
+      'an endpoint that is none, with file and document',
+      ['-f', '@slice.yaml'],
+      '@slice.yaml: document 3: EndpointSlice default/web-1: endpoints[0].addresses[0]: "10.244.0.five" is not',
+    ],
+  ])('warns of %s', async (_, argv, warning) => {
+    const { status, stderr } = await render(argv);
     expect(status).toBe(0);
-    expect(stderr).toBe(
-      'warning: ns1/web:http wants 203.0.113.9/TCP/80, which ns1/api:http holds: the age of both is unknown, and its name comes first\n',
-    );
+    expect(stderr).toContain(`warning: ${warning}`);
   });
 
-  it('leaves out an object whose name would add rules', async () => {
-    const name = 'x" -j REJECT\n-A INPUT -p tcp -m comment --comment "y';
-    const { status, stdout, stderr } = await run(
-      [rawService({}, { metadata: { name } })],
+  it('are looked for where npm was called, not in the checkout', () => {
+    const checkout = join(import.meta.dirname, '../../..');
+    const args = [
+      '--prefix',
+      checkout,
+      'run',
+      '-s',
+      'switchyard',
+      '--',
       'render',
-      '--ip-family=ipv4',
-    );
-    expect(status).toBe(0);
-    expect(stdout).not.toContain('-A INPUT');
-    expect(stderr).toContain('metadata.name: expected at most 253 of a-z');
+      '-f',
+      'web.yaml',
+    ];
+    const rules = execFileSync('npm', args, { cwd: folder, encoding: 'utf8' });
+    expect(rules).toContain('-d 10.96.0.10/32');
   });
 });
