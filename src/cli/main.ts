@@ -85,6 +85,25 @@ async function runCommand(name: string, argv: readonly string[], io: CommandIo):
     return 0;
   }
   const { command } = await entry.load();
+  try {
+    return await runLoaded(command, argv, io);
+  } catch (error) {
+    throw advised(error, `switchyard ${name} --help says what each flag takes`);
+  }
+}
+
+/** A mistake in the command line never stands without a word on what to do. */
+function advised(error: unknown, hint: string): unknown {
+  if (!(error instanceof SwitchyardError) || error.code !== 'usage') return error;
+  if (error.hint !== undefined) return error;
+  return new SwitchyardError('usage', error.message, { cause: error, hint });
+}
+
+async function runLoaded(
+  command: Command,
+  argv: readonly string[],
+  io: CommandIo,
+): Promise<number> {
   const parsed = parseFlags(command.flags, argv);
   if (parsed.help) {
     io.stdout(commandHelp(command));

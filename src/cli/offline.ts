@@ -91,10 +91,12 @@ export async function loadOffline(
   stdin: () => Promise<string>,
 ): Promise<Offline> {
   const paths = [...flags.list('filename'), ...morePaths];
-  const settings = settingsOf(flags);
+  const warnings: string[] = [];
+  const settings = settingsOf(flags, (text) => warnings.push(text));
   const manifests = await readManifests(paths, stdin);
   const facts = factsOf(flags, manifests);
   const problems = [
+    ...warnings,
     ...manifests.problems.map(manifestProblemText),
     ...withoutServices(paths, manifests),
     ...unknownNode(facts.nodeName, manifests),
@@ -154,17 +156,20 @@ function unknownNode(name: string, manifests: ManifestSet): readonly string[] {
   return [`--node-name: the manifests have no Node ${name}, and no endpoint on it${advice}`];
 }
 
-function settingsOf(flags: FlagValues): NodeSettings & { readonly masqueradeBit: number } {
-  const fields = new ProxyFields(flags);
+function settingsOf(
+  flags: FlagValues,
+  warn: (text: string) => void,
+): NodeSettings & { readonly masqueradeBit: number } {
+  const fields = new ProxyFields(flags, warn);
   const settings = {
     detectLocal: fields.detectLocal(),
     clusterCidrs: fields.clusterCidrs(),
     nodePortAddresses: fields.nodePortAddresses(),
     localhostNodePorts: flags.bool('iptablesLocalhostNodeports'),
     masqueradeAll: flags.bool('masqueradeAll'),
-    masqueradeBit: fields.intWithin('iptables-masquerade-bit', 'iptablesMasqueradeBit', 0, 31),
+    masqueradeBit: fields.intWithin('iptablesMasqueradeBit', 0, 31),
   };
-  if (fields.problems.length > 0) throw new SwitchyardError('usage', fields.problems.join('\n'));
+  fields.check();
   return settings;
 }
 

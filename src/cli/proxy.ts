@@ -67,9 +67,13 @@ async function configOf(
   flags: FlagValues,
 ): Promise<{ readonly config: ProxyConfig; readonly warnings: readonly string[] }> {
   const path = flags.text('config');
-  if (path === '') return { config: proxyConfig(flags), warnings: [] };
-  const file = readConfigFile(await readText(path), path, proxyFlags, flags);
-  return { config: proxyConfig(file.flags), warnings: file.warnings };
+  const file =
+    path === ''
+      ? { flags, warnings: [] }
+      : readConfigFile(await readText(path), path, proxyFlags, flags);
+  const warnings = [...file.warnings];
+  const config = proxyConfig(file.flags, (text) => warnings.push(text));
+  return { config, warnings };
 }
 
 async function readText(path: string): Promise<string> {
@@ -78,6 +82,7 @@ async function readText(path: string): Promise<string> {
   } catch (cause) {
     throw new SwitchyardError('usage', `--config: cannot read ${path}: ${errorText(cause)}`, {
       cause,
+      hint: 'name a KubeProxyConfiguration file that this user may read',
     });
   }
 }

@@ -1,5 +1,5 @@
 import { parseDocument } from 'yaml';
-import { SwitchyardError, errorText } from '../error.ts';
+import { SwitchyardError } from '../error.ts';
 import { FlagValues, fieldOf } from './flag-table.ts';
 import type { FlagSpec, FlagTable, FlagValue } from './flag-table.ts';
 import { parseFlagValue } from './parse-flags.ts';
@@ -22,7 +22,13 @@ const besideFile = new Set([
   'source',
   'init-only',
   'v',
+  'vmodule',
   'logging-format',
+  'log-flush-frequency',
+  'log-json-info-buffer-size',
+  'log-json-split-stream',
+  'log-text-info-buffer-size',
+  'log-text-split-stream',
 ]);
 
 /** Fields of which an explicit 0s means the default: KubeProxyConfiguration cannot leave them out. */
@@ -41,15 +47,15 @@ export function readConfigFile(
 ): ConfigFile {
   const leaves = leavesOf(parseConfig(text, path), '');
   const values = new Map<string, FlagValue>();
-  const given = new Set<string>();
+  const given = new Map<string, string>();
   const warnings: string[] = [];
+  checkShape(leaves, table, path);
   for (const flag of table) {
     const field = fieldOf(flag);
-    values.set(field, flag.default ?? (flag.type === 'list' ? [] : undefined));
     const fromFile = takeLeaf(flag, leaves, path);
     if (fromFile !== undefined) {
       values.set(field, fromFile);
-      given.add(field);
+      given.set(field, `${path}: ${flag.configPath ?? ''}`);
       if (flag.noEffect !== undefined) {
         warnings.push(`${path}: ${flag.configPath ?? ''} has no effect: ${flag.noEffect}`);
       }
@@ -57,24 +63,51 @@ export function readConfigFile(
     if (!flags.given(field)) continue;
     if (besideFile.has(flag.name)) {
       values.set(field, flags.value(field));
-      given.add(field);
-    } else warnings.push(`--${flag.name} is ignored: --config is given`);
+      given.set(field, flags.shown(field));
+    } else warnings.push(`${flags.shown(field)} is ignored: --config is given`);
   }
   for (const [name, value] of leaves) {
     if (!isEmpty(value)) warnings.push(`${path}: ${name} is not used`);
   }
-  return { flags: new FlagValues(values, given), warnings };
+  return { flags: new FlagValues(table, values, given), warnings };
 }
 
 function parseConfig(text: string, path: string): object {
   const document = parseDocument(text, { version: '1.1' });
   const [problem] = document.errors;
+  if (problem?.code === 'MULTIPLE_DOCS') {
+    throw new SwitchyardError('usage', `${path}: has more than one document, expected one`, {
+      hint: `keep the ${kind} alone; no line of --- may follow it`,
+    });
+  }
   if (problem) throw new SwitchyardError('usage', `${path}: ${problem.message}`);
   const root: unknown = document.toJS();
   if (!isObject(root) || root['kind'] !== kind || root['apiVersion'] !== apiVersion) {
-    throw new SwitchyardError('usage', `${path}: is not a ${kind} of ${apiVersion}`);
+    throw new SwitchyardError('usage', `${path}: is not a ${kind} of ${apiVersion}`, {
+      hint: `it has to say: apiVersion: ${apiVersion}, kind: ${kind}`,
+    });
   }
   return root;
+}
+
+/** Sections have fields and fields have none: what is written otherwise would pass for an unknown field. */
+function checkShape(leaves: ReadonlyMap<string, unknown>, table: FlagTable, path: string): void {
+  const known = table.map((flag) => flag.configPath).filter((each) => each !== undefined);
+  for (const [name, value] of leaves) {
+    const inside = known.find((field) => field.startsWith(`${name}.`));
+    if (inside !== undefined && value !== null) {
+      const got = JSON.stringify(value);
+      throw new SwitchyardError('usage', `${path}: ${name}: ${got} is not a section with fields`, {
+        hint: `write its fields below it: ${inside}, for example`,
+      });
+    }
+    const above = known.find((field) => name.startsWith(`${field}.`));
+    if (above !== undefined) {
+      throw new SwitchyardError('usage', `${path}: ${above}: expected a value, got fields`, {
+        hint: `leave out ${name}`,
+      });
+    }
+  }
 }
 
 /** Every value by its dotted path; lists are values. */
@@ -97,12 +130,8 @@ function takeLeaf(flag: FlagSpec, leaves: Map<string, unknown>, path: string): F
   const blank = value === undefined || value === null || value === '';
   if (blank || (flag.noEffect !== undefined && isEmpty(value))) return undefined;
   const text = Array.isArray(value) ? value.join(',') : scalarText(value);
-  try {
-    const parsed = parseFlagValue(flag, text, flag.configPath);
-    return parsed === 0 && zeroIsUnset.has(flag.configPath) ? undefined : parsed;
-  } catch (error) {
-    throw new SwitchyardError('usage', `${path}: ${errorText(error)}`, { cause: error });
-  }
+  const parsed = parseFlagValue(flag, text, `${path}: ${flag.configPath}`);
+  return parsed === 0 && zeroIsUnset.has(flag.configPath) ? undefined : parsed;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -45,19 +45,36 @@ export type FlagTable = readonly FlagSpec[];
 
 export type FlagValue = boolean | string | number | readonly string[] | undefined;
 
-/** Parsed flags by field. The accessors throw on a field the table does not have: a bug, not a user's error. */
+/** Parsed flags of a table by field. The accessors throw on a field the table does not have: a bug, not a user's error. */
 export class FlagValues {
   readonly #values: ReadonlyMap<string, FlagValue>;
-  readonly #given: ReadonlySet<string>;
+  readonly #names: ReadonlyMap<string, string>;
+  readonly #given: ReadonlyMap<string, string>;
 
-  constructor(values: ReadonlyMap<string, FlagValue>, given: ReadonlySet<string>) {
-    this.#values = values;
+  /** `given` has, by field, what was said and where: `--mode`, `c.yaml: iptables.masqueradeBit`. */
+  constructor(
+    table: FlagTable,
+    values: ReadonlyMap<string, FlagValue>,
+    given: ReadonlyMap<string, string>,
+  ) {
+    this.#values = new Map([
+      ...table.map((flag) => [fieldOf(flag), presetOf(flag)] as const),
+      ...values,
+    ]);
+    this.#names = new Map(table.map((flag) => [fieldOf(flag), `--${flag.name}`]));
     this.#given = given;
   }
 
-  /** Whether the command line named the flag. */
+  /** Whether the command line or the configuration file said it. */
   given(field: string): boolean {
     return this.#given.has(field);
+  }
+
+  /** What messages call a setting: the words it was given in, else the flag's name. */
+  shown(field: string): string {
+    const name = this.#given.get(field) ?? this.#names.get(field);
+    if (name === undefined) throw new Error(`no flag has the field ${field}`);
+    return name;
   }
 
   /** The value as it is, for those who do not know its type. */
@@ -90,6 +107,11 @@ export class FlagValues {
     if (!this.#values.has(field)) throw new Error(`no flag has the field ${field}`);
     return this.#values.get(field);
   }
+}
+
+/** A flag's value where nobody gives it. */
+function presetOf(flag: FlagSpec): FlagValue {
+  return flag.default ?? (flag.type === 'list' ? [] : undefined);
 }
 
 /** The property a flag is read by. */

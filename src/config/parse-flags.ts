@@ -27,11 +27,11 @@ export function parseFlags(table: FlagTable, argv: readonly string[]): ParsedFla
 }
 
 /** One value of a flag from its text; throws the usage error where it does not fit the flag's type. */
-export function parseFlagValue(flag: FlagSpec, text: string, shown = `--${flag.name}`): FlagValue {
+export function parseFlagValue(flag: FlagSpec, text: string, shown: string): FlagValue {
   const value = valueOf(flag, text);
   if (value !== undefined) return value;
   throw new SwitchyardError('usage', `${shown}: ${JSON.stringify(text)} is not ${expected(flag)}`, {
-    ...(flag.type === 'enum' ? withGuess(closest(text, flag.values ?? [])) : {}),
+    ...withGuess(guessOf(flag, text)),
   });
 }
 
@@ -45,7 +45,7 @@ function expected(flag: FlagSpec): string {
     case 'duration':
       return 'a duration such as 30s or 1m30s';
     case 'enum':
-      return `one of ${(flag.values ?? []).join(', ')}`;
+      return `one of ${(flag.values ?? []).filter((value) => value !== '').join(', ')}`;
     case 'list':
       return 'a comma-separated list';
     case 'string':
@@ -53,6 +53,13 @@ function expected(flag: FlagSpec): string {
     default:
       return flag.type satisfies never;
   }
+}
+
+/** What may have been meant by a text that does not fit. */
+function guessOf(flag: FlagSpec, text: string): string | undefined {
+  if (flag.type === 'enum') return closest(text, flag.values ?? []);
+  if (flag.type === 'duration' && parseDuration(`${text}s`) !== undefined) return `${text}s`;
+  return undefined;
 }
 
 function valueOf(flag: FlagSpec, text: string): FlagValue {
@@ -86,7 +93,7 @@ class Reading {
   readonly #table: FlagTable;
   readonly #byName: ReadonlyMap<string, FlagSpec>;
   readonly #values = new Map<string, FlagValue>();
-  readonly #given = new Set<string>();
+  readonly #given = new Map<string, string>();
   readonly #positionals: string[] = [];
   readonly #warnings: string[] = [];
   help = false;
@@ -96,14 +103,11 @@ class Reading {
     this.#byName = new Map(
       table.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])].map((name) => [name, flag])),
     );
-    for (const flag of table) {
-      this.#values.set(fieldOf(flag), flag.default ?? (flag.type === 'list' ? [] : undefined));
-    }
   }
 
   result(): ParsedFlags {
     return {
-      flags: new FlagValues(this.#values, this.#given),
+      flags: new FlagValues(this.#table, this.#values, this.#given),
       positionals: this.#positionals,
       help: this.help,
       warnings: this.#warnings,
@@ -177,14 +181,17 @@ class Reading {
   }
 
   #set(flag: FlagSpec, shown: string, text: string): void {
-    if (flag.notYet !== undefined) throw new SwitchyardError('usage', `${shown}: ${flag.notYet}`);
     const value = parseFlagValue(flag, text, shown);
+    // Asking for something not to happen asks for nothing that is not built.
+    if (flag.notYet !== undefined && value !== false) {
+      throw new SwitchyardError('usage', `${shown}: ${flag.notYet}`);
+    }
     const field = fieldOf(flag);
     const before = this.#values.get(field);
     const list = flag.type === 'list' && this.#given.has(field) ? [before, value].flat() : value;
     this.#values.set(field, list as FlagValue);
     if (!this.#given.has(field)) this.#warn(flag, shown);
-    this.#given.add(field);
+    this.#given.set(field, shown);
   }
 
   #warn(flag: FlagSpec, shown: string): void {

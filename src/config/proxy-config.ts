@@ -1,6 +1,5 @@
 import type { Address } from '../ip/address.ts';
 import type { Cidr } from '../ip/cidr.ts';
-import { SwitchyardError } from '../error.ts';
 import type { FlagValues } from './flag-table.ts';
 import { ProxyFields } from './proxy-fields.ts';
 
@@ -72,32 +71,30 @@ export interface ProxyConfig {
 
 /**
  * The proxy's configuration from its flags. All problems are collected: a SwitchyardError of code
- * `usage` lists each with the name of its flag.
+ * `usage` lists each with the name of its flag, or with file and field.
+ * `warn` is told what has no effect.
  */
-export function proxyConfig(flags: FlagValues): ProxyConfig {
-  const fields = new ProxyFields(flags);
+export function proxyConfig(flags: FlagValues, warn?: (text: string) => void): ProxyConfig {
+  const fields = new ProxyFields(flags, warn);
   const config: ProxyConfig = {
     mode: fields.mode(),
     source: fields.source(),
     hostnameOverride: fields.hostnameOverride(),
     bindAddress: fields.bindAddress(),
     bindAddressHardFail: flags.bool('bindAddressHardFail'),
-    healthzBind: fields.bind('healthz', 10256, '0.0.0.0', '::'),
-    metricsBind: fields.bind('metrics', 10249, '127.0.0.1', '::1'),
+    ...fields.binds(),
     ...fields.syncPeriods(),
     masqueradeAll: flags.bool('masqueradeAll'),
-    masqueradeBit: fields.intWithin('iptables-masquerade-bit', 'iptablesMasqueradeBit', 0, 31),
+    masqueradeBit: fields.intWithin('iptablesMasqueradeBit', 0, 31),
     localhostNodePorts: flags.bool('iptablesLocalhostNodeports'),
     detectLocal: fields.detectLocal(),
     clusterCidrs: fields.clusterCidrs(),
     nodePortAddresses: fields.nodePortAddresses(),
-    oomScoreAdj: fields.intWithin('oom-score-adj', 'oomScoreAdj', -1000, 1000),
+    oomScoreAdj: fields.intWithin('oomScoreAdj', -1000, 1000),
     conntrack: fields.conntrack(),
     logging: fields.logging(),
     initOnly: flags.bool('initOnly'),
   };
-  if (fields.problems.length > 0) {
-    throw new SwitchyardError('usage', fields.problems.join('\n'));
-  }
+  fields.check();
   return config;
 }

@@ -2,7 +2,10 @@ import { parseAddress } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
 import { cidrFamily, parseCidr } from '../ip/cidr.ts';
 import type { Cidr } from '../ip/cidr.ts';
+import { SwitchyardError } from '../error.ts';
+import { formatDuration } from './duration.ts';
 import type { FlagValues } from './flag-table.ts';
+import { bindText, bindsCollide, parseBind } from './bind-address.ts';
 import type {
   BindConfig,
   ConntrackConfig,
@@ -18,16 +21,43 @@ const modes = {
   later: ['ipvs', 'nftables', 'userspace'],
 } as const;
 
+/** A setting that cannot be used as it was given. */
+interface FieldProblem {
+  /** Starts with what the operator wrote: `--mode`, `c.yaml: iptables.masqueradeBit`. */
+  readonly message: string;
+  readonly hint: string | undefined;
+}
+
+const hints = {
+  address: 'give an address such as 192.0.2.1 or 2001:db8::1',
+  bind: 'give an address with a port, such as 0.0.0.0:10256 or [::]:10256; empty for none',
+  cidr: 'give ADDRESS/BITS, such as 10.244.0.0/16 or fd00:10:244::/56',
+} as const;
+
 /**
- * Reads and validates the proxy's settings one by one. A value that cannot be used adds to
- * `problems` and gives a stand-in, so that one run tells of all of them.
+ * Reads and validates the proxy's settings one by one. A value that cannot be used adds a problem
+ * and gives a stand-in, so that one run tells of all of them.
  */
 export class ProxyFields {
-  readonly problems: string[] = [];
+  readonly #problems: FieldProblem[] = [];
   readonly #flags: FlagValues;
+  readonly #warn: (text: string) => void;
 
-  constructor(flags: FlagValues) {
+  /** `warn` is told what was given and has no effect beside the rest. */
+  constructor(flags: FlagValues, warn: (text: string) => void = () => {}) {
     this.#flags = flags;
+    this.#warn = warn;
+  }
+
+  /** Throws a usage error with all problems so far and what to do about each; none, no error. */
+  check(): void {
+    if (this.#problems.length === 0) return;
+    const messages = this.#problems.map(({ message }) => message);
+    const advice = new Set(
+      this.#problems.map(({ hint }) => hint).filter((each) => each !== undefined),
+    );
+    const options = advice.size === 0 ? {} : { hint: [...advice].join('; ') };
+    throw new SwitchyardError('usage', messages.join('\n'), options);
   }
 
   mode(): 'iptables' {
@@ -35,7 +65,11 @@ export class ProxyFields {
     if (mode === '' || mode === modes.iptables) return modes.iptables;
     const known = modes.later.some((each) => each === mode);
     const what = known ? 'is not built yet' : 'is not a mode';
-    this.#problem('mode', `${JSON.stringify(mode)} ${what}; modes that exist: iptables`);
+    this.#problem(
+      'mode',
+      `${JSON.stringify(mode)} ${what}; modes that exist: iptables`,
+      'leave it out, or say iptables',
+    );
     return modes.iptables;
   }
 
@@ -52,6 +86,7 @@ export class ProxyFields {
       this.#problem(
         'source',
         `${given.join(' and ')} cannot be mixed; only file:PATH may be repeated`,
+        'leave all but one kind of source out',
       );
     }
     if (paths.length > 0) return this.#withoutCluster({ kind: 'files', paths });
@@ -63,6 +98,7 @@ export class ProxyFields {
       this.#problem(
         'source',
         `${JSON.stringify(other)} is not one of kubernetes, file:PATH or an http(s) URL`,
+        other.includes(':') ? undefined : `did you mean file:${other}?`,
       );
     }
     return this.#withoutCluster({ kind: 'url', url: other });
@@ -72,7 +108,7 @@ export class ProxyFields {
     const name = this.#flags.text('hostnameOverride');
     const trimmed = name.trim().toLowerCase();
     if (name !== '' && trimmed === '') {
-      this.#problem('hostname-override', 'is blank; give a node name or leave it out');
+      this.#problem('hostnameOverride', 'is blank', 'give a node name or leave it out');
     }
     return trimmed;
   }
@@ -81,68 +117,88 @@ export class ProxyFields {
     const text = this.#flags.text('bindAddress');
     const address = parseAddress(text);
     if (address === undefined) {
-      this.#problem('bind-address', `${JSON.stringify(text)} is not an IP address`);
+      this.#problem('bindAddress', `${JSON.stringify(text)} is not an IP address`, hints.address);
     }
     return address ?? ('0.0.0.0' as Address);
   }
 
-  /** One of the two servers: `ip:port`, where a missing port is the server's own. */
-  bind(
-    server: 'healthz' | 'metrics',
-    port: number,
-    v4: string,
-    v6: string,
-  ): BindConfig | undefined {
+  /** Where the two servers listen: `ip:port`, where a missing port is the server's own. */
+  binds(): Pick<ProxyConfig, 'healthzBind' | 'metricsBind'> {
+    const healthzBind = this.#bind('healthz', '0.0.0.0', '::');
+    const metricsBind = this.#bind('metrics', '127.0.0.1', '::1');
+    if (healthzBind && metricsBind && bindsCollide(healthzBind, metricsBind)) {
+      this.#problem(
+        'metricsBindAddress',
+        `port ${metricsBind.port} is taken by ${this.#flags.shown('healthzBindAddress')}=${bindText(healthzBind)}`,
+        'give the two servers ports of their own',
+      );
+    }
+    return { healthzBind, metricsBind };
+  }
+
+  #bind(server: 'healthz' | 'metrics', v4: string, v6: string): BindConfig | undefined {
     const flags = this.#flags;
     const field = `${server}BindAddress`;
-    const name = `${server}-bind-address`;
-    const ownPort = flags.number(`${server}Port`);
-    if (!flags.given(field)) {
-      if (ownPort < 0 || ownPort > 65_535) this.#problem(`${server}-port`, 'is not 0 to 65535');
-      const wide = flags.text('bindAddress').includes(':') ? v6 : v4;
-      return ownPort === 0 ? undefined : { address: wide as Address, port: ownPort };
+    const portField = `${server}Port`;
+    const ownPort = flags.number(portField);
+    if (ownPort < 0 || ownPort > 65_535) {
+      this.#problem(portField, `${ownPort} is not 0 to 65535`, `use ${flags.shown(field)}`);
     }
+    if (flags.given(field)) return this.#givenBind(field, portField, ownPort);
+    const wide = flags.text('bindAddress').includes(':') ? v6 : v4;
+    return ownPort === 0 ? undefined : { address: wide as Address, port: ownPort };
+  }
+
+  #givenBind(field: string, portField: string, ownPort: number): BindConfig | undefined {
+    const flags = this.#flags;
     const text = flags.text(field);
-    if (text === '') return undefined;
-    const bind = parseBind(text, port);
-    if (bind === undefined) {
-      this.#problem(name, `${JSON.stringify(text)} is not IP:PORT with a port of 1 to 65535`);
+    const bind = text === '' ? undefined : parseBind(text, ownPort);
+    if (bind === undefined && text !== '') {
+      const what = `${JSON.stringify(text)} is not IP:PORT with a port of 1 to 65535`;
+      this.#problem(field, what, hints.bind);
+    } else if (flags.given(portField) && (bind?.port ?? 0) !== ownPort) {
+      const advice = `leave the deprecated ${flags.shown(portField)} out`;
+      const what = `${ownPort} contradicts ${flags.shown(field)}=${text}`;
+      this.#problem(portField, what, advice);
     }
-    return bind;
+    return bind?.port === 0 ? undefined : bind;
   }
 
   syncPeriods(): Pick<ProxyConfig, 'syncPeriodMs' | 'minSyncPeriodMs'> {
     const syncPeriodMs = this.#flags.number('iptablesSyncPeriod');
     const minSyncPeriodMs = this.#flags.number('iptablesMinSyncPeriod');
-    if (syncPeriodMs <= 0) this.#problem('iptables-sync-period', 'must be above 0');
-    if (minSyncPeriodMs < 0) this.#problem('iptables-min-sync-period', 'must not be negative');
+    if (syncPeriodMs <= 0)
+      this.#problem('iptablesSyncPeriod', 'must be above 0', 'the default is 30s');
+    if (minSyncPeriodMs < 0) {
+      this.#problem('iptablesMinSyncPeriod', 'must not be negative', 'give 0s to write at once');
+    }
     if (minSyncPeriodMs > syncPeriodMs) {
-      this.#problem('iptables-min-sync-period', 'must not be above --iptables-sync-period');
+      const period = this.#flags.shown('iptablesSyncPeriod');
+      const text = `must not be above ${period}, which is ${formatDuration(syncPeriodMs)}`;
+      this.#problem('iptablesMinSyncPeriod', text, 'lower the one or raise the other');
     }
     return { syncPeriodMs, minSyncPeriodMs };
   }
 
-  intWithin(name: string, field: string, min: number, max: number): number {
+  intWithin(field: string, min: number, max: number): number {
     const value = this.#flags.number(field);
-    if (value < min || value > max) this.#problem(name, `${value} is not ${min} to ${max}`);
+    if (value < min || value > max) {
+      this.#problem(field, `${value} is not ${min} to ${max}`, `give a whole number within these`);
+    }
     return value;
   }
 
   detectLocal(): DetectLocalConfig {
-    const flags = this.#flags;
-    switch (flags.text('detectLocalMode')) {
+    const mode = this.#flags.text('detectLocalMode');
+    const name = this.#ofMode('podBridgeInterface', 'BridgeInterface', mode);
+    const prefix = this.#ofMode('podInterfaceNamePrefix', 'InterfaceNamePrefix', mode);
+    switch (mode) {
       case 'NodeCIDR':
-        return { mode: 'NodeCIDR' };
-      case 'BridgeInterface': {
-        const name = flags.text('podBridgeInterface');
-        this.#needs(name, 'pod-bridge-interface', 'BridgeInterface');
-        return { mode: 'BridgeInterface', name };
-      }
-      case 'InterfaceNamePrefix': {
-        const prefix = flags.text('podInterfaceNamePrefix');
-        this.#needs(prefix, 'pod-interface-name-prefix', 'InterfaceNamePrefix');
-        return { mode: 'InterfaceNamePrefix', prefix };
-      }
+        return { mode };
+      case 'BridgeInterface':
+        return { mode, name };
+      case 'InterfaceNamePrefix':
+        return { mode, prefix };
       default:
         return { mode: 'ClusterCIDR' };
     }
@@ -151,10 +207,14 @@ export class ProxyFields {
   clusterCidrs(): readonly Cidr[] {
     const text = this.#flags.text('clusterCidr').trim();
     if (text === '') return [];
-    const cidrs = this.#cidrs('cluster-cidr', text.split(','));
+    const cidrs = this.#cidrs('clusterCidr', text.split(','));
     const families = new Set(cidrs.map(cidrFamily));
     if (families.size < cidrs.length) {
-      this.#problem('cluster-cidr', `${JSON.stringify(text)} has more than one CIDR of a family`);
+      this.#problem(
+        'clusterCidr',
+        `${JSON.stringify(text)} has more than one CIDR of a family`,
+        'give one CIDR, or one of IPv4 and one of IPv6',
+      );
     }
     return cidrs;
   }
@@ -163,34 +223,30 @@ export class ProxyFields {
     const list = this.#flags.list('nodeportAddresses');
     if (list.length === 0) return { kind: 'all' };
     if (!list.includes('primary')) {
-      return { kind: 'cidrs', cidrs: this.#cidrs('nodeport-addresses', list) };
+      return { kind: 'cidrs', cidrs: this.#cidrs('nodeportAddresses', list) };
     }
     if (list.length > 1) {
-      this.#problem('nodeport-addresses', '`primary` cannot be mixed with CIDRs');
+      const advice = 'give primary alone, or CIDRs';
+      this.#problem('nodeportAddresses', '`primary` cannot be mixed with CIDRs', advice);
     }
     return { kind: 'primary' };
   }
 
   conntrack(): ConntrackConfig {
-    const read = (name: string, field: string): number => {
+    const read = (field: string): number => {
       const value = this.#flags.number(field);
-      if (value < 0) this.#problem(name, 'must not be negative');
+      if (value < 0)
+        this.#problem(field, 'must not be negative', "give 0 to leave the kernel's value");
       return value;
     };
     return {
-      maxPerCore: read('conntrack-max-per-core', 'conntrackMaxPerCore'),
-      min: read('conntrack-min', 'conntrackMin'),
-      tcpEstablishedTimeoutMs: read(
-        'conntrack-tcp-timeout-established',
-        'conntrackTcpTimeoutEstablished',
-      ),
-      tcpCloseWaitTimeoutMs: read(
-        'conntrack-tcp-timeout-close-wait',
-        'conntrackTcpTimeoutCloseWait',
-      ),
+      maxPerCore: read('conntrackMaxPerCore'),
+      min: read('conntrackMin'),
+      tcpEstablishedTimeoutMs: read('conntrackTcpTimeoutEstablished'),
+      tcpCloseWaitTimeoutMs: read('conntrackTcpTimeoutCloseWait'),
       tcpBeLiberal: this.#flags.bool('conntrackTcpBeLiberal'),
-      udpTimeoutMs: read('conntrack-udp-timeout', 'conntrackUdpTimeout'),
-      udpStreamTimeoutMs: read('conntrack-udp-timeout-stream', 'conntrackUdpTimeoutStream'),
+      udpTimeoutMs: read('conntrackUdpTimeout'),
+      udpStreamTimeoutMs: read('conntrackUdpTimeoutStream'),
     };
   }
 
@@ -198,42 +254,51 @@ export class ProxyFields {
     const format = this.#flags.text('loggingFormat');
     return {
       format: format === 'json' || format === 'text' ? format : 'auto',
-      verbosity: this.#flags.number('verbosity'),
+      verbosity: this.intWithin('verbosity', 0, 2 ** 31 - 1),
     };
   }
 
   #withoutCluster<T extends SourceConfig>(source: T): T {
-    for (const name of ['kubeconfig', 'master']) {
-      if (this.#flags.text(name) === '') continue;
-      this.#problem(name, `conflicts with --source=${this.#flags.list('source')[0] ?? ''}`);
+    for (const field of ['kubeconfig', 'master']) {
+      if (this.#flags.text(field) === '') continue;
+      const text = `conflicts with --source=${this.#flags.list('source')[0] ?? ''}`;
+      this.#problem(field, text, 'leave one of the two out');
     }
     return source;
   }
 
-  #needs(value: string, name: string, mode: string): void {
-    if (value === '') this.#problem(name, `is needed with --detect-local-mode=${mode}`);
+  /** A setting that one way of detecting local traffic needs, and no other one reads. */
+  #ofMode(field: string, needing: string, mode: string): string {
+    const value = this.#flags.text(field);
+    if (value === '' && mode === needing) {
+      const asking = `${this.#flags.shown('detectLocalMode')}=${mode}`;
+      this.#problem(
+        field,
+        `is needed with ${asking}`,
+        'name the interface, or choose another mode',
+      );
+    }
+    if (value !== '' && mode !== needing) {
+      const now = mode === '' ? 'ClusterCIDR, the default' : mode;
+      this.#warn(
+        `${this.#flags.shown(field)} has no effect: it needs --detect-local-mode=${needing}, which is ${now}`,
+      );
+    }
+    return value;
   }
 
-  #cidrs(name: string, texts: readonly string[]): readonly Cidr[] {
+  #cidrs(field: string, texts: readonly string[]): readonly Cidr[] {
     const cidrs: Cidr[] = [];
     for (const text of texts) {
       const cidr = parseCidr(text.trim());
-      if (cidr === undefined) this.#problem(name, `${JSON.stringify(text)} is not a CIDR`);
+      if (cidr === undefined)
+        this.#problem(field, `${JSON.stringify(text)} is not a CIDR`, hints.cidr);
       else cidrs.push(cidr);
     }
     return cidrs;
   }
 
-  #problem(name: string, text: string): void {
-    this.problems.push(`--${name}: ${text}`);
+  #problem(field: string, text: string, hint: string | undefined): void {
+    this.#problems.push({ message: `${this.#flags.shown(field)}: ${text}`, hint });
   }
-}
-
-function parseBind(text: string, ownPort: number): BindConfig | undefined {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  const bare = parseAddress(text.replace(/^\[(.*)\]$/, '$1'));
-  if (!match) return bare === undefined ? undefined : { address: bare, port: ownPort };
-  const address = parseAddress(match[1] ?? match[2] ?? '');
-  const port = Number(match[3]);
-  return address === undefined || port < 1 || port > 65_535 ? undefined : { address, port };
 }

@@ -325,6 +325,20 @@ const otherFlags: FlagTable = [
   compatible('feature-gates', 'list', 'there are no feature gates'),
   compatible('vmodule', 'list', 'verbosity is set for the whole program with -v'),
   compatible('log-flush-frequency', 'duration', 'every line is written at once'),
+  ...(['json', 'text'] as const).flatMap((format) => [
+    compatible(
+      `log-${format}-info-buffer-size`,
+      'string',
+      'every line is written at once',
+      `logging.options.${format}.infoBufferSize`,
+    ),
+    compatible(
+      `log-${format}-split-stream`,
+      'bool',
+      'all lines go to the standard error',
+      `logging.options.${format}.splitStream`,
+    ),
+  ]),
   ...(
     [
       ['ipvs-sync-period', 'duration'],

@@ -63,11 +63,18 @@ describe('the command line', () => {
     [
       ['proxy', '--mode=nftables', '--oom-score-adj=5000'],
       'error: --mode: "nftables" is not built yet; modes that exist: iptables\n' +
-        'error: --oom-score-adj: 5000 is not -1000 to 1000\n',
+        'error: --oom-score-adj: 5000 is not -1000 to 1000\n' +
+        'hint: leave it out, or say iptables; give a whole number within these\n',
     ],
     [
       ['proxy', '--config=/nowhere/c.yaml'],
-      "error: --config: cannot read /nowhere/c.yaml: ENOENT: no such file or directory, open '/nowhere/c.yaml'\n",
+      "error: --config: cannot read /nowhere/c.yaml: ENOENT: no such file or directory, open '/nowhere/c.yaml'\n" +
+        'hint: name a KubeProxyConfiguration file that this user may read\n',
+    ],
+    [
+      ['proxy', '--hostname-override'],
+      'error: --hostname-override needs a value: a text\n' +
+        'hint: switchyard proxy --help says what each flag takes\n',
     ],
   ])('refuses %j with exit status 2', async (argv, expected) => {
     expect(await switchyard(...argv)).toEqual({ status: 2, stdout: '', stderr: expected });

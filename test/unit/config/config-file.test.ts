@@ -89,11 +89,20 @@ describe('a KubeProxyConfiguration', () => {
 
   it.each([
     ['iptables: {syncPeriod: soon}', 'c.yaml: iptables.syncPeriod: "soon" is not a duration'],
-    ['mode: ipvs', '"ipvs" is not built yet'],
-    ['iptables: {masqueradeBit: 99}', '99 is not 0 to 31'],
+    ['mode: ipvs', 'c.yaml: mode: "ipvs" is not built yet'],
+    ['iptables: {masqueradeBit: 99}', 'c.yaml: iptables.masqueradeBit: 99 is not 0 to 31'],
+    ['iptables: 3', 'c.yaml: iptables: 3 is not a section with fields'],
+    ['mode: {name: iptables}', 'c.yaml: mode: expected a value, got fields'],
+    ['mode: iptables\n---\nmode: iptables', 'c.yaml: has more than one document, expected one'],
     ['a: [', 'c.yaml: '],
   ])('refuses %s', (body, message) => {
     expect(() => read(body)).toThrow(message);
+  });
+
+  it('names itself where it conflicts with a flag', () => {
+    expect(() => read('clientConnection: {kubeconfig: k}', '--source=file:a')).toThrow(
+      'c.yaml: clientConnection.kubeconfig: conflicts with --source=file:a',
+    );
   });
 
   it('refuses another kind of object', () => {

@@ -15,6 +15,7 @@ const table: FlagTable = [
   { name: 'filename', short: 'f', type: 'list', help: '' },
   { name: 'proxy-mode', aliases: ['mode'], field: 'mode', type: 'string', help: '' },
   { name: 'detect-local-mode', type: 'enum', values: ['NodeCIDR', 'ClusterCIDR'], help: '' },
+  { name: 'format', type: 'enum', values: ['', 'json', 'text'], help: '' },
   { name: 'strict-arp', type: 'bool', help: '', notYet: 'ipvs mode is not built yet' },
   { name: 'profiling', type: 'bool', help: '', noEffect: 'use --inspect' },
 ];
@@ -100,6 +101,10 @@ describe('parseFlags', () => {
     expect(parseFlags(table, ['-h']).help).toBe(true);
   });
 
+  it('lets a flag of later work ask for nothing', () => {
+    expect(parseFlags(table, ['--strict-arp=false']).flags.bool('strictArp')).toBe(false);
+  });
+
   it('warns of flags without effect, once each', () => {
     const { warnings } = parseFlags(table, ['--profiling', '--profiling=false']);
     expect(warnings).toEqual(['--profiling has no effect: use --inspect']);
@@ -110,7 +115,11 @@ describe('parseFlags', () => {
     [['--mod=x'], 'unknown flag --mod', 'did you mean --mode?'],
     [['--zzzzzz'], 'unknown flag --zzzzzz', '--help lists the flags'],
     [['-x'], 'unknown flag -x', '--help lists the flags'],
-    [['--sync-period=30'], '--sync-period: "30" is not a duration such as 30s or 1m30s', undefined],
+    [
+      ['--sync-period=30'],
+      '--sync-period: "30" is not a duration such as 30s or 1m30s',
+      'did you mean 30s?',
+    ],
     [['-vx'], '-v: "x" is not a whole number', undefined],
     [['--hardened=maybe'], '--hardened: "maybe" is not true or false', undefined],
     [['--sync-period'], '--sync-period needs a value: a duration such as 30s or 1m30s', undefined],
@@ -119,6 +128,7 @@ describe('parseFlags', () => {
       '--detect-local-mode: "NodeCDIR" is not one of NodeCIDR, ClusterCIDR',
       'did you mean NodeCIDR?',
     ],
+    [['--format=jsn'], '--format: "jsn" is not one of json, text', 'did you mean json?'],
     [['--strict-arp'], '--strict-arp: ipvs mode is not built yet', undefined],
   ])('refuses %j', (argv, message, hint) => {
     const error = failure(...argv);

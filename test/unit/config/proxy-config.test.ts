@@ -60,6 +60,18 @@ describe('the proxy configuration', () => {
     [['--healthz-bind-address=::'], { healthzBind: bind('::', 10256) }],
     [['--bind-address=::'], { healthzBind: bind('::', 10256), metricsBind: bind('::1', 10249) }],
     [['--metrics-port=0'], { metricsBind: undefined }],
+    [['--metrics-port=0', '--metrics-bind-address='], { metricsBind: undefined }],
+    [['--metrics-port=0', '--metrics-bind-address=10.0.0.1'], { metricsBind: undefined }],
+    [['--healthz-port=9'], { healthzBind: bind('0.0.0.0', 9) }],
+    [['--healthz-port=9', '--healthz-bind-address=10.0.0.1'], { healthzBind: bind('10.0.0.1', 9) }],
+    [
+      ['--healthz-port=9', '--healthz-bind-address=10.0.0.1:9'],
+      { healthzBind: bind('10.0.0.1', 9) },
+    ],
+    [
+      ['--healthz-bind-address=10.0.0.1:9', '--metrics-bind-address=10.0.0.2:9'],
+      { metricsBind: bind('10.0.0.2', 9) },
+    ],
     [['--cluster-cidr=10.0.0.0/8,fd00::/8'], { clusterCidrs: cidrs('10.0.0.0/8', 'fd00::/8') }],
     [['--nodeport-addresses=primary'], { nodePortAddresses: { kind: 'primary' } }],
     [
@@ -76,7 +88,7 @@ describe('the proxy configuration', () => {
 
   it.each<[readonly string[], readonly string[]]>([
     [['--mode=ipvs'], ['--mode: "ipvs" is not built yet; modes that exist: iptables']],
-    [['--proxy-mode=xyz'], ['--mode: "xyz" is not a mode; modes that exist: iptables']],
+    [['--proxy-mode=xyz'], ['--proxy-mode: "xyz" is not a mode; modes that exist: iptables']],
     [
       ['--iptables-masquerade-bit=32', '--oom-score-adj=-1001'],
       [
@@ -86,7 +98,7 @@ describe('the proxy configuration', () => {
     ],
     [
       ['--iptables-sync-period=1s', '--iptables-min-sync-period=2s'],
-      ['--iptables-min-sync-period: must not be above --iptables-sync-period'],
+      ['--iptables-min-sync-period: must not be above --iptables-sync-period, which is 1s'],
     ],
     [['--bind-address=here'], ['--bind-address: "here" is not an IP address']],
     [
@@ -110,9 +122,19 @@ describe('the proxy configuration', () => {
       ['--detect-local-mode=InterfaceNamePrefix'],
       ['--pod-interface-name-prefix: is needed with --detect-local-mode=InterfaceNamePrefix'],
     ],
+    [['--hostname-override= '], ['--hostname-override: is blank']],
+    [['-v=-1'], ['-v: -1 is not 0 to 2147483647']],
     [
-      ['--hostname-override= '],
-      ['--hostname-override: is blank; give a node name or leave it out'],
+      ['--healthz-port=9', '--healthz-bind-address=0.0.0.0:1'],
+      ['--healthz-port: 9 contradicts --healthz-bind-address=0.0.0.0:1'],
+    ],
+    [
+      ['--metrics-port=0', '--metrics-bind-address=127.0.0.1:1'],
+      ['--metrics-port: 0 contradicts --metrics-bind-address=127.0.0.1:1'],
+    ],
+    [
+      ['--healthz-bind-address=[::]:9', '--metrics-bind-address=127.0.0.1:9'],
+      ['--metrics-bind-address: port 9 is taken by --healthz-bind-address=[::]:9'],
     ],
     [['--conntrack-min=-1'], ['--conntrack-min: must not be negative']],
     [
@@ -126,6 +148,48 @@ describe('the proxy configuration', () => {
     ],
   ])('refuses %j', (argv, expected) => {
     expect(problems(...argv)).toEqual(expected);
+  });
+
+  it.each<[readonly string[], string]>([
+    [['--mode=ipvs'], 'leave it out, or say iptables'],
+    [['--source=manifests'], 'did you mean file:manifests?'],
+    [
+      ['--cluster-cidr=10.0.0.0', '--bind-address=x'],
+      'give an address such as 192.0.2.1 or 2001:db8::1; give ADDRESS/BITS, such as 10.244.0.0/16 or fd00:10:244::/56',
+    ],
+  ])('says what to do about %j', (argv, hint) => {
+    expect(() => config(...argv)).toThrow(expect.objectContaining({ hint }));
+  });
+
+  it.each<[readonly string[], readonly string[]]>([
+    [
+      ['--pod-bridge-interface=br0'],
+      [
+        '--pod-bridge-interface has no effect: it needs --detect-local-mode=BridgeInterface, which is ClusterCIDR, the default',
+      ],
+    ],
+    [['--pod-bridge-interface=br0', '--detect-local-mode=BridgeInterface'], []],
+    [
+      ['--pod-interface-name-prefix=veth', '--detect-local-mode=NodeCIDR'],
+      [
+        '--pod-interface-name-prefix has no effect: it needs --detect-local-mode=InterfaceNamePrefix, which is NodeCIDR',
+      ],
+    ],
+  ])('warns of what has no effect in %j', (argv, expected) => {
+    const warnings: string[] = [];
+    proxyConfig(parseFlags(proxyFlags, argv).flags, (text) => warnings.push(text));
+    expect(warnings).toEqual(expected);
+  });
+
+  it.each([
+    ['--log-json-split-stream', '--log-json-split-stream has no effect: all lines go'],
+    ['--log-text-info-buffer-size=1Mi', '--log-text-info-buffer-size has no effect: every line'],
+  ])('takes %s with a warning', (flag, warning) => {
+    expect(parseFlags(proxyFlags, [flag]).warnings[0]).toContain(warning);
+  });
+
+  it('takes --cleanup=false: it is how kube-proxy starts', () => {
+    expect(config('--cleanup=false')).toEqual(config());
   });
 
   it('says of the flags of later work that they come later', () => {
