@@ -2,8 +2,10 @@ import { SwitchyardError } from '../error.ts';
 import { explainJson, explainText } from '../graph/explain.ts';
 import { interpret } from '../graph/interpret.ts';
 import { packetFrom } from '../graph/packet.ts';
+import type { RuleGraph } from '../graph/rule-graph.ts';
+import type { Family } from '../ip/address.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
-import { familyOfQuestion, journeyOf, parseDestination } from './journey.ts';
+import { familyAsked, journeyOf, parseDestination } from './journey.ts';
 import { loadOffline, offlineFlags } from './offline.ts';
 
 /** `switchyard explain`: where a packet goes, and why. */
@@ -16,7 +18,7 @@ export const command: Command = {
       name: 'ip-family',
       type: 'enum',
       values: ['ipv4', 'ipv6'],
-      help: 'Where neither end is an address. Default: ipv4.',
+      help: 'Where neither end is an address. Default: ipv4, or ipv6 for a Service that is in IPv6 alone.',
     },
     {
       name: 'in-interface',
@@ -51,8 +53,9 @@ async function run({ flags, positionals }: CommandArgs, io: CommandIo): Promise<
   const destination = parseDestination(to);
   const offline = await loadOffline(flags, [], io.stdin);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
-  const asked = flags.text('ipFamily') === 'ipv6' ? 'ipv6' : 'ipv4';
-  const part = offline.families.get(familyOfQuestion(from, destination) ?? asked);
+  const graphOf = (family: Family): RuleGraph | undefined => offline.families.get(family)?.graph;
+  const asked = familyAsked(flags.text('ipFamily'), from, destination, graphOf);
+  const part = offline.families.get(asked);
   if (part === undefined) throw new SwitchyardError('internal', `no graph of family ${asked}`);
   const { graph, servicePorts } = part;
   const inInterface = flags.text('inInterface');

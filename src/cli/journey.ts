@@ -2,7 +2,7 @@ import { SwitchyardError } from '../error.ts';
 import type { NodeContext, PodDetector } from '../graph/node-context.ts';
 import type { Journey } from '../graph/packet.ts';
 import type { Frontend, RuleGraph } from '../graph/rule-graph.ts';
-import { addressBytes, familyOf, formatAddress, parseAddress } from '../ip/address.ts';
+import { addressBytes, familyLabel, familyOf, formatAddress, parseAddress } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
 import { cidrAddress, cidrContains } from '../ip/cidr.ts';
 import type { Protocol, ServiceName } from '../services/service-port.ts';
@@ -34,9 +34,36 @@ export function parseDestination(text: string): Destination {
 }
 
 /** The family a question is about; undefined where neither end tells. */
-export function familyOfQuestion(from: string, destination: Destination): Family | undefined {
+function familyOfQuestion(from: string, destination: Destination): Family | undefined {
   const address = parseAddress(destination.to) ?? parseAddress(from);
   return address === undefined ? undefined : familyOf(address);
+}
+
+/**
+ * The family for where neither end tells: the one asked for (`--ip-family`), else the first that has
+ * the Service. Asking for one family with an address of the other is a usage error.
+ */
+export function familyAsked(
+  flag: string,
+  from: string,
+  destination: Destination,
+  graphOf: (family: Family) => RuleGraph | undefined,
+): Family {
+  const told = familyOfQuestion(from, destination);
+  if (flag === '') {
+    const service = serviceOf(destination);
+    const has = (family: Family): boolean =>
+      [...(graphOf(family)?.frontends.values() ?? [])].some((f) => f.origin.service === service);
+    return told ?? (!has('ipv4') && has('ipv6') ? 'ipv6' : 'ipv4');
+  }
+  const asked = flag === 'ipv6' ? 'ipv6' : 'ipv4';
+  if (told === undefined || told === asked) return asked;
+  const address = parseAddress(destination.to) ?? from;
+  throw new SwitchyardError(
+    'usage',
+    `--ip-family=${asked}: ${address} is an address of ${familyLabel(told)}`,
+    { hint: 'leave --ip-family out: an address tells its family' },
+  );
 }
 
 /** The packet's way: both ends as addresses. */
@@ -141,7 +168,7 @@ function frontendOf(
   skipped: OfflineFamily['skipped'],
   destination: Destination,
 ): Frontend {
-  const service = destination.to.includes('/') ? destination.to : `default/${destination.to}`;
+  const service = serviceOf(destination);
   const candidates = [...graph.frontends.values()]
     .filter((frontend) => frontend.kind === 'clusterIP' && frontend.origin.service === service)
     .toSorted((a, b) => a.port - b.port || (a.protocol < b.protocol ? -1 : 1));
@@ -163,10 +190,17 @@ function frontendOf(
       (destination.protocol === undefined || frontend.protocol === destination.protocol),
   );
   if (found !== undefined) return found;
+  const { port, protocol } = destination;
+  const wanted = protocol === undefined ? port : `${port}/${protocol}`;
   const ports = candidates.map((f) => `${f.origin.name} = ${f.port}/${f.protocol}`).join(', ');
-  throw new SwitchyardError('usage', `Service ${service} has no port ${destination.port}`, {
+  throw new SwitchyardError('usage', `Service ${service} has no port ${wanted}`, {
     hint: `it has: ${ports}`,
   });
+}
+
+/** `ns/name` of the Service that TO may name. */
+function serviceOf({ to }: Destination): string {
+  return to.includes('/') ? to : `default/${to}`;
 }
 
 function isProtocol(text: string | undefined): text is Protocol | undefined {

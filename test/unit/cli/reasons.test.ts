@@ -69,7 +69,13 @@ describe('explain', () => {
     ['of the other family', { clusterIP: 'fd00::1' }, 'no IPv4 cluster IP'],
     ['of type ExternalName', { type: 'ExternalName' }, 'type ExternalName has no cluster IP'],
   ])('says why a Service %s has no rules', async (_, spec, reason) => {
-    const { status, stderr } = await run([rawService(spec)], 'explain', 'pod', 'ns1/web:http');
+    const { status, stderr } = await run(
+      [rawService(spec)],
+      'explain',
+      'pod',
+      'ns1/web:http',
+      '--ip-family=ipv4',
+    );
     expect(status).toBe(2);
     expect(stderr).toContain(`error: Service ns1/web has no rules: ${reason}`);
   });
