@@ -35,6 +35,11 @@ export class Informer<T extends KubeObject> {
     this.#name = options.name;
   }
 
+  /** What is watched: `services`. */
+  get name(): string {
+    return this.#name;
+  }
+
   /** By {@link objectKey}. Empty until the first complete list. */
   get store(): ReadonlyMap<string, T> {
     return this.#store;

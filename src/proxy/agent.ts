@@ -20,6 +20,8 @@ import type { HttpHandler } from '../telemetry/http-server.ts';
 import { ProxyMetrics } from '../telemetry/metrics.ts';
 import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
+import { tellWaiting } from './first-lists.ts';
+import type { FirstList } from './first-lists.ts';
 import { ProxyHealth, healthHandler } from './health.ts';
 import { allowLocalhostNodePorts, openIptables } from './iptables-backends.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
@@ -210,12 +212,15 @@ class Agent {
 
   #inform(sources: ObjectSources, ownNode: Kind<NodeObject>, signal: AbortSignal): void {
     const { log } = this.#options;
+    const lists: FirstList[] = [];
     const start = <T extends KubeObject>(
       kind: Kind<T>,
       handlers: readonly InformerHandler<T>[],
     ): void => {
       const source = sources.source(kind);
       const informer = new Informer({ source, handlers, log, name: kind.resource });
+      // Rules wait for all lists but this one, which clusters before 1.33 may not have.
+      if (kind.resource !== serviceCidrKind.resource) lists.push(informer);
       this.#running.push(informer.start(signal));
     };
     start(ownNode, [this.#nodeWatch.handler]);
@@ -228,6 +233,7 @@ class Agent {
       endpointSliceKind,
       this.#families.map(({ pipeline }) => pipeline.slices),
     );
+    this.#running.push(tellWaiting(lists, this.#options, signal));
   }
 
   #serviceCidrHandler(): InformerHandler<ServiceCidrObject> {
