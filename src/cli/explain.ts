@@ -11,7 +11,7 @@ import { loadOffline, offlineFlags } from './offline.ts';
 /** `switchyard explain`: where a packet goes, and why. */
 export const command: Command = {
   name: 'explain',
-  summary: 'say where a packet goes and why, with exact probabilities',
+  summary: 'Tells where a packet goes and why, with exact probabilities.',
   flags: [
     ...offlineFlags,
     {

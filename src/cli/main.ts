@@ -24,12 +24,13 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'render',
-    summary: 'Prints the rules for some manifests, as text or as a picture.',
+    summary:
+      'Prints the rules (or the rule graph) for some manifests; needs no root and no cluster.',
     load: async () => import('./render.ts'),
   },
   {
     name: 'explain',
-    summary: 'Tells where a packet goes, and why.',
+    summary: 'Tells where a packet goes and why, with exact probabilities.',
     load: async () => import('./explain.ts'),
   },
   {

@@ -23,8 +23,7 @@ const featureValues = {
 /** `switchyard render`: what would be applied on a node without rules. */
 export const command: Command = {
   name: 'render',
-  summary:
-    'print the rules (or the rule graph) that manifests lead to; needs no root and no cluster',
+  summary: 'Prints the rules (or the rule graph) for some manifests; needs no root and no cluster.',
   flags: [
     ...offlineFlags,
     {

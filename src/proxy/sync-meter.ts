@@ -12,6 +12,9 @@ export type SyncDone = (outcome: SyncReport | 'full' | 'partial') => void;
 /** Services, and services' endpoints, with changes that no sync has taken yet. */
 export type Pending = ServiceCatalog['pending'];
 
+/** Tables that rules are counted in, kube-proxy's: in mangle is a chain without rules. */
+const ruleTables = ['filter', 'nat'] as const;
+
 /** Keeps one family's metrics of the sync loop. */
 export class SyncMeter {
   readonly #metrics: ProxyMetrics;
@@ -72,11 +75,9 @@ export class SyncMeter {
   /** What is in force after a sync. */
   gauges(servicePorts: ReadonlyMap<ServicePortKey, ServicePort>, report: SyncReport): void {
     const { rulesTotal, rulesLast, noLocalEndpoints, unprogrammed } = this.#metrics;
-    for (const [table, rules] of Object.entries(report.rulesTotal)) {
-      rulesTotal.set({ table, ...this.#label }, rules);
-    }
-    for (const [table, rules] of Object.entries(report.rulesWritten)) {
-      rulesLast.set({ table, ...this.#label }, rules);
+    for (const table of ruleTables) {
+      rulesTotal.set({ table, ...this.#label }, report.rulesTotal[table] ?? 0);
+      rulesLast.set({ table, ...this.#label }, report.rulesWritten[table] ?? 0);
     }
     const ports = servicePorts.values().filter(lacksLocalEndpoints).toArray();
     const count = (policy: 'internalPolicy' | 'externalPolicy'): number =>

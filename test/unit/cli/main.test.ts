@@ -44,6 +44,16 @@ describe('the command line', () => {
     },
   );
 
+  it.each(['proxy', 'render', 'explain', 'demo'])(
+    'says of %s in the overview what its --help says',
+    async (name) => {
+      const { stdout: overview } = await switchyard('help');
+      const [, , summary] = (await switchyard(name, '--help')).stdout.split('\n');
+      expect(overview).toMatch(new RegExp(`^  ${name} +`, 'm'));
+      expect(overview).toContain(`  ${summary}\n`);
+    },
+  );
+
   it('prints the flags of a command with their defaults, but none that does nothing', async () => {
     const { status, stdout } = await switchyard('proxy', '--help');
     expect(status).toBe(0);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { metricsPage } from '../../../scripts/metrics-page.ts';
 import { ProxyMetrics, networkBuckets } from '../../../src/telemetry/metrics.ts';
 
 describe("the proxy's metrics", () => {
@@ -34,6 +35,12 @@ describe("the proxy's metrics", () => {
   ])('include kubeproxy_%s, a %s', async (name, type) => {
     const text = await new ProxyMetrics({ version: 'test' }).registry.metrics();
     expect(text).toContain(`# TYPE kubeproxy_${name} ${type}\n`);
+  });
+
+  it('are the table of docs/metrics.md (npm run metrics writes it)', async () => {
+    const { committed, made } = await metricsPage();
+    expect(committed).toBe(made);
+    expect(made).toContain('| `kubeproxy_proxy_healthz_total` | counter | code |');
   });
 
   it('are kept apart in each instance', async () => {

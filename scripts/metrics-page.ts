@@ -1,0 +1,34 @@
+// `npm run metrics`: writes the table of docs/metrics.md from the metrics the agent has.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ProxyMetrics } from '../src/telemetry/metrics.ts';
+
+const page = join(import.meta.dirname, '..', 'docs', 'metrics.md');
+
+/** The page as it is, and as the program's metrics make it. */
+export async function metricsPage(): Promise<{
+  readonly committed: string;
+  readonly made: string;
+}> {
+  const committed = readFileSync(page, 'utf8');
+  const rows = await tableRows();
+  const table = ['| name | type | labels | meaning |', '|---|---|---|---|', ...rows].join('\n');
+  return { committed, made: committed.replace(/^\| name \|.*(?:\n\|.*)*/m, () => table) };
+}
+
+async function tableRows(): Promise<readonly string[]> {
+  const { registry } = new ProxyMetrics({ version: '' });
+  const described = await registry.getMetricsAsJSON();
+  return described.map(({ name, type, help }) => {
+    const labels = labelNames(registry.getSingleMetric(name)).toSorted().join(', ');
+    return `| \`${name}\` | ${String(type)} | ${labels === '' ? '–' : labels} | ${help} |`;
+  });
+}
+
+/** prom-client keeps them on each metric, though its types do not say so. */
+function labelNames(metric: object | undefined): readonly string[] {
+  const names: unknown = metric !== undefined && 'labelNames' in metric ? metric.labelNames : [];
+  return names as readonly string[];
+}
+
+if (import.meta.main) writeFileSync(page, (await metricsPage()).made);
