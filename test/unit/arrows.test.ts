@@ -1,0 +1,97 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '../..');
+
+/** Who may import whom: docs/adr/0001-rooms-and-arrows.md. */
+const arrows = {
+  ip: [],
+  telemetry: [],
+  config: ['ip', 'telemetry'],
+  informer: ['ip', 'telemetry'],
+  services: ['ip', 'telemetry', 'informer'],
+  graph: ['ip', 'telemetry', 'services'],
+  host: ['ip', 'telemetry'],
+  backends: ['ip', 'telemetry', 'services', 'graph', 'host'],
+  proxy: ['ip', 'telemetry', 'config', 'informer', 'services', 'graph', 'host', 'backends'],
+} as const;
+
+const rooms = [...Object.keys(arrows), 'cli', 'kubelet'];
+const files = ['node:fs', 'node:fs/promises'];
+const sockets = ['node:http', 'node:tls', 'undici'];
+const programs = ['node:child_process', 'execa'];
+const harmless = ['node:util', 'node:crypto', 'node:path'];
+
+const roomImports = rooms.map((room) => `../${room}/probe.ts`);
+const imports = [...roomImports, ...files, ...sockets, 'node:net', ...programs, ...harmless];
+
+/** A file of the checkout, and what of `imports` the linter has to refuse there. */
+const probes = new Map<string, readonly string[]>([
+  ...Object.entries(arrows).map(([room, may]): [string, readonly string[]] => [
+    `src/${room}/probe.ts`,
+    [...roomsBut([room, ...may]), ...modulesRefusedIn(room)],
+  ]),
+  ['src/cli/demo/probe.ts', programs],
+  ['src/cli/render.ts', ['../host/probe.ts', ...files, ...sockets, 'node:net', ...programs]],
+  ['src/clock.ts', roomsBut([])],
+  ['src/error.ts', roomsBut([])],
+]);
+
+function roomsBut(allowed: readonly string[]): readonly string[] {
+  return rooms.filter((room) => !allowed.includes(room)).map((room) => `../${room}/probe.ts`);
+}
+
+function modulesRefusedIn(room: string): readonly string[] {
+  if (room === 'host') return [];
+  if (room === 'ip') return [...files, ...sockets, ...programs];
+  const pure = ['config', 'services', 'graph', 'backends'].includes(room);
+  return pure ? [...files, ...sockets, 'node:net', ...programs] : programs;
+}
+
+describe('the linter refuses imports against the arrows, and no others:', () => {
+  let folder = '';
+  let refused = new Map<string, string[]>();
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'switchyard-arrows-'));
+    copyFileSync(join(root, '.oxlintrc.json'), join(folder, '.oxlintrc.json'));
+    const source = imports.map((name) => `import '${name}';\n`).join('');
+    for (const file of probes.keys()) {
+      mkdirSync(dirname(join(folder, file)), { recursive: true });
+      writeFileSync(join(folder, file), source);
+    }
+    refused = lint(folder);
+  });
+
+  afterAll(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it.each([...probes])('%s', (file, expected) => {
+    expect((refused.get(file) ?? []).toSorted()).toEqual(expected.toSorted());
+  });
+});
+
+interface Report {
+  readonly diagnostics: readonly {
+    readonly code: string;
+    readonly filename: string;
+    readonly labels: readonly { readonly span: { readonly line: number } }[];
+  }[];
+}
+
+/** The imports that no-restricted-imports refuses, by file. */
+function lint(folder: string): Map<string, string[]> {
+  const oxlint = join(root, 'node_modules/.bin/oxlint');
+  const { stdout } = spawnSync(oxlint, ['--format=json', 'src'], { cwd: folder, encoding: 'utf8' });
+  const refused = new Map<string, string[]>();
+  for (const { code, filename, labels } of (JSON.parse(stdout) as Report).diagnostics) {
+    if (!code.includes('no-restricted-imports')) continue;
+    const line = labels[0]?.span.line ?? 0;
+    refused.set(filename, [...(refused.get(filename) ?? []), imports[line - 1] ?? '']);
+  }
+  return refused;
+}
