@@ -17,7 +17,9 @@ const tables: readonly TableName[] = ['mangle', 'filter', 'nat'];
  */
 export function renderRestore(state: IptablesState, options: RenderOptions = {}): string {
   const tool = state.family === 'ipv4' ? 'iptables-restore' : 'ip6tables-restore';
-  const lines = [`# switchyard, mode iptables, ${state.family}: load with ${tool} --noflush`];
+  // Without them: its jumps are inserted, so a second load would have each of them twice.
+  const where = `for a node without our rules; load with ${tool} --noflush`;
+  const lines = [`# switchyard, mode iptables, ${state.family}: ${where}`];
   if (options.features !== undefined) lines.push(featuresLine(options.features));
   for (const set of state.sets.values()) {
     lines.push(`# needs: ipset create ${set.name} ${set.create}`);

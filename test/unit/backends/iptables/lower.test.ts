@@ -479,7 +479,7 @@ describe('a rendered file', () => {
 
   test('says who wrote it, for which family and with which features', () => {
     expect(lines.slice(0, 2)).toEqual([
-      '# switchyard, mode iptables, ipv4: load with iptables-restore --noflush',
+      '# switchyard, mode iptables, ipv4: for a node without our rules; load with iptables-restore --noflush',
       '# features: hairpin=bpf affinity=recent randomFully=true comments=auto',
     ]);
   });
