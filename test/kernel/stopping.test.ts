@@ -39,6 +39,18 @@ describe.skipIf(!able)('an agent that is stopped while a tool runs (needs root)'
     });
   });
 
+  test('does not wait for the restore when it is told again', async () => {
+    const gate = await gatedTool(lab, 'iptables-nft-restore', 'KUBE-SERVICES');
+    const agent = lab.startAgent(agentFlags, gate.folder);
+    await gate.entered(agent);
+    let status: number | undefined;
+    const again = async (): Promise<number | undefined> => {
+      void agent.stop().then((code) => (status = code));
+      return status;
+    };
+    expect(await eventually(again, (code) => code !== undefined)).toBe(128 + 15);
+  });
+
   test('ends with status 0 also while it starts', async () => {
     const gate = await gatedTool(lab, 'ip6tables-nft-save', '');
     const agent = lab.startAgent(agentFlags, gate.folder);
