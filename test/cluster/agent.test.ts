@@ -93,7 +93,7 @@ describe.skipIf(blocked !== undefined)(
     async function answers(expected: readonly string[]): Promise<void> {
       const to = { to: clusterIP, port: 80, timeoutMs: 500 } as const;
       await eventually(
-        async () => Object.keys(await lab.tally('client', to, 30)).toSorted(),
+        async () => Object.keys(await lab.tally('client', to, 30, 'probe')).toSorted(),
         (seen) => JSON.stringify(seen) === JSON.stringify(expected.toSorted()),
         20_000,
       );
@@ -106,7 +106,7 @@ describe.skipIf(blocked !== undefined)(
       clusterIP = made.spec.clusterIP;
       // One question alone: the kernel sends few ICMP errors a second to one client.
       const seen = await eventually(
-        async () => lab.ask('client', { to: clusterIP, port: 80, timeoutMs: 1500 }),
+        async () => lab.probe('client', { to: clusterIP, port: 80, timeoutMs: 1500 }),
         (answer) => answer === 'refused',
       );
       expect(seen).toBe('refused');
@@ -131,7 +131,7 @@ describe.skipIf(blocked !== undefined)(
       };
       const port = made.spec.ports[0]?.nodePort ?? 0;
       const seen = await eventually(
-        async () => lab.ask('client', { to: lab4.node, port, timeoutMs: 500 }),
+        async () => lab.probe('client', { to: lab4.node, port, timeoutMs: 500 }),
         (answer) => typeof answer !== 'string',
       );
       expect(seen).toMatchObject({ answeredBy: 'pod-c' });

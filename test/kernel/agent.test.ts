@@ -16,7 +16,7 @@ describe.skipIf(!able)('the agent as a process (needs root: it makes network nam
     await lab.write('web', service('web', { host: 10 }), ...slices('web', ['pod-a']));
     agent = lab.startAgent(['--cluster-cidr=10.244.0.0/16', '--conntrack-max-per-core=0']);
     await eventually(
-      async () => lab.ask('client', { to: '10.96.0.10', port: 80, timeoutMs: 300 }),
+      async () => lab.probe('client', { to: '10.96.0.10', port: 80, timeoutMs: 300 }),
       (seen) => typeof seen !== 'string',
     );
   });
@@ -41,7 +41,7 @@ describe.skipIf(!able)('the agent as a process (needs root: it makes network nam
     });
     await lab.write('more', service('more', { host: 11 }), ...slices('more', ['pod-b']));
     const answer = await eventually(
-      async () => lab.ask('client', { to: '10.96.0.11', port: 80, timeoutMs: 300 }),
+      async () => lab.probe('client', { to: '10.96.0.11', port: 80, timeoutMs: 300 }),
       (seen) => typeof seen !== 'string',
     );
     expect(answer).toMatchObject({ answeredBy: 'pod-b' });

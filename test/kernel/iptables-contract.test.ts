@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { describe } from 'vitest';
 import { backendContract } from './contract.ts';
-import type { BackendContract } from './contract.ts';
+import type { BackendContract } from './contract-suite.ts';
 
 const flushes: BackendContract['disturbances'] = [
   {

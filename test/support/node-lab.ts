@@ -41,6 +41,9 @@ export const manyClients = '198.18.0.0/16';
 /** Ports every pod serves, TCP and UDP. Answers carry the pod's name. */
 export const podPorts = [8080, 8081] as const;
 
+/** Source ports of probes: below those that the kernel chooses for anybody else. */
+const probePorts = { first: 10_000, last: 29_999 } as const;
+
 const pods = ['pod-a', 'pod-b', 'pod-c', 'remote'] as const;
 const actors = ['client', 'node', ...pods] as const;
 
@@ -51,6 +54,8 @@ export class NodeLab {
   readonly #namespaces: Namespaces;
   readonly #actors = new Map<Actor, NetworkActor>();
   readonly #env: Readonly<Record<string, string>>;
+  #probePort: number = probePorts.last;
+  #lastAsked: string | undefined;
 
   private constructor(namespaces: Namespaces, folder: string, variant: 'legacy' | 'nft') {
     this.#namespaces = namespaces;
@@ -80,7 +85,19 @@ export class NodeLab {
   }
 
   async ask(actor: Actor, question: Question): Promise<Answer> {
+    this.#lastAsked = question.to;
     return this.#actor(actor).ask(question);
+  }
+
+  /**
+   * Asks what may not be programmed yet. A packet that meets no rules is tracked as one to the service
+   * address itself, and for two minutes whoever uses its source port shares that fate; so probes have source ports
+   * that no other request uses.
+   */
+  async probe(actor: Actor, question: Question): Promise<Answer> {
+    const { first, last } = probePorts;
+    this.#probePort = this.#probePort === last ? first : this.#probePort + 1;
+    return this.ask(actor, { ...question, fromPort: this.#probePort });
   }
 
   /** Asks over and over; who answered how often (`refused` and `timeout` count likewise). */
@@ -88,16 +105,18 @@ export class NodeLab {
     actor: Actor,
     question: Question,
     times: number,
+    how: 'ask' | 'probe' = 'ask',
   ): Promise<Readonly<Record<string, number>>> {
-    const answers = await Promise.all(
-      Array.from({ length: times }, async () => this.ask(actor, question)),
-    );
-    const counts: Record<string, number> = {};
-    for (const answer of answers) {
-      const key = typeof answer === 'string' ? answer : answer.answeredBy;
-      counts[key] = (counts[key] ?? 0) + 1;
-    }
-    return counts;
+    const one = async (): Promise<Answer> => this[how](actor, question);
+    return countAnswers(await Promise.all(Array.from({ length: times }, one)));
+  }
+
+  /** What connection tracking knows of an address, by default the one that was asked last. */
+  async tracked(address = this.#lastAsked): Promise<readonly string[]> {
+    if (address === undefined) return [];
+    const family = address.includes(':') ? 'ipv6' : 'ipv4';
+    const text = await this.onNode('conntrack', '-L', '-f', family, '--orig-dst', address);
+    return text.split('\n').filter((line) => line.includes('src='));
   }
 
   async open(actor: Actor, question: Question): Promise<HeldConnection> {
@@ -201,20 +220,30 @@ export class NodeLab {
   }
 }
 
-/** Polls until `check` holds; fails with what it last saw. */
+/** Who answered how often, sorted by name. */
+export function countAnswers(answers: readonly Answer[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const answer of answers) {
+    const key = typeof answer === 'string' ? answer : answer.answeredBy;
+    counts[key] = (counts[key] ?? 0) + 1;
+  }
+  return Object.fromEntries(Object.entries(counts).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Polls until `check` holds, less and less often; fails with what it last saw. */
 export async function eventually<T>(
   look: () => Promise<T>,
   check: (seen: T) => boolean,
   deadlineMs = 15_000,
 ): Promise<T> {
   const end = Date.now() + deadlineMs;
-  for (;;) {
+  for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 1.5, 200)) {
     const seen = await look();
     if (check(seen)) return seen;
     if (Date.now() > end) {
       throw new Error(`not within ${deadlineMs} ms; last seen: ${JSON.stringify(seen)}`);
     }
-    await delay(20);
+    await delay(pauseMs);
   }
 }
 

@@ -19,6 +19,7 @@ export type ActorRequest =
       readonly to: string;
       readonly port: number;
       readonly from?: string;
+      readonly fromPort?: number;
       readonly timeoutMs: number;
     }
   | {
@@ -80,8 +81,9 @@ function runActor(): void {
     socket.on('error', failed).bind({ address, port }, done);
   }
 
-  function tcp({ to, port, from }: Ask): Connection {
-    const socket: Socket = net.connect({ host: to, port, ...(from ? { localAddress: from } : {}) });
+  function tcp({ to, port, from, fromPort }: Ask): Connection {
+    const own = { ...(from && { localAddress: from }), ...(fromPort && { localPort: fromPort }) };
+    const socket: Socket = net.connect({ host: to, port, ...own });
     const connection: Connection = {
       send: () => void socket.write('?\n'),
       close: () => void socket.destroy(),
@@ -93,10 +95,10 @@ function runActor(): void {
     return connection;
   }
 
-  function udp({ to, port, from }: Ask): Connection {
+  function udp({ to, port, from, fromPort }: Ask): Connection {
     const socket: UdpSocket = dgram.createSocket(to.includes(':') ? 'udp6' : 'udp4');
     const ready = new Promise<void>((resolve) => {
-      socket.bind({ port: 0, ...(from ? { address: from } : {}) }, () => {
+      socket.bind({ port: fromPort ?? 0, ...(from ? { address: from } : {}) }, () => {
         socket.connect(port, to, () => resolve());
       });
     });

@@ -19,6 +19,8 @@ export interface Question {
   readonly proto?: 'tcp' | 'udp';
   /** The source address; the kernel's choice where absent. */
   readonly from?: string;
+  /** The source port, likewise. */
+  readonly fromPort?: number;
   readonly timeoutMs?: number;
 }
 

@@ -1,0 +1,78 @@
+/* oxlint-disable vitest/no-standalone-expect -- declared once for each backend, by the suite */
+import { expect } from 'vitest';
+import { eventually } from '../support/node-lab.ts';
+import type { Suite } from './contract-suite.ts';
+
+/** Affinity. */
+export function sticking(suite: Suite): void {
+  const clients = Array.from(
+    { length: 300 },
+    (_, i) => `198.18.${40 + Math.floor(i / 200)}.${1 + (i % 200)}`,
+  );
+  const everybody = ['pod-a', 'pod-b', 'pod-c', 'remote'] as const;
+
+  async function homes(to: string): Promise<readonly string[]> {
+    const answers: string[] = [];
+    for (let i = 0; i < clients.length; i += 50) {
+      const batch = clients
+        .slice(i, i + 50)
+        .map(async (from) => suite.lab.ask('client', { to, port: 80, from, timeoutMs: 3000 }));
+      answers.push(
+        ...(await Promise.all(batch)).map((each) =>
+          typeof each === 'string' ? each : each.answeredBy,
+        ),
+      );
+    }
+    return answers;
+  }
+
+  suite.test('affinity', 'a client keeps its pod, and loses it with the affinity', async () => {
+    await suite.publish('sticky', { host: 40, affinitySeconds: 10_800, pods: everybody });
+    const target = { to: '10.96.0.40', port: 80 };
+    const first = await suite.answers('pod-a', target);
+    expect(await suite.lab.tally('pod-a', target, 40)).toEqual({ [first.answeredBy]: 40 });
+    await suite.publish('sticky', { host: 40, pods: everybody });
+    await suite.answeredBy('pod-a', target, everybody);
+  });
+
+  suite.test('affinity-expiry', 'after its time-out a client may meet another pod', async () => {
+    await suite.publish('brief', { host: 41, affinitySeconds: 1, pods: everybody });
+    const target = { to: '10.96.0.41', port: 80 };
+    const first = await suite.answers('client', target);
+    expect((await suite.lab.tally('client', target, 20))[first.answeredBy]).toBe(20);
+    const moved = await eventually(
+      async () => {
+        await new Promise((resolve) => setTimeout(resolve, 1300)); // the time-out itself, and some
+        return suite.lab.ask('client', target);
+      },
+      (seen) => typeof seen !== 'string' && seen.answeredBy !== first.answeredBy,
+      30_000,
+    );
+    expect(moved).not.toMatchObject({ answeredBy: first.answeredBy });
+  });
+
+  suite.test(
+    'affinity-300',
+    '300 clients keep their pods over a rewrite and a restart',
+    async () => {
+      await suite.publish('crowd', { host: 42, affinitySeconds: 10_800, pods: everybody });
+      await suite.answers('client', { to: '10.96.0.42', port: 80 });
+      const before = await homes('10.96.0.42');
+      expect(new Set(before)).toEqual(new Set(everybody));
+      await suite.publish('crowd2', { host: 43, pods: ['pod-b'] });
+      await suite.publish('crowd', {
+        host: 42,
+        affinitySeconds: 10_800,
+        externalIPs: ['203.0.113.42'],
+        pods: everybody,
+      });
+      await suite.answers('client', { to: '10.96.0.43', port: 80 });
+      await suite.answers('client', { to: '203.0.113.42', port: 80 });
+      expect(await homes('10.96.0.42')).toEqual(before);
+      await suite.restart();
+      await suite.publish('crowd3', { host: 44, pods: ['pod-b'] });
+      await suite.answers('client', { to: '10.96.0.44', port: 80 });
+      expect(await homes('10.96.0.42')).toEqual(before);
+    },
+  );
+}

@@ -1,0 +1,159 @@
+/* oxlint-disable vitest/no-standalone-expect, vitest/valid-title, vitest/no-disabled-tests, vitest/no-conditional-tests -- tests are declared once for each backend */
+import { expect, test } from 'vitest';
+import type { Answer, Question } from '../../src/cli/demo/actor.ts';
+import type { AgentProcess } from '../support/agent-process.ts';
+import { NodeLab, eventually } from '../support/node-lab.ts';
+import type { Actor } from '../support/node-lab.ts';
+import { nodeObject, service, slices } from './contract-objects.ts';
+import type { PodName, ServiceOptions } from './contract-objects.ts';
+
+/** A test of the suite, by the words in its title's brackets. */
+export type ContractTest =
+  | 'cluster-ip'
+  | 'node-port'
+  | 'external'
+  | 'load-balancer'
+  | 'hairpin'
+  | 'affinity'
+  | 'affinity-expiry'
+  | 'affinity-300'
+  | 'policies'
+  | 'source-ranges'
+  | 'no-endpoints'
+  | 'tide'
+  | 'udp-change'
+  | 'dual-stack'
+  | 'masquerade'
+  | 'long-connections'
+  | 'restart'
+  | 'foreign-flush'
+  | 'forward-drop'
+  | 'shared-prefix'
+  | 'node-port-off';
+
+/** One implementation under test. */
+export interface BackendContract {
+  /** As the report shows it: `iptables, legacy tools`. */
+  readonly name: string;
+  /** Which tools are plain `iptables` in the lab. */
+  readonly variant: 'legacy' | 'nft';
+  /** Starts the agent in this mode on the lab's manifests; the flags are those of the suite. */
+  readonly start: (lab: NodeLab, flags: readonly string[]) => AgentProcess;
+  /** Ways a stranger may destroy the rules; each has to be noticed and repaired. */
+  readonly disturbances: readonly {
+    readonly name: string;
+    readonly run: (lab: NodeLab) => Promise<void>;
+  }[];
+  /** What does not apply to this mode, each with the reason. */
+  readonly skip: readonly { readonly reason: string; readonly tests: readonly ContractTest[] }[];
+}
+
+const flags = [
+  '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48',
+  '--iptables-sync-period=1s',
+  '--iptables-min-sync-period=0s',
+  '--conntrack-max-per-core=0',
+];
+
+/** The port of the suite's services, and that of the pods behind it. */
+export const http = { port: 80, target: 8080 } as const;
+
+/** The lab with a running agent, and how the tests of this suite are declared. */
+export class Suite {
+  readonly #contract: BackendContract;
+  #lab: NodeLab | undefined;
+  #agent: AgentProcess | undefined;
+
+  constructor(contract: BackendContract) {
+    this.#contract = contract;
+  }
+
+  get lab(): NodeLab {
+    if (this.#lab === undefined) throw new Error('the lab is not open');
+    return this.#lab;
+  }
+
+  get disturbances(): BackendContract['disturbances'] {
+    return this.#contract.disturbances;
+  }
+
+  /** Declares a test; one that the contract leaves out shows its reason instead. */
+  test(id: ContractTest, title: string, body: () => Promise<void>): void {
+    const skipped = this.#contract.skip.find(({ tests }) => tests.includes(id));
+    if (skipped) test.skip(`[${id}] ${title}: ${skipped.reason}`);
+    else test(`[${id}] ${title}`, body);
+  }
+
+  async open(): Promise<void> {
+    this.#lab = await NodeLab.create(this.#contract.variant);
+    await this.lab.write('node', nodeObject());
+    await this.publish('ready', { host: 250 });
+    this.start();
+    await this.answers('client', { to: '10.96.0.250', port: 80 });
+    await this.answers('client', { to: 'fd00:10:96::250', port: 80 });
+  }
+
+  start(): void {
+    this.#agent = this.#contract.start(this.lab, flags);
+  }
+
+  /** Stops the agent as a node's shutdown would; the rules stay. */
+  async stop(): Promise<void> {
+    await this.#agent?.stop();
+    this.#agent = undefined;
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    this.start();
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
+    await this.#lab?.close();
+  }
+
+  /** Writes a service with its slices; the caller waits for the effect. */
+  async publish(
+    name: string,
+    options: ServiceOptions & { readonly pods?: readonly PodName[] },
+  ): Promise<void> {
+    const pods = options.pods ?? ['pod-a'];
+    await this.lab.write(name, service(name, options), ...slices(name, pods));
+  }
+
+  /** Waits until somebody answers. */
+  async answers(actor: Actor, question: Question): Promise<Exclude<Answer, string>> {
+    const answer = await eventually(
+      async () => this.lab.probe(actor, { timeoutMs: 300, ...question }),
+      (seen) => typeof seen !== 'string',
+    );
+    if (typeof answer === 'string') throw new Error(`no answer: ${answer}`);
+    return answer;
+  }
+
+  /** Waits until a request ends in this way. */
+  async ends(actor: Actor, question: Question, how: string): Promise<void> {
+    const look = async (): Promise<Answer> =>
+      this.lab.probe(actor, { timeoutMs: 300, ...question });
+    expect(await eventually(look, (seen) => seen === how)).toBe(how);
+  }
+
+  /** Waits until exactly these pods answer, and nobody else within 60 requests. */
+  async answeredBy(actor: Actor, question: Question, pods: readonly string[]): Promise<void> {
+    await this.answers(actor, question);
+    const look = async (): Promise<readonly string[]> =>
+      Object.keys(await this.lab.tally(actor, { timeoutMs: 500, ...question }, 60, 'probe'));
+    const wanted = pods.toSorted();
+    const seen = await eventually(look, (names) => names.join() === wanted.join());
+    expect(seen).toEqual(wanted);
+  }
+
+  /** For the report of a failed test: what the agent said, and what is tracked of the address asked last. */
+  async report(): Promise<string> {
+    const said = this.#agent?.log.slice(-4000) ?? 'no agent runs';
+    const tracked = await this.lab.tracked();
+    const unanswered = tracked.filter((line) => line.includes('[UNREPLIED]')).slice(0, 20);
+    return `the agent said:\n${said}\ntracked without an answer:\n${unanswered.join('\n')}\n`;
+  }
+}

@@ -1,0 +1,69 @@
+/* oxlint-disable vitest/no-standalone-expect -- declared once for each backend, by the suite */
+import { expect } from 'vitest';
+import { eventually, lab4 } from '../support/node-lab.ts';
+import { RequestStream } from '../support/request-stream.ts';
+import type { Suite } from './contract-suite.ts';
+
+/** Restarts, strangers and strict firewalls. */
+export function surviving(suite: Suite): void {
+  suite.test('restart', 'a restart of the agent loses no request and no connection', async () => {
+    await suite.publish('calm', { host: 60, pods: ['pod-a', 'pod-b'] });
+    const target = { to: '10.96.0.60', port: 80 };
+    await suite.answeredBy('client', target, ['pod-a', 'pod-b']);
+    const connection = await suite.lab.open('client', target);
+    const stream = new RequestStream(suite.lab, 'client', [target]);
+    await suite.restart();
+    await suite.publish('calm2', { host: 61, pods: ['pod-c'] });
+    await suite.answers('client', { to: '10.96.0.61', port: 80 });
+    expect(Object.keys(await stream.stop())).toEqual(['pod-a', 'pod-b']);
+    expect(await connection.again()).toEqual(connection.first);
+    await connection.close();
+  });
+
+  suite.test('foreign-flush', 'rules that a stranger removes come back', async () => {
+    await suite.publish('tough', { host: 62, pods: ['pod-b'] });
+    await suite.publish('tough0', { host: 63, pods: [] });
+    await suite.answers('client', { to: '10.96.0.62', port: 80 });
+    for (const { name, run } of suite.disturbances) {
+      await run(suite.lab);
+      await eventually(
+        async () => suite.lab.probe('client', { to: '10.96.0.62', port: 80, timeoutMs: 200 }),
+        (seen) => typeof seen !== 'string',
+        6000,
+      ).catch((error: unknown) => {
+        throw new Error(`after ${name}`, { cause: error });
+      });
+      await suite.ends('client', { to: '10.96.0.63', port: 80 }, 'refused');
+    }
+  });
+
+  suite.test(
+    'forward-drop',
+    'services work with a FORWARD policy of DROP, and only they',
+    async () => {
+      await suite.publish('firm', {
+        host: 64,
+        type: 'NodePort',
+        nodePort: 30064,
+        pods: ['pod-a', 'pod-b'],
+      });
+      await suite.answeredBy('client', { to: '10.96.0.64', port: 80 }, ['pod-a', 'pod-b']);
+      await suite.lab.onNode('iptables', '-w', '-P', 'FORWARD', 'DROP');
+      try {
+        await suite.answeredBy('client', { to: '10.96.0.64', port: 80 }, ['pod-a', 'pod-b']);
+        await suite.answeredBy('client', { to: lab4.node, port: 30064 }, ['pod-a', 'pod-b']);
+        await suite.answeredBy('client', { to: lab4.node, port: 30064, proto: 'udp' }, [
+          'pod-a',
+          'pod-b',
+        ]);
+        const own = await suite.lab.tally('pod-a', { to: lab4.node, port: 30064 }, 40);
+        expect(Object.keys(own).toSorted()).toEqual(['pod-a', 'pod-b']);
+        expect(
+          await suite.lab.ask('client', { to: lab4['pod-a'], port: 8080, timeoutMs: 400 }),
+        ).toBe('timeout');
+      } finally {
+        await suite.lab.onNode('iptables', '-w', '-P', 'FORWARD', 'ACCEPT');
+      }
+    },
+  );
+}
