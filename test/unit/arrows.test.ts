@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -57,7 +57,8 @@ describe('the linter refuses imports against the arrows, and no others:', () => 
 
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'switchyard-arrows-'));
-    copyFileSync(join(root, '.oxlintrc.json'), join(folder, '.oxlintrc.json'));
+    copyFileSync(join(root, 'oxlint.config.ts'), join(folder, 'oxlint.config.ts'));
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
     const source = imports.map((name) => `import '${name}';\n`).join('');
     for (const file of probes.keys()) {
       mkdirSync(dirname(join(folder, file)), { recursive: true });

@@ -1,0 +1,133 @@
+import { defineConfig } from 'oxlint';
+import type { OxlintOverride } from 'oxlint';
+
+/** A folder of src/, and what it may import of the others: docs/adr/0001-rooms-and-arrows.md. */
+interface Room {
+  readonly imports: readonly string[];
+  /** Nothing of a machine: everything comes in as an argument. `net`: but for node:net's address arithmetic. */
+  readonly pure?: true | 'net';
+}
+
+/** Data flows downwards, imports point upwards. All may import src/error.ts and src/clock.ts. */
+const rooms: Readonly<Record<string, Room>> = {
+  ip: { imports: [], pure: 'net' },
+  telemetry: { imports: [] },
+  config: { imports: ['ip', 'telemetry'], pure: true },
+  informer: { imports: ['ip', 'telemetry'] },
+  services: { imports: ['ip', 'telemetry', 'informer'], pure: true },
+  graph: { imports: ['ip', 'telemetry', 'services'], pure: true },
+  host: { imports: ['ip', 'telemetry'] },
+  backends: { imports: ['ip', 'telemetry', 'services', 'graph', 'host'], pure: true },
+  proxy: {
+    imports: ['ip', 'telemetry', 'config', 'informer', 'services', 'graph', 'backends', 'host'],
+  },
+  kubelet: { imports: ['ip', 'telemetry', 'config', 'informer', 'services', 'host'] },
+};
+
+const processes = ['node:child_process', 'node:cluster', 'execa'];
+const machine = [
+  ...processes,
+  ...['dns', 'fs', 'readline', 'stream'].flatMap((name) => [`node:${name}`, `node:${name}/*`]),
+  ...['dgram', 'http', 'http2', 'https', 'os', 'process', 'tls', 'worker_threads'].map(
+    (name) => `node:${name}`,
+  ),
+  'undici',
+  '@kubernetes/client-node',
+];
+const sockets = 'node:net';
+
+interface Pattern {
+  readonly group: string[];
+  readonly message: string;
+}
+
+function pattern(group: readonly string[], message: string): Pattern {
+  return { group: [...group], message: `${message} (docs/adr/0001-rooms-and-arrows.md)` };
+}
+
+function noImports(files: readonly string[], patterns: readonly Pattern[]): OxlintOverride {
+  const rules: OxlintOverride['rules'] = {
+    'eslint/no-restricted-imports': ['error', { patterns: [...patterns] }],
+  };
+  return { files: [...files], rules };
+}
+
+const names = [...Object.keys(rooms), 'cli'];
+const folders = (list: readonly string[]): string[] => list.map((name) => `**/${name}/**`);
+const byHostAlone = pattern(processes, 'programs are run by host alone');
+
+function arrows(name: string, { imports, pure }: Room): OxlintOverride {
+  const others = names.filter((other) => other !== name && !imports.includes(other));
+  const what = imports.length === 0 ? 'src/error.ts and src/clock.ts' : imports.join(', ');
+  const patterns = [pattern(folders(others), `${name} may import only: ${what}`)];
+  if (pure !== undefined) {
+    const reason =
+      name === 'backends'
+        ? 'a backend reaches the machine through host alone'
+        : `${name} is pure: files, sockets, processes and the clock belong to the rooms that own them`;
+    patterns.push(pattern(pure === 'net' ? machine : [...machine, sockets], reason));
+  } else if (name !== 'host') patterns.push(byHostAlone);
+  return noImports([`src/${name}/**`], patterns);
+}
+
+export default defineConfig({
+  plugins: ['eslint', 'typescript', 'unicorn', 'import', 'promise', 'node', 'vitest'],
+  categories: { correctness: 'error', suspicious: 'error', perf: 'error' },
+  rules: {
+    'typescript/no-floating-promises': 'error',
+    'typescript/no-misused-promises': 'error',
+    'typescript/await-thenable': 'error',
+    'typescript/only-throw-error': 'error',
+    'typescript/switch-exhaustiveness-check': 'error',
+    'typescript/no-explicit-any': 'error',
+    'typescript/no-non-null-assertion': 'error',
+    'typescript/consistent-type-imports': 'error',
+    'typescript/return-await': 'error',
+    'typescript/use-unknown-in-catch-callback-variable': 'error',
+    'typescript/no-deprecated': 'error',
+    'typescript/prefer-readonly': 'error',
+    'typescript/no-unsafe-type-assertion': 'off',
+    'import/no-cycle': 'error',
+    'eslint/eqeqeq': 'error',
+    'eslint/no-await-in-loop': 'off',
+    'eslint/complexity': ['error', { max: 12 }],
+    'eslint/max-depth': ['error', { max: 4 }],
+    'eslint/max-lines': ['error', { max: 400, skipBlankLines: true, skipComments: true }],
+    'vitest/expect-expect': ['error', { assertFunctionNames: ['expect', 'fc.assert'] }],
+    'vitest/valid-expect': ['error', { maxArgs: 2 }],
+  },
+  ignorePatterns: ['dist', 'src/gen', 'node_modules'],
+  overrides: [
+    ...Object.entries(rooms).map(([name, room]) => arrows(name, room)),
+    noImports(
+      ['src/error.ts', 'src/clock.ts'],
+      [pattern(folders(names), 'what every room may import imports no room')],
+    ),
+    noImports(['src/cli/**'], [byHostAlone]),
+    noImports(
+      ['render', 'explain', 'journey', 'offline', 'usage'].map((name) => `src/cli/${name}.ts`),
+      [
+        pattern(
+          [...folders(['host']), ...machine, sockets],
+          'render and explain work without a machine: no host, no files or sockets of their own',
+        ),
+      ],
+    ),
+    { files: ['test/**', 'scripts/**'], rules: { 'eslint/max-lines': 'off' } },
+    {
+      // Suites that are declared once and run for each backend look unusual to the linter.
+      files: ['test/kernel/**', 'test/cluster/**'],
+      rules: {
+        'vitest/no-conditional-tests': 'off',
+        'vitest/no-disabled-tests': 'off',
+        'vitest/no-standalone-expect': 'off',
+        'vitest/valid-title': 'off',
+        'vitest/expect-expect': 'off',
+      },
+    },
+    {
+      files: ['src/cli/demo/actor-program.ts'],
+      rules: { 'unicorn/consistent-function-scoping': 'off' },
+    },
+  ],
+});
