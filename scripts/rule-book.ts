@@ -1,56 +1,128 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import type { Command } from '../src/cli/command.ts';
+import { command as explain } from '../src/cli/explain.ts';
 import { command as render } from '../src/cli/render.ts';
 import { parseFlags } from '../src/config/parse-flags.ts';
 
 /** The rule book's folder. */
 export const ruleBook = join(import.meta.dirname, '..', 'rules');
 
-/** A rendered file of a scenario, and what the program makes of it now. */
+/** A rendered file, and what the program makes of it now. */
 export interface RenderedFile {
   readonly path: string;
   readonly content: string;
 }
 
-/** Scenario folders in order: those with an objects.yaml. */
+/** A scenario's README: a title, three lines of text, and the indented commands. */
+export interface Readme {
+  readonly title: string;
+  readonly text: readonly string[];
+  readonly render: readonly string[];
+  /** Questions to `switchyard explain`, where the scenario asks any. */
+  readonly explain: readonly (readonly string[])[];
+}
+
+/** Scenario folders in order. */
 export function scenarios(): readonly string[] {
-  return readdirSync(ruleBook)
-    .filter((name) => existsSync(join(ruleBook, name, 'objects.yaml')))
+  return readdirSync(ruleBook, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
     .toSorted();
 }
 
+/** Reads a scenario's README. */
+export function readmeOf(name: string): Readme {
+  const path = join(ruleBook, name, 'README.md');
+  const lines = readFileSync(path, 'utf8').split('\n');
+  const commands = (which: string): readonly (readonly string[])[] =>
+    lines
+      .filter((line) => line.startsWith(`    switchyard ${which} `))
+      .map((line) => line.trim().split(' ').slice(2));
+  const [rendering] = commands('render');
+  if (rendering === undefined) throw new Error(`${path} has no "switchyard render" line`);
+  return {
+    title: (lines[0] ?? '').replace(/^# /, ''),
+    text: lines.slice(1).filter((line) => line !== '' && !line.startsWith('    ')),
+    render: rendering,
+    explain: commands('explain'),
+  };
+}
+
 /**
- * Renders a scenario as its README says: the indented line that starts with `switchyard render` is
- * the command, so what a reader copies is what is tested.
+ * Renders a scenario as its README says: the indented lines that start with `switchyard` are the
+ * commands, so what a reader copies is what is tested. What `render` warns of is a file too.
  */
 export async function renderScenario(name: string): Promise<readonly RenderedFile[]> {
+  const { render: args, explain: questions } = readmeOf(name);
   const folder = join(ruleBook, name);
-  const args = commandOf(folder);
+  const all = await run(render, folder, [...args, '--output=json']);
   const files: RenderedFile[] = [];
-  for (const family of familiesOf(await run(folder, [...args, '--output=json']))) {
+  const add = (file: string, content: string): void => {
+    files.push({ path: join(folder, file), content });
+  };
+  for (const family of familiesOf(all.stdout)) {
     const suffix = family === 'ipv6' ? '-ipv6' : '';
     const only = [...args, `--ip-family=${family}`];
-    files.push(
-      { path: join(folder, `iptables${suffix}.rules`), content: await run(folder, only) },
-      {
-        path: join(folder, `graph${suffix}.svg`),
-        content: await run(folder, [...only, '--output=svg']),
-      },
-    );
+    const picture = await run(render, folder, [...only, '--output=svg']);
+    add(`iptables${suffix}.rules`, (await run(render, folder, only)).stdout);
+    add(`graph${suffix}.svg`, picture.stdout);
   }
+  if (all.stderr !== '') add('warnings.txt', all.stderr);
+  const answers: string[] = [];
+  for (const question of questions) {
+    const { stdout } = await run(explain, folder, question);
+    answers.push(`$ switchyard explain ${question.join(' ')}\n${stdout}`);
+  }
+  if (answers.length > 0) add('explain.txt', answers.join('\n'));
   return files;
+}
+
+/**
+ * The rule book's own README, with a row for each scenario and its rendered files; what stands above
+ * the table is written by hand.
+ */
+export function renderIndex(rendered: ReadonlyMap<string, readonly RenderedFile[]>): RenderedFile {
+  const path = join(ruleBook, 'README.md');
+  const heading = '| scenario | what it shows | |';
+  const [intro = ''] = readFileSync(path, 'utf8').split(heading);
+  const rows = Array.from(rendered, ([name, files]) => {
+    const links = files.map(({ path: file }) => {
+      const inFolder = relative(join(ruleBook, name), file);
+      return `[${linkTexts[inFolder] ?? inFolder}](${name}/${inFolder})`;
+    });
+    const [first = ''] = readmeOf(name).text;
+    return `| [${name}](${name}/) | ${first} | ${links.join(' · ')} |`;
+  });
+  return { path, content: `${intro}${heading}\n|---|---|---|\n${rows.join('\n')}\n` };
+}
+
+const linkTexts: Readonly<Record<string, string>> = {
+  'iptables.rules': 'rules',
+  'graph.svg': 'picture',
+  'iptables-ipv6.rules': 'IPv6 rules',
+  'graph-ipv6.svg': 'IPv6 picture',
+  'warnings.txt': 'warnings',
+  'explain.txt': 'explained',
+};
+
+/** Files of the rule book that nobody renders or reads: they would look like the program's work. */
+export function surplus(rendered: readonly RenderedFile[]): readonly string[] {
+  const known = new Set([
+    'README.md',
+    ...scenarios().flatMap((name) => [join(name, 'README.md'), join(name, 'objects.yaml')]),
+    ...rendered.map(({ path }) => relative(ruleBook, path)),
+  ]);
+  return readdirSync(ruleBook, { withFileTypes: true, recursive: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(ruleBook, join(entry.parentPath, entry.name)))
+    .filter((file) => !known.has(file))
+    .toSorted();
 }
 
 /** A rendered file as it is committed; '' where it is missing. */
 export function committed(file: RenderedFile): string {
   return existsSync(file.path) ? readFileSync(file.path, 'utf8') : '';
-}
-
-function commandOf(folder: string): readonly string[] {
-  const readme = readFileSync(join(folder, 'README.md'), 'utf8');
-  const line = /^ {4}switchyard render (?<args>.*)$/m.exec(readme)?.groups?.['args'];
-  if (line === undefined) throw new Error(`${folder}/README.md has no "switchyard render" line`);
-  return line.split(' ');
 }
 
 /** IPv4 always, IPv6 where the scenario has IPv6 frontends. */
@@ -64,20 +136,24 @@ function familiesOf(json: string): readonly ('ipv4' | 'ipv6')[] {
     .map(({ family }) => family);
 }
 
-async function run(folder: string, args: readonly string[]): Promise<string> {
+async function run(
+  command: Command,
+  folder: string,
+  args: readonly string[],
+): Promise<{ readonly stdout: string; readonly stderr: string }> {
   const inFolder = args.map((arg) => (arg === 'objects.yaml' ? join(folder, arg) : arg));
-  const { flags, positionals } = parseFlags(render.flags, inFolder);
-  const out: string[] = [];
-  const status = await render.run(
+  const { flags, positionals } = parseFlags(command.flags, inFolder);
+  let [stdout, stderr] = ['', ''];
+  const status = await command.run(
     { flags, positionals },
     {
-      stdout: (text) => out.push(text),
-      stderr: () => {},
+      stdout: (text) => void (stdout += text),
+      stderr: (text) => void (stderr += text.replaceAll(`${folder}/`, '')),
       stdin: async () => '',
       env: {},
       signal: new AbortController().signal,
     },
   );
-  if (status !== 0) throw new Error(`${folder}: switchyard render ended with ${status}`);
-  return out.join('');
+  if (status !== 0) throw new Error(`${folder}: switchyard ${command.name} ended with ${status}`);
+  return { stdout, stderr };
 }

@@ -1,17 +1,26 @@
-// `npm run rules`: renders every scenario of the rule book into its folder and names what changed.
+// `npm run rules`: renders every scenario of the rule book into its folder, and the table of them;
+// names what changed, and what no longer belongs there.
 import { writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
-import { committed, renderScenario, ruleBook, scenarios } from './rule-book.ts';
+import {
+  committed,
+  renderIndex,
+  renderScenario,
+  ruleBook,
+  scenarios,
+  surplus,
+} from './rule-book.ts';
+import type { RenderedFile } from './rule-book.ts';
 
-let changed = 0;
-for (const name of scenarios()) {
-  for (const file of await renderScenario(name)) {
-    if (committed(file) === file.content) continue;
-    writeFileSync(file.path, file.content);
-    process.stdout.write(`rendered ${relative(ruleBook, file.path)}\n`);
-    changed++;
-  }
+const byScenario = new Map<string, readonly RenderedFile[]>();
+for (const name of scenarios()) byScenario.set(name, await renderScenario(name));
+const rendered = [...[...byScenario.values()].flat(), renderIndex(byScenario)];
+const changed = rendered.filter((file) => committed(file) !== file.content);
+for (const { path, content } of changed) {
+  writeFileSync(path, content);
+  process.stdout.write(`rendered ${relative(ruleBook, path)}\n`);
 }
+for (const file of surplus(rendered)) process.stdout.write(`surplus, please delete: ${file}\n`);
 process.stdout.write(
-  changed === 0 ? 'rules: everything is up to date\n' : `rules: ${changed} files\n`,
+  changed.length === 0 ? 'rules: everything is up to date\n' : `rules: ${changed.length} files\n`,
 );
