@@ -225,7 +225,8 @@ export class Pipeline {
     this.#meter.gauges(changes.servicePorts, report);
     health.updated(family);
     await serveHealth(changes.servicePorts, graph);
-    if (!this.#udpPending) return;
+    // Before a full sync the rules may have been anybody's: of an earlier run, or flushed.
+    if (!this.#udpPending && !report.full) return;
     this.#udpPending = false;
     try {
       await reconcileConntrack(changes.servicePorts, graph, signal);

@@ -27,6 +27,7 @@ class FakeBackend implements Backend {
   invalidations = 0;
   foreign: string | undefined;
   unprogrammed: SyncReport['unprogrammed'] = [];
+  #isInvalid = false;
 
   async sync(graph: RuleGraph, delta: GraphDelta): Promise<SyncReport> {
     this.writes.push({
@@ -35,8 +36,10 @@ class FakeBackend implements Backend {
       everything: delta.everything,
     });
     if (this.failures-- > 0) throw new Error('restore failed');
+    const full = delta.everything || this.#isInvalid;
+    this.#isInvalid = false;
     return {
-      full: delta.everything,
+      full,
       rulesTotal: { nat: graph.frontends.size },
       rulesWritten: { nat: delta.frontends.size },
       unprogrammed: this.unprogrammed,
@@ -50,6 +53,7 @@ class FakeBackend implements Backend {
   }
 
   invalidate(): void {
+    this.#isInvalid = true;
     this.invalidations++;
   }
 }
@@ -239,17 +243,24 @@ describe('a pipeline', () => {
     expect(rig.backend.writes.map(({ everything }) => everything)).toEqual([true, true]);
   });
 
-  it('reconciles connection tracking after changes of UDP alone', async () => {
+  it('reconciles connection tracking after changes of UDP and after full syncs alone', async () => {
     const rig = new Rig();
     rig.sync();
     rig.pipeline.services.added?.(web);
     rig.pipeline.slices.added?.(slice('web', '10.1.0.1'));
     await rig.clock.advance(5000);
-    expect(rig.conntrackMs).toEqual([]);
+    expect(rig.conntrackMs).toEqual([0]);
+    rig.pipeline.slices.updated?.(slice('web', '10.1.0.1'), slice('web', '10.1.0.3'));
+    await rig.clock.advance(1000);
+    expect(rig.backend.writes).toHaveLength(2);
+    expect(rig.conntrackMs).toEqual([0]);
     rig.pipeline.services.added?.(service('dns', '10.96.0.10', 'UDP'));
     rig.pipeline.slices.added?.(slice('dns', '10.1.0.2', 'UDP'));
     await rig.clock.advance(5000);
-    expect(rig.conntrackMs).toEqual([5000]);
+    expect(rig.conntrackMs).toEqual([0, 6000]);
+    rig.backend.foreign = 'the chain KUBE-SERVICES is gone';
+    await rig.clock.advance(30_000);
+    expect(rig.conntrackMs).toEqual([0, 6000, 30_000]);
   });
 
   it('names the service ports that were left out, once, and tries them again', async () => {
