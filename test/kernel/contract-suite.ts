@@ -39,7 +39,7 @@ export interface BackendContract {
   readonly variant: 'legacy' | 'nft';
   /** Starts the agent in this mode on the lab's manifests; the flags are those of the suite. */
   readonly start: (lab: NodeLab, flags: readonly string[]) => AgentProcess;
-  /** Ways a stranger may destroy the rules; each has to be noticed and repaired. */
+  /** Ways a stranger may destroy or outwit the rules; each has to be noticed and repaired. */
   readonly disturbances: readonly {
     readonly name: string;
     readonly run: (lab: NodeLab) => Promise<void>;

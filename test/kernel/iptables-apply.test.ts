@@ -9,8 +9,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { IptablesBackend } from '../../src/backends/iptables/backend.ts';
+import type { GraphLowering } from '../../src/backends/iptables/backend.ts';
 import { inspectFeatures } from '../../src/backends/iptables/features.ts';
-import type { IptablesState } from '../../src/backends/iptables/state.ts';
+import { readTables } from '../../src/backends/iptables/monitor.ts';
+import { PrintedRules } from '../../src/backends/iptables/printed-rules.ts';
+import type { Features, IptablesState } from '../../src/backends/iptables/state.ts';
 import { iptablesTools } from '../../src/backends/iptables/variant.ts';
 import type { Variant } from '../../src/backends/iptables/variant.ts';
 import { Lowering } from '../../src/backends/iptables/lower.ts';
@@ -172,12 +175,25 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
     ],
     [`iptables-${variant} -t nat -F KUBE-SVC-AAAAAAAAAAAAAAAA`, /holds 0 rules, expected 1/],
     [`iptables-${variant} -t nat -F; iptables-${variant} -t nat -X`, /nat was flushed.*gone/],
+    [
+      `iptables-${variant} -t nat -I KUBE-SERVICES 1 -j RETURN`,
+      /second writer: the first rule of KUBE-SERVICES in nat is not ours: "-j RETURN"/,
+    ],
+    [
+      `iptables-${variant} -I KUBE-FORWARD 1 -j DROP`,
+      /KUBE-FORWARD in filter holds 2 rules, expected 1: "-j DROP" is not ours/,
+    ],
+    [
+      `iptables-${variant} -t nat -R KUBE-SVC-AAAAAAAAAAAAAAAA 1 -p tcp -j DNAT --to-destination 10.9.9.9:80`,
+      /rule 1 of chain KUBE-SVC-AAAAAAAAAAAAAAAA in nat is .*10\.9\.9\.9:80/,
+    ],
     ...(variant === 'nft' ? [['nft flush ruleset', /flushed.*gone/] as const] : []),
   ];
   it.each(foreign)('notices "%s" and repairs it with the next sync', async (command, reason) => {
     desired = nodeState(web);
     const backend = await backendOf();
     await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(await backend.audit(signal)).toBeUndefined();
     await namespace.shell(command);
     expect(await backend.audit(signal)).toMatch(reason);
     backend.invalidate();
@@ -282,9 +298,14 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
     expect(filter).toContain('-A KUBE-FIREWALL -j RETURN');
   });
 
-  it.each<Family>(['ipv4', 'ipv6'])(
-    'agrees with the kernel about lowered graphs: %s',
-    async (family) => {
+  it.each<[Family, string, Partial<Features>]>([
+    ['ipv4', 'all features', {}],
+    ['ipv6', 'all features', {}],
+    ['ipv4', 'few features', { hairpin: 'rules', affinity: 'recent' }],
+    ['ipv6', 'few features', { hairpin: 'ipset', affinity: 'recent', comments: 'none' }],
+  ])(
+    'agrees with the kernel about lowered graphs, rule by rule: %s with %s',
+    async (family, _what, wanted) => {
       const [prefix, pod] = family === 'ipv4' ? ['10.96.0.', '10.1.0.'] : ['fd96::', 'fd01::'];
       const ports = Array.from({ length: 60 }, (_, i) => {
         const endpoints = Array.from({ length: i % 12 }, (_each, k) =>
@@ -309,7 +330,10 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
         localhostNodePorts: family === 'ipv4',
         conntrackBeLiberal: false,
       };
-      const lowering = new Lowering({ features, ...options });
+      const made = new Lowering({ features: { ...features, ...wanted }, ...options });
+      const lowering: GraphLowering = {
+        lower: (graph, delta) => (desired = made.lower(graph, delta)),
+      };
       const backend = new IptablesBackend({
         ...parts,
         lowering,
@@ -323,6 +347,17 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
         const { graph, delta } = compiler.compile(byKey(list), keys, node);
         const report = await backend.sync(graph, delta, signal);
         expect(await backend.audit(signal)).toBeUndefined();
+        const observed = await readTables(parts, signal);
+        for (const table of ['filter', 'nat'] as const) {
+          for (const each of desired.tables[table].values()) {
+            const found = (observed[table].chains.get(each.name) ?? []).filter(
+              (args) => !args.includes('switchyard generation'),
+            );
+            const ours = each.rules.map(({ args }) => args);
+            const other = new PrintedRules().firstOther(each, ours, found);
+            expect(other === undefined ? [] : [ours[other], found[other]]).toEqual([]);
+          }
+        }
         return report;
       };
       expect(await sync(ports, ports)).toMatchObject({ full: true, unprogrammed: [] });

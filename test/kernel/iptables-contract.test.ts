@@ -3,20 +3,16 @@ import { describe } from 'vitest';
 import { backendContract } from './contract.ts';
 import type { BackendContract } from './contract-suite.ts';
 
-const flushes: BackendContract['disturbances'] = [
-  {
-    name: 'iptables -t nat -F',
-    run: async (lab) => void (await lab.onNode('iptables', '-w', '-t', 'nat', '-F')),
-  },
-  { name: 'iptables -F', run: async (lab) => void (await lab.onNode('iptables', '-w', '-F')) },
-  {
-    name: 'iptables -t nat -F and -X',
-    run: async (lab) => {
-      await lab.onNode('iptables', '-w', '-t', 'nat', '-F');
-      await lab.onNode('iptables', '-w', '-t', 'nat', '-X');
-    },
-  },
-];
+const disturbances: BackendContract['disturbances'] = [
+  ['iptables', '-w', '-t', 'nat', '-F'],
+  ['iptables', '-w', '-F'],
+  ['sh', '-c', 'iptables -w -t nat -F; iptables -w -t nat -X'],
+  ['iptables', '-w', '-t', 'nat', '-I', 'KUBE-SERVICES', '1', '-j', 'RETURN'],
+  ['iptables', '-w', '-I', 'KUBE-FORWARD', '1', '-j', 'DROP'],
+].map(([tool = '', ...args]) => ({
+  name: [tool, ...args].join(' '),
+  run: async (lab) => void (await lab.onNode(tool, ...args)),
+}));
 
 const nftFlush: BackendContract['disturbances'] = [
   {
@@ -33,7 +29,7 @@ describe.skipIf(!able)('iptables mode (needs root on Linux: it makes network nam
       name: `${variant} tools`,
       variant,
       start: (lab, flags) => lab.startAgent(['--proxy-mode=iptables', ...flags]),
-      disturbances: variant === 'nft' ? [...flushes, ...nftFlush] : flushes,
+      disturbances: variant === 'nft' ? [...disturbances, ...nftFlush] : disturbances,
       skip: [],
     });
   }

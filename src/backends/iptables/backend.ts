@@ -11,6 +11,7 @@ import { generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
 import { destroySets, listSets, prepareSets, staleSets } from './ipsets.ts';
 import { auditTables, readTables } from './monitor.ts';
+import { PrintedRules } from './printed-rules.ts';
 import { findBadServicePorts, withoutServicePorts } from './probe.ts';
 import { Quarantine } from './quarantine.ts';
 import type { IptablesState, SetName, TableName } from './state.ts';
@@ -39,6 +40,7 @@ export class IptablesBackend implements Backend {
   readonly #parts: IptablesBackendParts;
   readonly #log: Log;
   readonly #quarantine: Quarantine;
+  readonly #printed = new PrintedRules();
   #generation: Generation;
   /** What is in the kernel; undefined where that is not known: the next sync is full. */
   #applied: IptablesState | undefined;
@@ -58,7 +60,10 @@ export class IptablesBackend implements Backend {
 
   async audit(signal: AbortSignal): Promise<string | undefined> {
     if (this.#applied === undefined) return undefined; // a full sync is due anyway
-    return auditTables(this.#parts, this.#applied, this.#generation, signal);
+    const printed = this.#printed;
+    const reason = await auditTables(this.#parts, this.#applied, this.#generation, printed, signal);
+    if (reason === undefined) printed.read();
+    return reason;
   }
 
   async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
@@ -68,7 +73,10 @@ export class IptablesBackend implements Backend {
     const state = withoutServicePorts(lowered, this.#quarantine.review(lowered));
     const written = await this.#program(before, state, lowered, signal);
     this.#applied = written.state;
-    if (before === undefined) this.#lastFullMs = this.#parts.clock.now();
+    if (before === undefined) {
+      this.#lastFullMs = this.#parts.clock.now();
+      this.#printed.written();
+    }
     return {
       full: before === undefined,
       rulesTotal: rulesTotal(written.state),

@@ -99,8 +99,9 @@ function diffTable(
     const before = applied?.tables[table].get(chain.name);
     const differs = before === undefined || !sameRules(before, chain);
     if (!differs && chain.role === 'generated') continue;
-    const there = applied === undefined ? (observed?.[table].chains.get(chain.name) ?? 0) : 0;
-    chains.push({ chain, differs, before: before?.rules ?? (there > 0 ? 'unknown' : []) });
+    const there = applied === undefined ? observed?.[table].chains.get(chain.name) : undefined;
+    const isThere = there !== undefined && there.length > 0;
+    chains.push({ chain, differs, before: before?.rules ?? (isThere ? 'unknown' : []) });
   }
   const jumps = missingJumps(table, applied, desired, observed);
   return { table, chains, jumps, bare: bareTargets(table, jumps, desired, observed) };

@@ -2,12 +2,13 @@ import { SwitchyardError } from '../../error.ts';
 import { isLockTimeout } from './apply.ts';
 import type { ApplyPort } from './apply.ts';
 import { tableOrder } from './diff.ts';
-import { generationChain } from './generation.ts';
+import { findGeneration, generationChain, generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
 import { jumpKey, parseSave } from './read.ts';
 import type { Observed, ObservedTable } from './read.ts';
-import { carriesGeneration } from './static-rules.ts';
-import type { IptablesState, TableName } from './state.ts';
+import type { PrintedRules } from './printed-rules.ts';
+import { carriesGeneration, generationRule } from './static-rules.ts';
+import type { Chain, IptablesState, TableName } from './state.ts';
 
 const timeoutMs = 60_000;
 
@@ -30,6 +31,7 @@ export async function auditTables(
   port: ApplyPort,
   applied: IptablesState,
   generation: Generation,
+  printed: PrintedRules,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   for (const table of tableOrder) {
@@ -39,19 +41,26 @@ export async function auditTables(
     const observed = whole
       ? await readTable(port, table, signal)
       : await readRoots(port, table, applied, signal);
-    const reason = tableReason(table, observed, applied, generation, whole);
+    const reason = tableReason(table, observed, { applied, generation, printed, whole });
     if (reason !== undefined) return reason;
   }
   return undefined;
 }
 
-/** The verdict over one table. `whole`: all chains were read, not just roots and built-in ones. */
+/** What a table is compared with. */
+export interface Expected {
+  readonly applied: IptablesState;
+  readonly generation: Generation;
+  readonly printed: PrintedRules;
+  /** All chains were read, not just roots and built-in ones. */
+  readonly whole: boolean;
+}
+
+/** The verdict over one table. */
 export function tableReason(
   table: TableName,
   observed: ObservedTable,
-  applied: IptablesState,
-  generation: Generation,
-  whole: boolean,
+  { applied, generation, printed, whole }: Expected,
 ): string | undefined {
   if (carriesGeneration(table, generationChain)) {
     const reason = generationReason(table, observed, generation);
@@ -66,11 +75,37 @@ export function tableReason(
     if (!whole && chain.role === 'generated') continue;
     const rules = observed.chains.get(chain.name);
     if (rules === undefined) return `chain ${chain.name} is gone from ${table}`;
-    if (rules < chain.rules.length && !sharedChains.has(chain.name)) {
-      return `chain ${chain.name} in ${table} holds ${rules} rules, expected ${chain.rules.length}`;
-    }
+    const reason = chainReason(table, chain, rules, generation, printed);
+    if (reason !== undefined) return reason;
   }
   return undefined;
+}
+
+function chainReason(
+  table: TableName,
+  chain: Chain,
+  found: readonly string[],
+  generation: Generation,
+  printed: PrintedRules,
+): string | undefined {
+  const where = `${chain.name} in ${table}`;
+  const ours = chain.rules.map(({ args }) => args);
+  if (carriesGeneration(table, chain.name)) {
+    ours.unshift(generationRule(generationText(generation)).args);
+    if (findGeneration(found[0] ?? '') === undefined)
+      return `a second writer: the first rule of ${where} is not ours: "${found[0]}"`;
+  }
+  const isShared = sharedChains.has(chain.name);
+  if (isShared ? found.length < ours.length : found.length !== ours.length) {
+    const extra =
+      found.length > ours.length ? found.find((rule) => !ours.includes(rule)) : undefined;
+    const which = extra === undefined ? '' : `: "${extra}" is not ours`;
+    return `chain ${where} holds ${found.length} rules, expected ${ours.length}${which}`;
+  }
+  const other = isShared ? undefined : printed.firstOther(chain, ours, found);
+  return other === undefined
+    ? undefined
+    : `rule ${other + 1} of chain ${where} is "${found[other]}", expected "${ours[other]}"`;
 }
 
 function generationReason(

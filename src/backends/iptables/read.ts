@@ -5,8 +5,8 @@ import type { ChainName, TableName } from './state.ts';
 
 /** What the kernel holds of one table, as far as it concerns us. */
 export interface ObservedTable {
-  /** User-defined chains whose names are ours or kube-proxy's, with the number of their rules. */
-  readonly chains: ReadonlyMap<ChainName, number>;
+  /** User-defined chains whose names are ours or kube-proxy's, with their rules' arguments as printed. */
+  readonly chains: ReadonlyMap<ChainName, readonly string[]>;
   /** Jumps from built-in chains, each as {@link jumpKey}. */
   readonly jumps: ReadonlySet<string>;
   readonly generation: Generation | undefined;
@@ -39,7 +39,7 @@ export function jumpKey(jump: {
 
 /** Reads what `iptables-save -t TABLE` prints, or `iptables -S CHAIN` for some of its chains. */
 export function parseSave(save: string): ObservedTable {
-  const chains = new Map<ChainName, number>();
+  const chains = new Map<ChainName, string[]>();
   const jumps = new Set<string>();
   let generation: Generation | undefined;
   let sample: string | undefined;
@@ -50,9 +50,11 @@ export function parseSave(save: string): ObservedTable {
       if (jump !== undefined) jumps.add(jumpKey(jump));
       continue;
     }
-    const isRule = line.startsWith('-A');
-    chains.set(chain, (chains.get(chain) ?? 0) + (isRule ? 1 : 0));
-    if (!isRule || chain !== generationChain) continue;
+    let rules = chains.get(chain);
+    if (rules === undefined) chains.set(chain, (rules = []));
+    if (!line.startsWith('-A')) continue;
+    rules.push(line.slice(`-A ${chain} `.length));
+    if (chain !== generationChain) continue;
     generation ??= findGeneration(line);
     sample = line;
   }

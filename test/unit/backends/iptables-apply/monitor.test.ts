@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 
 import { auditTables, tableReason } from '../../../../src/backends/iptables/monitor.ts';
 import { jumpKey, parseJump, parseSave } from '../../../../src/backends/iptables/read.ts';
+import { PrintedRules } from '../../../../src/backends/iptables/printed-rules.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
-import { dnat, nodeState, rule } from '../../../support/iptables-states.ts';
+import { chain, dnat, nodeState, rule } from '../../../support/iptables-states.ts';
 
 const { signal } = new AbortController();
 const ours = { instanceId: 'one', number: 7 };
@@ -17,7 +18,7 @@ const nat = `*nat
 -A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A KUBE-SERVICES -m comment --comment "switchyard generation one 7"
 -A KUBE-SERVICES -d 10.96.0.0/12 -j KUBE-SVC-AAAAAAAAAAAAAAAA
--A KUBE-SVC-AAAAAAAAAAAAAAAA -d 10.96.0.1/32 -p tcp -j DNAT --to-destination 10.1.0.1:8080
+-A KUBE-SVC-AAAAAAAAAAAAAAAA -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j DNAT --to-destination 10.1.0.1:8080
 COMMIT
 `;
 
@@ -41,10 +42,27 @@ describe('the verdict over a table', () => {
       /flushed: KUBE-SERVICES is empty/,
     ],
     ['an empty table', '*nat\nCOMMIT\n', /flushed: KUBE-SERVICES is gone/],
+    [
+      'a rule too many',
+      nat.replace('COMMIT', '-A KUBE-SVC-AAAAAAAAAAAAAAAA -j RETURN\nCOMMIT'),
+      /holds 2 rules, expected 1: "-j RETURN" is not ours/,
+    ],
+    [
+      'another rule before ours',
+      nat.replace('-A KUBE-SERVICES', '-A KUBE-SERVICES -j RETURN\n-A KUBE-SERVICES'),
+      /second writer: the first rule of KUBE-SERVICES in nat is not ours: "-j RETURN"/,
+    ],
+    [
+      'a rule put in the place of ours',
+      nat.replace('10.1.0.1:8080', '10.1.0.9:8080'),
+      /rule 1 of chain KUBE-SVC-A+ in nat is ".*10\.1\.0\.9:8080", expected ".*10\.1\.0\.1:8080"/,
+    ],
     ['no jump', nat.replace(/-A OUTPUT.*\n/, ''), /jump from OUTPUT to KUBE-SERVICES is gone/],
     ['an empty leaf', nat.replace(/-A KUBE-SVC.*\n/, ''), /AAAA in nat holds 0 rules, expected 1/],
   ] as const)('finds %s', (_what, save, expected) => {
-    const reason = tableReason('nat', parseSave(save), applied, ours, true);
+    const printed = new PrintedRules();
+    const compared = { applied, generation: ours, printed, whole: true };
+    const reason = tableReason('nat', parseSave(save), compared);
     expect(reason ?? 'ours').toMatch(expected);
   });
 
@@ -69,11 +87,50 @@ describe('the verdict over a table', () => {
       tables: { ...big.tables, filter: new Map() },
       jumps: big.jumps.filter(({ table }) => table === 'nat'),
     };
-    await auditTables(port, natOnly, ours, signal);
+    await auditTables(port, natOnly, ours, new PrintedRules(), signal);
     const listed = tools.runs
       .filter(({ args }) => args.includes('nat'))
       .map(({ args }) => args.at(-1));
     expect(listed).toEqual(['OUTPUT', 'PREROUTING', 'KUBE-SERVICES']);
+  });
+});
+
+describe('rules as the tools print them', () => {
+  const leaf = chain('KUBE-SVC-AAAAAAAAAAAAAAAA', 'generated');
+  const strange = ['-p 6 -j RETURN'];
+  const ourRules = ['-p tcp -j RETURN'];
+
+  it.each([
+    [
+      '-m statistic --mode random --probability 0.3333333333 -j KUBE-X',
+      '-m statistic --mode random --probability 0.33333333349 -j KUBE-X',
+    ],
+    [
+      '-m recent --set --name KUBE-SEP-X -j RETURN',
+      '-m recent --set --name KUBE-SEP-X --mask 255.255.255.255 --rsource -j RETURN',
+    ],
+  ])('are ours: %s', (rule_, print) => {
+    expect(new PrintedRules().firstOther(leaf, [rule_], [print])).toBeUndefined();
+  });
+
+  it('are what was read first after all was written, where the tools print something else', () => {
+    const printed = new PrintedRules();
+    printed.written();
+    expect(printed.firstOther(leaf, ourRules, strange)).toBeUndefined();
+    printed.read();
+    expect(printed.firstOther(leaf, ourRules, strange)).toBeUndefined();
+    expect(printed.firstOther(leaf, ourRules, ['-j DROP'])).toBe(0);
+    const later = chain('KUBE-SVC-BBBBBBBBBBBBBBBB', 'generated');
+    expect(printed.firstOther(later, ourRules, strange)).toBeUndefined();
+    expect(printed.firstOther(later, ourRules, ['-j DROP'])).toBe(0);
+  });
+
+  it('are not ours where the tools printed all others as they were written', () => {
+    const printed = new PrintedRules();
+    printed.written();
+    expect(printed.firstOther(leaf, ourRules, ourRules)).toBeUndefined();
+    printed.read();
+    expect(printed.firstOther(leaf, ourRules, strange)).toBe(0);
   });
 });
 
