@@ -125,7 +125,7 @@ class Agent {
     await adjustOomScore(config.oomScoreAdj, log);
     await tuneConntrack(config.conntrack, sysctls, log);
     if (config.initOnly) {
-      await allowLocalhostNodePorts(config, sysctls);
+      await allowLocalhostNodePorts(this.#options, signal);
       log.info({}, 'privileged settings are made; ending, as --init-only asks');
       return;
     }

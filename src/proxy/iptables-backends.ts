@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import type { Backend } from '../backends/backend.ts';
 import { IptablesBackend } from '../backends/iptables/backend.ts';
 import { Lowering } from '../backends/iptables/lower.ts';
+import { writeLocalnetGuard } from '../backends/iptables/localnet-guard.ts';
 import { detectVariant, familySupported, iptablesTools } from '../backends/iptables/variant.ts';
+import type { IptablesTools } from '../backends/iptables/variant.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError, errorText } from '../error.ts';
@@ -33,15 +35,26 @@ export interface FamilyBackend {
 const liberalKey = 'net/netfilter/nf_conntrack_tcp_be_liberal';
 const localnetKey = 'net/ipv4/conf/all/route_localnet';
 
-/** The kernel settings that need privileges and are made before rules: for --init-only. */
+/**
+ * What needs privileges and comes before the rules, for --init-only: the setting that makes node ports
+ * answer on 127.0.0.1, after the rule without which it would open 127.0.0.0/8 to the node's neighbours.
+ */
 export async function allowLocalhostNodePorts(
-  config: ProxyConfig,
-  sysctls: Sysctls,
+  options: IptablesOptions,
+  signal: AbortSignal,
 ): Promise<void> {
-  if (servesLocalhostNodePorts(config, 'ipv4')) await sysctls.write(localnetKey, '1');
+  const { config, tools, sysctls, env, log } = options;
+  if (!servesLocalhostNodePorts(config, 'ipv4')) return;
+  const { variant } = await detectVariant(tools, signal);
+  const iptables = await iptablesTools(tools, variant, 'ipv4', signal);
+  await writeLocalnetGuard({ tools, iptables, log, lockPaths: defaultLockPaths(env) }, signal);
+  await sysctls.write(localnetKey, '1');
 }
 
-/** A backend for each family that kernel and tools can do; throws where there is none at all. */
+/**
+ * A backend for each family that kernel and tools can do; why another is not used stands in the log.
+ * Throws where there is none at all.
+ */
 export async function openIptables(
   options: IptablesOptions,
   signal: AbortSignal,
@@ -49,36 +62,45 @@ export async function openIptables(
   const { tools, log } = options;
   const families: Family[] = [];
   const reasons: string[] = [];
+  const leaveOut = (family: Family, reason: string, level: 'info' | 'warn'): void => {
+    reasons.push(reason);
+    log[level]({ family, reason }, `${familyLabel(family)} is not used: ${reason}`);
+  };
   for (const family of ['ipv4', 'ipv6'] as const) {
     const answer = await familySupported(family, tools, signal);
     if (answer.supported) families.push(family);
-    else {
-      reasons.push(answer.reason);
-      log.info({ family, reason: answer.reason }, `${familyLabel(family)} is not used`);
+    else leaveOut(family, answer.reason, 'info');
+  }
+  const opened: FamilyBackend[] = [];
+  if (families.length > 0) {
+    const choice = await detectVariant(tools, signal);
+    log.info(choice, `iptables tools of variant ${choice.variant}`);
+    for (const family of families) {
+      const backend = await openFamilyBackend(family, choice.variant, options, signal);
+      if (typeof backend === 'string') leaveOut(family, backend, 'warn');
+      else opened.push({ family, backend });
     }
   }
-  if (families.length === 0) {
-    throw new SwitchyardError('missing', `mode iptables cannot be used: ${reasons.join('; ')}`, {
-      hint: 'install it: apt-get install iptables, or dnf install iptables-nft',
-    });
-  }
-  const choice = await detectVariant(tools, signal);
-  log.info(choice, `iptables tools of variant ${choice.variant}`);
-  return Promise.all(
-    families.map(async (family) => openFamilyBackend(family, choice.variant, options, signal)),
-  );
+  if (opened.length > 0) return opened;
+  throw new SwitchyardError('missing', `mode iptables cannot be used: ${reasons.join('; ')}`, {
+    hint: 'install it: apt-get install iptables, or dnf install iptables-nft',
+  });
 }
 
+/** The backend, or why there can be none for this family. */
 async function openFamilyBackend(
   family: Family,
   variant: 'legacy' | 'nft',
   options: IptablesOptions,
   signal: AbortSignal,
-): Promise<FamilyBackend> {
+): Promise<Backend | string> {
   const { config, tools, sysctls, clock, env, log } = options;
-  const iptables = await iptablesTools(tools, variant, family, signal);
   const lockPaths = defaultLockPaths(env);
-  const features = await probeFeatures({ tools, iptables, log, lockPaths }, signal);
+  const iptables = await toolsOf(family, variant, tools, signal);
+  if (typeof iptables === 'string') return iptables;
+  const answer = await probeFeatures({ tools, iptables, log, lockPaths }, signal);
+  if (answer.kind === 'unusable') return answer.reason;
+  const { features } = answer;
   log.info({ family, features }, 'features of kernel and tools');
   const localhostNodePorts = servesLocalhostNodePorts(config, family);
   const lowering = new Lowering({
@@ -88,19 +110,24 @@ async function openFamilyBackend(
     conntrackBeLiberal: !['0', undefined].includes(await sysctls.read(liberalKey)),
   });
   const instanceId = randomBytes(4).toString('hex');
-  const backend = new IptablesBackend({
-    tools,
-    iptables,
-    log,
-    lockPaths,
-    lowering,
-    clock,
-    instanceId,
-  });
-  return {
-    family,
-    backend: localhostNodePorts ? new LocalhostNodePorts(backend, sysctls, log) : backend,
-  };
+  const port = { tools, iptables, log, lockPaths };
+  const backend = new IptablesBackend({ ...port, lowering, clock, instanceId });
+  return localhostNodePorts ? new LocalhostNodePorts(backend, sysctls, log) : backend;
+}
+
+/** The programs of a family, or why there are none. */
+async function toolsOf(
+  family: Family,
+  variant: 'legacy' | 'nft',
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<IptablesTools | string> {
+  try {
+    return await iptablesTools(tools, variant, family, signal);
+  } catch (error) {
+    if (error instanceof SwitchyardError && error.code === 'missing') return error.message;
+    throw error;
+  }
 }
 
 /**

@@ -119,7 +119,8 @@ export function isLockTimeout(result: Pick<ToolResult, 'exitCode' | 'stderr'>): 
   );
 }
 
-async function lockError(
+/** The error of a run that did not get the xtables lock; names who holds it. */
+export async function lockError(
   port: ApplyPort,
   tool: string,
   result: ToolResult,

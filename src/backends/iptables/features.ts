@@ -1,5 +1,6 @@
 import { SwitchyardError } from '../../error.ts';
 import { toolCure } from '../../host/run-tool.ts';
+import { isLockTimeout, lockError } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';
 import { hairpinBytecode } from './hairpin.ts';
 import { tryRules } from './probe.ts';
@@ -31,16 +32,39 @@ interface Probe {
   readonly module: string;
 }
 
-/** Features for the lowering; what is missing is logged by name with its cure. Rejects where nothing can be tried. */
-export async function probeFeatures(port: ApplyPort, signal: AbortSignal): Promise<Features> {
+/** Whether rules can be used at all, and with which features. */
+export type Usability =
+  | { readonly kind: 'usable'; readonly features: Features }
+  | { readonly kind: 'unusable'; readonly reason: string };
+
+/**
+ * Features for the lowering; what is missing is logged by name with its cure. Tools may be there without the
+ * kernel's tables, or without something that no rule set can do without: then the family is unusable.
+ */
+export async function probeFeatures(port: ApplyPort, signal: AbortSignal): Promise<Usability> {
+  const problem = await natProblem(port, signal);
+  if (problem !== undefined) return { kind: 'unusable', reason: problem };
   const { features, missing } = await inspectFeatures(port, signal);
+  const { family } = port.iptables;
   for (const { name, reason, instead, cure } of missing) {
-    const family = port.iptables.family;
     if (instead === undefined)
       port.log.error({ family, reason, cure }, `${name} is missing; rules need it`);
     else port.log.warn({ family, reason, cure }, `${name} is missing; ${instead}`);
   }
-  return features;
+  const needed = missing.filter(({ instead }) => instead === undefined);
+  if (needed.length === 0) return { kind: 'usable', features };
+  const names = needed.map(({ name }) => name).join(', ');
+  return { kind: 'unusable', reason: `rules need what is missing: ${names}` };
+}
+
+/** Why the nat table cannot be read, or undefined. */
+async function natProblem(port: ApplyPort, signal: AbortSignal): Promise<string | undefined> {
+  const { iptables } = port.iptables;
+  const args = ['-w', '5', '-t', 'nat', '-S', 'POSTROUTING'];
+  const result = await port.tools.run(iptables, args, { timeoutMs: 60_000, signal });
+  if (result.exitCode === 0) return undefined;
+  if (isLockTimeout(result)) throw await lockError(port, iptables, result);
+  return `${iptables} cannot read the nat table: ${result.stderr.trim()}`;
 }
 
 /**

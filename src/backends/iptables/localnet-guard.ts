@@ -1,0 +1,28 @@
+import { refusalError, restoreBatch } from './apply.ts';
+import type { ApplyPort } from './apply.ts';
+import { diff } from './diff.ts';
+import { readTables } from './monitor.ts';
+import { chains, firewallRules, jumps } from './static-rules.ts';
+import type { IptablesState } from './state.ts';
+
+/**
+ * Writes KUBE-FIREWALL and the jumps to it, and nothing else: what has to be in before route_localnet is
+ * set, where that is done apart from the rules. A full sync finds it and leaves it in place.
+ */
+export async function writeLocalnetGuard(port: ApplyPort, signal: AbortSignal): Promise<void> {
+  const observed = await readTables(port, signal);
+  const { restore: text, origins } = diff(undefined, guardState(), '', observed);
+  const refusal = await restoreBatch(port, { text, origins }, signal);
+  if (refusal !== undefined) throw refusalError(port.iptables.restore, refusal);
+}
+
+function guardState(): IptablesState {
+  const { firewall } = chains;
+  const chain = { name: firewall, role: 'root', rules: firewallRules() } as const;
+  return {
+    family: 'ipv4',
+    tables: { filter: new Map([[firewall, chain]]), nat: new Map(), mangle: new Map() },
+    jumps: jumps(true).filter(({ to }) => to === firewall),
+    sets: new Map(),
+  };
+}

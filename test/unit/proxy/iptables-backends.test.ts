@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest';
+import { parseFlags } from '../../../src/config/parse-flags.ts';
+import { proxyConfig } from '../../../src/config/proxy-config.ts';
+import { proxyFlags } from '../../../src/config/proxy-flags.ts';
+import type { Sysctls } from '../../../src/host/sysctl.ts';
+import { allowLocalhostNodePorts, openIptables } from '../../../src/proxy/iptables-backends.ts';
+import { silentLog } from '../../../src/telemetry/log.ts';
+import type { Log } from '../../../src/telemetry/log.ts';
+import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
+import type { Answer, RecordedRun } from '../../support/fake-tool-runner.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+const { signal } = new AbortController();
+
+/** A machine whose tools all work, but for what the test says; what happens to it, in order. */
+function machine(flags: readonly string[], answer: (run: RecordedRun) => Answer) {
+  const happened: string[] = [];
+  const tools = new FakeToolRunner((run) => {
+    if (run.tool.endsWith('-restore') && run.tool !== 'ipset') happened.push(run.input);
+    const said = answer(run);
+    if (said !== undefined || !run.args.includes('--version')) return said;
+    return { stdout: `${run.tool} v1.8.9 (nf_tables)` };
+  });
+  const sysctls: Sysctls = {
+    read: () => Promise.resolve('0'),
+    write: (key, value) => {
+      happened.push(`${key}=${value}`);
+      return Promise.resolve(true);
+    },
+  };
+  const told = (context: object, message: string): void =>
+    void happened.push(`${message} ${JSON.stringify(context)}`);
+  const log: Log = { ...silentLog, info: told, warn: told };
+  const config = proxyConfig(parseFlags(proxyFlags, flags).flags);
+  return { happened, options: { config, tools, sysctls, clock: new VirtualClock(), env: {}, log } };
+}
+
+describe('the backends of the iptables mode', () => {
+  it.each<[string, (run: RecordedRun) => Answer]>([
+    [
+      'its tables cannot be read',
+      ({ tool, args }) =>
+        tool.startsWith('ip6') && args.includes('POSTROUTING')
+          ? { exitCode: 3, stderr: "can't initialize ip6tables table `nat': Table does not exist" }
+          : undefined,
+    ],
+    [
+      'a match that no rule set can do without is missing',
+      ({ tool, input }) =>
+        tool.startsWith('ip6') && input.includes('addrtype')
+          ? { exitCode: 2, stderr: "Couldn't load match `addrtype'" }
+          : undefined,
+    ],
+  ])('leave a family out, with the reason, where %s', async (_why, answer) => {
+    const { options, happened } = machine([], answer);
+    const opened = await openIptables(options, signal);
+    expect(opened.map(({ family }) => family)).toEqual(['ipv4']);
+    expect(happened.join('\n')).toMatch(/IPv6 is not used: .*(Table does not exist|addrtype|IPv6)/);
+  });
+
+  it('do not exist where no family is usable: all reasons are named', async () => {
+    const { options } = machine([], ({ args }) =>
+      args.includes('POSTROUTING') ? { exitCode: 3, stderr: 'no such table' } : undefined,
+    );
+    await expect(openIptables(options, signal)).rejects.toThrow(
+      /cannot be used: iptables-nft cannot read the nat table: no such table/,
+    );
+  });
+
+  it('wait for nobody who holds the lock: that is no missing family', async () => {
+    const { options } = machine([], ({ args }) =>
+      args.includes('POSTROUTING')
+        ? { exitCode: 4, stderr: 'Another app is currently holding the xtables lock.' }
+        : undefined,
+    );
+    await expect(openIptables(options, signal)).rejects.toMatchObject({ code: 'timeout' });
+  });
+});
+
+describe('what --init-only does for node ports of 127.0.0.1', () => {
+  it('writes the guard, its jumps and nothing else, and only then opens the loopback net', async () => {
+    const { options, happened } = machine([], () => undefined);
+    await allowLocalhostNodePorts(options, signal);
+    expect(happened).toHaveLength(2);
+    const [rules = '', setting] = happened;
+    expect(rules.split('\n')).toEqual([
+      '*filter',
+      ':KUBE-FIREWALL - [0:0]',
+      '-I INPUT -j KUBE-FIREWALL',
+      '-I OUTPUT -j KUBE-FIREWALL',
+      expect.stringMatching(
+        /^-A KUBE-FIREWALL ! -s 127\.0\.0\.0\/8 -d 127\.0\.0\.0\/8 .* -j DROP$/,
+      ),
+      'COMMIT',
+      '',
+    ]);
+    expect(setting).toBe('net/ipv4/conf/all/route_localnet=1');
+  });
+
+  it('leaves the loopback net closed where the guard is refused', async () => {
+    const { options, happened } = machine([], ({ tool }) =>
+      tool.endsWith('-restore') ? { exitCode: 2, stderr: 'line 5 failed' } : undefined,
+    );
+    await expect(allowLocalhostNodePorts(options, signal)).rejects.toThrow(/refused the rules/);
+    expect(happened.join()).not.toContain('route_localnet');
+  });
+
+  it('puts no jump in twice', async () => {
+    const { options, happened } = machine([], ({ tool, args }) =>
+      tool.endsWith('-save') && args.includes('filter')
+        ? { stdout: '-A INPUT -j KUBE-FIREWALL\n-A OUTPUT -j KUBE-FIREWALL\n' }
+        : undefined,
+    );
+    await allowLocalhostNodePorts(options, signal);
+    expect(happened.join('\n')).not.toContain('-I ');
+  });
+
+  it('does nothing where node ports do not answer there', async () => {
+    const { options, happened } = machine(
+      ['--iptables-localhost-nodeports=false'],
+      () => undefined,
+    );
+    await allowLocalhostNodePorts(options, signal);
+    expect(happened).toEqual([]);
+  });
+});
