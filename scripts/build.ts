@@ -1,5 +1,6 @@
 // `npm run build`: one file that runs on Node 24 without node_modules.
 // usage: npm run build [-- FILE]   (dist/switchyard.mjs)
+import { join } from 'node:path';
 import process from 'node:process';
 import * as esbuild from 'esbuild';
 
@@ -12,12 +13,15 @@ const shakeClient: esbuild.Plugin = {
   name: 'shake-client',
   setup(build) {
     const client = '@kubernetes/client-node';
-    build.onResolve({ filter: /^\.|^@kubernetes\// }, async ({ path, pluginData, ...from }) => {
-      const isOurs = path === client || from.importer.includes(`/node_modules/${client}/`);
-      if (!isOurs || pluginData === shakeClient) return undefined;
+    const inside = `/node_modules/${client}/`;
+    build.onResolve({ filter: /^@kubernetes\// }, async ({ path, pluginData, ...from }) => {
+      if (path !== client || pluginData === shakeClient) return undefined;
       const found = await build.resolve(path, { ...from, pluginData: shakeClient });
       return { ...found, sideEffects: false };
     });
+    build.onResolve({ filter: /^\..*\.js$/ }, ({ path, importer, resolveDir }) =>
+      importer.includes(inside) ? { path: join(resolveDir, path), sideEffects: false } : undefined,
+    );
   },
 };
 

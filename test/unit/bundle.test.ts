@@ -15,7 +15,7 @@ describe('the bundle', () => {
     folder = mkdtempSync(join(tmpdir(), 'switchyard-bundle-'));
     bundle = join(folder, 'switchyard.mjs');
     execFileSync(process.execPath, ['scripts/build.ts', bundle], { cwd: root });
-  });
+  }, 60_000);
 
   afterAll(() => {
     rmSync(folder, { recursive: true, force: true });
