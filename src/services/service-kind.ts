@@ -55,6 +55,13 @@ function slimService(value: unknown): Slimmed<ServiceObject> {
     healthCheckNodePort:
       reader.int(spec, 'healthCheckNodePort', 'spec.healthCheckNodePort', 0, 65_535) ?? 0,
   };
+  if (object.type !== 'ExternalName' && object.clusterIP === '' && object.clusterIPs.length === 0) {
+    // the API server would have given it one
+    reader.report(
+      'spec.clusterIP',
+      'expected an address, or None for a headless Service, got none',
+    );
+  }
   return { object, problems };
 }
 
