@@ -127,7 +127,7 @@ async function readManifests(
   const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
   const named = paths.filter((path) => path !== '-');
   const piped = paths.includes('-')
-    ? [parseManifestFile(await stdin(), 'standard input', kinds)]
+    ? [await parseManifestFile(await stdin(), 'standard input', kinds)]
     : [];
   const manifests = await readManifestPaths(named, kinds, piped);
   const unread = manifests.problems.filter(

@@ -61,7 +61,7 @@ export async function readManifestFile(
   kinds: readonly Kind<KubeObject>[],
 ): Promise<ManifestFile | undefined> {
   try {
-    return parseManifestFile(await readFile(path, 'utf8'), path, kinds);
+    return await parseManifestFile(await readFile(path, 'utf8'), path, kinds);
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
     return unreadableManifest(path, `cannot be read: ${errorText(error)}`);

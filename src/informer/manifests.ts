@@ -1,6 +1,7 @@
-import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 
-import { objectKey, type Kind, type KubeObject } from './kind.ts';
+import { objectKey, type Kind, type KubeObject, type Slimmed } from './kind.ts';
+import { withIdentity } from './manifest-identity.ts';
 import { slimSafely } from './slim.ts';
 import { meantKind } from './meant-kind.ts';
 import { readYamlDocuments, type YamlDocument } from './yaml-documents.ts';
@@ -28,6 +29,10 @@ export interface ManifestEntry {
   readonly file: string;
   readonly document: number;
   readonly line: number | undefined;
+  /** A field of it cannot be used. */
+  readonly flawed: boolean;
+  /** Its file no longer shows it, and that is not believed. It gives way to the same object elsewhere. */
+  readonly kept: boolean;
 }
 
 /** What one file holds, before files are put together. */
@@ -37,6 +42,10 @@ export interface ManifestFile {
   readonly problems: readonly ManifestProblem[];
   /** Objects of kinds nobody asked for. */
   readonly ignored: number;
+  /** There is not one character in it. */
+  readonly blank: boolean;
+  /** It says something of the kinds asked for: an object, be it selected or not, or a list of none. */
+  readonly concerned: boolean;
 }
 
 /** The objects of some manifests, by kind. */
@@ -48,48 +57,39 @@ export interface ManifestSet {
   readonly ignored: number;
 }
 
-/** Built-in resources without a namespace; every other object without one is in `default`. */
-const CLUSTER_SCOPED = new Set([
-  'csidrivers',
-  'csinodes',
-  'ipaddresses',
-  'namespaces',
-  'nodes',
-  'persistentvolumes',
-  'priorityclasses',
-  'runtimeclasses',
-  'servicecidrs',
-  'storageclasses',
-  'volumeattachments',
-]);
-
-/** {@link parseManifestFile} and {@link mergeManifests} for one text. `fileName` is for messages alone. */
+/** {@link parseManifestFile} and {@link mergeManifests} for one text, without a pause. */
 export function parseManifests(
   text: string,
   fileName: string,
   kinds: readonly Kind<KubeObject>[],
 ): ManifestSet {
-  return mergeManifests([parseManifestFile(text, fileName, kinds)]);
+  const reader = new FileReader(fileName, kinds);
+  for (const document of readYamlDocuments(text)) reader.readDocument(document);
+  return mergeManifests([reader.result(text)]);
 }
 
 /**
  * Reads the objects of `kinds` from YAML or JSON of many documents; `List`, `ServiceList` and the
- * like are opened. Never throws: what cannot be used is in `problems`.
+ * like are opened. Never throws: what cannot be used is in `problems`. `fileName` is for messages
+ * alone. Others get their turn between documents: ten thousand of them take seconds.
  */
-export function parseManifestFile(
+export async function parseManifestFile(
   text: string,
   fileName: string,
   kinds: readonly Kind<KubeObject>[],
-): ManifestFile {
+): Promise<ManifestFile> {
   const reader = new FileReader(fileName, kinds);
-  for (const document of readYamlDocuments(text)) reader.readDocument(document);
-  return reader.result();
+  for (const document of readYamlDocuments(text)) {
+    reader.readDocument(document);
+    await setImmediate();
+  }
+  return reader.result(text);
 }
 
 /** A file that could not be read at all. */
 export function unreadableManifest(file: string, reason: string): ManifestFile {
   const problem: ManifestProblem = { file, document: 0, reason, unusable: true };
-  return { file, entries: [], problems: [problem], ignored: 0 };
+  return { file, entries: [], problems: [problem], ignored: 0, blank: false, concerned: false };
 }
 
 /** Puts files together. Of objects with the same kind and name the last one counts; both places are reported. */
@@ -103,7 +103,8 @@ export function mergeManifests(files: readonly ManifestFile[]): ManifestSet {
       byKind.set(entry.kind, entries);
       const key = objectKey(entry.object.meta);
       const earlier = entries.get(key);
-      if (earlier !== undefined) problems.push(duplicate(earlier, entry));
+      if (earlier !== undefined && !earlier.kept && entry.kept) continue;
+      if (earlier?.kept === entry.kept) problems.push(duplicate(earlier, entry));
       entries.set(key, entry);
     }
   }
@@ -127,17 +128,24 @@ export function manifestProblemText(problem: ManifestProblem): string {
     .join(': ');
 }
 
+/** `Service default/web`, as {@link ManifestProblem.object} says it. */
+export function entryName({ kind, object }: ManifestEntry): string {
+  return `${kind.kind} ${objectKey(object.meta)}`;
+}
+
 function duplicate(earlier: ManifestEntry, later: ManifestEntry): ManifestProblem {
   const line = earlier.line === undefined ? '' : `, line ${earlier.line}`;
   return {
     file: later.file,
     document: later.document,
-    object: `${later.kind.kind} ${objectKey(later.object.meta)}`,
+    object: entryName(later),
     reason: `defined twice: also in ${earlier.file}, document ${earlier.document}${line}; this one, the later, is used`,
     ...(later.line === undefined ? {} : { line: later.line }),
     unusable: false,
   };
 }
+
+const NOT_USABLE: Slimmed<KubeObject> = { object: undefined, problems: [] };
 
 /** Where in a document an object stands: [] or ['items', 3]. */
 type Path = readonly (string | number)[];
@@ -148,18 +156,22 @@ class FileReader {
   readonly #entries: ManifestEntry[] = [];
   readonly #problems: ManifestProblem[] = [];
   #ignored = 0;
+  #concerned = false;
 
   constructor(file: string, kinds: readonly Kind<KubeObject>[]) {
     this.#file = file;
     this.#kinds = new Map(kinds.map((kind) => [`${kind.apiVersion} ${kind.kind}`, kind]));
   }
 
-  result(): ManifestFile {
+  /** `text` is what all documents came from. */
+  result(text: string): ManifestFile {
     return {
       file: this.#file,
       entries: this.#entries,
       problems: this.#problems,
       ignored: this.#ignored,
+      blank: text.trim() === '',
+      concerned: this.#concerned,
     };
   }
 
@@ -224,6 +236,8 @@ class FileReader {
     }
     const itemKind = kindName.slice(0, -'List'.length);
     const typed = itemKind === '' ? {} : { apiVersion: list['apiVersion'], kind: itemKind };
+    const asked = itemKind === '' || this.#kinds.has(`${String(list['apiVersion'])} ${itemKind}`);
+    if (items.length === 0 && asked) this.#concerned = true;
     for (const [index, item] of items.entries()) {
       const raw: unknown = isRecord(item) ? { ...typed, ...item } : item;
       this.#readObject(document, raw, [...path, 'items', index]);
@@ -236,6 +250,7 @@ class FileReader {
     path: Path,
     kind: Kind<KubeObject>,
   ): void {
+    this.#concerned = true;
     const metadata = isRecord(raw['metadata']) ? raw['metadata'] : {};
     const name = metadata['name'];
     if (typeof name !== 'string' || name === '') {
@@ -247,15 +262,17 @@ class FileReader {
       });
       return;
     }
-    const whole = withIdentity(raw, metadata, name, kind);
-    const object = `${kind.kind} ${shownKey(objectKey(whole.metadata))}`;
-    if (kind.selects !== undefined && !kind.selects(whole)) return;
-    const slimmed = slimSafely(kind, whole);
-    for (const problem of slimmed.problems) {
+    const identified = withIdentity(raw, metadata, name, kind);
+    const whole = identified.raw;
+    const object = `${kind.kind} ${shownKey(whole === undefined ? name : objectKey(whole.metadata))}`;
+    if (whole !== undefined && kind.selects?.(whole) === false) return;
+    const slimmed = whole === undefined ? NOT_USABLE : slimSafely(kind, whole);
+    const problems = [...identified.problems, ...slimmed.problems];
+    for (const problem of problems) {
       this.#report(document, path, { object, ...problem }, slimmed.object === undefined);
     }
     if (slimmed.object === undefined) {
-      if (slimmed.problems.length === 0) {
+      if (problems.length === 0) {
         this.#report(document, path, { object, reason: 'cannot be used' });
       }
       return;
@@ -268,6 +285,8 @@ class FileReader {
       file: this.#file,
       document: document.number,
       line: document.lineOf(path),
+      flawed: problems.length > 0,
+      kept: false,
     });
   }
 
@@ -291,49 +310,6 @@ class FileReader {
       unusable,
     });
   }
-}
-
-interface Identity extends Record<string, unknown> {
-  readonly metadata: {
-    readonly namespace: string;
-    readonly name: string;
-  } & Record<string, unknown>;
-}
-
-/** What the API server would have filled in: the namespace and a uid. */
-function withIdentity(
-  raw: Record<string, unknown>,
-  metadata: Record<string, unknown>,
-  name: string,
-  kind: Kind<KubeObject>,
-): Identity {
-  const given = metadata['namespace'];
-  const fallback = CLUSTER_SCOPED.has(kind.resource) ? '' : 'default';
-  const namespace = typeof given === 'string' && given !== '' ? given : fallback;
-  const uid = metadata['uid'];
-  return {
-    ...raw,
-    metadata: {
-      ...metadata,
-      name,
-      namespace,
-      uid: typeof uid === 'string' && uid !== '' ? uid : stableUid(kind, namespace, name),
-    },
-  };
-}
-
-/** Made from what the object is called: the same object has it in every run and on every node. */
-function stableUid(kind: Kind<KubeObject>, namespace: string, name: string): string {
-  const hash = createHash('sha256')
-    .update([kind.apiVersion, kind.kind, namespace, name].join('\0'))
-    .digest('hex');
-  return [
-    hash.slice(0, 8),
-    hash.slice(8, 12),
-    hash.slice(12, 16),
-    hash.slice(16, 20),
-    hash.slice(20, 32),
-  ].join('-');
 }
 
 /** A key as messages show it: what a kind has not checked yet must not reach a terminal as it is. */

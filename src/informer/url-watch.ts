@@ -75,11 +75,11 @@ export class UrlWatch {
   async #poll(signal: AbortSignal): Promise<void> {
     try {
       const text = await this.#fetchText(signal);
+      if (text !== undefined) await this.#take(text);
       if (this.#failure !== undefined) {
         this.#options.log.info({ url: this.#name }, 'the URL answers again');
         this.#failure = undefined;
       }
-      if (text !== undefined) this.#take(text);
     } catch (error) {
       if (signal.aborted) return;
       const failure = causeText(error);
@@ -92,14 +92,22 @@ export class UrlWatch {
     }
   }
 
-  #take(text: string): void {
-    const file = parseManifestFile(text, this.#name, this.#options.kinds);
+  async #take(text: string): Promise<void> {
+    const file = await parseManifestFile(text, this.#name, this.#options.kinds);
     const unusable = file.problems.some((problem) => problem.unusable);
     if (unusable) this.#etag = undefined;
     if (unusable && file.entries.length === 0 && !this.#complete) {
       // a login page, say: no word of what there is
       this.#lastGood.report(file.problems);
       return;
+    }
+    if (!unusable && !file.concerned) {
+      this.#etag = undefined;
+      const kinds = this.#options.kinds.map(({ kind }) => kind).join(', ');
+      throw new SwitchyardError(
+        'source',
+        `answered without an object of the kinds ${kinds}; no objects at all are an empty List`,
+      );
     }
     this.#complete = true;
     this.#feed.publish(this.#lastGood.update([file]));

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readManifestPaths } from '../../../src/informer/manifest-files.ts';
 import {
   manifestProblemText,
+  parseManifestFile,
   parseManifests,
   type ManifestSet,
 } from '../../../src/informer/manifests.ts';
@@ -101,6 +102,21 @@ const problems: readonly (readonly [string, string, string])[] = [
     'a.yaml: document 1, line 3: Widget: metadata.name: is missing',
   ],
   [
+    'a namespace that is a number',
+    yaml('a', 'red').replace('name: a', 'name: a, namespace: 123'),
+    'a.yaml: document 1, line 3: Widget a: metadata.namespace: is no string',
+  ],
+  [
+    'a namespace that is a list',
+    yaml('a', 'red').replace('name: a', 'name: a, namespace: [x]'),
+    'a.yaml: document 1, line 3: Widget a: metadata.namespace: is no string',
+  ],
+  [
+    'a uid that is a number',
+    yaml('a', 'red').replace('name: a', 'name: a, uid: 5'),
+    'a.yaml: document 1, line 3: Widget default/a: metadata.uid: is no string',
+  ],
+  [
     'an unusable field',
     `${yaml('b', 'red')}---\n${yaml('a', '[x]')}`,
     'a.yaml: document 2, line 9: Widget default/a: spec.color: must be a string',
@@ -161,6 +177,12 @@ test('a bad document spoils no other', () => {
   expect(names(set)).toEqual(['default/a:red', 'default/b:blue']);
 });
 
+test('a quote that is left open spoils its own document only', () => {
+  const set = parse(`${yaml('a', '"red')}---\n${yaml('b', 'blue')}---\n${yaml('c', "'x'")}`);
+  expect(names(set)).toEqual(['default/b:blue', 'default/c:x']);
+  expect(set.problems).toHaveLength(1);
+});
+
 test('of an object defined twice the later one counts', () => {
   expect(names(parse(`${yaml('a', 'red')}---\n${yaml('a', 'blue')}`))).toEqual(['default/a:blue']);
 });
@@ -172,6 +194,54 @@ test('a document that explodes by its aliases is refused', () => {
   });
   const { problems: found } = parse(levels.join(''));
   expect(found[0]?.reason).toContain('not valid YAML');
+});
+
+test('many objects may share an anchor', () => {
+  const shared = Array.from({ length: 200 }, (_, index) => {
+    const labels = index === 0 ? '&labels {app: web}' : '*labels';
+    return `- apiVersion: example.com/v1\n  kind: Widget\n  metadata: {name: w${index}, labels: ${labels}}\n  spec: {color: red}\n`;
+  });
+  const set = parse(`apiVersion: v1\nkind: List\nitems:\n${shared.join('')}`);
+  expect(set.problems).toEqual([]);
+  expect(names(set)).toHaveLength(200);
+});
+
+test.each([
+  ['one after the other', '\n'],
+  ['without a space', ''],
+  ['between separators', '\n---\n'],
+])('JSON objects %s are a document each', (_name, between) => {
+  const objects = [rawWidget('a', 'r}{"ed'), rawWidget('b', '\\"'), rawWidget('c', 'blue')];
+  const set = parse(objects.map((object) => JSON.stringify(object)).join(between));
+  expect(set.problems).toEqual([]);
+  expect(names(set)).toEqual(['default/a:r}{"ed', 'default/b:\\"', 'default/c:blue']);
+});
+
+test('directives belong to the document after them, and lines are those of the file', () => {
+  const set = parse(`# first\n%YAML 1.1\n---\n${yaml('a', 'red')}---\n${yaml('b', '7')}`);
+  expect(names(set)).toEqual(['default/a:red']);
+  expect(set.problems.map(manifestProblemText)).toEqual([
+    'a.yaml: document 2, line 12: Widget default/b: spec.color: must be a string',
+  ]);
+});
+
+test('an object whose uid is no string gets one', () => {
+  const made = uid(parse(yaml('a', 'red')));
+  expect(uid(parse(yaml('a', 'red').replace('name: a', 'name: a, uid: 5')))).toBe(made);
+});
+
+test('others get their turn between documents', async () => {
+  let turns = 0;
+  let running = true;
+  const turn = (): void => {
+    turns++;
+    if (running) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const file = await parseManifestFile(`${yaml('a', 'red')}---\n`.repeat(50), 'a.yaml', kinds);
+  running = false;
+  expect(file.entries).toHaveLength(50);
+  expect(turns).toBeGreaterThanOrEqual(50);
 });
 
 let directory: string;

@@ -101,6 +101,18 @@ const badAnswers: readonly (readonly [string, Answer, string])[] = [
   ['no answer', (_request, response) => response.destroy(), 'cannot be used'],
   ['a login page', (_request, response) => response.end('<html> <p'), 'not an object with'],
   ['an empty document', (_request, response) => response.end('\n'), 'empty document'],
+  ['null', (_request, response) => response.end('null'), 'without an object of the kinds Widget'],
+  ['a comment', (_request, response) => response.end('# soon'), 'are an empty List'],
+  [
+    'a Status',
+    (_request, response) => response.end('{"apiVersion":"v1","kind":"Status","code":200}'),
+    'without an object',
+  ],
+  [
+    'a list of another kind',
+    (_request, response) => response.end('{"apiVersion":"v1","kind":"SecretList","items":[]}'),
+    'without an object',
+  ],
   ['broken YAML', (_request, response) => response.end('kind: ['), 'not valid YAML'],
   ['an answer too long', (_request, response) => response.end('#'.repeat(5_000)), 'longer than'],
 ];
@@ -127,6 +139,19 @@ test.each(badAnswers)('%s at the start tells nothing', async (_name, bad) => {
   answer = gives();
   await poll();
   expect(told).toEqual(['synced']);
+});
+
+test.each([
+  ['an empty List', { apiVersion: 'v1', kind: 'List', items: [] }],
+  ['an empty list of the kind', { apiVersion: 'example.com/v1', kind: 'WidgetList', items: null }],
+  ['objects that are not selected', rawWidget('a', 'red', { labels: { hidden: '' } })],
+])('%s removes what was there', async (_name, object) => {
+  answer = gives(rawWidget('a', 'red'));
+  const { told, poll, firstPoll } = start();
+  await firstPoll();
+  answer = (_request, response) => response.end(JSON.stringify(object));
+  await poll();
+  expect(told).toEqual(['+a:red', 'synced', '-a']);
 });
 
 test('a server that never finishes its answer is given up', async () => {
