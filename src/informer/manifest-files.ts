@@ -1,4 +1,5 @@
-import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import type { BigIntStats } from 'node:fs';
+import { lstat, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 
 import { errorText } from '../error.ts';
@@ -12,6 +13,8 @@ import {
 } from './manifests.ts';
 
 const EXTENSIONS = new Set(['.yaml', '.yml', '.json']);
+/** Why a pipe, a socket or a device is not read. */
+export const NO_FILE = 'is no regular file, expected one with manifests';
 
 /** A manifest file as it was found. */
 export interface FoundFile {
@@ -19,6 +22,10 @@ export interface FoundFile {
   /** Differs when the content may differ: inode, size and times in nanoseconds. */
   readonly fingerprint: string;
   readonly modifiedAtMs: number;
+  /** Where it lies when all links are followed. */
+  readonly realPath: string;
+  /** A pipe or a device can be read once, and by no watch. */
+  readonly regular: boolean;
 }
 
 /** What lies under some paths. */
@@ -33,7 +40,7 @@ export interface FoundFiles {
   readonly missing: readonly {
     readonly path: string;
     readonly reason: string;
-    /** A file that is gone from a directory that is there: deleted, not lost. */
+    /** Gone from a directory that is there: a file that was here is deleted, not lost. */
     readonly deleted: boolean;
   }[];
 }
@@ -68,6 +75,15 @@ export async function readManifestFile(
   }
 }
 
+/** What {@link FoundFile.fingerprint} would be now; undefined when there is no such file. */
+export async function fingerprintOf(path: string): Promise<string | undefined> {
+  try {
+    return fingerprint(await stat(path, { bigint: true }));
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Finds `.yaml`, `.yml` and `.json` files. Directories are entered, links followed. Names with a dot
  * in front are left out: the `..data` of a mounted ConfigMap is what its files link to, and editors
@@ -93,14 +109,20 @@ class FileSearch implements FoundFiles {
       const stats = await stat(path, { bigint: true });
       if (stats.isDirectory()) {
         await this.#addDirectory(path, stats.ino);
+        // a link that is swapped says so where it lies
+        if ((await lstat(path)).isSymbolicLink()) await this.#addParent(path);
         return;
       }
-      const parent = dirname(path);
-      this.directories.set(parent, String((await stat(parent, { bigint: true })).ino));
-      this.#addFile(path, stats);
+      await this.#addParent(path);
+      await this.#addFile(path, stats);
     } catch (error) {
       await this.#addMissingRoot(path, error);
     }
+  }
+
+  async #addParent(path: string): Promise<void> {
+    const parent = dirname(path);
+    this.directories.set(parent, String((await stat(parent, { bigint: true })).ino));
   }
 
   async #addMissingRoot(path: string, error: unknown): Promise<void> {
@@ -109,8 +131,7 @@ class FileSearch implements FoundFiles {
       // its return is seen at once
       this.directories.set(dirname(path), String(parent.ino));
     }
-    const looksLikeFile = EXTENSIONS.has(extname(path));
-    const deleted = looksLikeFile && parent !== undefined && errorCode(error) === 'ENOENT';
+    const deleted = parent !== undefined && errorCode(error) === 'ENOENT';
     this.missing.push({ path, reason: `cannot be read: ${errorText(error)}`, deleted });
   }
 
@@ -136,7 +157,9 @@ class FileSearch implements FoundFiles {
     try {
       const stats = await stat(path, { bigint: true });
       if (stats.isDirectory()) await this.#addDirectory(path, stats.ino);
-      else if (EXTENSIONS.has(extname(path))) this.#addFile(path, stats);
+      else if (!EXTENSIONS.has(extname(path))) return;
+      else if (stats.isFile()) await this.#addFile(path, stats);
+      else this.unreadable.push({ path, reason: NO_FILE });
     } catch (error) {
       // gone since it was listed, or a dangling link: there is no such file
       if (errorCode(error) === 'ENOENT') return;
@@ -144,15 +167,22 @@ class FileSearch implements FoundFiles {
     }
   }
 
-  #addFile(
-    path: string,
-    stats: { ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint; mtimeMs: bigint },
-  ): void {
+  async #addFile(path: string, stats: BigIntStats): Promise<void> {
     if (this.#seenFiles.has(path)) return;
+    const realPath = await realpath(path);
     this.#seenFiles.add(path);
-    const fingerprint = [stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ');
-    this.files.push({ path, fingerprint, modifiedAtMs: Number(stats.mtimeMs) });
+    this.files.push({
+      path,
+      fingerprint: fingerprint(stats),
+      modifiedAtMs: Number(stats.mtimeMs),
+      realPath,
+      regular: stats.isFile(),
+    });
   }
+}
+
+function fingerprint(stats: BigIntStats): string {
+  return [stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ');
 }
 
 function errorCode(error: unknown): string | undefined {

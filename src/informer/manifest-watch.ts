@@ -1,11 +1,15 @@
 import { watch, type FSWatcher } from 'node:fs';
+import { basename, join, resolve, sep } from 'node:path';
 
 import type { Clock } from '../clock.ts';
 import { errorText } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
+import { FileWrites } from './file-writes.ts';
 import type { Kind, KubeObject } from './kind.ts';
 import {
+  fingerprintOf,
   findManifestFiles,
+  NO_FILE,
   readManifestFile,
   type FoundFile,
   type FoundFiles,
@@ -37,8 +41,9 @@ const RACY_MS = 2_000;
 
 /**
  * Watches manifests: files rewritten or renamed over, editors, `..data` link swaps of a mounted
- * ConfigMap. A file that turns bad keeps its last good objects; a deleted one takes its objects with
- * it; while a directory cannot be listed everything stays as it is. Nothing is said before all paths
+ * ConfigMap. What a file adds or changes counts at once; what it no longer shows goes when the file is
+ * whole ({@link FileWrites}). One that turns bad keeps its last good objects; a deleted one takes its
+ * objects with it; while a directory cannot be listed everything stays as it is. Nothing is said before all paths
  * were readable once.
  */
 export class ManifestWatch {
@@ -51,6 +56,9 @@ export class ManifestWatch {
   readonly #fingerprints = new Map<string, string | undefined>();
   /** What was parsed of each file, as opposed to what is kept of it. */
   readonly #parsed = new Map<string, ManifestFile>();
+  readonly #writes = new FileWrites();
+  /** Names of the files that were being written at the last look. */
+  #unfinished: ReadonlySet<string> = new Set();
   #complete = false;
 
   constructor(options: ManifestWatchOptions) {
@@ -69,7 +77,8 @@ export class ManifestWatch {
     try {
       while (!signal.aborted) {
         await this.#scan();
-        if (await this.#wakeup.wait(clock, pollIntervalMs, signal)) await this.#settle(signal);
+        const waitMs = Math.min(pollIntervalMs, this.#writes.restMs(clock.monotonic()));
+        if (await this.#wakeup.wait(clock, waitMs, signal)) await this.#settle(signal);
       }
     } finally {
       for (const path of this.#watchers.keys()) this.#unwatch(path);
@@ -78,8 +87,8 @@ export class ManifestWatch {
 
   async #settle(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    const deadlineMs = clock.now() + LONGEST_UNREST_MS;
-    while (clock.now() < deadlineMs && !signal.aborted) {
+    const deadlineMs = clock.monotonic() + LONGEST_UNREST_MS;
+    while (clock.monotonic() < deadlineMs && !signal.aborted) {
       if (!(await this.#wakeup.wait(clock, QUIET_MS, signal))) return;
     }
   }
@@ -94,9 +103,15 @@ export class ManifestWatch {
       this.#lastGood.report(problems);
       return;
     }
-    const files = await this.#read(found, lost.length > 0);
-    const changed = !this.#complete || this.#hasChanged(files);
+    const unfinished = new Set<string>();
+    const files = await this.#read(
+      found,
+      lost.map(({ path }) => path),
+      unfinished,
+    );
+    const changed = !this.#complete || this.#hasChanged(files, unfinished);
     this.#complete = true;
+    this.#unfinished = unfinished;
     if (!changed) {
       this.#lastGood.report(problems);
       return;
@@ -104,7 +119,8 @@ export class ManifestWatch {
     for (const file of files) this.#parsed.set(file.file, file);
     const names = new Set(files.map((file) => file.file));
     for (const name of this.#parsed.keys()) if (!names.has(name)) this.#forget(name);
-    this.#feed.publish(this.#lastGood.update(files, problems));
+    this.#writes.keepOnly(names);
+    this.#feed.publish(this.#lastGood.update(files, { problems, unfinished }));
   }
 
   /** Watches are set before files are read, and the search is repeated when that found new directories. */
@@ -117,32 +133,49 @@ export class ManifestWatch {
     return found;
   }
 
-  async #read(found: FoundFiles, keepLost: boolean): Promise<readonly ManifestFile[]> {
+  /** Everything found, and what is known of lost paths; puts names into `unfinished`. */
+  async #read(
+    found: FoundFiles,
+    lost: readonly string[],
+    unfinished: Set<string>,
+  ): Promise<readonly ManifestFile[]> {
     const files: ManifestFile[] = [];
     for (const file of found.files) {
       const content = await this.#readFile(file);
-      if (content !== undefined) files.push(content);
+      if (content === undefined) continue;
+      files.push(content.file);
+      if (!content.whole) unfinished.add(file.path);
     }
     for (const { path, reason } of found.unreadable) files.push(unreadableManifest(path, reason));
-    if (!keepLost) return files;
     const names = new Set(files.map((file) => file.file));
-    const kept = [...this.#parsed.values()].filter((file) => !names.has(file.file));
+    const kept = [...this.#parsed.values()].filter(
+      ({ file }) => !names.has(file) && lost.some((path) => liesUnder(file, path)),
+    );
     return [...files, ...kept];
   }
 
-  async #readFile(file: FoundFile): Promise<ManifestFile | undefined> {
+  async #readFile(
+    file: FoundFile,
+  ): Promise<{ readonly file: ManifestFile; readonly whole: boolean } | undefined> {
     const { clock, kinds } = this.#options;
+    if (!file.regular) return { file: unreadableManifest(file.path, NO_FILE), whole: true };
     const known = this.#parsed.get(file.path);
-    if (known !== undefined && this.#fingerprints.get(file.path) === file.fingerprint) return known;
+    const whole = this.#writes.isWhole(file, clock.monotonic());
+    if (known !== undefined && this.#fingerprints.get(file.path) === file.fingerprint) {
+      return { file: known, whole };
+    }
     const readAtMs = clock.now();
     const content = await readManifestFile(file.path, kinds);
+    if (content === undefined) return undefined;
     const settled = file.modifiedAtMs < readAtMs - RACY_MS;
     this.#fingerprints.set(file.path, settled ? file.fingerprint : undefined);
-    return content;
+    // somebody may have begun to write after the look and before the end of the reading
+    return { file: content, whole: whole && (await fingerprintOf(file.path)) === file.fingerprint };
   }
 
-  #hasChanged(files: readonly ManifestFile[]): boolean {
+  #hasChanged(files: readonly ManifestFile[], unfinished: ReadonlySet<string>): boolean {
     if (files.length !== this.#parsed.size) return true;
+    if ([...unfinished].join('\0') !== [...this.#unfinished].join('\0')) return true;
     return files.some((file) => this.#parsed.get(file.file) !== file);
   }
 
@@ -166,7 +199,12 @@ export class ManifestWatch {
 
   #watch(path: string, inode: string): boolean {
     try {
-      const watcher = watch(path, { persistent: false }, () => this.#wakeup.ring());
+      const watcher = watch(path, { persistent: false }, (event, name) => {
+        // a directory that is deleted or moved says its own name, and this watch nothing more
+        if (event === 'rename' && name === basename(resolve(path))) this.#unwatch(path);
+        if (name !== null) this.#writes.heard(event, join(path, name));
+        this.#wakeup.ring();
+      });
       watcher.on('error', (error) => {
         this.#options.log.debug({ path, err: error }, 'watch lost; the directory is polled');
         this.#unwatch(path);
@@ -184,4 +222,8 @@ export class ManifestWatch {
     this.#watchers.get(path)?.watcher.close();
     this.#watchers.delete(path);
   }
+}
+
+function liesUnder(file: string, path: string): boolean {
+  return file === path || `${resolve(file)}${sep}`.startsWith(`${resolve(path)}${sep}`);
 }

@@ -1,8 +1,10 @@
 import type { Log } from '../telemetry/log.ts';
 import type { Kind, KubeObject } from './kind.ts';
 import {
+  entryName,
   manifestProblemText,
   mergeManifests,
+  type ManifestEntry,
   type ManifestFile,
   type ManifestProblem,
   type ManifestSet,
@@ -64,50 +66,69 @@ export class ObjectFeed {
   }
 }
 
+/** What is known of files beside what they hold. */
+interface FileNews {
+  /** Problems that come without a file. */
+  readonly problems?: readonly ManifestProblem[];
+  /** Files that somebody may be writing at this moment. */
+  readonly unfinished?: ReadonlySet<string>;
+}
+
+interface Version {
+  readonly read: ManifestFile;
+  readonly unfinished: boolean;
+  /** What counts of it. */
+  readonly file: ManifestFile;
+}
+
 /**
- * The newest usable version of each file. A file with anything unusable in it adds and changes objects,
- * but removes none until it is clean again: what it no longer shows may be what cannot be read.
+ * The newest usable version of each file, and of each object in it. A file with anything unusable in
+ * it, an empty one and one that is being written add and change objects, but remove none: what they do
+ * not show may be what cannot be read. An object that was clean and has a bad field now stays as it was.
  */
 export class LastGoodFiles {
   readonly #log: Log;
-  #files = new Map<string, ManifestFile>();
+  #versions = new Map<string, Version>();
   #reported = new Set<string>();
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  get(file: string): ManifestFile | undefined {
-    return this.#files.get(file);
-  }
-
   has(file: string): boolean {
-    return this.#files.has(file);
+    return this.#versions.has(file);
   }
 
   /**
    * Takes the complete list of files as read now, and gives the set that counts. Reports each problem
    * once, for as long as it lasts.
    */
-  update(files: readonly ManifestFile[], problems: readonly ManifestProblem[] = []): ManifestSet {
-    this.#files = new Map(files.map((file) => [file.file, this.#withLastGood(file)]));
-    const set = mergeManifests([...this.#files.values()]);
-    this.#report([...problems, ...set.problems]);
+  update(files: readonly ManifestFile[], news: FileNews = {}): ManifestSet {
+    this.#versions = new Map(
+      files.map((read) => {
+        const unfinished = news.unfinished?.has(read.file) ?? false;
+        return [read.file, this.#next(read, unfinished)];
+      }),
+    );
+    const set = this.#merged();
+    this.#report([...(news.problems ?? []), ...set.problems]);
     return set;
   }
 
   /** Reports problems that come without objects. */
   report(problems: readonly ManifestProblem[]): void {
-    this.#report([...problems, ...mergeManifests([...this.#files.values()]).problems]);
+    this.#report([...problems, ...this.#merged().problems]);
   }
 
-  #withLastGood(file: ManifestFile): ManifestFile {
-    const previous = this.#files.get(file.file);
-    if (previous === undefined || previous === file) return file;
-    if (!file.problems.some((problem) => problem.unusable)) return file;
-    const seen = new Set(file.entries.map(entryKey));
-    const kept = previous.entries.filter((entry) => !seen.has(entryKey(entry)));
-    return { ...file, entries: [...file.entries, ...kept] };
+  #merged(): ManifestSet {
+    return mergeManifests(Array.from(this.#versions.values(), ({ file }) => file));
+  }
+
+  #next(read: ManifestFile, unfinished: boolean): Version {
+    const previous = this.#versions.get(read.file);
+    if (previous === undefined) return { read, unfinished, file: read };
+    if (previous.read === read && previous.unfinished === unfinished) return previous;
+    return { read, unfinished, file: withLastGood(read, unfinished, previous.file) };
   }
 
   #report(problems: readonly ManifestProblem[]): void {
@@ -124,7 +145,36 @@ export class LastGoodFiles {
   }
 }
 
-function entryKey(entry: ManifestFile['entries'][number]): string {
+function withLastGood(read: ManifestFile, unfinished: boolean, last: ManifestFile): ManifestFile {
+  const before = new Map(last.entries.map((entry) => [entryKey(entry), entry]));
+  const spared = new Set<string>();
+  const entries = read.entries.map((entry) => {
+    const earlier = before.get(entryKey(entry));
+    if (!entry.flawed || earlier === undefined || earlier.flawed) return entry;
+    spared.add(entryName(entry));
+    return { ...earlier, kept: false };
+  });
+  const problems = read.problems.map((problem) => {
+    if (problem.object === undefined || !spared.has(problem.object)) return problem;
+    return { ...problem, reason: `${problem.reason}; its last good version is used` };
+  });
+  if (read.blank && last.entries.length > 0) problems.push(emptied(read.file));
+  if (!unfinished && !problems.some((problem) => problem.unusable)) {
+    return { ...read, entries, problems };
+  }
+  const seen = new Set(entries.map(entryKey));
+  const kept = last.entries
+    .filter((entry) => !seen.has(entryKey(entry)))
+    .map((entry) => ({ ...entry, kept: true }));
+  return { ...read, entries: [...entries, ...kept], problems };
+}
+
+function emptied(file: string): ManifestProblem {
+  const reason = 'is empty; what it held last is kept until it has content again or is deleted';
+  return { file, document: 0, reason, unusable: true };
+}
+
+function entryKey(entry: ManifestEntry): string {
   const { namespace, name } = entry.object.meta;
   return [entry.kind.apiVersion, entry.kind.kind, namespace, name].join('\0');
 }

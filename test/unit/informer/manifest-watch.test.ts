@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -63,8 +64,15 @@ function yaml(name: string, color: string, kind = 'Widget'): string {
   return `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: {color: ${color}}\n---\n`;
 }
 
+/** As a shell's `>` does. */
 async function write(name: string, text: string): Promise<void> {
   await writeFile(join(directory, name), text);
+}
+
+/** As a careful program does: a reader sees the old file or the new one. */
+async function replace(name: string, text: string): Promise<void> {
+  await write(`.${name}.tmp`, text);
+  await rename(join(directory, `.${name}.tmp`), join(directory, name));
 }
 
 test('files that are written, changed and deleted are followed, for every kind', async () => {
@@ -74,7 +82,7 @@ test('files that are written, changed and deleted are followed, for every kind',
   expect(await heard(nodesTold, 2)).toEqual(['+node1:grey', 'synced']);
   await write('b.yaml', yaml('b', 'blue'));
   expect(await heard(told, 1)).toEqual(['+b:blue']);
-  await write('a.yaml', yaml('a', 'black'));
+  await replace('a.yaml', yaml('a', 'black'));
   expect(await heard(told, 1)).toEqual(['a:red>black']);
   expect(await heard(nodesTold, 1)).toEqual(['-node1']);
   await unlink(join(directory, 'b.yaml'));
@@ -89,8 +97,7 @@ test('a file that is renamed over is followed, also where it was named itself', 
     ['red', 'blue'],
     ['blue', 'green'],
   ]) {
-    await write('.a.yaml.tmp', yaml('a', String(to)));
-    await rename(join(directory, '.a.yaml.tmp'), join(directory, 'a.yaml'));
+    await replace('a.yaml', yaml('a', String(to)));
     expect(await heard(told, 1)).toEqual([`a:${from}>${to}`]);
   }
 });
@@ -128,7 +135,7 @@ test('a file that turns bad keeps its last good objects and is reported once', a
   await write('a.yaml', `${yaml('a', 'blue')}kind: [\n---\n${yaml('c', 'red')}`);
   expect(await heard(told, 2)).toEqual(['+c:red', 'a:red>blue']);
   expect(lines.filter((line) => line.includes('a.yaml: document 2'))).toHaveLength(1);
-  await write('a.yaml', yaml('a', 'blue'));
+  await replace('a.yaml', yaml('a', 'blue'));
   expect(await heard(told, 2)).toEqual(['-b', '-c']);
   expect(lines.some((line) => line.includes('no longer a problem'))).toBe(true);
 });
@@ -140,6 +147,34 @@ test('an object that turns unusable keeps its last good version', async () => {
   await write('a.yaml', yaml('a', '7') + yaml('b', 'blue'));
   expect(await heard(told, 1)).toEqual(['b:red>blue']);
   expect(lines.join('\n')).toContain('Widget default/a: spec.color: must be a string');
+});
+
+test('an object with a field that turns unusable stays as it was, and one that is new is used in part', async () => {
+  const sized = (name: string, color: string, size: string): string =>
+    yaml(name, color).replace('color:', `size: ${size}, color:`);
+  await write('a.yaml', sized('a', 'red', '1') + sized('c', 'red', 'big'));
+  const { told, lines } = start();
+  expect(await heard(told, 3)).toEqual(['+a:red', '+c:red', 'synced']);
+  await write('a.yaml', sized('a', 'blue', 'big') + sized('b', 'red', 'big') + yaml('c', 'blue'));
+  expect(await heard(told, 2)).toEqual(['+b:red', 'c:red>blue']);
+  expect(lines.join('\n')).toContain(
+    'Widget default/a: spec.size: must be a number; its last good version is used',
+  );
+  await write('a.yaml', sized('a', 'green', 'big') + sized('b', 'blue', 'big') + yaml('c', 'blue'));
+  expect(await heard(told, 1)).toEqual(['b:red>blue']);
+  await write('a.yaml', sized('a', 'black', '2') + yaml('b', 'blue') + yaml('c', 'blue'));
+  expect(await heard(told, 1)).toEqual(['a:red>black']);
+});
+
+test('what a broken file showed once gives way to another file that shows it now', async () => {
+  await write('b.yaml', yaml('a', 'red') + yaml('b', 'red'));
+  const { told, lines } = start();
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
+  await replace('b.yaml', 'kind: [');
+  await until('reported', () => lines.some((line) => line.includes('not valid YAML')));
+  await write('a.yaml', yaml('a', 'blue'));
+  expect(await heard(told, 1)).toEqual(['a:red>blue']);
+  expect(lines.join('\n')).not.toContain('defined twice');
 });
 
 test('a directory that is not there yet is waited for, one that vanishes keeps its objects', async () => {
@@ -169,6 +204,61 @@ test('a named file that is deleted takes its objects with it and may come back',
   expect(await heard(told, 1)).toEqual(['-a']);
   await write('a.yaml', yaml('a', 'blue'));
   expect(await heard(told, 1)).toEqual(['+a:blue']);
+});
+
+test('a named file needs no extension', async () => {
+  await write('objects', yaml('a', 'red'));
+  const { told } = start({ paths: [join(directory, 'objects')] });
+  expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
+  await unlink(join(directory, 'objects'));
+  expect(await heard(told, 1)).toEqual(['-a']);
+});
+
+test('a named file that is gone does not keep what other paths lose', async () => {
+  await write('a.yaml', yaml('a', 'red'));
+  await writeFile(join(root, 'b.yaml'), yaml('b', 'red'));
+  const { told } = start({ paths: [directory, join(root, 'b.yaml')] });
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
+  await unlink(join(root, 'b.yaml'));
+  expect(await heard(told, 1)).toEqual(['-b']);
+  await write('c.yaml', yaml('c', 'red'));
+  await unlink(join(directory, 'a.yaml'));
+  expect(await heard(told, 2)).toEqual(['+c:red', '-a']);
+});
+
+test('a directory behind a link that is swapped is read anew, without a file missing in between', async () => {
+  await write('a.yaml', yaml('a', 'red') + yaml('b', 'red'));
+  await mkdir(join(root, 'second'));
+  await writeFile(join(root, 'second', 'a.yaml'), yaml('a', 'blue'));
+  const link = join(root, 'link');
+  await symlink(directory, link);
+  const { told } = start({ paths: [link] });
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
+  await symlink(join(root, 'second'), join(root, 'next'));
+  await rename(join(root, 'next'), link);
+  expect(await heard(told, 2)).toEqual(['-b', 'a:red>blue']);
+});
+
+test('a directory that is deleted and made again is watched again', async () => {
+  const sub = join(directory, 'sub');
+  await mkdir(sub);
+  const { told } = start();
+  expect(await heard(told, 1)).toEqual(['synced']);
+  // file systems give the number of the old directory to the new one
+  await rm(sub, { recursive: true });
+  await mkdir(sub);
+  await write('sub/a.yaml', yaml('a', 'red'));
+  expect(await heard(told, 1)).toEqual(['+a:red']);
+  await write('sub/a.yaml', yaml('a', 'blue'));
+  expect(await heard(told, 1)).toEqual(['a:red>blue']);
+});
+
+test('a pipe among the manifests is reported and holds nothing up', async () => {
+  execFileSync('mkfifo', [join(directory, 'pipe.yaml')]);
+  await write('a.yaml', yaml('a', 'red'));
+  const { told, lines } = start({ paths: [directory, join(directory, 'pipe.yaml')] });
+  expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
+  expect(lines.join('\n')).toContain('pipe.yaml: is no regular file');
 });
 
 test('of an object in two files the later file counts; when it goes, the other takes over', async () => {
@@ -211,4 +301,88 @@ test('a file that is emptied and written again is one change', async () => {
     () => clock.pass(50),
   );
   expect(told).toEqual(['a:red>blue']);
+});
+
+/** Like {@link heard}, while the time passes that a change needs to be read, and no more. */
+async function heardSoon(told: string[], clock: ManualClock, count: number): Promise<string[]> {
+  await until(
+    `${count} calls`,
+    () => told.length >= count,
+    () => clock.pass(50),
+  );
+  return told.splice(0).toSorted();
+}
+
+test('what a file that is being written does not show goes when it has been still for 2 s', async () => {
+  await write('a.yaml', yaml('a', 'red') + yaml('b', 'red'));
+  const clock = new ManualClock();
+  const { told } = start({ clock });
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
+  await write('a.yaml', yaml('a', 'blue'));
+  expect(await heardSoon(told, clock, 1)).toEqual(['a:red>blue']);
+  await until('asleep', () => clock.sleeping.includes(2_000));
+  clock.advance(1_900);
+  await write('a.yaml', yaml('a', 'blue') + yaml('c', 'red'));
+  expect(await heardSoon(told, clock, 1)).toEqual(['+c:red']);
+  await until('asleep again', () => clock.sleeping.includes(2_000));
+  clock.advance(1_900);
+  expect(told).toEqual([]);
+  clock.advance(100);
+  expect(await heard(told, 1)).toEqual(['-b']);
+});
+
+test('what a file that was renamed into place does not show goes at once', async () => {
+  await write('a.yaml', yaml('a', 'red') + yaml('b', 'red'));
+  const clock = new ManualClock();
+  const { told } = start({ clock });
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
+  await replace('a.yaml', yaml('a', 'red'));
+  expect(await heardSoon(told, clock, 1)).toEqual(['-b']);
+});
+
+test('a file that is made anew and written little by little loses nothing in between', async () => {
+  await write('a.yaml', yaml('a', 'red') + yaml('b', 'red'));
+  const clock = new ManualClock();
+  const { told } = start({ clock });
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
+  await until('asleep', () => clock.sleeping.includes(NEVER_MS));
+  await rename(join(directory, 'a.yaml'), join(directory, 'a.yaml~'));
+  await write('a.yaml', yaml('a', 'blue'));
+  expect(await heardSoon(told, clock, 1)).toEqual(['a:red>blue']);
+  await write('a.yaml', yaml('a', 'blue') + yaml('b', 'blue'));
+  expect(await heardSoon(told, clock, 1)).toEqual(['b:red>blue']);
+});
+
+test('a file that is emptied keeps its objects and is reported; a deleted one does not', async () => {
+  await write('a.yaml', yaml('a', 'red'));
+  const clock = new ManualClock();
+  const { told, lines } = start({ clock });
+  expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
+  await write('a.yaml', ' \n');
+  await until(
+    'reported',
+    () => lines.some((line) => line.includes('a.yaml: is empty')),
+    () => clock.pass(50),
+  );
+  clock.advance(2_000);
+  await write('b.yaml', yaml('b', 'red'));
+  expect(await heardSoon(told, clock, 1)).toEqual(['+b:red']);
+  await unlink(join(directory, 'a.yaml'));
+  expect(await heardSoon(told, clock, 1)).toEqual(['-a']);
+});
+
+test('where nothing is told, a file is whole when two looks 2 s apart see the same', async () => {
+  const elsewhere = join(root, 'elsewhere.yaml');
+  await writeFile(elsewhere, yaml('a', 'red') + yaml('b', 'red'));
+  await symlink(elsewhere, join(directory, 'link.yaml'));
+  const clock = new ManualClock();
+  const { told } = start({ clock, pollIntervalMs: 5_000 });
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
+  await writeFile(elsewhere, yaml('a', 'blue'));
+  await until('asleep', () => clock.sleeping.includes(5_000));
+  clock.advance(5_000);
+  expect(await heard(told, 1)).toEqual(['a:red>blue']);
+  await until('asleep for less', () => clock.sleeping.includes(2_000));
+  clock.advance(2_000);
+  expect(await heard(told, 1)).toEqual(['-b']);
 });

@@ -106,6 +106,11 @@ export class ManualClock implements Clock {
   #monotonicMs = 0;
   readonly #sleepers = new Set<{ readonly atMs: number; readonly wake: () => void }>();
 
+  /** How much longer the present sleeps take. */
+  get sleeping(): readonly number[] {
+    return Array.from(this.#sleepers, ({ atMs }) => atMs - this.#monotonicMs);
+  }
+
   now(): number {
     return this.#nowMs;
   }
