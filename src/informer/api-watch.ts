@@ -126,14 +126,24 @@ export class ApiWatch<T extends KubeObject> {
         this.#change(event.type, event.object);
         return undefined;
       case 'BOOKMARK':
-        this.#advance(metadataOf(event.object).resourceVersion);
-        this.#observer.changed('BOOKMARK');
-        return undefined;
+        return this.#bookmark(metadataOf(event.object).resourceVersion);
       case 'ERROR':
         return failureOfStatus(event.object, this.#options.kind);
       default:
         return this.#malformed(line);
     }
+  }
+
+  /** A bookmark is the stream's own word of where it is, and a stream never goes back. */
+  #bookmark(resourceVersion: unknown): ApiFailure | undefined {
+    if (this.#isBehind(resourceVersion)) {
+      return this.#relist(
+        `went back from version ${this.#resourceVersion} to ${String(resourceVersion)}, as after a restore of etcd`,
+      );
+    }
+    this.#advance(resourceVersion);
+    this.#observer.changed('BOOKMARK');
+    return undefined;
   }
 
   #change(type: 'ADDED' | 'MODIFIED' | 'DELETED', raw: unknown): void {
@@ -172,18 +182,26 @@ export class ApiWatch<T extends KubeObject> {
   /** An event that comes late must not take the stream's position back. */
   #advance(resourceVersion: unknown): void {
     if (typeof resourceVersion !== 'string' || resourceVersion === '') return;
-    const now = versionNumber(this.#resourceVersion);
-    const next = versionNumber(resourceVersion);
-    if (now !== undefined && next !== undefined && next < now) return;
-    this.#resourceVersion = resourceVersion;
+    if (!this.#isBehind(resourceVersion)) this.#resourceVersion = resourceVersion;
   }
 
+  #isBehind(resourceVersion: unknown): boolean {
+    if (typeof resourceVersion !== 'string') return false;
+    const now = versionNumber(this.#resourceVersion);
+    const next = versionNumber(resourceVersion);
+    return now !== undefined && next !== undefined && next < now;
+  }
+
+  /** What the line should have said is unknown. */
   #malformed(line: string): ApiFailure {
+    return this.#relist(`sent a line that is no event: ${line.slice(0, 80)}`);
+  }
+
+  #relist(did: string): ApiFailure {
     return {
-      reason: `watch of ${this.#options.kind.resource} sent a line that is no event: ${line.slice(0, 80)}`,
+      reason: `watch of ${this.#options.kind.resource} ${did}`,
       status: undefined,
       retryAfterMs: undefined,
-      // what the line should have said is unknown
       relist: true,
     };
   }

@@ -190,6 +190,11 @@ export class FakeApiServer {
     for (const watcher of this.#watching(path)) watcher.frozen = true;
   }
 
+  /** They speak again; what came meanwhile is lost to them. */
+  thawWatches(path: string): void {
+    for (const watcher of this.#watching(path)) watcher.frozen = false;
+  }
+
   /** Sends the start of an event to all watches, and cuts their connections when it is out. */
   async cutMidLine(path: string, bytes: string | Uint8Array): Promise<void> {
     await Promise.all(

@@ -314,6 +314,18 @@ test('an object that comes late still counts: only its own versions are compared
   expect(await heard(run, 2)).toEqual(['+c:green', '+d:grey']);
 });
 
+test('a bookmark of an earlier version, as after a restore of etcd, makes it list again', async () => {
+  const run = await startWatching();
+  server.freezeWatches(WIDGETS);
+  server.remove(WIDGETS, 'default/a');
+  const [watcher] = watches();
+  server.thawWatches(WIDGETS);
+  server.bookmark(WIDGETS, Number(watcher?.['resourceVersion']) - 1);
+  expect(await heard(run, 1)).toEqual(['-a']);
+  expect(lists()).toHaveLength(2);
+  expect(run.lines.join('\n')).toContain('as after a restore of etcd');
+});
+
 test('a line that is no event is logged, and the list is read again', async () => {
   const run = await startWatching();
   server.freezeWatches(WIDGETS);

@@ -254,7 +254,7 @@ test('a directory that is deleted and made again is watched again', async () => 
 });
 
 test('a pipe among the manifests is reported and holds nothing up', async () => {
-  execFileSync('mkfifo', [join(directory, 'pipe.yaml')]);
+  execFileSync('sh', ['-c', 'mkfifo "$0"', join(directory, 'pipe.yaml')]);
   await write('a.yaml', yaml('a', 'red'));
   const { told, lines } = start({ paths: [directory, join(directory, 'pipe.yaml')] });
   expect(await heard(told, 2)).toEqual(['+a:red', 'synced']);
