@@ -55,12 +55,11 @@ function slimService(value: unknown): Slimmed<ServiceObject> {
     healthCheckNodePort:
       reader.int(spec, 'healthCheckNodePort', 'spec.healthCheckNodePort', 0, 65_535) ?? 0,
   };
-  if (object.type !== 'ExternalName' && object.clusterIP === '' && object.clusterIPs.length === 0) {
+  if (object.type !== 'ExternalName' && object.clusterIP === '') {
     // the API server would have given it one
-    reader.report(
-      'spec.clusterIP',
-      'expected an address, or None for a headless Service, got none',
-    );
+    const beside = object.clusterIPs.length > 0 ? ', though spec.clusterIPs is set' : '';
+    const reason = `expected an address, or None for a headless Service, got none${beside}`;
+    reader.report('spec.clusterIP', reason);
   }
   return { object, problems };
 }

@@ -28,10 +28,7 @@ export function servicePortsOf(service: ServiceObject, family: Family): ServiceP
   if (service.type === 'ExternalName')
     return skipped('type ExternalName has no cluster IP to serve');
   if (service.clusterIP === 'None') return skipped('headless (clusterIP None)');
-  if (service.clusterIP === '') {
-    const beside = service.clusterIPs.length > 0 ? ', though spec.clusterIPs is set' : '';
-    return unusable(`no cluster IP: expected an address in spec.clusterIP, got none${beside}`);
-  }
+  if (service.clusterIP === '') return skipped('no cluster IP'); // reported where it was read
   const text = clusterIPText(service, family);
   if (text === undefined) return skipped(`no ${familyLabel(family)} cluster IP`);
   const clusterIP = parseAddress(text);

@@ -65,7 +65,7 @@ describe('explain', () => {
   });
 
   it.each([
-    ['without a cluster IP', { clusterIP: undefined }, 'no cluster IP: expected an address'],
+    ['without a cluster IP', { clusterIP: undefined }, 'no cluster IP'],
     ['of the other family', { clusterIP: 'fd00::1' }, 'no IPv4 cluster IP'],
     ['of type ExternalName', { type: 'ExternalName' }, 'type ExternalName has no cluster IP'],
   ])('says why a Service %s has no rules', async (_, spec, reason) => {

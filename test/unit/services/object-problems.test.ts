@@ -82,18 +82,6 @@ describe('a field that cannot be used is reported, and the rest of the Service i
 describe('a Service that cannot be served is skipped with the reason', () => {
   it.each<readonly [string, unknown, string, boolean]>([
     [
-      'without a cluster IP',
-      rawService({ clusterIP: undefined }),
-      'no cluster IP: expected an address in spec.clusterIP, got none',
-      true,
-    ],
-    [
-      'with clusterIPs alone',
-      rawService({ clusterIP: undefined, clusterIPs: ['10.96.0.41'] }),
-      'no cluster IP: expected an address in spec.clusterIP, got none, though spec.clusterIPs is set',
-      true,
-    ],
-    [
       'with a cluster IP that is none',
       rawService({ clusterIP: '10.96.0' }),
       'clusterIP "10.96.0" is not an IP address',
@@ -128,6 +116,17 @@ describe('a Service that cannot be served is skipped with the reason', () => {
     expect(scene.ports).toEqual([]);
     expect([...scene.changes.skipped]).toEqual([['ns1/web', reason]]);
     expect(scene.problems).toEqual(isFault ? [`Service ns1/web: ${reason}`] : []);
+  });
+
+  it.each([
+    [[], ''],
+    [['10.96.0.41'], ', though spec.clusterIPs is set'],
+  ])('without a cluster IP, with clusterIPs %j', (clusterIPs, beside) => {
+    const scene = new Scene([rawService({ clusterIP: undefined, clusterIPs })]);
+    expect([...scene.changes.skipped]).toEqual([['ns1/web', 'no cluster IP']]);
+    expect(scene.problems).toEqual([
+      `spec.clusterIP: expected an address, or None for a headless Service, got none${beside}`,
+    ]);
   });
 
   it('and no more when it can be served', () => {

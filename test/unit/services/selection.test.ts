@@ -22,7 +22,7 @@ test.each([
 test.each([
   ['a Service without an address', {}, ['spec.clusterIP']],
   ['one with an address', { clusterIP: '10.0.0.1' }, []],
-  ['one with a list of addresses', { clusterIPs: ['10.0.0.1'] }, []],
+  ['one with a list of addresses alone', { clusterIPs: ['10.0.0.1'] }, ['spec.clusterIP']],
   ['an ExternalName', { type: 'ExternalName' }, []],
 ])('%s %o is reported where the address is missing', (_name, spec, fields) => {
   const { object, problems } = serviceKind.slim(service(undefined, spec));
