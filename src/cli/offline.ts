@@ -5,6 +5,7 @@ import { closest } from '../config/suggest.ts';
 import { SwitchyardError } from '../error.ts';
 import { compileAll } from '../graph/compile.ts';
 import type { RuleGraph } from '../graph/rule-graph.ts';
+import type { Kind } from '../informer/kind.ts';
 import { readManifestPaths } from '../informer/manifest-files.ts';
 import { manifestProblemText, parseManifestFile } from '../informer/manifests.ts';
 import type { ManifestSet } from '../informer/manifests.ts';
@@ -17,11 +18,15 @@ import type { NodeFacts, NodeSettings } from '../proxy/node-context.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
 import { nodeAddresses } from '../services/node-addresses.ts';
 import { anyNodeKind } from '../services/node-kind.ts';
-import type { NodeObject } from '../services/objects.ts';
+import type { NodeObject, ServiceObject } from '../services/objects.ts';
 import { ServiceCatalog } from '../services/service-catalog.ts';
-import type { CatalogChanges, CatalogProblem } from '../services/service-catalog.ts';
+import type {
+  CatalogChanges,
+  CatalogOptions,
+  CatalogProblem,
+} from '../services/service-catalog.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
-import { serviceKind } from '../services/service-kind.ts';
+import { recallingServiceKind } from '../services/service-kind.ts';
 
 /** Settings of the proxy that change what is rendered, under the proxy's own names. */
 const proxyFlagNames = new Set([
@@ -93,19 +98,22 @@ export async function loadOffline(
   const paths = [...flags.list('filename'), ...morePaths];
   const warnings: string[] = [];
   const settings = settingsOf(flags, (text) => warnings.push(text));
-  const manifests = await readManifests(paths, stdin);
+  const services = recallingServiceKind();
+  const manifests = await readManifests(paths, stdin, services.kind);
   const facts = factsOf(flags, manifests);
   const problems = [
     ...warnings,
     ...manifests.problems.map(manifestProblemText),
-    ...withoutServices(paths, manifests),
+    ...withoutServices(paths, manifests.of(services.kind)),
     ...unknownNode(facts.nodeName, manifests),
   ];
   const families = new Map<Family, OfflineFamily>();
   for (const family of ['ipv4', 'ipv6'] as const) {
-    const { servicePorts, skipped, problems: found } = catalogOf(manifests, facts, family);
-    problems.push(...found.map(problemText));
+    const changes = catalogOf(manifests, services.kind, { ...facts, family });
+    const { servicePorts } = changes;
+    problems.push(...changes.problems.map(problemText));
     const graph = compileAll(servicePorts, nodeContextOf(settings, facts, family));
+    const skipped = new Map([...services.unselected, ...changes.skipped]);
     families.set(family, { graph, servicePorts, skipped });
   }
   return {
@@ -120,11 +128,12 @@ export async function loadOffline(
 async function readManifests(
   paths: readonly string[],
   stdin: () => Promise<string>,
+  services: Kind<ServiceObject>,
 ): Promise<ManifestSet> {
   if (paths.length === 0) {
     throw new SwitchyardError('usage', 'no manifests: expected -f PATH', { hint: pathHint });
   }
-  const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
+  const kinds = [services, endpointSliceKind, anyNodeKind, serviceCidrKind];
   const named = paths.filter((path) => path !== '-');
   const piped = paths.includes('-')
     ? [await parseManifestFile(await stdin(), 'standard input', kinds)]
@@ -140,8 +149,11 @@ async function readManifests(
 
 const pathHint = 'name a file or directory with Services and EndpointSlices, e.g. -f examples/';
 
-function withoutServices(paths: readonly string[], manifests: ManifestSet): readonly string[] {
-  if (manifests.of(serviceKind).length > 0) return [];
+function withoutServices(
+  paths: readonly string[],
+  services: readonly ServiceObject[],
+): readonly string[] {
+  if (services.length > 0) return [];
   return [`no Service to serve in ${paths.join(', ')}: only the rules every node has are left`];
 }
 
@@ -219,11 +231,11 @@ function serviceCidrsOf(flags: FlagValues, manifests: ManifestSet): readonly Cid
 
 function catalogOf(
   manifests: ManifestSet,
-  facts: { readonly nodeName: string; readonly zone: string | undefined },
-  family: Family,
+  services: Kind<ServiceObject>,
+  { family, nodeName, zone }: CatalogOptions,
 ): CatalogChanges {
-  const catalog = new ServiceCatalog({ family, nodeName: facts.nodeName, zone: facts.zone });
-  for (const service of manifests.of(serviceKind)) catalog.setService(service);
+  const catalog = new ServiceCatalog({ family, nodeName, zone });
+  for (const service of manifests.of(services)) catalog.setService(service);
   for (const slice of manifests.of(endpointSliceKind)) catalog.setSlice(slice);
   return catalog.take();
 }

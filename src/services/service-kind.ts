@@ -1,10 +1,12 @@
+import { objectKey } from '../informer/kind.ts';
 import type { Kind, Slimmed } from '../informer/kind.ts';
 import { FieldReader, isRaw } from './field-reader.ts';
 import type { Raw } from './field-reader.ts';
 import { metaOf } from './object-meta.ts';
 import { labelProblem } from './object-names.ts';
 import type { ServiceObject, ServiceObjectPort } from './objects.ts';
-import { proxyLabelSelector, selectedByLabels } from './selection.ts';
+import { excludingLabel, proxyLabelSelector } from './selection.ts';
+import type { ServiceName } from './service-port.ts';
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'];
 const policies = ['Cluster', 'Local'];
@@ -16,11 +18,33 @@ export const serviceKind: Kind<ServiceObject> = {
   resource: 'services',
   labelSelector: proxyLabelSelector,
   fieldSelector: 'spec.clusterIP!=None',
-  selects: (raw) =>
-    selectedByLabels(raw) &&
-    !(isRaw(raw) && isRaw(raw['spec']) && raw['spec']['clusterIP'] === 'None'),
+  selects: (raw) => whyNotSelected(raw) === undefined,
   slim: slimService,
 };
+
+/** The same for commands that answer questions: it keeps why it did not select a Service. */
+export function recallingServiceKind(): {
+  readonly kind: Kind<ServiceObject>;
+  readonly unselected: ReadonlyMap<ServiceName, string>;
+} {
+  const unselected = new Map<ServiceName, string>();
+  const selects = (raw: unknown): boolean => {
+    const reason = whyNotSelected(raw);
+    if (reason === undefined) return true;
+    const { object } = slimService(raw);
+    if (object !== undefined) unselected.set(objectKey(object.meta) as ServiceName, reason);
+    return false;
+  };
+  return { kind: { ...serviceKind, selects }, unselected };
+}
+
+/** Why a raw Service is none of this proxy's; undefined where it is. */
+function whyNotSelected(raw: unknown): string | undefined {
+  const label = excludingLabel(raw);
+  if (label !== undefined) return `its label ${label} leaves it to others`;
+  const headless = isRaw(raw) && isRaw(raw['spec']) && raw['spec']['clusterIP'] === 'None';
+  return headless ? 'headless (clusterIP None)' : undefined;
+}
 
 function slimService(value: unknown): Slimmed<ServiceObject> {
   const reader = new FieldReader();

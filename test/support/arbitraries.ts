@@ -77,10 +77,10 @@ export function servicePortLists(family: Family): fc.Arbitrary<readonly ServiceP
   );
   const one = fc.record({
     n: fc.integer({ min: 1, max: 40 }),
-    port: fc.oneof(ports, fc.integer({ min: 8000, max: 8030 })),
+    port: fc.oneof(ports, fc.integer({ min: 8000, max: 8030 }), nodePorts),
     protocol: protocols,
     outside: fc.boolean(),
-    externalIPs: some('ext'),
+    externalIPs: fc.oneof(some('ext'), fc.constant(plan.node.slice(0, 1))),
     loadBalancerIPs: some('ext'),
     nodePort: fc.option(nodePorts, { nil: 0 }),
     ranged: fc.boolean(),

@@ -64,13 +64,21 @@ describe('explain', () => {
     expect(stdout).toContain('choice: 1 of 2 ready endpoints have no zone hint');
   });
 
+  const label = 'service.kubernetes.io/service-proxy-name';
   it.each([
-    ['without a cluster IP', { clusterIP: undefined }, 'no cluster IP'],
-    ['of the other family', { clusterIP: 'fd00::1' }, 'no IPv4 cluster IP'],
-    ['of type ExternalName', { type: 'ExternalName' }, 'type ExternalName has no cluster IP'],
-  ])('says why a Service %s has no rules', async (_, spec, reason) => {
+    ['without a cluster IP', { clusterIP: undefined }, {}, 'no cluster IP'],
+    ['of the other family', { clusterIP: 'fd00::1' }, {}, 'no IPv4 cluster IP'],
+    ['of type ExternalName', { type: 'ExternalName' }, {}, 'type ExternalName has no cluster IP'],
+    ['that is headless', { clusterIP: 'None' }, {}, 'headless (clusterIP None)'],
+    [
+      'of another proxy',
+      {},
+      { labels: { [label]: 'other' } },
+      `its label ${label} leaves it to others`,
+    ],
+  ])('says why a Service %s has no rules', async (_, spec, metadata, reason) => {
     const { status, stderr } = await run(
-      [rawService(spec)],
+      [rawService(spec, { metadata })],
       'explain',
       'pod',
       'ns1/web:http',
