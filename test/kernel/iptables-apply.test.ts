@@ -13,7 +13,7 @@ import type { GraphLowering } from '../../src/backends/iptables/backend.ts';
 import { inspectFeatures } from '../../src/backends/iptables/features.ts';
 import { readTables } from '../../src/backends/iptables/monitor.ts';
 import { PrintedRules } from '../../src/backends/iptables/printed-rules.ts';
-import type { Features, IptablesState } from '../../src/backends/iptables/state.ts';
+import type { Features, IptablesState, Rule } from '../../src/backends/iptables/state.ts';
 import { iptablesTools } from '../../src/backends/iptables/variant.ts';
 import type { Variant } from '../../src/backends/iptables/variant.ts';
 import { Lowering } from '../../src/backends/iptables/lower.ts';
@@ -278,6 +278,51 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
     desired = nodeState(web);
     await backend.sync(emptyGraph, emptyDelta, signal);
     expect(await namespace.shell('ipset list -n')).toBe('');
+  });
+
+  it('leaves no good service out because a stranger took rules and sets away', async () => {
+    const affinity = ipset('KUBE-AFF-A', 'hash:ip family inet timeout 10800');
+    const use = rule('-m set --match-set KUBE-AFF-A src -j RETURN', 'web');
+    const withSet = (...rules: Rule[]) => ({
+      ...nodeState(...rules),
+      sets: new Map([[affinity.name, affinity]]),
+    });
+    desired = withSet(use, web);
+    const backend = await backendOf();
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    const tool = `iptables-${variant}`;
+    await namespace.shell(
+      `for t in nat filter; do ${tool} -t $t -F; ${tool} -t $t -X; done; ipset destroy`,
+    );
+    desired = withSet(use, web, api);
+    const report = await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(report).toMatchObject({ full: true, unprogrammed: [] });
+    expect(await save('nat')).toContain(use.args);
+    expect(await backend.audit(signal)).toBeUndefined();
+  });
+
+  it('works beside a foreign set of the same name and another type, and takes the name when it is free', async () => {
+    const affinity = ipset('KUBE-AFF-A', 'hash:ip family inet timeout 10800');
+    const hairpin = ipset('KUBE-HAIRPIN', 'hash:ip,port,ip family inet', [
+      '10.1.0.1,tcp:80,10.1.0.1',
+    ]);
+    const use = rule('-m set --match-set KUBE-AFF-A src -j RETURN', 'web');
+    await namespace.shell(
+      `ipset create KUBE-AFF-A hash:net,port; ipset create KUBE-HAIRPIN hash:net; ` +
+        `iptables-${variant} -N FOREIGN; iptables-${variant} -A FOREIGN -m set --match-set KUBE-AFF-A src,src -j RETURN`,
+    );
+    const sets = new Map([affinity, hairpin].map((set) => [set.name, set]));
+    desired = { ...nodeState(use, web), sets };
+    const backend = await backendOf();
+    const report = await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(report).toMatchObject({ full: true, unprogrammed: [] });
+    expect(await save('nat')).toContain(web.args);
+    expect(await namespace.shell('ipset list KUBE-HAIRPIN')).toContain('10.1.0.1,tcp:80,10.1.0.1');
+    expect(await namespace.shell('ipset list -t KUBE-AFF-A')).toContain('hash:net,port');
+    await namespace.shell(`iptables-${variant} -F FOREIGN; iptables-${variant} -t nat -F`);
+    backend.invalidate();
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(await namespace.shell('ipset list -t KUBE-AFF-A')).toContain('timeout 10800');
   });
 
   it('empties a shared chain of nobody else: a target of a jump that exists is left as it is', async () => {

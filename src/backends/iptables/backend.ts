@@ -29,6 +29,13 @@ export interface IptablesBackendParts extends ApplyPort {
   readonly instanceId: string;
 }
 
+/** What a sync has put into the kernel, and how. */
+interface Written {
+  readonly state: IptablesState;
+  readonly full: boolean;
+  readonly rules: Readonly<Record<TableName, number>>;
+}
+
 /** A full sync repairs what the audit cannot see; kube-proxy does one as often. */
 const fullSyncEveryMs = 3_600_000;
 
@@ -73,12 +80,12 @@ export class IptablesBackend implements Backend {
     const state = withoutServicePorts(lowered, this.#quarantine.review(lowered));
     const written = await this.#program(before, state, lowered, signal);
     this.#applied = written.state;
-    if (before === undefined) {
+    if (written.full) {
       this.#lastFullMs = this.#parts.clock.now();
       this.#printed.written();
     }
     return {
-      full: before === undefined,
+      full: written.full,
       rulesTotal: rulesTotal(written.state),
       rulesWritten: written.rules,
       unprogrammed: this.#quarantine.unprogrammed(),
@@ -98,25 +105,34 @@ export class IptablesBackend implements Backend {
     return due ? undefined : this.#applied;
   }
 
-  /** Writes `state`; where that is refused, `lowered` without the service ports at fault. */
+  /**
+   * Writes `state`. A partial sync that is refused may meet a kernel that is not as we left it (chains or
+   * sets of ours are gone), so a full one follows; where that is refused too, `lowered` without the service ports
+   * at fault.
+   */
   async #program(
     before: IptablesState | undefined,
     state: IptablesState,
     lowered: IptablesState,
     signal: AbortSignal,
-  ): Promise<{
-    readonly state: IptablesState;
-    readonly rules: Readonly<Record<TableName, number>>;
-  }> {
-    const first = await this.#attempt(before, state, signal);
-    if (first.refusal === undefined) return { state, rules: first.transaction.rulesWritten };
+  ): Promise<Written> {
+    if (before !== undefined) {
+      const { transaction, refusal } = await this.#attempt(before, state, signal);
+      if (refusal === undefined) return { state, full: false, rules: transaction.rulesWritten };
+      const { message } = refusalError(this.#parts.iptables.restore, refusal);
+      this.#log.warn({}, `${message}; everything is written anew`);
+    }
+    const first = await this.#attempt(undefined, state, signal);
+    if (first.refusal === undefined) {
+      return { state, full: true, rules: first.transaction.rulesWritten };
+    }
     const excluded = await this.#exclude(first.refusal, first.transaction.origins, lowered, signal);
     const rest = withoutServicePorts(lowered, excluded);
     // Tables before the refused one are written: what the kernel holds has to be read again.
     const second = await this.#attempt(undefined, rest, signal);
     if (second.refusal !== undefined)
       throw refusalError(this.#parts.iptables.restore, second.refusal);
-    return { state: rest, rules: second.transaction.rulesWritten };
+    return { state: rest, full: true, rules: second.transaction.rulesWritten };
   }
 
   async #exclude(
@@ -149,7 +165,7 @@ export class IptablesBackend implements Backend {
     const generation = { ...this.#generation, number: this.#generation.number + 1 };
     const transaction = diff(before, state, generationText(generation), observed);
     const sets = full ? await listSets(this.#parts.tools, signal) : [];
-    await prepareSets(this.#parts.tools, transaction.sets, sets, signal);
+    await prepareSets(this.#parts.tools, transaction.sets, sets, this.#log, signal);
     if (transaction.restore !== '') {
       this.#generation = generation;
       const batch = { text: transaction.restore, origins: transaction.origins };

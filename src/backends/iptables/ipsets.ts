@@ -60,15 +60,28 @@ export function sameParameters(observed: ObservedSet, spec: IpsetSpec): boolean 
 
 /**
  * Creates, replaces and fills sets, before the rules that use them. A set that exists with the same parameters
- * is kept with its members, so that affinity outlives a restart.
+ * is kept with its members, so that affinity outlives a restart. One of another type is somebody else's: it goes, or
+ * where rules use it, it stays, and the rules that should have had ours do without: a client may meet another pod.
  */
 export async function prepareSets(
   tools: ToolRunner,
   changes: SetChanges,
   observed: readonly ObservedSet[],
+  log: Log,
   signal: AbortSignal,
 ): Promise<void> {
-  const text = prepareScript(changes, observed);
+  const foreign = changes.create.filter((spec) => isForeign(spec, observed));
+  const names = foreign.map(({ name }) => name);
+  const left = new Set(await destroySets(tools, names, log, signal));
+  if (left.size > 0) {
+    const hint =
+      'destroy the sets, if need be after a flush of nat: the rules come back by themselves';
+    const what = 'sets of our names are of another type and in use; services do without';
+    log.error({ sets: [...left], hint }, `${what} affinity, or pods without reaching themselves`);
+  }
+  const create = changes.create.filter(({ name }) => !left.has(name));
+  const kept = observed.filter(({ name }) => !names.includes(name));
+  const text = prepareScript({ ...changes, create }, kept);
   if (text === '') return;
   const { exitCode, stderr } = await tools.run('ipset', ['restore'], {
     input: text,
@@ -81,6 +94,14 @@ export async function prepareSets(
   throw new SwitchyardError('tool', `ipset restore failed${what}: ${stderr.trim()}`, {
     retryable: true,
   });
+}
+
+/** Sets of another type or family cannot be exchanged for one of ours. */
+function isForeign({ name, create }: IpsetSpec, observed: readonly ObservedSet[]): boolean {
+  const there = observed.find((set) => set.name === name);
+  if (there === undefined) return false;
+  const family = /\bfamily inet6\b/.test(create) ? 'ipv6' : 'ipv4';
+  return !create.startsWith(`${there.type} `) || there.family !== family;
 }
 
 /** The input of `ipset restore` for everything but the destroying. */
@@ -125,7 +146,7 @@ export async function destroySets(
       left.push(name);
       log.warn(
         { set: name, words: stderr.trim() },
-        'an ipset no rule of ours needs could not be destroyed; tried again later',
+        'an ipset could not be destroyed; tried again later',
       );
     } catch (error) {
       signal.throwIfAborted();
