@@ -121,7 +121,7 @@ export interface Attempt {
   readonly inInterface: string | undefined;
 }
 
-/** Attempts at what the service ports offer, and at their neighbours. */
+/** Attempts at what the service ports offer, at their other ports, and at hosts beside them. */
 export function attempts(family: Family, list: readonly ServicePort[]): fc.Arbitrary<Attempt> {
   const plan = plans[family];
   const sources = fc.oneof(
@@ -143,10 +143,35 @@ export function attempts(family: Family, list: readonly ServicePort[]): fc.Arbit
       ? []
       : plan.node.map((destination) => ({ destination, port: s.nodePort, protocol: s.protocol }))),
   ]);
+  // Hosts that are no service's: beside cluster IPs, where masquerading is hoisted, and elsewhere.
+  const neighbour = fc.record({
+    destination: fc
+      .tuple(fc.constantFrom('svc', 'ext', 'pod'), fc.integer({ min: 60, max: 70 }))
+      .map(([net, n]) => plan.at(net, n)),
+    port: ports,
+    protocol: protocols,
+  });
   const hit = fc.constantFrom(...offers);
   const miss = fc
     .record({ at: hit, port: ports, protocol: protocols })
     .map(({ at, port, protocol }) => ({ ...at, port, protocol }));
-  const where = fc.oneof({ weight: 4, arbitrary: hit }, { weight: 1, arbitrary: miss });
-  return fc.tuple(sources, where).map(([from, to]) => ({ ...from, ...to }));
+  const where = fc.oneof(
+    { weight: 8, arbitrary: hit },
+    { weight: 2, arbitrary: miss },
+    { weight: 1, arbitrary: neighbour },
+  );
+  const routed = fc.tuple(sources, where).map(([from, to]) => ({ ...from, ...to }));
+  return fc.oneof({ weight: 12, arbitrary: routed }, { weight: 1, arbitrary: loopback(family) });
+}
+
+/** The node asks for a node port of its own loopback address. */
+function loopback(family: Family): fc.Arbitrary<Attempt> {
+  const own = address(family === 'ipv4' ? '127.0.0.1' : '::1');
+  return fc.record({
+    source: fc.constant(own),
+    destination: fc.constant(own),
+    port: nodePorts,
+    protocol: protocols,
+    inInterface: fc.constant(undefined),
+  });
 }

@@ -42,7 +42,12 @@ function afterRouting(
   first: string,
   ended: Ended,
 ): readonly Ended[] {
-  if (first === 'OUTPUT') return hook(tables, node, 'POSTROUTING', [ended]);
+  if (first === 'OUTPUT') {
+    // What the node sends to itself comes back over the loopback device; nat has seen it already.
+    return hook(tables, node, 'POSTROUTING', [ended]).flatMap((sent) =>
+      isOwn(sent.world.packet.destination, node) ? hook(tables, node, 'INPUT', [sent]) : [sent],
+    );
+  }
   if (isOwn(ended.world.packet.destination, node)) return hook(tables, node, 'INPUT', [ended]);
   return hook(tables, node, 'POSTROUTING', hook(tables, node, 'FORWARD', [ended]));
 }
@@ -84,7 +89,7 @@ function placeOf(node: SimulatedNode, name: string, packet: SimulatedPacket): Pl
   const hasOut = name !== 'PREROUTING' && name !== 'INPUT';
   return {
     node,
-    inInterface: hasIn ? packet.inInterface : undefined,
+    inInterface: hasIn ? (packet.inInterface ?? 'lo') : undefined,
     outInterface: hasOut ? packet.outInterface : undefined,
   };
 }

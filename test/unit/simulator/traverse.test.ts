@@ -43,6 +43,14 @@ describe('the iptables simulator', () => {
   it('obeys the policy of a built-in chain', () => {
     expect(run('filter', ':FORWARD DROP [0:0]').map(({ kind }) => kind)).toEqual(['drop']);
   });
+  it('brings what the node sends to itself back through INPUT, over the loopback device', () => {
+    const rules = parseTables('*filter\n-A INPUT -i lo -j DROP\nCOMMIT');
+    const own = { ...packet, inInterface: undefined };
+    const kinds = (destination: string) =>
+      simulate(rules, node, { ...own, destination: address(destination) }).map(({ kind }) => kind);
+    expect(kinds('192.0.2.1')).toEqual(['drop']);
+    expect(kinds('10.1.0.1')).toEqual(['delivered']);
+  });
   it.each([
     '-A FORWARD --colour red -j DROP',
     '-A FORWARD -m colour -j DROP',
