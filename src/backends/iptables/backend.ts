@@ -48,7 +48,8 @@ export class IptablesBackend implements Backend {
   readonly #log: Log;
   readonly #quarantine: Quarantine;
   readonly #printed = new PrintedRules();
-  #generation: Generation;
+  readonly #generations = new Map<TableName, Generation>();
+  #lastGeneration: Generation;
   /** What is in the kernel; undefined where that is not known: the next sync is full. */
   #applied: IptablesState | undefined;
   #lastFullMs = 0;
@@ -58,7 +59,7 @@ export class IptablesBackend implements Backend {
     this.#parts = parts;
     this.#log = parts.log;
     this.#quarantine = new Quarantine(parts.clock);
-    this.#generation = { instanceId: parts.instanceId, number: 0 };
+    this.#lastGeneration = { instanceId: parts.instanceId, number: 0 };
   }
 
   invalidate(): void {
@@ -68,7 +69,13 @@ export class IptablesBackend implements Backend {
   async audit(signal: AbortSignal): Promise<string | undefined> {
     if (this.#applied === undefined) return undefined; // a full sync is due anyway
     const printed = this.#printed;
-    const reason = await auditTables(this.#parts, this.#applied, this.#generation, printed, signal);
+    const reason = await auditTables(
+      this.#parts,
+      this.#applied,
+      this.#generations,
+      printed,
+      signal,
+    );
     if (reason === undefined) printed.read();
     return reason;
   }
@@ -162,12 +169,14 @@ export class IptablesBackend implements Backend {
   ): Promise<{ readonly transaction: Transaction; readonly refusal: Refusal | undefined }> {
     const full = before === undefined;
     const observed = full ? await readTables(this.#parts, signal) : undefined;
-    const generation = { ...this.#generation, number: this.#generation.number + 1 };
+    const last = this.#lastGeneration;
+    const generation = { ...last, number: last.number + 1 };
     const transaction = diff(before, state, generationText(generation), observed);
     const sets = full ? await listSets(this.#parts.tools, signal) : [];
     await prepareSets(this.#parts.tools, transaction.sets, sets, this.#log, signal);
     if (transaction.restore !== '') {
-      this.#generation = generation;
+      this.#lastGeneration = generation;
+      for (const table of transaction.tables) this.#generations.set(table, generation);
       const batch = { text: transaction.restore, origins: transaction.origins };
       const refusal = await restoreBatch(this.#parts, batch, signal);
       if (refusal !== undefined) return { transaction, refusal };

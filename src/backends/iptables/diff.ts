@@ -15,8 +15,10 @@ export interface Deletion {
 
 /** How to get from what was applied to what is desired. Pure data; `apply` runs it. */
 export interface Transaction {
-  /** Chain lines, missing jumps and changed chains, roots always: one batch; '' where nothing is to be written. */
+  /** Chain lines, missing jumps, changed chains, and all roots of each table that changed: one batch; '' where none did. */
   readonly restore: string;
+  /** The tables that `restore` writes. */
+  readonly tables: readonly TableName[];
   /** The service port each line of `restore` is for, by line number less one. */
   readonly origins: readonly (Origin | undefined)[];
   /** Their own batch, later: one foreign reference to a chain of these makes a whole batch fail. */
@@ -45,12 +47,9 @@ export function diff(
   const deletions = tableOrder.flatMap((table) =>
     goneChains(table, applied?.tables[table], desired.tables[table], observed),
   );
-  if (!tableOrder.some((table) => isChanged(tables[table]))) {
-    const rulesWritten = { filter: 0, nat: 0, mangle: 0 };
-    return { restore: '', origins: [], deletions, sets, rulesWritten };
-  }
+  const written = tableOrder.filter((table) => isWritten(tables[table]));
   const { text, origins, rules } = writeRestore(tables, generation);
-  return { restore: text, origins, deletions, sets, rulesWritten: rules };
+  return { restore: text, origins, tables: written, deletions, sets, rulesWritten: rules };
 }
 
 /** The restore file that removes chains: all are emptied first, because they may refer to each other. */
@@ -84,8 +83,9 @@ export function sameRules(a: Chain, b: Chain): boolean {
   );
 }
 
-function isChanged({ chains, jumps }: TableChange): boolean {
-  return jumps.length > 0 || chains.some(({ differs }) => differs);
+/** A table in which nothing differs is left alone, roots and all: each one costs the tools a reading of the kernel. */
+function isWritten({ chains, jumps }: TableChange): boolean {
+  return chains.length > 0 || jumps.length > 0;
 }
 
 function diffTable(
@@ -94,6 +94,19 @@ function diffTable(
   desired: IptablesState,
   observed: Observed | undefined,
 ): TableChange {
+  const chains = chainChanges(table, applied, desired, observed);
+  const jumps = missingJumps(table, applied, desired, observed);
+  const isSame = jumps.length === 0 && !chains.some(({ differs }) => differs);
+  if (isSame) return { table, chains: [], jumps: [], bare: [] };
+  return { table, chains, jumps, bare: bareTargets(table, jumps, desired, observed) };
+}
+
+function chainChanges(
+  table: TableName,
+  applied: IptablesState | undefined,
+  desired: IptablesState,
+  observed: Observed | undefined,
+): readonly ChainChange[] {
   const chains: ChainChange[] = [];
   for (const chain of desired.tables[table].values()) {
     const before = applied?.tables[table].get(chain.name);
@@ -103,8 +116,7 @@ function diffTable(
     const isThere = there !== undefined && there.length > 0;
     chains.push({ chain, differs, before: before?.rules ?? (isThere ? 'unknown' : []) });
   }
-  const jumps = missingJumps(table, applied, desired, observed);
-  return { table, chains, jumps, bare: bareTargets(table, jumps, desired, observed) };
+  return chains;
 }
 
 function missingJumps(

@@ -30,7 +30,7 @@ export async function readTables(port: ApplyPort, signal: AbortSignal): Promise<
 export async function auditTables(
   port: ApplyPort,
   applied: IptablesState,
-  generation: Generation,
+  generations: ReadonlyMap<TableName, Generation>,
   printed: PrintedRules,
   signal: AbortSignal,
 ): Promise<string | undefined> {
@@ -41,7 +41,12 @@ export async function auditTables(
     const observed = whole
       ? await readTable(port, table, signal)
       : await readRoots(port, table, applied, signal);
-    const reason = tableReason(table, observed, { applied, generation, printed, whole });
+    const reason = tableReason(table, observed, {
+      applied,
+      generation: generations.get(table),
+      printed,
+      whole,
+    });
     if (reason !== undefined) return reason;
   }
   return undefined;
@@ -50,7 +55,8 @@ export async function auditTables(
 /** What a table is compared with. */
 export interface Expected {
   readonly applied: IptablesState;
-  readonly generation: Generation;
+  /** Of the table's last restore; undefined: none yet. */
+  readonly generation: Generation | undefined;
   readonly printed: PrintedRules;
   /** All chains were read, not just roots and built-in ones. */
   readonly whole: boolean;
@@ -62,7 +68,7 @@ export function tableReason(
   observed: ObservedTable,
   { applied, generation, printed, whole }: Expected,
 ): string | undefined {
-  if (carriesGeneration(table, generationChain)) {
+  if (generation !== undefined && carriesGeneration(table, generationChain)) {
     const reason = generationReason(table, observed, generation);
     if (reason !== undefined) return reason;
   }
@@ -85,12 +91,12 @@ function chainReason(
   table: TableName,
   chain: Chain,
   found: readonly string[],
-  generation: Generation,
+  generation: Generation | undefined,
   printed: PrintedRules,
 ): string | undefined {
   const where = `${chain.name} in ${table}`;
   const ours = chain.rules.map(({ args }) => args);
-  if (carriesGeneration(table, chain.name)) {
+  if (generation !== undefined && carriesGeneration(table, chain.name)) {
     ours.unshift(generationRule(generationText(generation)).args);
     if (findGeneration(found[0] ?? '') === undefined)
       return `a second writer: the first rule of ${where} is not ours: "${found[0]}"`;

@@ -13,7 +13,7 @@ export interface Batch {
 /** A chain that is written, and what the kernel holds of it. */
 export interface ChainChange {
   readonly chain: Chain;
-  /** Roots are written also where nothing differs. */
+  /** Roots of a table that is written at all are written also where they do not differ. */
   readonly differs: boolean;
   /** `unknown`: rules are there, of an earlier run, of kube-proxy or of anybody. */
   readonly before: readonly Rule[] | 'unknown';
@@ -134,6 +134,6 @@ class Lines {
   }
 
   batch(): Batch {
-    return { text: `${this.#text.join('\n')}\n`, origins: this.#origins };
+    return { text: this.#text.map((line) => `${line}\n`).join(''), origins: this.#origins };
   }
 }

@@ -79,22 +79,24 @@ describe('the transaction from the applied to the desired state', () => {
     expect(origins.filter((origin) => origin !== undefined)).toHaveLength(2);
   });
 
-  it('sends roots and the changed chain, no other chain and no jump', () => {
+  it('sends, of the table that changed, roots and the changed chain: no other chain, no jump, no other table', () => {
     const other = chain('KUBE-SVC-BBBBBBBBBBBBBBBB', 'generated', rule('-j RETURN'));
     const withOther = (base: ReturnType<typeof nodeState>) => ({
       ...base,
       tables: { ...base.tables, nat: new Map([...base.tables.nat, [other.name, other]]) },
     });
-    const { restore, rulesWritten } = diff(
+    const { restore, tables, rulesWritten } = diff(
       withOther(nodeState(web)),
       withOther(nodeState(web, api)),
       'generation a 2',
     );
     expect(restore).toContain(api.args);
-    expect(restore).toContain('-A KUBE-FORWARD');
+    expect(restore).toContain('-A KUBE-SERVICES');
     expect(restore).not.toContain('BBBB');
+    expect(restore).not.toContain('*filter');
+    expect(tables).toEqual(['nat']);
     expect(restore).not.toContain('-I ');
-    expect(rulesWritten).toEqual({ filter: 1, nat: 3, mangle: 0 });
+    expect(rulesWritten).toEqual({ filter: 0, nat: 3, mangle: 0 });
   });
 
   it('inserts only jumps the kernel lacks', () => {
@@ -146,18 +148,18 @@ describe('the transaction from the applied to the desired state', () => {
 
     it('refuses first what loses its pods', () => {
       const [before, after] = [withVerdicts([web], [other]), withVerdicts([], [other, noWeb])];
-      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*filter', '*nat', '*mangle']);
+      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*filter', '*nat']);
     });
 
     it('translates first what gets its first pods', () => {
       const [before, after] = [withVerdicts([], [other, noWeb]), withVerdicts([web], [other])];
-      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*nat', '*filter', '*mangle']);
+      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*nat', '*filter']);
     });
 
     it('puts new verdicts on top of the old ones where there are both, and then only the new', () => {
       const [before, after] = [withVerdicts([web], [noApi]), withVerdicts([api], [noWeb])];
       const { restore, rulesWritten } = diff(before, after, 'g');
-      expect(blocks(restore)).toEqual(['*filter', '*nat', '*filter', '*mangle']);
+      expect(blocks(restore)).toEqual(['*filter', '*nat', '*filter']);
       const [ahead = '', last = ''] = restore
         .split('COMMIT\n')
         .filter((block) => block.startsWith('*filter'));
@@ -194,9 +196,9 @@ describe('the transaction from the applied to the desired state', () => {
       expect(restore.match(/-I FORWARD/g)).toHaveLength(1);
     });
 
-    it('writes each table once where only endpoints change', () => {
+    it('leaves verdicts alone where only endpoints change', () => {
       const [before, after] = [withVerdicts([web], [noApi]), withVerdicts([api], [noApi])];
-      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*filter', '*nat', '*mangle']);
+      expect(blocks(diff(before, after, 'g').restore)).toEqual(['*nat']);
     });
   });
 

@@ -87,7 +87,7 @@ describe('the verdict over a table', () => {
       tables: { ...big.tables, filter: new Map() },
       jumps: big.jumps.filter(({ table }) => table === 'nat'),
     };
-    await auditTables(port, natOnly, ours, new PrintedRules(), signal);
+    await auditTables(port, natOnly, new Map([['nat', ours]]), new PrintedRules(), signal);
     const listed = tools.runs
       .filter(({ args }) => args.includes('nat'))
       .map(({ args }) => args.at(-1));
