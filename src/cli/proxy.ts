@@ -4,7 +4,7 @@ import process from 'node:process';
 import { systemClock } from '../clock.ts';
 import { readConfigFile } from '../config/config-file.ts';
 import type { FlagValues } from '../config/flag-table.ts';
-import { proxyConfig } from '../config/proxy-config.ts';
+import { proxyConfig } from '../config/read-proxy-config.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
 import { SwitchyardError, errorText } from '../error.ts';

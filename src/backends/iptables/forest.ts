@@ -4,7 +4,7 @@ import { dispatchChain } from './chain-names.ts';
 import { dispatchKey, prefixMatch } from './dispatch-keys.ts';
 import type { DispatchKey } from './dispatch-keys.ts';
 import { DispatchTree } from './dispatch-tree.ts';
-import type { TreeName } from './leaf.ts';
+import type { TreeName } from './entry.ts';
 import { comment } from './static-rules.ts';
 import type { ChainName, Rule, TableName } from './state.ts';
 import type { TableBuilder } from './table-builder.ts';

@@ -3,7 +3,7 @@ import type { Frontend, Verdict } from '../../graph/rule-graph.ts';
 import type { Family } from '../../ip/address.ts';
 import { serviceChain } from './chain-names.ts';
 import type { DispatchKey } from './dispatch-keys.ts';
-import type { Entry, TreeName } from './leaf.ts';
+import type { Entry, TreeName } from './entry.ts';
 import { branchMatch, frontendMatch } from './matches.ts';
 import type { Rule } from './state.ts';
 

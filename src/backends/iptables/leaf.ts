@@ -11,7 +11,7 @@ import { SwitchyardError } from '../../error.ts';
 import type { Protocol } from '../../services/service-port.ts';
 import { protocolText, serviceChain } from './chain-names.ts';
 import { dispatchKey } from './dispatch-keys.ts';
-import type { DispatchKey } from './dispatch-keys.ts';
+import type { Entry } from './entry.ts';
 import { filterEntries } from './leaf-filter.ts';
 import { inlinePool, writePool } from './leaf-pool.ts';
 import type { Output, PoolOwner } from './leaf-pool.ts';
@@ -27,22 +27,6 @@ import {
 } from './matches.ts';
 import { maxChoices } from './random-tree.ts';
 import type { ChainName, Features, IpsetSpec, Rule, SetName } from './state.ts';
-
-/** The dispatch trees that frontends put their rules into. */
-export type TreeName =
-  | 'services' // nat, by destination: what leads to a pool
-  | 'nodePorts' // nat, by port: what leads to a pool
-  | 'clusterVerdicts' // filter KUBE-SERVICES
-  | 'externalVerdicts' // filter KUBE-EXTERNAL-SERVICES
-  | 'nodePortVerdicts' // filter, below KUBE-EXTERNAL-SERVICES
-  | 'firewall'; // filter KUBE-PROXY-FIREWALL
-
-/** Rules of one frontend in one tree. */
-export interface Entry {
-  readonly tree: TreeName;
-  readonly key: DispatchKey;
-  readonly rules: readonly Rule[];
-}
 
 /** What every service port of a graph is lowered with. */
 export interface LeafContext extends MarkContext {

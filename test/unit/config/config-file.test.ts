@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { readConfigFile } from '../../../src/config/config-file.ts';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
-import { proxyConfig } from '../../../src/config/proxy-config.ts';
+import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
 
 const head = 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n';

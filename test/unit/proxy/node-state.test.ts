@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
-import { proxyConfig } from '../../../src/config/proxy-config.ts';
+import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
 import type { Address } from '../../../src/ip/address.ts';
 import { ProxyHealth } from '../../../src/proxy/health.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
-import { proxyConfig } from '../../../src/config/proxy-config.ts';
+import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import type { ProxyConfig } from '../../../src/config/proxy-config.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
 import { SwitchyardError } from '../../../src/error.ts';

@@ -1,0 +1,33 @@
+import type { FlagValues } from './flag-table.ts';
+import type { ProxyConfig } from './proxy-config.ts';
+import { ProxyFields } from './proxy-fields.ts';
+
+/**
+ * The proxy's configuration from its flags. All problems are collected: a SwitchyardError of code
+ * `usage` lists each with the name of its flag, or with file and field.
+ * `warn` is told what has no effect.
+ */
+export function proxyConfig(flags: FlagValues, warn?: (text: string) => void): ProxyConfig {
+  const fields = new ProxyFields(flags, warn);
+  const config: ProxyConfig = {
+    mode: fields.mode(),
+    source: fields.source(),
+    hostnameOverride: fields.hostnameOverride(),
+    bindAddress: fields.bindAddress(),
+    bindAddressHardFail: flags.bool('bindAddressHardFail'),
+    ...fields.binds(),
+    ...fields.syncPeriods(),
+    masqueradeAll: flags.bool('masqueradeAll'),
+    masqueradeBit: fields.intWithin('iptablesMasqueradeBit', 0, 31),
+    localhostNodePorts: flags.bool('iptablesLocalhostNodeports'),
+    detectLocal: fields.detectLocal(),
+    clusterCidrs: fields.clusterCidrs(),
+    nodePortAddresses: fields.nodePortAddresses(),
+    oomScoreAdj: fields.intWithin('oomScoreAdj', -1000, 1000),
+    conntrack: fields.conntrack(),
+    logging: fields.logging(),
+    initOnly: flags.bool('initOnly'),
+  };
+  fields.check();
+  return config;
+}
