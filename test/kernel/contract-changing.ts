@@ -1,7 +1,7 @@
 /* oxlint-disable vitest/no-standalone-expect -- declared once for each backend, by the suite */
 import { expect } from 'vitest';
 import type { Question } from '../../src/cli/demo/actor.ts';
-import { eventually, lab4 } from '../support/node-lab.ts';
+import { eventually, lab4, podPorts } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
 import { service, slices } from './contract-objects.ts';
 import type { PodName } from './contract-objects.ts';
@@ -112,6 +112,61 @@ export function changing(suite: Suite): void {
         expect(Object.keys(seen).toSorted()).toEqual(pods);
       }
       for (const connection of connections) {
+        expect(await connection.again()).toEqual(connection.first);
+        await connection.close();
+      }
+    },
+  );
+
+  suite.test(
+    'reshaping',
+    'no request fails and no connection breaks while the rules of a service change their shape',
+    async () => {
+      const two = ['pod-a', 'pod-b'] as const;
+      const base = { host: 55 } as const;
+      const plain = [service('shape', base), ...slices('shape', two)];
+      const shapes: readonly (readonly object[])[] = [
+        [service('shape', { ...base, affinitySeconds: 600 }), ...slices('shape', two)],
+        plain,
+        // Two addresses share the pods: they get a chain of their own.
+        [service('shape', { ...base, externalIPs: ['203.0.113.55'] }), ...slices('shape', two)],
+        plain,
+        // A guarded address beside it.
+        [
+          service('shape', {
+            ...base,
+            type: 'LoadBalancer',
+            nodePort: 30055,
+            ingress: ['203.0.113.56'],
+            sourceRanges: ['198.18.7.0/24'],
+          }),
+          ...slices('shape', two),
+        ],
+        plain,
+        // More neighbours than a leaf of the dispatch tree holds.
+        [
+          ...plain,
+          ...Array.from({ length: 20 }, (_, i) => withSlices(`by${i}`, 100 + i, two)).flat(),
+        ],
+        plain,
+        // More endpoints than a leaf holds: a random tree.
+        [service('shape', base), ...slices('shape', [...two, 'pod-c', 'remote'], podPorts)],
+        plain,
+      ];
+      // Each step has a service of its own by which it is seen to be in.
+      const step = async (objects: readonly object[], marker: number): Promise<void> => {
+        await suite.lab.write('shape', ...objects, ...withSlices(`step${marker}`, marker, two));
+        await suite.answers('node', { to: `10.96.0.${marker}`, port: http.port });
+      };
+      const target = { to: '10.96.0.55', port: http.port };
+      await step(plain, 140);
+      const held = await Promise.all(
+        Array.from({ length: 4 }, async () => suite.lab.open('client', target)),
+      );
+      const stream = new RequestStream(suite.lab, 'client', [target]);
+      for (const [i, objects] of shapes.entries()) await step(objects, 141 + i);
+      expect(Object.keys(await stream.stop())).toEqual(['pod-a', 'pod-b', 'pod-c', 'remote']);
+      for (const connection of held) {
         expect(await connection.again()).toEqual(connection.first);
         await connection.close();
       }

@@ -76,26 +76,36 @@ export function service(name: string, options: ServiceOptions): object {
   };
 }
 
-/** The EndpointSlices of a Service, one a family. */
-export function slices(name: string, pods: readonly PodName[]): readonly object[] {
-  return (['IPv4', 'IPv6'] as const).map((addressType) => ({
+/** The EndpointSlices of a Service, one a family and a port of the pods. */
+export function slices(
+  name: string,
+  pods: readonly PodName[],
+  targets: readonly number[] = podPorts.slice(0, 1),
+): readonly object[] {
+  const families = ['IPv4', 'IPv6'] as const;
+  return families.flatMap((family) => targets.map((port) => slice(name, family, pods, port)));
+}
+
+function slice(
+  name: string,
+  addressType: 'IPv4' | 'IPv6',
+  pods: readonly PodName[],
+  port: number,
+): object {
+  return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
     metadata: {
-      name: `${name}-${addressType.toLowerCase()}`,
+      name: `${name}-${addressType.toLowerCase()}-${port}`,
       namespace: 'default',
       labels: { 'kubernetes.io/service-name': name },
     },
     addressType,
-    ports: protocols.map((protocol) => ({
-      name: protocol.toLowerCase(),
-      protocol,
-      port: podPorts[0],
-    })),
+    ports: protocols.map((protocol) => ({ name: protocol.toLowerCase(), protocol, port })),
     endpoints: pods.map((pod) => ({
       addresses: [(addressType === 'IPv4' ? lab4 : lab6)[pod]],
       nodeName: nodeOf[pod],
       conditions: { ready: true },
     })),
-  }));
+  };
 }

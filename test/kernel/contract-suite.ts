@@ -21,6 +21,7 @@ export type ContractTest =
   | 'source-ranges'
   | 'no-endpoints'
   | 'tide'
+  | 'reshaping'
   | 'udp-change'
   | 'dual-stack'
   | 'masquerade'
@@ -48,8 +49,10 @@ export interface BackendContract {
   readonly skip: readonly { readonly reason: string; readonly tests: readonly ContractTest[] }[];
 }
 
+/** The flag by which the agent tells pods, unless a test says otherwise. */
+export const clusterCidr = '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48';
+
 const flags = [
-  '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48',
   '--iptables-sync-period=1s',
   '--iptables-min-sync-period=0s',
   '--conntrack-max-per-core=0',
@@ -93,8 +96,8 @@ export class Suite {
     await this.answers('client', { to: 'fd00:10:96::250', port: 80 });
   }
 
-  start(): void {
-    this.#agent = this.#contract.start(this.lab, flags);
+  start(settings: readonly string[] = [clusterCidr]): void {
+    this.#agent = this.#contract.start(this.lab, [...flags, ...settings]);
   }
 
   /** Stops the agent as a node's shutdown would; the rules stay. */
@@ -103,9 +106,9 @@ export class Suite {
     this.#agent = undefined;
   }
 
-  async restart(): Promise<void> {
+  async restart(settings?: readonly string[]): Promise<void> {
     await this.stop();
-    this.start();
+    this.start(settings);
   }
 
   async close(): Promise<void> {
@@ -125,7 +128,8 @@ export class Suite {
   /** Waits until somebody answers. */
   async answers(actor: Actor, question: Question): Promise<Exclude<Answer, string>> {
     const answer = await eventually(
-      async () => this.lab.probe(actor, { timeoutMs: 300, ...question }),
+      // What is not programmed yet gets no answer at all: better asked again soon.
+      async () => this.lab.probe(actor, { timeoutMs: 100, ...question }),
       (seen) => typeof seen !== 'string',
     );
     if (typeof answer === 'string') throw new Error(`no answer: ${answer}`);

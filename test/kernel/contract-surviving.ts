@@ -1,7 +1,7 @@
 /* oxlint-disable vitest/no-standalone-expect -- declared once for each backend, by the suite */
 import { expect } from 'vitest';
 import type { Answer } from '../../src/cli/demo/actor.ts';
-import { eventually, lab4 } from '../support/node-lab.ts';
+import { eventually, lab4, lab6 } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
 import type { Suite } from './contract-suite.ts';
 
@@ -52,22 +52,26 @@ export function surviving(suite: Suite): void {
         nodePort: 30064,
         pods: ['pod-a', 'pod-b'],
       });
-      await suite.answeredBy('client', { to: '10.96.0.64', port: 80 }, ['pod-a', 'pod-b']);
-      await suite.lab.onNode('iptables', '-w', '-P', 'FORWARD', 'DROP');
-      try {
-        await suite.answeredBy('client', { to: '10.96.0.64', port: 80 }, ['pod-a', 'pod-b']);
-        await suite.answeredBy('client', { to: lab4.node, port: 30064 }, ['pod-a', 'pod-b']);
-        await suite.answeredBy('client', { to: lab4.node, port: 30064, proto: 'udp' }, [
-          'pod-a',
-          'pod-b',
-        ]);
-        const own = await suite.lab.tally('pod-a', { to: lab4.node, port: 30064 }, 40);
-        expect(Object.keys(own).toSorted()).toEqual(['pod-a', 'pod-b']);
-        expect(
-          await suite.lab.ask('client', { to: lab4['pod-a'], port: 8080, timeoutMs: 400 }),
-        ).toBe('timeout');
-      } finally {
-        await suite.lab.onNode('iptables', '-w', '-P', 'FORWARD', 'ACCEPT');
+      const families = [
+        { tool: 'iptables', lab: lab4, cluster: '10.96.0.64' },
+        { tool: 'ip6tables', lab: lab6, cluster: 'fd00:10:96::64' },
+      ];
+      for (const { tool, lab, cluster } of families) {
+        const both = ['pod-a', 'pod-b'];
+        const nodePort = { to: lab.node, port: 30064 };
+        await suite.answeredBy('client', { to: cluster, port: 80 }, both);
+        await suite.lab.onNode(tool, '-w', '-P', 'FORWARD', 'DROP');
+        try {
+          await suite.answeredBy('client', { to: cluster, port: 80 }, both);
+          await suite.answeredBy('client', nodePort, both);
+          await suite.answeredBy('client', { ...nodePort, proto: 'udp' }, both);
+          // Either of them also reaches itself.
+          expect(Object.keys(await suite.lab.tally('pod-a', nodePort, 40))).toEqual(both);
+          const direct = { to: lab['pod-a'], port: 8080, timeoutMs: 400 };
+          expect(await suite.lab.ask('client', direct)).toBe('timeout');
+        } finally {
+          await suite.lab.onNode(tool, '-w', '-P', 'FORWARD', 'ACCEPT');
+        }
       }
     },
   );

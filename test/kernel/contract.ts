@@ -2,6 +2,7 @@
 import process from 'node:process';
 import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
 import { changing } from './contract-changing.ts';
+import { masquerading } from './contract-masquerade.ts';
 import { reaching } from './contract-reaching.ts';
 import { refusing } from './contract-refusing.ts';
 import { sources } from './contract-sources.ts';
@@ -23,6 +24,7 @@ export function backendContract(contract: BackendContract): void {
     });
     reaching(suite);
     sources(suite);
+    masquerading(suite);
     refusing(suite);
     sticking(suite);
     changing(suite);

@@ -39,7 +39,7 @@ export const lab6 = {
 export const manyClients = '198.18.0.0/16';
 
 /** Ports every pod serves, TCP and UDP. Answers carry the pod's name. */
-export const podPorts = [8080, 8081] as const;
+export const podPorts = [8080, 8081, 8082] as const;
 
 /** Source ports of probes: below those that the kernel chooses for anybody else. */
 const probePorts = { first: 10_000, last: 29_999 } as const;

@@ -1,0 +1,124 @@
+/* oxlint-disable vitest/no-standalone-expect -- declared once for each backend, by the suite */
+import { expect } from 'vitest';
+import type { Question } from '../../src/cli/demo/actor.ts';
+import { lab4, lab6 } from '../support/node-lab.ts';
+import type { Actor } from '../support/node-lab.ts';
+import { clusterCidr, http } from './contract-suite.ts';
+import type { Suite } from './contract-suite.ts';
+
+type Asker = 'pod' | 'node' | 'outside' | 'loopback';
+type Target = 'cluster' | 'innerLocal' | 'nodePort' | 'balancer' | 'outerLocal';
+
+/** What every setting has in common (spec/kube-proxy.md 3.15): whose source address is kept. */
+const matrix: Readonly<Record<Target, Readonly<Partial<Record<Asker, 'kept' | 'replaced'>>>>> = {
+  cluster: { pod: 'kept', node: 'replaced', outside: 'replaced' },
+  innerLocal: { pod: 'kept', node: 'replaced', outside: 'replaced' },
+  nodePort: { pod: 'replaced', node: 'replaced', outside: 'replaced', loopback: 'replaced' },
+  balancer: { pod: 'replaced', node: 'replaced', outside: 'replaced' },
+  outerLocal: { pod: 'kept', node: 'replaced', outside: 'kept', loopback: 'replaced' },
+};
+
+const inCluster: ReadonlySet<Target> = new Set(['cluster', 'innerLocal']);
+
+/** How settings of the agent change the rows of cluster IPs; external ones are the same everywhere. */
+const settings: readonly {
+  readonly flags: readonly string[];
+  readonly clusterIPs?: 'kept' | 'replaced';
+}[] = [
+  { flags: [clusterCidr] },
+  { flags: [clusterCidr, '--masquerade-all'], clusterIPs: 'replaced' },
+  {
+    flags: ['--detect-local-mode=InterfaceNamePrefix', '--pod-interface-name-prefix=pod-'],
+  },
+  { flags: ['--detect-local-mode=BridgeInterface', '--pod-bridge-interface=pod-a'] },
+  // Without a detector nobody is told from a pod: no cluster IP is masqueraded.
+  { flags: [], clusterIPs: 'kept' },
+];
+
+const actors: Readonly<Record<Asker, Actor>> = {
+  pod: 'pod-a',
+  node: 'node',
+  outside: 'client',
+  loopback: 'node',
+};
+
+/** Kept and replaced source addresses, under all ways to tell pods of this node. */
+export function masquerading(suite: Suite): void {
+  suite.test('masquerade', 'source addresses are kept or replaced as for kube-proxy', async () => {
+    const common = { type: 'LoadBalancer', pods: ['pod-b', 'remote'] } as const;
+    const ingress = ['203.0.113.20', '2001:db8:ffff::20'];
+    await suite.publish('src', { ...common, host: 20, nodePort: 30020, ingress });
+    await suite.publish('src-in', { host: 25, internalPolicy: 'Local', pods: ['pod-b'] });
+    const outer = { host: 26, nodePort: 30026, externalPolicy: 'Local' } as const;
+    await suite.publish('src-out', { ...common, ...outer, healthCheckNodePort: 32026 });
+    try {
+      for (const [i, { flags, clusterIPs }] of settings.entries()) {
+        if (i > 0) await suite.restart(flags); // the first is the suite's own
+        await suite.publish('marker', { host: 230 + i });
+        await suite.answers('client', { to: `10.96.0.${230 + i}`, port: http.port });
+        await suite.answers('client', { to: `fd00:10:96::${230 + i}`, port: http.port });
+        for (const v6 of [false, true]) {
+          const rows = await Promise.all(
+            rowsOf(v6).map(async (row) => [row, await seen(suite, row)]),
+          );
+          const wanted = rowsOf(v6).map((row) => [row, [wantedOf(row, clusterIPs)]]);
+          expect(rows, flags.join(' ')).toEqual(wanted);
+        }
+      }
+    } finally {
+      await suite.restart();
+    }
+  });
+}
+
+interface Row {
+  readonly asker: Asker;
+  readonly target: Target;
+  readonly question: Question;
+}
+
+function rowsOf(v6: boolean): readonly Row[] {
+  const node = v6 ? lab6.node : lab4.node;
+  const cluster = (host: number): string => (v6 ? `fd00:10:96::${host}` : `10.96.0.${host}`);
+  const targets: Readonly<Record<Target, Question>> = {
+    cluster: { to: cluster(20), port: http.port },
+    innerLocal: { to: cluster(25), port: http.port },
+    nodePort: { to: node, port: 30020 },
+    balancer: { to: v6 ? '2001:db8:ffff::20' : '203.0.113.20', port: http.port },
+    outerLocal: { to: node, port: 30026 },
+  };
+  return (Object.keys(targets) as Target[]).flatMap((target) =>
+    (Object.keys(matrix[target]) as Asker[])
+      .filter((asker) => asker !== 'loopback' || !v6)
+      .map((asker) => {
+        const own = v6 ? lab6.node : asker === 'loopback' ? '127.0.0.1' : lab4.node;
+        const { to, port } = targets[target];
+        const question = asker === 'loopback' ? { to: own, port } : { to, port };
+        return {
+          asker,
+          target,
+          question: asker === 'node' ? { ...question, from: own } : question,
+        };
+      }),
+  );
+}
+
+function wantedOf({ asker, target }: Row, clusterIPs: 'kept' | 'replaced' | undefined) {
+  const usual = matrix[target][asker];
+  return inCluster.has(target) ? (clusterIPs ?? usual) : usual;
+}
+
+/** What the pods say about the source, over so many requests that both of them were met. */
+async function seen(suite: Suite, { asker, question }: Row): Promise<readonly string[]> {
+  const actor = actors[asker];
+  const lab = question.to.includes(':') ? lab6 : lab4;
+  const own = asker === 'loopback' ? question.to : lab[actor];
+  const answers = await Promise.all(
+    Array.from({ length: 12 }, async () => suite.lab.ask(actor, question)),
+  );
+  const told = answers.map((answer) => {
+    if (typeof answer === 'string') return answer;
+    return answer.sourceSeen === own ? 'kept' : 'replaced';
+  });
+  return [...new Set(told)];
+}
