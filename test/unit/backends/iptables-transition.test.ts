@@ -55,25 +55,39 @@ function observedOf(rules: string): Observed {
 
 const nothing = servicePort().endpoints;
 
-const changes = fc.tuple(nodeContexts('ipv4'), servicePortLists('ipv4')).chain(([node, list]) =>
-  fc.record({
+/** Which service ports have no endpoints, and which have no source ranges. */
+interface Lacks {
+  readonly endpoints: readonly boolean[];
+  readonly ranges: readonly boolean[];
+}
+
+function lacking(list: readonly ServicePort[], lacks: Lacks): readonly ServicePort[] {
+  return list.map((port, i) => ({
+    ...port,
+    endpoints: lacks.endpoints[i] === true ? nothing : port.endpoints,
+    sourceRanges: lacks.ranges[i] === true ? [] : port.sourceRanges,
+  }));
+}
+
+const changes = fc.tuple(nodeContexts('ipv4'), servicePortLists('ipv4')).chain(([node, list]) => {
+  const some = fc.array(fc.boolean(), { minLength: list.length, maxLength: list.length });
+  const lacks: fc.Arbitrary<Lacks> = fc.record({ endpoints: some, ranges: some });
+  return fc.record({
     node: fc.constant(node),
     list: fc.constant(list),
     attempt: attempts('ipv4', list),
-    emptied: fc.array(fc.boolean(), { minLength: list.length, maxLength: list.length }),
-    kept: fc.array(fc.boolean(), { minLength: list.length, maxLength: list.length }),
-  }),
-);
+    before: lacks,
+    after: lacks,
+  });
+});
 
 it.each(['partial', 'full'] as const)(
   'at no moment of a %s restore does a service let packets to itself through',
   (kind) => {
     fc.assert(
-      fc.property(changes, ({ node, list, attempt, emptied, kept }) => {
-        const without = (at: readonly boolean[]): readonly ServicePort[] =>
-          list.map((port, i) => (at[i] === true ? { ...port, endpoints: nothing } : port));
-        const before = stateOf(without(emptied), node);
-        const after = stateOf(without(kept), node);
+      fc.property(changes, ({ node, list, attempt, ...lacks }) => {
+        const before = stateOf(lacking(list, lacks.before), node);
+        const after = stateOf(lacking(list, lacks.after), node);
         const start = renderRestore(before);
         const { restore } =
           kind === 'partial'
