@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import type { RequestOptions } from 'node:https';
 import type { Readable } from 'node:stream';
 
-import type { KubeConfig } from '@kubernetes/client-node';
 import type * as Undici from 'undici';
 
 import type { Clock } from '../clock.ts';
 import { errorText, SwitchyardError } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { ApiAccess, Credentials, TlsSettings } from './api-credentials.ts';
+import type { RunProgram } from './exec-plugin.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
 /** An answer of the API server; its body has to be read to the end or destroyed. */
@@ -43,6 +43,8 @@ export interface ApiClientOptions {
   readonly master?: string;
   readonly log: Log;
   readonly clock: Clock;
+  /** Runs the credential plugins of a kubeconfig. */
+  readonly runProgram: RunProgram;
   /** Default `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Default `/var/run/secrets/kubernetes.io/serviceaccount`. */
@@ -55,47 +57,42 @@ const RELOAD_INTERVAL_MS = 1_000;
 
 /** Loads the settings and makes the client; opens no connection. Throws where the settings cannot be used. */
 export async function loadApiClient(options: ApiClientOptions): Promise<ApiClient> {
-  const load = async (): Promise<KubeConfig> =>
+  const load = async (): Promise<ApiAccess> =>
     loadKubeConfig({
       ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
       ...(options.master === undefined ? {} : { master: options.master }),
       env: options.env ?? process.env,
       serviceAccountDirectory: options.serviceAccountDirectory ?? SERVICE_ACCOUNT_DIRECTORY,
+      clock: options.clock,
+      runProgram: options.runProgram,
     });
   const undici = await import('undici');
   return new UndiciApiClient(await load(), load, undici, options);
 }
 
-interface Credentials {
-  readonly headers: Record<string, string>;
-  readonly tls: TlsSettings;
-}
-
-interface TlsSettings {
-  readonly ca?: string | Buffer;
-  readonly cert?: string | Buffer;
-  readonly key?: string | Buffer;
-  readonly servername?: string;
-  readonly rejectUnauthorized?: boolean;
+/** One look at the credentials, for all who ask meanwhile. */
+interface Look {
+  readonly credentials: Promise<Credentials>;
+  readonly stop: AbortController;
 }
 
 class UndiciApiClient implements ApiClient {
-  readonly #load: () => Promise<KubeConfig>;
+  readonly #load: () => Promise<ApiAccess>;
   readonly #undici: typeof Undici;
   readonly #log: Log;
   readonly #clock: Clock;
-  #config: KubeConfig;
+  #access: ApiAccess;
   #agent: { readonly key: string; readonly dispatcher: Undici.Dispatcher } | undefined;
-  #credentials: Promise<Credentials> | undefined;
+  #look: Look | undefined;
   #reload: { readonly atMs: number; readonly done: Promise<void> } | undefined;
 
   constructor(
-    config: KubeConfig,
-    load: () => Promise<KubeConfig>,
+    access: ApiAccess,
+    load: () => Promise<ApiAccess>,
     undici: typeof Undici,
     ports: { readonly log: Log; readonly clock: Clock },
   ) {
-    this.#config = config;
+    this.#access = access;
     this.#load = load;
     this.#undici = undici;
     this.#log = ports.log;
@@ -103,7 +100,7 @@ class UndiciApiClient implements ApiClient {
   }
 
   get server(): string {
-    return this.#config.getCurrentCluster()?.server ?? '';
+    return this.#access.server;
   }
 
   async get(
@@ -146,6 +143,7 @@ class UndiciApiClient implements ApiClient {
   }
 
   async close(): Promise<void> {
+    this.#dropLook('the client is closed');
     const agent = this.#agent;
     this.#agent = undefined;
     await agent?.dispatcher.destroy();
@@ -154,7 +152,8 @@ class UndiciApiClient implements ApiClient {
   /** A kubeconfig that is being rewritten must not cost us the one that we have. */
   async #loadAgain(): Promise<void> {
     try {
-      this.#config = await this.#load();
+      this.#access = await this.#load();
+      this.#dropLook('the credentials are read anew');
     } catch (error) {
       this.#log.warn({ err: error }, `credentials not reloaded: ${errorText(error)}`);
     }
@@ -162,31 +161,29 @@ class UndiciApiClient implements ApiClient {
 
   /** Concurrent requests share one look at the credentials: a plugin must not run once for each. */
   async #currentCredentials(): Promise<Credentials> {
-    this.#credentials ??= this.#readCredentials().finally(() => {
-      this.#credentials = undefined;
-    });
-    return this.#credentials;
+    this.#look ??= this.#newLook();
+    return this.#look.credentials;
   }
 
-  async #readCredentials(): Promise<Credentials> {
-    const options: RequestOptions = {};
-    await this.#config.applyToHTTPSOptions(options);
-    const headers: Record<string, string> = {};
-    for (const [name, value] of Object.entries(options.headers ?? {})) {
-      headers[name.toLowerCase()] = String(value).trim();
-    }
-    if (typeof options.auth === 'string') {
-      headers['authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
-    }
-    const { ca, cert, key, servername, rejectUnauthorized } = options;
-    const tls = { ca, cert, key, servername, rejectUnauthorized };
-    const given = Object.entries(tls).filter(([, value]) => value !== undefined);
-    return { headers, tls: Object.fromEntries(given) };
+  #newLook(): Look {
+    const stop = new AbortController();
+    const over = (): void => {
+      if (this.#look === look) this.#look = undefined;
+    };
+    const credentials = this.#access.credentials(stop.signal).finally(over);
+    const look = { credentials, stop };
+    return look;
+  }
+
+  /** Ends a plugin that runs. */
+  #dropLook(reason: string): void {
+    this.#look?.stop.abort(new SwitchyardError('source', reason, { retryable: true }));
+    this.#look = undefined;
   }
 
   /** One agent for all requests, made anew only when certificates change; old watches end on the old one. */
   #dispatcher(tls: TlsSettings): Undici.Dispatcher {
-    const proxy = this.#config.getCurrentCluster()?.proxyUrl;
+    const proxy = this.#access.proxyUrl;
     const key = createHash('sha256')
       .update(JSON.stringify([tls, proxy]))
       .digest('hex');

@@ -5,7 +5,12 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import type { Cluster, KubeConfig, User } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 
+import type { Clock } from '../clock.ts';
 import { errorText, SwitchyardError } from '../error.ts';
+import { ApiAccess } from './api-credentials.ts';
+import { environmentProxy } from './environment-proxy.ts';
+import { ExecPlugin } from './exec-plugin.ts';
+import type { RunProgram } from './exec-plugin.ts';
 
 /** Where the API server and the credentials come from. */
 export interface KubeconfigOptions {
@@ -16,41 +21,51 @@ export interface KubeconfigOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Where a pod finds its token and CA. */
   readonly serviceAccountDirectory: string;
+  readonly clock: Clock;
+  /** Runs the credential plugins of a kubeconfig. */
+  readonly runProgram: RunProgram;
 }
 
-/** The name under which our token file reader is registered with the client library. */
-const TOKEN_FILE_PROVIDER = 'switchyard-token-file';
-
 type Json = Record<string, unknown>;
+
+/** A cluster and a user, and what is not left to the client library. */
+interface Settings {
+  readonly cluster: Cluster;
+  readonly user: User;
+  readonly tokenFile?: string | undefined;
+  readonly exec?: Json | undefined;
+  readonly impersonation?: Readonly<Record<string, string | string[]>>;
+}
 
 /**
  * Loads the connection settings with the client library's loader, and mends what it lacks: it does not
  * know `tokenFile` (kubeadm's own kube-proxy kubeconfig then is anonymous), does not trim tokens, sets
- * no KUBERNETES_EXEC_INFO, refuses plain http and forgets the CA where a context has no user.
+ * no KUBERNETES_EXEC_INFO, waits for a plugin for ever, refuses plain http, forgets the CA where a
+ * context has no user and the groups of an impersonation, and knows no proxy of the environment.
  */
-export async function loadKubeConfig(options: KubeconfigOptions): Promise<KubeConfig> {
+export async function loadKubeConfig(options: KubeconfigOptions): Promise<ApiAccess> {
   // 300 ms and 80 MB (in a checkout) that commands without an API server must not pay
   const { KubeConfig: Loader } = await import('./kubeconfig-loader.ts');
   const config = new Loader();
-  const { kubeconfig, master } = options;
-  if (kubeconfig !== undefined && kubeconfig !== '') loadFile(config, kubeconfig, master);
-  else if (master !== undefined && master !== '') loadMaster(config, master);
-  else loadInCluster(config, options);
-  const tokens = new TokenFiles();
-  config.addAuthenticator({
-    isAuthProvider: (user) => tokenFileOf(user) !== undefined,
-    applyAuthentication: async (user, request) => {
-      const path = tokenFileOf(user);
-      if (path === undefined) return;
-      const headers = (request.headers ??= {}) as Record<string, string>;
-      headers['Authorization'] = `Bearer ${tokens.read(path)}`;
-      await Promise.resolve();
-    },
-  });
-  return config;
+  const { cluster, user, tokenFile, exec, impersonation = {} } = readSettings(config, options);
+  // files are read by ApiAccess, which names them and keeps what they said last
+  const { caFile, ...restOfCluster } = cluster;
+  const { certFile, keyFile, exec: _exec, impersonateUser: _as, ...restOfUser } = user;
+  config.loadFromClusterAndUser(restOfCluster, restOfUser);
+  const proxyUrl = cluster.proxyUrl ?? environmentProxy(new URL(cluster.server), options.env);
+  const plugin = exec === undefined ? undefined : newPlugin(exec, options);
+  const files = { caFile, certFile, keyFile, tokenFile };
+  return new ApiAccess(config, proxyUrl, { ...files, plugin, impersonation });
 }
 
-function loadFile(config: KubeConfig, path: string, master: string | undefined): void {
+function readSettings(config: KubeConfig, options: KubeconfigOptions): Settings {
+  const { kubeconfig, master } = options;
+  if (kubeconfig !== undefined && kubeconfig !== '') return fromFile(config, kubeconfig, master);
+  if (master !== undefined && master !== '') return fromMaster(master);
+  return inCluster(options);
+}
+
+function fromFile(config: KubeConfig, path: string, master: string | undefined): Settings {
   let raw: Json;
   try {
     raw = record(parse(readFileSync(path, 'utf8'), { version: '1.1' }));
@@ -63,27 +78,44 @@ function loadFile(config: KubeConfig, path: string, master: string | undefined):
   }
   const context = record(named(raw['contexts'], config.currentContext)['context']);
   const cluster = config.getCurrentCluster();
-  if (cluster === null && (master === undefined || master === '')) {
+  if (cluster === null && !master) {
     throw new SwitchyardError(
       'source',
       `kubeconfig ${path}: current-context ${JSON.stringify(config.currentContext ?? '')} names no context with a known cluster`,
       { hint: 'Set current-context to one of its contexts, or give --master.' },
     );
   }
+  const userName = text(context['user']);
+  const user = knownUser(config, userName, path);
   const rawCluster = record(named(raw['clusters'], text(context['cluster']))['cluster']);
-  const rawUser = record(named(raw['users'], text(context['user']))['user']);
-  const server = master === undefined || master === '' ? (cluster?.server ?? '') : master;
+  const rawUser = record(named(raw['users'], userName)['user']);
+  const server = master || (cluster?.server ?? '');
   const mended = mendCluster({ ...cluster, name: cluster?.name ?? 'master' }, server);
   const directory = dirname(resolve(path));
-  const user = mendUser(config.getCurrentUser(), rawUser, mended, rawCluster, directory);
-  config.loadFromClusterAndUser(mended, user);
+  return {
+    cluster: mended,
+    ...userSettings(user, rawUser, directory),
+    exec: mendExec(rawUser['exec'], mended, rawCluster, directory),
+    impersonation: impersonationOf(rawUser, path),
+  };
 }
 
-function loadMaster(config: KubeConfig, master: string): void {
-  config.loadFromClusterAndUser(mendCluster({ name: 'master' }, master), { name: 'anonymous' });
+/** A mistyped name must not make the connection an anonymous one. */
+function knownUser(config: KubeConfig, name: string, path: string): User | null {
+  const user = config.getCurrentUser();
+  if (user !== null || name === '') return user;
+  throw new SwitchyardError(
+    'source',
+    `kubeconfig ${path}: context ${JSON.stringify(config.currentContext)} names the user ${JSON.stringify(name)}, which is not there`,
+    { hint: 'Add that user, or leave it out of the context for an anonymous connection.' },
+  );
 }
 
-function loadInCluster(config: KubeConfig, options: KubeconfigOptions): void {
+function fromMaster(master: string): Settings {
+  return { cluster: mendCluster({ name: 'master' }, master), user: { name: 'anonymous' } };
+}
+
+function inCluster(options: KubeconfigOptions): Settings {
   const host = options.env['KUBERNETES_SERVICE_HOST'];
   const port = options.env['KUBERNETES_SERVICE_PORT'];
   if (!host || !port) {
@@ -95,10 +127,16 @@ function loadInCluster(config: KubeConfig, options: KubeconfigOptions): void {
   }
   const directory = options.serviceAccountDirectory;
   const server = `https://${isIPv6(host) ? `[${host}]` : host}:${port}`;
-  config.loadFromClusterAndUser(
-    { name: 'in-cluster', server, caFile: join(directory, 'ca.crt'), skipTLSVerify: false },
-    { name: 'in-cluster', authProvider: tokenFileProvider(join(directory, 'token')) },
-  );
+  return {
+    cluster: {
+      name: 'in-cluster',
+      server,
+      caFile: join(directory, 'ca.crt'),
+      skipTLSVerify: false,
+    },
+    user: { name: 'in-cluster' },
+    tokenFile: join(directory, 'token'),
+  };
 }
 
 function mendCluster(
@@ -120,31 +158,55 @@ function parseServer(given: string): string {
   return url.href.replace(/\/$/, '');
 }
 
-function mendUser(
-  user: User | null,
+function userSettings(
+  given: User | null,
   raw: Json,
-  cluster: Cluster,
-  rawCluster: Json,
   directory: string,
-): User {
-  const base: User = user ?? { name: 'anonymous' };
-  const exec =
-    raw['exec'] === undefined
-      ? base.exec
-      : mendExec(record(raw['exec']), cluster, rawCluster, directory);
+): { readonly user: User; readonly tokenFile: string | undefined } {
+  const user: User = given ?? { name: 'anonymous' };
   const legacy = text(record(record(raw['auth-provider'])['config'])['tokenFile']);
   const tokenFile = text(raw['tokenFile']) || text(raw['token-file']) || legacy;
-  const { token, ...rest } = base;
-  if (tokenFile !== '') {
-    // as in client-go, the file takes precedence over a token beside it
-    return { ...rest, exec, authProvider: tokenFileProvider(resolve(directory, tokenFile)) };
-  }
+  const { token, authProvider, ...rest } = user;
+  // as in client-go, the file takes precedence over a token beside it
+  if (tokenFile !== '') return { user: rest, tokenFile: resolve(directory, tokenFile) };
   const trimmed = token?.trim();
-  return { ...rest, exec, ...(trimmed === undefined ? {} : { token: trimmed }) };
+  const own = trimmed === undefined ? {} : { token: trimmed };
+  return { user: { ...rest, authProvider, ...own }, tokenFile: undefined };
+}
+
+function impersonationOf(raw: Json, path: string): Record<string, string | string[]> {
+  const user = text(raw['as']);
+  const uid = text(raw['as-uid']);
+  const groups = texts(raw['as-groups']);
+  const extra = Object.entries(record(raw['as-user-extra']));
+  if (user === '' && (uid !== '' || groups.length > 0 || extra.length > 0)) {
+    throw new SwitchyardError(
+      'source',
+      `kubeconfig ${path}: as-groups, as-uid and as-user-extra need the user to impersonate in "as"`,
+    );
+  }
+  return {
+    ...(user === '' ? {} : { 'impersonate-user': user }),
+    ...(uid === '' ? {} : { 'impersonate-uid': uid }),
+    ...(groups.length === 0 ? {} : { 'impersonate-group': groups }),
+    ...Object.fromEntries(
+      extra.map(([key, values]) => [
+        `impersonate-extra-${encodeURIComponent(key.toLowerCase())}`,
+        texts(values),
+      ]),
+    ),
+  };
 }
 
 /** Client-go finds a relative command beside the kubeconfig, and tells the plugin what it is for. */
-function mendExec(exec: Json, cluster: Cluster, rawCluster: Json, directory: string): Json {
+function mendExec(
+  given: unknown,
+  cluster: Cluster,
+  rawCluster: Json,
+  directory: string,
+): Json | undefined {
+  if (given === undefined || given === null) return undefined;
+  const exec = record(given);
   const command = text(exec['command']);
   const relative = command.includes('/') && !isAbsolute(command);
   const clusterInfo = exec['provideClusterInfo'] === true ? execCluster(cluster, rawCluster) : {};
@@ -186,37 +248,19 @@ function certificateAuthority(cluster: Cluster): string | undefined {
   }
 }
 
-function tokenFileProvider(path: string): Json {
-  return { name: TOKEN_FILE_PROVIDER, config: { path } };
-}
-
-function tokenFileOf(user: User): string | undefined {
-  const provider = record(user.authProvider);
-  if (provider['name'] !== TOKEN_FILE_PROVIDER) return undefined;
-  return text(record(provider['config'])['path']);
-}
-
-/** Reads tokens for each request, so that a rotated one counts at once; a lost file keeps the last one. */
-class TokenFiles {
-  readonly #last = new Map<string, string>();
-
-  read(path: string): string {
-    let token = '';
-    let cause: unknown;
-    try {
-      token = readFileSync(path, 'utf8').trim();
-    } catch (error) {
-      cause = error;
-    }
-    if (token !== '') this.#last.set(path, token);
-    const last = this.#last.get(path);
-    if (last !== undefined) return last;
-    const reason = cause === undefined ? 'is empty' : errorText(cause);
-    throw new SwitchyardError('source', `token file ${path}: ${reason}`, {
-      cause,
-      retryable: true,
-    });
-  }
+function newPlugin(exec: Json, { clock, env, runProgram }: KubeconfigOptions): ExecPlugin {
+  const own = (Array.isArray(exec['env']) ? (exec['env'] as unknown[]) : []).map(record);
+  return new ExecPlugin({
+    command: text(exec['command']),
+    args: texts(exec['args']),
+    env: {
+      ...env,
+      ...Object.fromEntries(own.map(({ name, value }) => [text(name), text(value)])),
+    },
+    installHint: text(exec['installHint']),
+    clock,
+    run: runProgram,
+  });
 }
 
 function record(value: unknown): Json {
@@ -227,6 +271,11 @@ function record(value: unknown): Json {
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
+}
+
+function texts(value: unknown): string[] {
+  const items: unknown[] = Array.isArray(value) ? value : [];
+  return items.filter((item) => typeof item === 'string');
 }
 
 function named(list: unknown, name: string): Json {

@@ -1,8 +1,11 @@
 import { Buffer } from 'node:buffer';
 
+import type { Response } from 'undici';
+
 import type { Clock } from '../clock.ts';
 import { errorText, SwitchyardError } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
+import { environmentProxy } from './environment-proxy.ts';
 import type { Kind, KubeObject } from './kind.ts';
 import { parseManifestFile } from './manifests.ts';
 import { LastGoodFiles, ObjectFeed } from './object-feed.ts';
@@ -23,7 +26,15 @@ export interface UrlWatchOptions {
   readonly timeoutMs?: number;
   /** A longer answer is a bad one. Default 64 MiB. */
   readonly maxBytes?: number;
+  /** Where HTTPS_PROXY and the like stand. Default `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
+
+/** Asks the URL. */
+type Get = (init: {
+  readonly headers: Record<string, string>;
+  readonly signal: AbortSignal;
+}) => Promise<Response>;
 
 const TIMEOUT_MS = 30_000;
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -66,15 +77,23 @@ export class UrlWatch {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.#poll(signal);
-      await this.#options.clock.sleep(this.#options.intervalMs, signal);
+    const { fetch, Agent, ProxyAgent } = await import('undici');
+    const proxy = environmentProxy(this.#target, this.#options.env ?? process.env);
+    const dispatcher = proxy === undefined ? new Agent() : new ProxyAgent(proxy);
+    const get: Get = async (init) => fetch(this.#target, { ...init, dispatcher });
+    try {
+      while (!signal.aborted) {
+        await this.#poll(get, signal);
+        await this.#options.clock.sleep(this.#options.intervalMs, signal);
+      }
+    } finally {
+      await dispatcher.destroy();
     }
   }
 
-  async #poll(signal: AbortSignal): Promise<void> {
+  async #poll(get: Get, signal: AbortSignal): Promise<void> {
     try {
-      const text = await this.#fetchText(signal);
+      const text = await this.#fetchText(get, signal);
       if (text !== undefined) await this.#take(text);
       if (this.#failure !== undefined) {
         this.#options.log.info({ url: this.#name }, 'the URL answers again');
@@ -114,17 +133,17 @@ export class UrlWatch {
   }
 
   /** The body; undefined when it is the one we have. */
-  async #fetchText(signal: AbortSignal): Promise<string | undefined> {
+  async #fetchText(get: Get, signal: AbortSignal): Promise<string | undefined> {
     const { clock, timeoutMs = TIMEOUT_MS } = this.#options;
     return withWatchdog(clock, timeoutMs, signal, async (guarded, alive) =>
-      this.#request(guarded, alive),
+      this.#request(get, guarded, alive),
     );
   }
 
-  async #request(signal: AbortSignal, alive: () => void): Promise<string | undefined> {
+  async #request(get: Get, signal: AbortSignal, alive: () => void): Promise<string | undefined> {
     const headers = { ...this.#headers };
     if (this.#etag !== undefined) headers['if-none-match'] = this.#etag;
-    const response = await fetch(this.#target, { headers, signal });
+    const response = await get({ headers, signal });
     if (response.status !== 200) {
       await response.body?.cancel();
       if (response.status === 304 && this.#etag !== undefined) return undefined;

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { SourceConfig } from '../config/proxy-config.ts';
+import { runProgram } from '../host/run-program.ts';
 import { loadApiClient } from '../informer/api-client.ts';
 import { ApiSource } from '../informer/api-source.ts';
 import type { Kind, KubeObject } from '../informer/kind.ts';
@@ -29,14 +30,15 @@ const urlIntervalMs = 5000;
 
 /** Opens the configured source; connections are made when the sources run. */
 export async function openSources(options: SourcesOptions): Promise<ObjectSources> {
-  const { config, kinds, clock, log } = options;
+  const { config, kinds, clock, log, env } = options;
   switch (config.kind) {
     case 'files': {
       const watch = new ManifestWatch({ paths: config.paths, kinds, clock, log });
       return { source: (kind) => watch.source(kind), close: async () => {} };
     }
     case 'url': {
-      const watch = new UrlWatch({ url: config.url, intervalMs: urlIntervalMs, kinds, clock, log });
+      const { url } = config;
+      const watch = new UrlWatch({ url, intervalMs: urlIntervalMs, kinds, clock, log, env });
       return { source: (kind) => watch.source(kind), close: async () => {} };
     }
     case 'kubernetes':
@@ -58,6 +60,7 @@ async function openCluster(
     log,
     clock,
     env,
+    runProgram,
   });
   log.info({ server: client.server }, 'objects come from the API server');
   return {

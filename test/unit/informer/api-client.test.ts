@@ -1,6 +1,7 @@
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,7 @@ import type { TLSSocket } from 'node:tls';
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
+import { runProgram } from '../../../src/host/run-program.ts';
 import { loadApiClient, type ApiClient } from '../../../src/informer/api-client.ts';
 import { ApiSource } from '../../../src/informer/api-source.ts';
 import { Informer } from '../../../src/informer/informer.ts';
@@ -50,7 +52,7 @@ interface Given {
 }
 
 async function load(given: Given): Promise<ApiClient> {
-  const client = await loadApiClient({ log: silentLog, clock, env: {}, ...given });
+  const client = await loadApiClient({ log: silentLog, clock, env: {}, runProgram, ...given });
   clients.push(client);
   return client;
 }
@@ -170,6 +172,121 @@ test('an exec plugin is run once, beside the kubeconfig, and told which cluster 
   expect(await readFile(join(directory, 'runs'), 'utf8')).toBe('run\nrun\n');
 });
 
+async function withPlugin(script: string, exec: object = {}): Promise<ApiClient> {
+  await writeFile(join(directory, 'plugin.sh'), `#!/bin/sh\n${script}\n`);
+  await chmod(join(directory, 'plugin.sh'), 0o755);
+  return load({ kubeconfig: await kubeconfig({ exec: { command: './plugin.sh', ...exec } }) });
+}
+
+const installHint = 'Get it from example.com';
+
+test.each([
+  ['that says nothing', 'exit 3', {}, 'plugin.sh: ended with 3 and said nothing'],
+  ['that complains', 'echo no login >&2; exit 1', {}, 'plugin.sh: ended with 1 and said: no login'],
+  ['that prints no credential', "echo '{}'", {}, 'plugin.sh: printed JSON without credentials'],
+  [
+    'that prints no JSON',
+    'echo hello',
+    {},
+    'plugin.sh: printed no JSON; expected an ExecCredential',
+  ],
+  ['that is not installed', '', { command: 'no-such-plugin' }, 'no-such-plugin: spawn'],
+])('a plugin %s is named, with its hint', async (_name, script, exec, message) => {
+  const client = await withPlugin(script, { installHint, ...exec });
+  await expect(status(client)).rejects.toThrow(message);
+  await expect(status(client)).rejects.toThrow(installHint);
+});
+
+function credential(token: string, expirationTimestamp: string): string {
+  return JSON.stringify({ status: { token, expirationTimestamp } });
+}
+
+test('a plugin is asked again when what it gave expires', async () => {
+  const client = await withPlugin('cat "$(dirname "$0")/credential"');
+  // the clock of these tests starts at 1,000 s
+  await writeFile(join(directory, 'credential'), credential('one', '1970-01-01T01:00:00Z'));
+  expect(await authorization(client)).toBe('Bearer one');
+  await writeFile(join(directory, 'credential'), credential('two', '1970-01-01T02:00:00Z'));
+  expect(await authorization(client)).toBe('Bearer one');
+  clock.advance(3_600_000);
+  expect(await authorization(client)).toBe('Bearer two');
+});
+
+/** Its child would outlive it if only the plugin itself were ended; the child's id is in `pid`. */
+const hanging = `cd "$(dirname "$0")"
+sleep 600 &
+echo $! > pid.tmp
+mv pid.tmp pid
+wait`;
+
+async function startHanging() {
+  const pidFile = join(directory, 'pid');
+  const client = await withPlugin(hanging);
+  const giveUp = new AbortController();
+  const asking = client.get(WIDGETS, {}, giveUp.signal);
+  const outcome = asking.then(
+    () => 'answered',
+    (error: unknown) => String(error),
+  );
+  await until('running', () => existsSync(pidFile));
+  const pid = Number(await readFile(pidFile, 'utf8'));
+  return { client, outcome, ended: async () => until('ended', () => !isRunning(pid)) };
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    // an ended process nobody has waited for yet still has an entry
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+test('a plugin that hangs is ended after 45 s, and the next request runs it again', async () => {
+  const { client, outcome, ended } = await startHanging();
+  clock.advance(45_000);
+  expect(await outcome).toContain('plugin.sh: gave no answer for 45 s');
+  await ended();
+  await writeFile(join(directory, 'plugin.sh'), plugin);
+  expect(await authorization(client)).toBe('Bearer from-plugin');
+});
+
+test('a plugin that hangs ends when the client is closed', async () => {
+  const { client, outcome, ended } = await startHanging();
+  await client.close();
+  expect(await outcome).toContain('the client is closed');
+  await ended();
+});
+
+test('a plugin that hangs ends when the credentials are read anew', async () => {
+  const { client, outcome, ended } = await startHanging();
+  await writeFile(join(directory, 'plugin.sh'), plugin);
+  await client.reloadCredentials();
+  expect(await outcome).toContain('the credentials are read anew');
+  await ended();
+  expect(await authorization(client)).toBe('Bearer from-plugin');
+});
+
+test('the proxy of the environment is used, but that of the kubeconfig comes first', async () => {
+  const asked: (string | undefined)[] = [];
+  const proxy = createServer((request, response) => {
+    asked.push(request.url);
+    response.end('{}');
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const HTTP_PROXY = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const there = await load({ master: 'http://api.example:6443', env: { HTTP_PROXY } });
+  expect(await status(there)).toBe(200);
+  expect(asked).toEqual([`http://api.example:6443${WIDGETS}`]);
+  const path = await kubeconfig({}, { server: 'http://api.example:6443', 'proxy-url': HTTP_PROXY });
+  expect(
+    await status(await load({ kubeconfig: path, env: { HTTP_PROXY: 'http://192.0.2.1' } })),
+  ).toBe(200);
+  proxy.closeAllConnections();
+  proxy.close();
+});
+
 const refused: readonly (readonly [string, () => Promise<Given>, string])[] = [
   ['no server at all', async () => Promise.resolve({}), '--kubeconfig nor --master'],
   [
@@ -194,6 +311,21 @@ const refused: readonly (readonly [string, () => Promise<Given>, string])[] = [
       return { kubeconfig: path };
     },
     'current-context "gone" names no context',
+  ],
+  [
+    'a context whose user does not exist',
+    async () => {
+      const kubeconfigPath = await kubeconfig({ token: 't1' });
+      const config = await readFile(kubeconfigPath, 'utf8');
+      await writeFile(kubeconfigPath, config.replace('"user":"u"', '"user":"gone"'));
+      return { kubeconfig: kubeconfigPath };
+    },
+    'context "here" names the user "gone", which is not there',
+  ],
+  [
+    'groups of nobody',
+    async () => ({ kubeconfig: await kubeconfig({ 'as-groups': ['system:masters'] }) }),
+    'need the user to impersonate in "as"',
   ],
   ['a server that is no URL', async () => Promise.resolve({ master: 'ftp://x' }), 'http or https'],
 ];
@@ -290,6 +422,50 @@ test('a client certificate is presented', async () => {
   expect(subject).toBe('second');
   tls.closeAllConnections();
   tls.close();
+});
+
+test('a client certificate that is gone for a moment of its rotation is still presented', async () => {
+  const tls = await startTls(certificates.first);
+  const user = { 'client-certificate': 'client.crt', 'client-key': 'client.key' };
+  const cluster = {
+    server: `https://127.0.0.1:${(tls.address() as AddressInfo).port}`,
+    'insecure-skip-tls-verify': true,
+  };
+  const client = await load({ kubeconfig: await kubeconfig(user, cluster) });
+  await writeFile(join(directory, 'client.key'), certificates.second.key);
+  const certificate = join(directory, 'client.crt');
+  await expect(status(client)).rejects.toThrow(`client certificate ${certificate}: ENOENT`);
+  await writeFile(certificate, certificates.second.cert);
+  expect(await status(client)).toBe(200);
+  await writeFile(join(directory, 'client.key'), certificates.first.key);
+  await rm(certificate);
+  expect(await status(client)).toBe(200);
+  tls.closeAllConnections();
+  tls.close();
+});
+
+test('a CA file that was never there is named', async () => {
+  const path = await kubeconfig({}, { 'certificate-authority': 'ca.crt' });
+  const expected = `certificate authority ${join(directory, 'ca.crt')}: ENOENT`;
+  const client = await load({ kubeconfig: path });
+  await expect(status(client)).rejects.toThrow(expected);
+  await expect(status(client)).rejects.not.toThrow('API server');
+});
+
+test('impersonation is sent whole', async () => {
+  const user = {
+    as: 'jane',
+    'as-uid': '7',
+    'as-groups': ['a', 'b'],
+    'as-user-extra': { 'example.com/scope': ['x', 'y'] },
+  };
+  await status(await load({ kubeconfig: await kubeconfig(user) }));
+  expect(server.requests.at(-1)?.headers).toMatchObject({
+    'impersonate-user': 'jane',
+    'impersonate-uid': '7',
+    'impersonate-group': 'a, b',
+    'impersonate-extra-example.com%2fscope': 'x, y',
+  });
 });
 
 test('a token that rotates is followed by a running informer, refusals included', async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
+import { runProgram } from '../../../src/host/run-program.ts';
 import { loadApiClient, type ApiClient } from '../../../src/informer/api-client.ts';
 import { ApiSource, type ApiSourceEvent } from '../../../src/informer/api-source.ts';
 import { Informer } from '../../../src/informer/informer.ts';
@@ -41,7 +42,8 @@ async function start(given?: ApiClient): Promise<Running> {
   const clock = new ManualClock();
   const { lines, log } = recordingLog();
   const { told, handler } = recorder();
-  const client = given ?? (await loadApiClient({ master: server.url, log, clock, env: {} }));
+  const client =
+    given ?? (await loadApiClient({ master: server.url, log, clock, env: {}, runProgram }));
   const events: ApiSourceEvent[] = [];
   const source = new ApiSource({
     client,

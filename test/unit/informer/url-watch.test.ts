@@ -35,7 +35,13 @@ afterEach(async () => {
   await closed;
 });
 
-function start(options: { readonly url?: string; readonly maxBytes?: number } = {}) {
+interface Given {
+  readonly url?: string;
+  readonly maxBytes?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function start(options: Given = {}) {
   const clock = new ManualClock();
   const { lines, log } = recordingLog();
   const { told, handler } = recorder();
@@ -45,6 +51,7 @@ function start(options: { readonly url?: string; readonly maxBytes?: number } = 
     kinds: [widgetKind],
     clock,
     log,
+    env: {},
     ...options,
   });
   const source = watch.source(widgetKind);
@@ -179,6 +186,19 @@ test('a password in the URL is sent and never logged', async () => {
   const expected = `Basic ${Buffer.from('me:s@cret').toString('base64')}`;
   expect(requests[0]?.authorization).toBe(expected);
   expect(lines.join('\n')).not.toContain('cret');
+});
+
+test('a proxy of the environment is asked', async () => {
+  const asked: (string | undefined)[] = [];
+  answer = (request, response) => {
+    asked.push(request.url);
+    gives(rawWidget('a', 'red'))(request, response);
+  };
+  const env = { HTTP_PROXY: new URL(url).origin };
+  const { told, firstPoll } = start({ url: 'http://manifests.example/all', env });
+  await firstPoll();
+  expect(asked).toEqual(['http://manifests.example/all']);
+  expect(told).toEqual(['+a:red', 'synced']);
 });
 
 test('what is no http URL is refused', () => {
