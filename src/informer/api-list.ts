@@ -1,5 +1,3 @@
-import { Buffer } from 'node:buffer';
-
 import type { Clock } from '../clock.ts';
 import { SwitchyardError } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -7,6 +5,7 @@ import type { ApiClient } from './api-client.ts';
 import { failureOfError, failureOfResponse, type ApiFailure } from './api-failure.ts';
 import { metadataOf, readApiObject, resourcePath, selectorQuery } from './api-resource.ts';
 import type { Kind, KubeObject } from './kind.ts';
+import { ListSplitter } from './list-splitter.ts';
 import { SILENCE_MS, withWatchdog } from './watchdog.ts';
 
 const PAGE_SIZE = 500;
@@ -36,7 +35,13 @@ export type ApiListResult<T> =
       readonly expired: boolean;
     };
 
-/** Lists one resource by pages of 500, slimming each page before the next is asked for. */
+interface Page {
+  /** '' on the last one. */
+  readonly continue: string;
+  readonly resourceVersion: string;
+}
+
+/** Lists one resource by pages of 500, slimming each object as soon as its bytes are there. */
 export class ApiList<T extends KubeObject> {
   readonly #options: ApiListOptions<T>;
   readonly #objects: T[] = [];
@@ -75,7 +80,7 @@ export class ApiList<T extends KubeObject> {
   async #page(
     query: Readonly<Record<string, string>>,
     signal: AbortSignal,
-  ): Promise<{ readonly continue: string; readonly resourceVersion: string } | ApiFailure> {
+  ): Promise<Page | ApiFailure> {
     const { client, clock, kind } = this.#options;
     try {
       return await withWatchdog(clock, SILENCE_MS, signal, async (guarded, alive) => {
@@ -85,37 +90,37 @@ export class ApiList<T extends KubeObject> {
         if (response.status !== 200) {
           return failureOfResponse(response, 'list', kind, clock.now());
         }
-        const chunks: Buffer[] = [];
+        const splitter = new ListSplitter((item) => this.#take(item));
         for await (const chunk of response.body as AsyncIterable<Buffer>) {
-          chunks.push(chunk);
+          splitter.push(chunk);
           alive();
         }
-        return this.#take(JSON.parse(Buffer.concat(chunks).toString('utf8')));
+        return pageOf(splitter.end());
       });
     } catch (error) {
       return failureOfError(error, 'list', kind);
     }
   }
 
-  #take(list: unknown): { readonly continue: string; readonly resourceVersion: string } {
+  #take(raw: unknown): void {
     const { kind, log } = this.#options;
-    const { resourceVersion, continue: token } = metadataOf(list);
-    const items = itemsOf(list);
-    if (typeof resourceVersion !== 'string' || items === undefined) {
-      throw new SwitchyardError('source', 'the answer is no list with a resourceVersion');
-    }
-    for (const raw of items) {
-      const { key, version, object } = readApiObject<T>(raw, kind, log);
-      if (key !== undefined && version !== undefined) this.#versions.set(key, version);
-      if (object !== undefined) this.#objects.push(object);
-    }
-    return { continue: typeof token === 'string' ? token : '', resourceVersion };
+    const { key, version, object } = readApiObject<T>(raw, kind, log);
+    if (key !== undefined && version !== undefined) this.#versions.set(key, version);
+    if (object !== undefined) this.#objects.push(object);
   }
 }
 
-/** An empty list may say `null`. Undefined where it is no list. */
-function itemsOf(list: unknown): readonly unknown[] | undefined {
-  if (typeof list !== 'object' || list === null || !('items' in list)) return undefined;
-  const items = list.items ?? [];
-  return Array.isArray(items) ? items : undefined;
+/** What a page says of itself; its items were taken out before. */
+function pageOf(list: unknown): Page {
+  const { resourceVersion, continue: token } = metadataOf(list);
+  if (typeof resourceVersion !== 'string' || !isList(list)) {
+    throw new SwitchyardError('source', 'the answer is no list with a resourceVersion');
+  }
+  return { continue: typeof token === 'string' ? token : '', resourceVersion };
+}
+
+/** An empty list may say `null`. */
+function isList(list: unknown): boolean {
+  if (typeof list !== 'object' || list === null || !('items' in list)) return false;
+  return list.items === null || Array.isArray(list.items);
 }
