@@ -44,6 +44,8 @@ export interface ManifestFile {
   readonly ignored: number;
   /** There is not one character in it. */
   readonly blank: boolean;
+  /** The document, from 1, that ends in the middle of a line and may be cut there; 0: none does. */
+  readonly cutDocument: number;
   /** It says something of the kinds asked for: an object, be it selected or not, or a list of none. */
   readonly concerned: boolean;
 }
@@ -86,10 +88,12 @@ export async function parseManifestFile(
   return reader.result(text);
 }
 
+const NOTHING = { blank: false, cutDocument: 0, concerned: false };
+
 /** A file that could not be read at all. */
 export function unreadableManifest(file: string, reason: string): ManifestFile {
   const problem: ManifestProblem = { file, document: 0, reason, unusable: true };
-  return { file, entries: [], problems: [problem], ignored: 0, blank: false, concerned: false };
+  return { file, entries: [], problems: [problem], ignored: 0, ...NOTHING };
 }
 
 /** Puts files together. Of objects with the same kind and name the last one counts; both places are reported. */
@@ -157,6 +161,7 @@ class FileReader {
   readonly #problems: ManifestProblem[] = [];
   #ignored = 0;
   #concerned = false;
+  #lastDocument = 0;
 
   constructor(file: string, kinds: readonly Kind<KubeObject>[]) {
     this.#file = file;
@@ -171,11 +176,14 @@ class FileReader {
       problems: this.#problems,
       ignored: this.#ignored,
       blank: text.trim() === '',
+      // JSON often ends without a line break, and never parses when it is cut
+      cutDocument: /[\n}\]]$/.test(text) ? 0 : this.#lastDocument,
       concerned: this.#concerned,
     };
   }
 
   readDocument(document: YamlDocument): void {
+    this.#lastDocument = document.number;
     if (document.error !== undefined) {
       const { reason, line } = document.error;
       this.#problems.push({

@@ -150,8 +150,11 @@ function withLastGood(read: ManifestFile, unfinished: boolean, last: ManifestFil
   const spared = new Set<string>();
   const entries = read.entries.map((entry) => {
     const earlier = before.get(entryKey(entry));
-    if (!entry.flawed || earlier === undefined || earlier.flawed) return entry;
-    spared.add(entryName(entry));
+    if (earlier === undefined) return entry;
+    const cut = unfinished && entry.document === read.cutDocument;
+    const spoilt = entry.flawed && !earlier.flawed;
+    if (!cut && !spoilt) return entry;
+    if (spoilt) spared.add(entryName(entry));
     return { ...earlier, kept: false };
   });
   const problems = read.problems.map((problem) => {

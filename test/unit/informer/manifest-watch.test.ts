@@ -331,6 +331,24 @@ test('what a file that is being written does not show goes when it has been stil
   expect(await heard(told, 1)).toEqual(['-b']);
 });
 
+test('an object whose last line is not ended in a file that is being written stays as it was', async () => {
+  await write('a.yaml', yaml('a', 'red') + yaml('b', 'red'));
+  const clock = new ManualClock();
+  const { told } = start({ clock });
+  expect(await heard(told, 3)).toEqual(['+a:red', '+b:red', 'synced']);
+  const cut = `${yaml('a', 'blue')}apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: b}\nspec:\n  color: gre`;
+  await write('a.yaml', cut);
+  expect(await heardSoon(told, clock, 1)).toEqual(['a:red>blue']);
+  await until('asleep', () => clock.sleeping.includes(2_000));
+  await write('a.yaml', `${cut}en`);
+  await until(
+    'told',
+    () => told.length > 0,
+    () => clock.pass(2_000),
+  );
+  expect(told).toEqual(['b:red>green']);
+});
+
 test('what a file that was renamed into place does not show goes at once', async () => {
   await write('a.yaml', yaml('a', 'red') + yaml('b', 'red'));
   const clock = new ManualClock();
