@@ -6,7 +6,7 @@ import type { ToolRunner } from './run-tool.ts';
 import { toolPath } from './tool-path.ts';
 
 const timeoutMs = 20_000;
-const killAfterMs = 3000;
+const killAfterMs = 10_000;
 
 /** A link between two namespaces: a veth pair, one end in each. */
 export interface VethLink {

@@ -2,9 +2,14 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { NamespaceProcess, Namespaces } from '../../src/host/namespaces.ts';
 
-const program = join(import.meta.dirname, '../../src/cli/main.ts');
+const sources = join(import.meta.dirname, '../../src/cli/main.ts');
 
-/** The real agent as a process of its own in the node's namespace. */
+/** The command of our proxy: from the sources, or of a bundle. */
+export function proxyCommand(program = sources): readonly string[] {
+  return [process.execPath, program, 'proxy', '--oom-score-adj=0'];
+}
+
+/** A proxy as a process of its own in the node's namespace; ours unless `command` is another. */
 export class AgentProcess {
   readonly #child: NamespaceProcess;
   #log = '';
@@ -13,13 +18,9 @@ export class AgentProcess {
     namespaces: Namespaces,
     env: Readonly<Record<string, string>>,
     flags: readonly string[],
+    [program = '', ...args]: readonly string[] = proxyCommand(),
   ) {
-    this.#child = namespaces.spawn(
-      'node',
-      process.execPath,
-      [program, 'proxy', '--oom-score-adj=0', ...flags],
-      env,
-    );
+    this.#child = namespaces.spawn('node', program, [...args, ...flags], env);
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream.on('data', (chunk: Buffer) => {
         this.#log += chunk.toString();

@@ -166,8 +166,8 @@ export class NodeLab {
   }
 
   /** Starts the real agent on the node with an API server as its source. */
-  startClusterAgent(flags: readonly string[]): AgentProcess {
-    return new AgentProcess(this.#namespaces, this.#env, flags);
+  startClusterAgent(flags: readonly string[], command?: readonly string[]): AgentProcess {
+    return new AgentProcess(this.#namespaces, this.#env, flags, command);
   }
 
   /** The name of an actor's network namespace, for what else has to run there. */
