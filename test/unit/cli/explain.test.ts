@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { main } from '../../../src/cli/main.ts';
+import { runCommand } from '../../support/command-run.ts';
 
 const cidrs = '--cluster-cidr=10.244.0.0/16,fd00:10:244::/56';
 const manifests = `
@@ -19,15 +19,8 @@ spec: {clusterIP: 'fd00:10:96::6', ipFamilies: [IPv6], ports: [{name: http, port
 `;
 
 async function explain(...argv: readonly string[]) {
-  const said = { stdout: '', stderr: '' };
-  const status = await main(['node', 'switchyard', 'explain', ...argv, '-f', '-', cidrs], {
-    stdout: (text) => void (said.stdout += text),
-    stderr: (text) => void (said.stderr += text),
-    stdin: async () => manifests,
-    env: {},
-    signal: new AbortController().signal,
-  });
-  return { status, ...said };
+  const words = ['node', 'switchyard', 'explain', ...argv, '-f', '-', cidrs];
+  return runCommand(words, { stdin: manifests });
 }
 
 describe('explain by name', () => {

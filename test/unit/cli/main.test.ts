@@ -1,20 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { failureText, main } from '../../../src/cli/main.ts';
+import { failureText } from '../../../src/cli/main.ts';
 import { SwitchyardError } from '../../../src/error.ts';
 import { version } from '../../../src/cli/version.ts';
+import { runCommand } from '../../support/command-run.ts';
 
 async function run(script: string, ...argv: readonly string[]) {
-  let stdout = '';
-  let stderr = '';
-  const stopped = AbortSignal.abort();
-  const status = await main(['node', script, ...argv], {
-    stdout: (text) => void (stdout += text),
-    stderr: (text) => void (stderr += text),
-    stdin: async () => '',
-    env: {},
-    signal: stopped,
-  });
-  return { status, stdout, stderr };
+  return runCommand(['node', script, ...argv], { signal: AbortSignal.abort() });
 }
 
 const switchyard = async (...argv: readonly string[]) => run('/usr/bin/switchyard', ...argv);

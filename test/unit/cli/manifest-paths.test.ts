@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { main } from '../../../src/cli/main.ts';
+import { runCommand } from '../../support/command-run.ts';
 
 const web = `
 apiVersion: v1
@@ -38,16 +38,10 @@ afterAll(async () => {
 });
 
 async function render(argv: readonly string[], stdin = '') {
-  const said = { stdout: '', stderr: '' };
   const inFolder = argv.map((arg) => arg.replace('@', `${folder}/`));
-  const status = await main(['node', 'switchyard', 'render', '--ip-family=ipv4', ...inFolder], {
-    stdout: (text) => void (said.stdout += text),
-    stderr: (text) => void (said.stderr += text.replaceAll(`${folder}/`, '@')),
-    stdin: async () => stdin,
-    env: {},
-    signal: new AbortController().signal,
-  });
-  return { status, ...said };
+  const words = ['node', 'switchyard', 'render', '--ip-family=ipv4', ...inFolder];
+  const run = await runCommand(words, { stdin });
+  return { ...run, stderr: run.stderr.replaceAll(`${folder}/`, '@') };
 }
 
 describe('manifests of a command line', () => {

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { main } from '../../../src/cli/main.ts';
+import { runCommand } from '../../support/command-run.ts';
 import { nodes, rawEndpoint, rawService, rawSlice, zones } from '../../support/scene.ts';
 
 let directory: string;
@@ -28,16 +28,9 @@ async function run(objects: readonly unknown[], command: string, ...args: readon
     file,
     JSON.stringify({ apiVersion: 'v1', kind: 'List', items: [node, ...objects] }),
   );
-  let [stdout, stderr] = ['', ''];
   const argv = ['node', 'switchyard', command, ...args, '-f', file, '--cluster-cidr=10.244.0.0/16'];
-  const status = await main(argv, {
-    stdout: (text) => void (stdout += text),
-    stderr: (text) => void (stderr += text.replaceAll(file, 'objects.json')),
-    stdin: async () => '',
-    env: {},
-    signal: new AbortController().signal,
-  });
-  return { status, stdout, stderr };
+  const ended = await runCommand(argv);
+  return { ...ended, stderr: ended.stderr.replaceAll(file, 'objects.json') };
 }
 
 const slice = (endpoints: readonly unknown[]) => ({
