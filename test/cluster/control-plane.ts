@@ -27,6 +27,8 @@ export interface ControlPlaneOptions {
   readonly namespace: string;
   /** The namespace's address that nodes use. */
   readonly address: string;
+  /** Where cluster IPs come from, the first family's range first. */
+  readonly serviceCidrs?: readonly string[];
 }
 
 const tokens = { admin: 'token-admin', proxy: 'token-proxy' };
@@ -86,7 +88,7 @@ export class ControlPlane {
   async startApiServer(): Promise<void> {
     this.#spawn('kube-apiserver', [
       '--etcd-servers=http://127.0.0.1:2379',
-      '--service-cluster-ip-range=10.96.0.0/12',
+      `--service-cluster-ip-range=${(this.#options.serviceCidrs ?? ['10.96.0.0/12']).join(',')}`,
       `--advertise-address=${this.#options.address}`,
       '--secure-port=6443',
       `--cert-dir=${this.#file('certs')}`,

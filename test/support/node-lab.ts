@@ -68,9 +68,9 @@ export class NodeLab {
     };
   }
 
-  /** Builds the lab; plain `iptables` in it is of the given variant. */
-  static async create(variant: 'legacy' | 'nft'): Promise<NodeLab> {
-    const namespaces = new Namespaces({ tools: systemTools, prefix: 'swylab' });
+  /** Builds the lab; plain `iptables` in it is of the given variant. `prefix` tells labs of one process apart. */
+  static async create(variant: 'legacy' | 'nft', prefix = 'swylab'): Promise<NodeLab> {
+    const namespaces = new Namespaces({ tools: systemTools, prefix });
     await namespaces.removeLeftovers();
     const lab = new NodeLab(namespaces, await mkdtemp(join(tmpdir(), 'swylab-')), variant);
     try {

@@ -1,0 +1,116 @@
+import { Namespaces } from '../../src/host/namespaces.ts';
+import { systemTools } from '../../src/host/run-tool.ts';
+import { proxyCommand } from '../support/agent-process.ts';
+import type { AgentProcess } from '../support/agent-process.ts';
+import { lab4, lab6, NodeLab } from '../support/node-lab.ts';
+import { ControlPlane } from './control-plane.ts';
+import { upstreamCommand } from './upstream-proxy.ts';
+
+/** Our node and upstream's: equal to the address, so that the same question can be asked on both. */
+type Twin = 'switchyard' | 'upstream';
+
+const planeAddress = '203.0.113.1';
+/** The one address in which the twins differ: their end of the link to the control plane. */
+const linkAddresses = { switchyard: '203.0.113.2', upstream: '203.0.113.3' } as const;
+const prefixes = { switchyard: 'swytwin', upstream: 'swyorig' } as const;
+
+const sharedFlags = [
+  '--hostname-override=node-a',
+  '--cluster-cidr=10.244.0.0/16,fd00:10:244::/56',
+  '--conntrack-max-per-core=0',
+  '--conntrack-tcp-timeout-established=0s',
+  '--conntrack-tcp-timeout-close-wait=0s',
+] as const;
+
+/** Two equal nodes, `node-a` both, beside one real control plane: one for our proxy, one for upstream's. */
+export class TwinNodes {
+  readonly plane: ControlPlane;
+  readonly labs: Readonly<Record<Twin, NodeLab>>;
+  readonly #planeNamespaces: Namespaces;
+
+  private constructor(
+    plane: ControlPlane,
+    labs: Readonly<Record<Twin, NodeLab>>,
+    planeNamespaces: Namespaces,
+  ) {
+    this.plane = plane;
+    this.labs = labs;
+    this.#planeNamespaces = planeNamespaces;
+  }
+
+  /** Builds both nodes and starts the control plane, which knows Node `node-a`; no proxy runs yet. */
+  static async create(variant: 'legacy' | 'nft'): Promise<TwinNodes> {
+    const planeNamespaces = new Namespaces({ tools: systemTools, prefix: 'swyplane' });
+    await planeNamespaces.removeLeftovers();
+    const labs = {
+      switchyard: await NodeLab.create(variant, prefixes.switchyard),
+      upstream: await NodeLab.create(variant, prefixes.upstream),
+    };
+    const plane = new ControlPlane({
+      namespace: planeNamespaces.name('plane'),
+      address: planeAddress,
+      serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
+    });
+    const twins = new TwinNodes(plane, labs, planeNamespaces);
+    try {
+      await twins.#link();
+      await plane.start();
+      await twins.#createNode();
+    } catch (error) {
+      await twins.close();
+      throw error;
+    }
+    return twins;
+  }
+
+  /** Starts the proxy of one node with equal flags; `command` where it is not the checkout's (ours) or upstream's. */
+  startProxy(
+    twin: Twin,
+    flags: readonly string[] = [],
+    command = twin === 'switchyard' ? proxyCommand() : upstreamCommand(),
+  ): AgentProcess {
+    const all = [`--kubeconfig=${this.plane.kubeconfig()}`, ...sharedFlags, ...flags];
+    return this.labs[twin].startClusterAgent(all, command);
+  }
+
+  async close(): Promise<void> {
+    await this.plane.stop();
+    await Promise.all(Object.values(this.labs).map(async (lab) => lab.close()));
+    await this.#planeNamespaces.close();
+  }
+
+  async #link(): Promise<void> {
+    await this.#planeNamespaces.add(['plane']);
+    await this.#planeNamespaces.ip('plane', [
+      `addr add ${planeAddress}/32 dev lo`,
+      'route add default dev lo', // the API server wants to find an address of its own
+    ]);
+    for (const twin of ['switchyard', 'upstream'] as const) {
+      const [lab, address] = [this.labs[twin], linkAddresses[twin]];
+      await this.#planeNamespaces.ip('plane', [
+        `link add ${twin} type veth peer name plane netns ${lab.namespace('node')}`,
+        `link set ${twin} up`,
+        `route add ${address} dev ${twin} src ${planeAddress}`,
+      ]);
+      await lab.onNode('ip', 'link', 'set', 'plane', 'up');
+      await lab.onNode('ip', 'addr', 'add', `${address}/32`, 'dev', 'plane');
+      await lab.onNode('ip', 'route', 'add', planeAddress, 'dev', 'plane', 'src', address);
+    }
+  }
+
+  async #createNode(): Promise<void> {
+    await this.plane.must('POST', '/api/v1/nodes', {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: 'node-a', labels: { 'topology.kubernetes.io/zone': 'zone-1' } },
+      spec: { podCIDRs: ['10.244.0.0/24', 'fd00:10:244::/64'] },
+    });
+    const addresses = [lab4.node, lab6.node].map((address) => ({ type: 'InternalIP', address }));
+    await this.plane.must(
+      'PATCH',
+      '/api/v1/nodes/node-a/status',
+      { status: { addresses } },
+      'application/merge-patch+json',
+    );
+  }
+}
