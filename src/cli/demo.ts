@@ -130,7 +130,7 @@ interface Performance {
 }
 
 async function perform({ story, examples, mode, io }: Performance): Promise<number> {
-  const startedMs = systemClock.now();
+  const startedMs = systemClock.monotonic();
   const namespaces = new Namespaces({ tools: systemTools, prefix: 'swydemo' });
   const folder = await mkdtemp(join(tmpdir(), 'switchyard-demo-'));
   let outcome: 'done' | 'interrupted' = 'done';
@@ -165,7 +165,7 @@ async function perform({ story, examples, mode, io }: Performance): Promise<numb
     await namespaces.close();
     await rm(folder, { recursive: true, force: true });
   }
-  const seconds = ((systemClock.now() - startedMs) / 1000).toFixed(1);
+  const seconds = ((systemClock.monotonic() - startedMs) / 1000).toFixed(1);
   if (outcome === 'interrupted') {
     story.title('Interrupted; everything is removed again.');
     return 130;

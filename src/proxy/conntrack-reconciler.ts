@@ -68,7 +68,7 @@ export class ConntrackReconciler {
     signal: AbortSignal,
   ): Promise<ConntrackReport> {
     const { family, tools, clock, log, onReconciled } = this.#options;
-    const startedMs = clock.now();
+    const startedMs = clock.monotonic();
     const entries = await listUdpEntries(tools, family, signal);
     const stale = staleEntries(entries, servicePorts, node);
     let deleted = 0;
@@ -82,7 +82,7 @@ export class ConntrackReconciler {
         'deleted stale UDP connection tracking entries',
       );
     }
-    const report = { entries: entries.length, deleted, durationMs: clock.now() - startedMs };
+    const report = { entries: entries.length, deleted, durationMs: clock.monotonic() - startedMs };
     onReconciled?.(report);
     return report;
   }

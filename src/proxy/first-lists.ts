@@ -21,13 +21,13 @@ export async function tellWaiting(
   { clock, log }: { readonly clock: Clock; readonly log: Log },
   signal: AbortSignal,
 ): Promise<void> {
-  const startedMs = clock.now();
+  const startedMs = clock.monotonic();
   for (let waitMs = firstAfterMs; !signal.aborted; waitMs = Math.min(2 * waitMs, longestMs)) {
     await clock.sleep(waitMs, signal);
     const missing = lists.filter(({ synced }) => !synced).map(({ name }) => name);
     if (signal.aborted || missing.length === 0) return;
     log.warn(
-      { missing, seconds: Math.round((clock.now() - startedMs) / 1000) },
+      { missing, seconds: Math.round((clock.monotonic() - startedMs) / 1000) },
       `still waiting for the first list of ${missing.join(', ')}: no rules are written before it`,
     );
   }

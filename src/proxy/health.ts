@@ -37,7 +37,7 @@ export interface ProxyHealthOptions {
 export class ProxyHealth {
   readonly #options: ProxyHealthOptions;
   readonly #updatedMs = new Map<Family, number>();
-  /** The oldest request no successful sync has answered. */
+  /** The oldest request no successful sync has answered, on the clock that nobody sets. */
   readonly #pendingMs = new Map<Family, number>();
   /** The oldest request since the running sync started: that sync may have missed it. */
   readonly #laterMs = new Map<Family, number>();
@@ -49,7 +49,7 @@ export class ProxyHealth {
 
   /** A sync was asked for. */
   queued(family: Family): void {
-    const now = this.#options.clock.now();
+    const now = this.#options.clock.monotonic();
     if (!this.#pendingMs.has(family)) this.#pendingMs.set(family, now);
     if (!this.#laterMs.has(family)) this.#laterMs.set(family, now);
   }
@@ -78,7 +78,7 @@ export class ProxyHealth {
   }
 
   report(): HealthReport {
-    const now = this.#options.clock.now();
+    const now = this.#options.clock.monotonic();
     const families = new Map<Family, FamilyHealth>();
     for (const [family, lastUpdatedMs] of this.#updatedMs) {
       const pending = this.#pendingMs.get(family);

@@ -105,10 +105,10 @@ export class NodeState {
   /** Reads the interfaces, where the last reading is too old. A failure keeps what was read before. */
   async refresh(signal: AbortSignal): Promise<void> {
     const { clock, interfacesMaxAgeMs, readInterfaces, log } = this.#options;
-    if (clock.now() - this.#readAtMs < interfacesMaxAgeMs) return;
+    if (clock.monotonic() - this.#readAtMs < interfacesMaxAgeMs) return;
     try {
       this.#interfaces = await readInterfaces(signal);
-      this.#readAtMs = clock.now();
+      this.#readAtMs = clock.monotonic();
       this.#readFailure = undefined;
     } catch (error) {
       if (signal.aborted) return;

@@ -86,9 +86,9 @@ export class NodeWatch {
 
   async #until(condition: () => boolean, withinMs: number, signal: AbortSignal): Promise<boolean> {
     const { clock } = this.#options;
-    const endMs = clock.now() + withinMs;
+    const endMs = clock.monotonic() + withinMs;
     while (!condition()) {
-      const leftMs = endMs - clock.now();
+      const leftMs = endMs - clock.monotonic();
       if (signal.aborted || leftMs <= 0) return false;
       await this.#wakeup.wait(clock, Math.min(leftMs, longestWaitMs), signal);
     }

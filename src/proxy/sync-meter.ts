@@ -49,9 +49,9 @@ export class SyncMeter {
 
   /** A sync starts; durations are observed for failures too. */
   start(): SyncDone {
-    const startMs = this.#clock.now();
+    const startMs = this.#clock.monotonic();
     return (outcome) => {
-      const seconds = (this.#clock.now() - startMs) / 1000;
+      const seconds = (this.#clock.monotonic() - startMs) / 1000;
       const failed = typeof outcome === 'string';
       const full = failed ? outcome === 'full' : outcome.full;
       const { syncDuration, fullSyncDuration, partialSyncDuration } = this.#metrics;
@@ -67,7 +67,9 @@ export class SyncMeter {
   programmed(triggerTimesMs: readonly number[]): void {
     const nowMs = this.#clock.now();
     for (const triggerMs of triggerTimesMs) {
-      this.#metrics.networkProgramming.observe(this.#label, (nowMs - triggerMs) / 1000);
+      // another machine's date: it may be ahead of ours
+      const seconds = Math.max(0, nowMs - triggerMs) / 1000;
+      this.#metrics.networkProgramming.observe(this.#label, seconds);
     }
     this.#metrics.lastSync.set(this.#label, nowMs / 1000);
   }

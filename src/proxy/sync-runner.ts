@@ -68,7 +68,7 @@ export class SyncRunner {
     const { clock } = this.#options;
     while (!signal.aborted) {
       const startMs = this.#requested ? this.#earliestMs : this.#deadlineMs;
-      const waitMs = startMs - clock.now();
+      const waitMs = startMs - clock.monotonic();
       if (waitMs <= 0) return true;
       this.#wake = new AbortController();
       await clock.sleep(Math.min(waitMs, longestSleepMs), this.#wake.signal);
@@ -87,7 +87,7 @@ export class SyncRunner {
       this.#failures++;
       log.error({ err: error, retryInMs: delayMs }, `sync failed: ${errorText(error)}`);
     }
-    const endMs = clock.now();
+    const endMs = clock.monotonic();
     this.#earliestMs = endMs + minIntervalMs;
     this.#deadlineMs = endMs + delayMs;
   }

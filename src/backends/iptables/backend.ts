@@ -88,7 +88,7 @@ export class IptablesBackend implements Backend {
     const written = await this.#program(before, state, lowered, signal);
     this.#applied = written.state;
     if (written.full) {
-      this.#lastFullMs = this.#parts.clock.now();
+      this.#lastFullMs = this.#parts.clock.monotonic();
       this.#printed.written();
     }
     return {
@@ -108,7 +108,7 @@ export class IptablesBackend implements Backend {
   }
 
   #knownState(): IptablesState | undefined {
-    const due = this.#parts.clock.now() - this.#lastFullMs >= fullSyncEveryMs;
+    const due = this.#parts.clock.monotonic() - this.#lastFullMs >= fullSyncEveryMs;
     return due ? undefined : this.#applied;
   }
 

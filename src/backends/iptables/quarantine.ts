@@ -36,7 +36,7 @@ export class Quarantine {
   review(state: IptablesState): ReadonlySet<ServicePortKey> {
     if (this.#held.size === 0) return new Set();
     const texts = rulesText(state, new Set(this.#held.keys()));
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     const kept = [...this.#held].filter(
       ([key, held]) => texts.get(key) === held.rules && now < held.retryAtMs,
     );
@@ -58,7 +58,7 @@ export class Quarantine {
       const key = origin.servicePort;
       const before = this.#delays.get(key);
       const delayMs = before === undefined ? firstRetryMs : Math.min(2 * before, lastRetryMs);
-      const retryAtMs = this.#clock.now() + delayMs;
+      const retryAtMs = this.#clock.monotonic() + delayMs;
       held.set(key, { origin, words, rules: texts.get(key) ?? '', retryAtMs, delayMs });
     }
     this.#held = held;

@@ -46,14 +46,14 @@ export class DemoAgent {
 
   /** Waits for the first sync of both families; answers how long it took since the call. */
   async untilSynced(node: NetworkActor, clock: Clock, signal: AbortSignal): Promise<number> {
-    const startedMs = clock.now();
-    while (clock.now() - startedMs < startDeadlineMs) {
+    const startedMs = clock.monotonic();
+    while (clock.monotonic() - startedMs < startDeadlineMs) {
       signal.throwIfAborted();
       const { body } = await Promise.race([
         node.get('http://127.0.0.1:10249/metrics'),
         this.failure,
       ]);
-      if (syncedFamilies(body).length === 2) return clock.now() - startedMs;
+      if (syncedFamilies(body).length === 2) return clock.monotonic() - startedMs;
       await clock.sleep(50, signal);
     }
     throw new SwitchyardError('timeout', `the agent made no rules within ${startDeadlineMs} ms`, {

@@ -8,10 +8,16 @@ interface Sleeper {
 /** Time that stands still until a test moves it. */
 export class VirtualClock implements Clock {
   #nowMs = 0;
+  #steppedMs = 0;
   #sleepers: Sleeper[] = [];
 
   now(): number {
-    return this.#nowMs;
+    return this.#nowMs + this.#steppedMs;
+  }
+
+  /** As an operator or a time server does: the date jumps, and no time has passed. */
+  step(ms: number): void {
+    this.#steppedMs += ms;
   }
 
   monotonic(): number {

@@ -16,7 +16,8 @@ function setUp(answer: (run: RecordedRun) => Answer = () => undefined) {
   const tools = new FakeToolRunner(answer);
   const time = { nowMs: 1_800_000_000_000 };
   const clock: Clock = {
-    now: () => time.nowMs,
+    // dates run backwards: nothing here may be measured by them
+    now: () => -time.nowMs,
     monotonic: () => time.nowMs,
     sleep: () => Promise.resolve(),
   };
