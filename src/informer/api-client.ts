@@ -52,6 +52,12 @@ export interface ApiClientOptions {
 }
 
 const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
+/** Without a word about encodings a proxy may choose any. */
+const OWN_HEADERS = {
+  accept: 'application/json',
+  'accept-encoding': 'identity',
+  'user-agent': 'switchyard',
+};
 /** Plugins may be slow and all sources ask at once after a 401: one reload serves them all. */
 const RELOAD_INTERVAL_MS = 1_000;
 
@@ -115,7 +121,7 @@ class UndiciApiClient implements ApiClient {
       const { headers, tls } = await abortable(this.#currentCredentials(), signal);
       const response = await this.#undici.request(url, {
         method: 'GET',
-        headers: { accept: 'application/json', 'user-agent': 'switchyard', ...headers },
+        headers: { ...OWN_HEADERS, ...headers },
         dispatcher: this.#dispatcher(tls),
         signal,
       });

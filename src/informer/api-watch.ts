@@ -24,6 +24,9 @@ import { SILENCE_MS, withWatchdog } from './watchdog.ts';
 const SHORTEST_WATCH_S = 300;
 const LONGEST_WATCH_S = 600;
 
+/** Ten times what etcd holds of one object: a longer line comes from something else. */
+const LONGEST_LINE_BYTES = 16 * 1024 * 1024;
+
 /** What a watch takes from its source. */
 export interface ApiWatchOptions<T extends KubeObject> {
   readonly client: ApiClient;
@@ -111,6 +114,9 @@ export class ApiWatch<T extends KubeObject> {
         if (signal.aborted) return undefined;
         const failure = this.#handle(line);
         if (failure !== undefined) return failure;
+      }
+      if (splitter.pendingBytes > LONGEST_LINE_BYTES) {
+        return this.#relist(`sent a line that did not end within ${LONGEST_LINE_BYTES} bytes`);
       }
     }
     return undefined;

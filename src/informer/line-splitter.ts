@@ -8,6 +8,12 @@ const NEWLINE = 0x0a;
  */
 export class LineSplitter {
   #rest: Uint8Array[] = [];
+  #restBytes = 0;
+
+  /** Bytes of the line that is not complete yet. */
+  get pendingBytes(): number {
+    return this.#restBytes;
+  }
 
   /** The lines that `chunk` completes, without their newline; empty lines are left out. */
   push(chunk: Uint8Array): readonly string[] {
@@ -18,9 +24,13 @@ export class LineSplitter {
       const line = Buffer.concat(this.#rest).toString('utf8').trim();
       if (line !== '') lines.push(line);
       this.#rest = [];
+      this.#restBytes = 0;
       start = end + 1;
     }
-    if (start < chunk.length) this.#rest.push(chunk.subarray(start));
+    if (start < chunk.length) {
+      this.#rest.push(chunk.subarray(start));
+      this.#restBytes += chunk.length - start;
+    }
     return lines;
   }
 }

@@ -22,6 +22,10 @@ MARKS[CLOSE_LIST] = MARKS[CLOSE_OBJECT] = -1;
 const BETWEEN_ITEMS = 2;
 const INSIDE_ITEM = 3;
 
+/** Far more than an object, or all that is not an object, has in the list of a Kubernetes API. */
+const LONGEST_ITEM_BYTES = 16 * 1024 * 1024;
+const LONGEST_AROUND_BYTES = 1024 * 1024;
+
 /**
  * Cuts the objects out of a list's JSON as its bytes come, so that no more than one of them is held as
  * text: a server that ignores `limit` answers with hundreds of megabytes. It counts braces outside of
@@ -36,6 +40,7 @@ export class ListSplitter {
   /** Where in the current chunk the item or the text around the items goes on; undefined: nowhere. */
   #from: number | undefined = 0;
   #item: Buffer[] = [];
+  #itemBytes = 0;
   /** All but the items, a character a byte. */
   #around = '';
 
@@ -43,7 +48,7 @@ export class ListSplitter {
     this.#onItem = onItem;
   }
 
-  /** Throws where `items` holds what is no object, or an object is no JSON. */
+  /** Throws where `items` holds what is no object, an object is no JSON, or a part has no end. */
   push(chunk: Buffer): void {
     if (this.#from !== undefined) this.#from = 0;
     let at = 0;
@@ -131,6 +136,7 @@ export class ListSplitter {
       this.#from = undefined;
       const text = Buffer.concat(this.#item).toString('utf8');
       this.#item = [];
+      this.#itemBytes = 0;
       this.#onItem(JSON.parse(text));
     } else if (this.#depth < BETWEEN_ITEMS) {
       this.#inItems = false;
@@ -140,8 +146,16 @@ export class ListSplitter {
 
   #keep(chunk: Buffer, end: number): void {
     if (this.#from === undefined) return;
-    if (this.#inItems) this.#item.push(chunk.subarray(this.#from, end));
-    else this.#around += chunk.toString('latin1', this.#from, end);
+    if (this.#inItems) {
+      this.#item.push(chunk.subarray(this.#from, end));
+      this.#itemBytes += end - this.#from;
+    } else this.#around += chunk.toString('latin1', this.#from, end);
+    if (this.#itemBytes <= LONGEST_ITEM_BYTES && this.#around.length <= LONGEST_AROUND_BYTES)
+      return;
+    throw new SwitchyardError(
+      'source',
+      'the answer is no list of objects: a part of it has no end',
+    );
   }
 }
 

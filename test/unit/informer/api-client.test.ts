@@ -334,6 +334,12 @@ test.each(refused)('%s is refused with the reason', async (_name, given, message
   await expect(load(await given())).rejects.toThrow(message);
 });
 
+test('no proxy on the way is left to choose an encoding', async () => {
+  const client = await load({ master: server.url });
+  await client.get(WIDGETS, {}, new AbortController().signal);
+  expect(server.requests[0]?.headers['accept-encoding']).toBe('identity');
+});
+
 test('requests share connections, and one that is given up ends', async () => {
   const client = await load({ master: server.url });
   server.inject({ on: 'list', type: 'hold', until: new Promise(() => undefined) });

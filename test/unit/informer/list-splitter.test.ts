@@ -54,3 +54,28 @@ test.each(['{"items":[null]}', '{"items":["{}"]}', '{"items":[{},7]}', '{"items"
   '%s is refused',
   (text) => expect(() => split(Buffer.from(text), [])).toThrow('a list of what is no object'),
 );
+
+test.each([
+  ['an object', '{"items":[{"a":"'],
+  ['the text before the objects', '{"metadata":{"continue":"'],
+  ['what is no JSON', '<html>'],
+])('%s without an end is given up before it fills the memory', (_what, start) => {
+  const splitter = new ListSplitter(() => undefined);
+  splitter.push(Buffer.from(start));
+  const chunk = Buffer.alloc(64 * 1024, 'x');
+  const fill = (): void => {
+    for (let bytes = 0; bytes < 32 * 1024 * 1024; bytes += chunk.length) splitter.push(chunk);
+  };
+  expect(fill).toThrow('a part of it has no end');
+});
+
+test('objects may be as large as etcd takes them, and as many as there are', () => {
+  let bytes = 0;
+  const splitter = new ListSplitter((item) => (bytes += (item as { a: string }).a.length));
+  splitter.push(Buffer.from('{"items":['));
+  const object = `{"a":"${'x'.repeat(1_500_000)}"}`;
+  for (let count = 0; count < 20; count++) splitter.push(Buffer.from(`${object},`));
+  splitter.push(Buffer.from(`${object}]}`));
+  expect(splitter.end()).toEqual({ items: [] });
+  expect(bytes).toBe(21 * 1_500_000);
+});
