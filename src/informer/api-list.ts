@@ -18,6 +18,12 @@ export interface ApiListOptions<T extends KubeObject> {
   readonly log: Log;
 }
 
+/**
+ * How new a list has to be. What a server has cached costs it little and comes in one piece; it may be
+ * older than what was told before, unless that is named (KEP-2523).
+ */
+export type Freshness = 'any' | 'newest' | { readonly notOlderThan: string };
+
 /** One list: everything, or a failure and nothing. */
 export type ApiListResult<T> =
   | {
@@ -51,17 +57,14 @@ export class ApiList<T extends KubeObject> {
     this.#options = options;
   }
 
-  /** To be called once. `resourceVersion` undefined asks for the newest state. */
+  /** To be called once. */
   async run(request: {
-    readonly resourceVersion: string | undefined;
+    readonly freshness: Freshness;
     readonly paged: boolean;
     readonly signal: AbortSignal;
   }): Promise<ApiListResult<T>> {
-    const { resourceVersion, paged, signal } = request;
-    let query: Record<string, string> = {
-      ...(paged ? { limit: String(PAGE_SIZE) } : {}),
-      ...(resourceVersion === undefined ? {} : { resourceVersion }),
-    };
+    const { freshness, paged, signal } = request;
+    let query = firstQuery(freshness, paged);
     for (let pages = 1; ; pages++) {
       const page = await this.#page(query, signal);
       if ('reason' in page) {
@@ -107,6 +110,22 @@ export class ApiList<T extends KubeObject> {
     const { key, version, object } = readApiObject<T>(raw, kind, log);
     if (key !== undefined && version !== undefined) this.#versions.set(key, version);
     if (object !== undefined) this.#objects.push(object);
+  }
+}
+
+function firstQuery(freshness: Freshness, paged: boolean): Record<string, string> {
+  const limit = paged ? { limit: String(PAGE_SIZE) } : {};
+  switch (freshness) {
+    case 'any':
+      return { ...limit, resourceVersion: '0' };
+    case 'newest':
+      return limit;
+    default:
+      // pages of a named version are read from etcd, one piece from the cache
+      return {
+        resourceVersion: freshness.notOlderThan,
+        resourceVersionMatch: 'NotOlderThan',
+      };
   }
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ApiClient } from './api-client.ts';
 import type { ApiFailure } from './api-failure.ts';
-import { ApiList } from './api-list.ts';
+import { ApiList, type Freshness } from './api-list.ts';
 import { ApiWatch } from './api-watch.ts';
 import { Backoff } from './backoff.ts';
 import type { Kind, KubeObject } from './kind.ts';
@@ -48,7 +48,7 @@ export class ApiSource<T extends KubeObject> implements Source<T> {
 
 /** Where a run stands. */
 type Position =
-  | { readonly at: 'list' }
+  | { readonly at: 'list'; readonly freshness: Freshness }
   | { readonly at: 'watch'; readonly resourceVersion: string };
 
 /** What one step ended with: the next position, and the failure to wait out, if any. */
@@ -65,10 +65,9 @@ class ListWatch<T extends KubeObject> {
   readonly #signal: AbortSignal;
   readonly #versions = new ObjectVersions();
   readonly #backoff: Backoff;
-  #position: Position = { at: 'list' };
-  /** Whether a list was ever delivered: later ones must not be older. */
-  #listed = false;
-  /** The last list's continue token expired: the next list is asked for in one piece. */
+  /** What is cached is good for a start; later it might be older than what was told. */
+  #position: Position = { at: 'list', freshness: 'any' };
+  /** A list's continue token expired: until one succeeds lists are asked for in one piece. */
   #unpaged = false;
   #lastFailure: ApiFailure | undefined;
 
@@ -83,7 +82,9 @@ class ListWatch<T extends KubeObject> {
     while (!this.#signal.aborted) {
       const position = this.#position;
       const step =
-        position.at === 'list' ? await this.#list() : await this.#watch(position.resourceVersion);
+        position.at === 'list'
+          ? await this.#list(position.freshness)
+          : await this.#watch(position.resourceVersion);
       if (this.#signal.aborted) return;
       this.#position = step.next;
       if (step.healthy) this.#recovered();
@@ -91,19 +92,16 @@ class ListWatch<T extends KubeObject> {
     }
   }
 
-  async #list(): Promise<Step> {
-    const result = await new ApiList(this.#options).run({
-      // what is cached is cheap and good for a start, but may be older than what we have told already
-      resourceVersion: this.#listed ? undefined : '0',
-      paged: !this.#unpaged,
-      signal: this.#signal,
-    });
+  async #list(freshness: Freshness): Promise<Step> {
+    const paged = !this.#unpaged;
+    const list = new ApiList(this.#options);
+    const result = await list.run({ freshness, paged, signal: this.#signal });
     if (result.failure !== undefined) {
-      this.#unpaged = result.expired;
-      return { next: { at: 'list' }, failure: result.failure, healthy: false };
+      const { failure } = result;
+      this.#unpaged ||= result.expired;
+      return { next: listAfter(failure, freshness), failure, healthy: false };
     }
     this.#unpaged = false;
-    this.#listed = true;
     this.#versions.replace(result.versions);
     this.#sink.replace(result.objects);
     this.#emit({ type: 'listed', objects: result.objects.length, pages: result.pages });
@@ -124,10 +122,11 @@ class ListWatch<T extends KubeObject> {
     const end = await watch.run(resourceVersion, this.#signal);
     const healthy = watch.opened && clock.monotonic() - startedAtMs >= HEALTHY_MS;
     const failure = end ?? (healthy ? undefined : this.#endedEarly());
+    const reached = watch.resourceVersion;
     const next: Position =
       failure?.relist === true
-        ? { at: 'list' }
-        : { at: 'watch', resourceVersion: watch.resourceVersion };
+        ? { at: 'list', freshness: freshnessAfter(failure, reached) }
+        : { at: 'watch', resourceVersion: reached };
     return { next, failure, healthy };
   }
 
@@ -157,7 +156,9 @@ class ListWatch<T extends KubeObject> {
   #delayMs(failure: ApiFailure): number {
     // a token that was rotated a moment ago costs no waiting, but a second refusal does
     if (failure.status === 401 && this.#lastFailure?.status !== 401) return 0;
-    return Math.max(this.#backoff.nextMs(), failure.retryAfterMs ?? 0);
+    // all nodes are told the same: never sooner, but not all at once
+    const wishedMs = (failure.retryAfterMs ?? 0) * (1 + this.#options.random() / 2);
+    return Math.max(this.#backoff.nextMs(), Math.round(wishedMs));
   }
 
   #recovered(): void {
@@ -174,4 +175,18 @@ class ListWatch<T extends KubeObject> {
   #emit(event: ApiSourceEvent): void {
     this.#options.onEvent?.(event);
   }
+}
+
+/**
+ * An expired version alone, as after a restart of the server, says nothing against its cache: a list
+ * that every node of a cluster asks for at once must not be read from etcd each time.
+ */
+function freshnessAfter(failure: ApiFailure, reached: string): Freshness {
+  return failure.status === 410 ? { notOlderThan: reached } : 'newest';
+}
+
+/** 504: the server does not have the version that was reached, as after a restore of etcd. */
+function listAfter(failure: ApiFailure, freshness: Freshness): Position {
+  const unknown = failure.relist || failure.status === 504;
+  return { at: 'list', freshness: freshness !== 'any' && unknown ? 'newest' : freshness };
 }

@@ -197,15 +197,55 @@ test('an expired continue token makes it list again in one piece', async () => {
 test.each([
   ['as an event', () => server.compact()],
   ['as a status', () => server.inject({ on: 'watch', type: 'status', status: 410 })],
-])('410 %s makes it list the newest state, after a delay', async (_how, expire) => {
+])('410 %s makes it list what is not older, after a delay', async (_how, expire) => {
   const run = await startWatching();
   server.freezeWatches(WIDGETS);
   server.remove(WIDGETS, 'default/b');
   expire();
   server.endWatches(WIDGETS);
   expect(await heard(run, 1)).toEqual(['-b']);
-  expect(lists().map((query) => query['resourceVersion'])).toEqual(['0', undefined]);
+  expect(lists()[1]).toEqual({
+    labelSelector: '!hidden',
+    resourceVersion: watches()[0]?.['resourceVersion'],
+    resourceVersionMatch: 'NotOlderThan',
+  });
   expect(failures(run).every((failure) => failure.delayMs >= 800)).toBe(true);
+});
+
+test.each([504, 410, 400])(
+  'a server that answers %i to the version it should not go below is asked for its newest state',
+  async (status) => {
+    const run = await startWatching();
+    server.compact();
+    server.remove(WIDGETS, 'default/b');
+    server.inject({ on: 'list', type: 'status', status });
+    server.inject({ on: 'watch', type: 'status', status: 410 });
+    server.endWatches(WIDGETS);
+    await heard(run, 1);
+    await until(
+      'listed anew',
+      () => lists().length === 3,
+      () => run.clock.pass(),
+    );
+    const [, named, newest] = lists();
+    expect(named?.['resourceVersionMatch']).toBe('NotOlderThan');
+    expect(newest).toEqual({ labelSelector: '!hidden', limit: '500' });
+  },
+);
+
+test('a list in one piece that fails is asked for in one piece again', async () => {
+  for (let index = 0; index < 600; index++) server.put(WIDGETS, rawWidget(`w${index}`, 'red'));
+  server.inject({ on: 'list', type: 'status', status: 410, continued: true });
+  const run = await start();
+  await until('expired', () => failures(run).length === 1);
+  server.inject({ on: 'list', type: 'status', status: 500 });
+  await until(
+    'synced',
+    () => run.informer.synced,
+    () => run.clock.pass(),
+  );
+  const limits = lists().map((query) => query['limit']);
+  expect(limits).toEqual(['500', '500', undefined, undefined]);
 });
 
 test('a server that answers 410 each time is asked ever more slowly', async () => {
@@ -338,6 +378,18 @@ test('a line that is no event is logged, and the list is read again', async () =
   expect(run.lines.join('\n')).toContain('a line that is no event: {"type":"DELETED","obj');
 });
 
+test('a line without an end is given up, and the list is read again', async () => {
+  const run = await startWatching();
+  const chunk = Buffer.alloc(1024 * 1024, 'x');
+  for (let count = 0; count < 17; count++) server.emitRaw(WIDGETS, chunk);
+  await until(
+    'listed again',
+    () => lists().length === 2,
+    () => run.clock.pass(),
+  );
+  expect(run.lines.join('\n')).toContain('a line that did not end');
+});
+
 test('an object that cannot be used is named with its field and stops no other', async () => {
   server.put(WIDGETS, rawWidget('bad', 7));
   server.put(WIDGETS, rawWidget('good', 'red'));
@@ -362,12 +414,16 @@ test('403 names the rule that is missing', async () => {
   );
 });
 
-test.each([429, 503])('%i with Retry-After waits as long as the server wishes', async (status) => {
-  server.inject({ on: 'list', type: 'status', status, retryAfter: '17' });
-  const run = await start();
-  await until('refused', () => failures(run).length === 1);
-  expect(failures(run)[0]?.delayMs).toBe(17_000);
-});
+test.each([429, 503])(
+  '%i with Retry-After is waited out, and not by all nodes alike',
+  async (status) => {
+    server.inject({ on: 'list', type: 'status', status, retryAfter: '17' });
+    const run = await start();
+    await until('refused', () => failures(run).length === 1);
+    // half the jitter of up to half the wish
+    expect(failures(run)[0]?.delayMs).toBe(17_000 * 1.25);
+  },
+);
 
 test.each([
   ['a day', '86400'],
@@ -376,7 +432,7 @@ test.each([
   server.inject({ on: 'list', type: 'status', status: 429, retryAfter });
   const run = await start();
   await until('refused', () => failures(run).length === 1);
-  expect(failures(run)[0]?.delayMs).toBe(60_000);
+  expect(failures(run)[0]?.delayMs).toBe(60_000 * 1.25);
 });
 
 test('the wish of an ERROR event is cut to a minute as well', async () => {
@@ -384,7 +440,7 @@ test('the wish of an ERROR event is cut to a minute as well', async () => {
   const details = { retryAfterSeconds: 1e12 };
   server.emit(WIDGETS, 'ERROR', { kind: 'Status', code: 429, message: 'busy', details });
   await until('ended', () => failures(run).length === 1);
-  expect(failures(run)[0]?.delayMs).toBe(60_000);
+  expect(failures(run)[0]?.delayMs).toBe(60_000 * 1.25);
 });
 
 test('watches that end at once are not opened in a tight loop', async () => {
