@@ -1,5 +1,9 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
+import { systemClock } from '../../../src/clock.ts';
 import { localAddresses, parseInterfaces } from '../../../src/host/interfaces.ts';
 import { systemTools, toolCure } from '../../../src/host/run-tool.ts';
 import { toolPath } from '../../../src/host/tool-path.ts';
@@ -41,6 +45,22 @@ describe('running a tool', () => {
     await expect(run).rejects.toMatchObject({ code: 'timeout', retryable: true });
   });
 
+  it('kills what it has started, too, and does not wait for its pipes', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'switchyard-tool-'));
+    try {
+      const script = `sleep 600 & echo $! >${folder}/pid; wait`;
+      const run = systemTools.run('sh', ['-c', script], { timeoutMs: 300, signal });
+      await expect(run).rejects.toMatchObject({
+        message: 'sh did not end within 300 ms',
+        hint: expect.stringContaining('ended, with what it had started'),
+      });
+      const child = Number(await readFile(join(folder, 'pid'), 'utf8'));
+      await goneProcess(child);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('kills it when the caller stops', async () => {
     const stop = new AbortController();
     const run = systemTools.run('sleep', ['600'], { ...bounds, signal: stop.signal });
@@ -53,6 +73,11 @@ describe('running a tool', () => {
     await expect(run).rejects.toThrow(/sh was ended by SIGSEGV/);
   });
 
+  it('tells what SIGKILL may mean', async () => {
+    const run = systemTools.run('sh', ['-c', 'kill -KILL $$'], bounds);
+    await expect(run).rejects.toMatchObject({ hint: expect.stringContaining('memory ran out') });
+  });
+
   it('says how to get one that is missing', async () => {
     const run = systemTools.run('switchyard-no-such-tool', [], bounds);
     await expect(run).rejects.toMatchObject({ code: 'missing', message: /not on this machine/ });
@@ -62,6 +87,17 @@ describe('running a tool', () => {
     expect(toolCure('conntrack')).toContain('dnf install conntrack-tools');
   });
 });
+
+/** Resolves when a process has ended, which takes a moment after it was killed; a zombie counts as ended. */
+async function goneProcess(pid: number): Promise<void> {
+  const endMs = Date.now() + 10_000;
+  for (;;) {
+    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => 'State:\tX');
+    if (/^State:\t[XZ]/m.test(status)) return;
+    if (Date.now() > endMs) throw new Error(`process ${pid} is still there: ${status}`);
+    await systemClock.sleep(5);
+  }
+}
 
 describe('the addresses of the machine', () => {
   const json = JSON.stringify([
