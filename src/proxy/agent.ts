@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError } from '../error.ts';
 import { listInterfaces } from '../host/interfaces.ts';
+import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import { Informer } from '../informer/informer.ts';
@@ -23,7 +24,7 @@ import type { FamilyParts } from './family.ts';
 import { tellWaiting } from './first-lists.ts';
 import type { FirstList } from './first-lists.ts';
 import { ProxyHealth, healthHandler } from './health.ts';
-import { allowLocalhostNodePorts, openIptables } from './iptables-backends.ts';
+import { allowLocalhostNodePorts, openIptablesPatiently } from './iptables-backends.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
 import { metricsHandler } from './metrics-handler.ts';
 import { NodeState } from './node-state.ts';
@@ -129,7 +130,8 @@ class Agent {
       log.info({}, 'privileged settings are made; ending, as --init-only asks');
       return;
     }
-    const backends = await openIptables(this.#options, signal);
+    await this.#endOrphans();
+    const backends = await openIptablesPatiently(this.#options, signal);
     this.#families = backends.map((each) =>
       openFamily(each, {
         ...this.#options,
@@ -169,6 +171,17 @@ class Agent {
     } catch (error) {
       stop.abort();
       throw error;
+    }
+  }
+
+  /** Before anything is read of the kernel: an agent that was killed may have left a restore at work. */
+  async #endOrphans(): Promise<void> {
+    const { clock, log } = this.#options;
+    for (const orphan of await endOrphanedTools(clock)) {
+      log.warn(
+        orphan,
+        `${orphan.name} (process ${orphan.pid}), left at work by an agent that was killed, was ended`,
+      );
     }
   }
 

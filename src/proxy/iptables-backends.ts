@@ -87,6 +87,32 @@ export async function openIptables(
   });
 }
 
+const firstRetryMs = 1000;
+const lastRetryMs = 30_000;
+
+/**
+ * Opens the backends; as long as only what passes is in the way (another program holds the lock, a tool was killed),
+ * it says so and tries again. Throws where somebody has to act.
+ */
+export async function openIptablesPatiently(
+  options: IptablesOptions,
+  signal: AbortSignal,
+): Promise<readonly FamilyBackend[]> {
+  const { clock, log } = options;
+  for (let delayMs = firstRetryMs; ; delayMs = Math.min(2 * delayMs, lastRetryMs)) {
+    try {
+      return await openIptables(options, signal);
+    } catch (error) {
+      if (!(error instanceof SwitchyardError) || !error.retryable || signal.aborted) throw error;
+      log.error(
+        { err: error, hint: error.hint, retryInMs: delayMs },
+        `cannot start yet: ${error.message}`,
+      );
+      await clock.sleep(delayMs, signal);
+    }
+  }
+}
+
 /** The backend, or why there can be none for this family. */
 async function openFamilyBackend(
   family: Family,

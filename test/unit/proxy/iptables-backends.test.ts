@@ -3,7 +3,11 @@ import { parseFlags } from '../../../src/config/parse-flags.ts';
 import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
 import type { Sysctls } from '../../../src/host/sysctl.ts';
-import { allowLocalhostNodePorts, openIptables } from '../../../src/proxy/iptables-backends.ts';
+import {
+  allowLocalhostNodePorts,
+  openIptables,
+  openIptablesPatiently,
+} from '../../../src/proxy/iptables-backends.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import type { Log } from '../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
@@ -30,12 +34,33 @@ function machine(flags: readonly string[], answer: (run: RecordedRun) => Answer)
   };
   const told = (context: object, message: string): void =>
     void happened.push(`${message} ${JSON.stringify(context)}`);
-  const log: Log = { ...silentLog, info: told, warn: told };
+  const log: Log = { ...silentLog, info: told, warn: told, error: told };
   const config = proxyConfig(parseFlags(proxyFlags, flags).flags);
   return { happened, options: { config, tools, sysctls, clock: new VirtualClock(), env: {}, log } };
 }
 
 describe('the backends of the iptables mode', () => {
+  it('wait, ever longer, while another program holds the xtables lock', async () => {
+    const locked = { exitCode: 4, stderr: 'Another app is currently holding the xtables lock.' };
+    let times = 7;
+    const { options, happened } = machine([], ({ args }) =>
+      args.includes('POSTROUTING') && times-- > 0 ? locked : undefined,
+    );
+    const waitsMs: number[] = [];
+    const sleep = async (ms: number): Promise<void> => void waitsMs.push(ms);
+    const clock = { now: () => 0, monotonic: () => 0, sleep };
+    expect(await openIptablesPatiently({ ...options, clock }, signal)).not.toEqual([]);
+    expect(waitsMs).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+    const said = happened.filter((line) => line.startsWith('cannot start yet'));
+    expect(said).toHaveLength(7);
+    expect(said[0]).toContain('xtables lock');
+  });
+
+  it('do not wait for tools that are not there', async () => {
+    const { options } = machine([], () => 'missing');
+    await expect(openIptablesPatiently(options, signal)).rejects.toMatchObject({ code: 'missing' });
+  });
+
   it.each<[string, (run: RecordedRun) => Answer]>([
     [
       'its tables cannot be read',

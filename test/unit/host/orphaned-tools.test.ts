@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { endOrphanedTools } from '../../../src/host/orphaned-tools.ts';
+
+/** What of a process the search looks at. */
+interface Seen {
+  readonly name?: string;
+  readonly owner?: number | undefined;
+  readonly net?: string;
+}
+
+describe('tools that an agent left at work when it was killed', () => {
+  let proc = '';
+  let tool: ChildProcess;
+  let dead = 0;
+
+  beforeEach(async () => {
+    proc = await mkdtemp(join(tmpdir(), 'switchyard-proc-'));
+    tool = spawn('sleep', ['600'], { stdio: 'ignore' });
+    const short = spawn('true', { stdio: 'ignore' });
+    dead = short.pid ?? 0;
+    await once(short, 'exit');
+    await show('self', {});
+  });
+
+  afterEach(async () => {
+    tool.kill('SIGKILL');
+    await rm(proc, { recursive: true });
+  });
+
+  /** Shows a process in the folder that stands for /proc. */
+  async function show(pid: number | string, { name = 'sleep', owner, net = 'net:[1]' }: Seen) {
+    const folder = join(proc, String(pid));
+    await mkdir(join(folder, 'ns'), { recursive: true });
+    const environment = owner === undefined ? '' : `SWITCHYARD_TOOL_OF=${owner}\0`;
+    await writeFile(join(folder, 'environ'), `A=b\0${environment}C=d\0`);
+    await writeFile(join(folder, 'comm'), `${name}\n`);
+    await symlink(net, join(folder, 'ns', 'net'));
+    await symlink('pid:[1]', join(folder, 'ns', 'pid'));
+  }
+
+  it('are ended and named', async () => {
+    const pid = tool.pid ?? 0;
+    await show(pid, { name: 'iptables-nft-re', owner: dead });
+    const ended = once(tool, 'exit');
+    expect(await endOrphanedTools(systemClock, proc)).toEqual([{ pid, name: 'iptables-nft-re' }]);
+    expect((await ended)[1]).toBe('SIGKILL');
+  });
+
+  it.each<[string, () => Seen]>([
+    ['that belong to an agent that lives', () => ({ owner: process.ppid })],
+    ['that nobody’s agent started', () => ({ owner: undefined })],
+    ['of another network namespace', () => ({ owner: dead, net: 'net:[2]' })],
+    ['that are no tools', () => ({ owner: dead, name: 'node' })],
+  ])('are left alone: those %s', async (_which, seen) => {
+    await show(tool.pid ?? 0, { name: 'ipset', ...seen() });
+    expect(await endOrphanedTools(systemClock, proc)).toEqual([]);
+    expect(tool.exitCode ?? tool.signalCode).toBeNull();
+  });
+});
