@@ -30,6 +30,7 @@ import { metricsHandler } from './metrics-handler.ts';
 import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { openSources } from './sources.ts';
+import { watchStandstills } from './standstill.ts';
 import type { ObjectSources } from './sources.ts';
 
 /** What the agent needs of the machine and the process. */
@@ -142,6 +143,8 @@ class Agent {
       }),
     );
     await this.#serve();
+    const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
+    this.#running.push(watchStandstills(this.#options, onStandstill, signal));
     this.#inform(sources, ownNode, signal);
     await this.#state.refresh(signal);
     await this.#untilStopped(this.#nodeWatch.ready(signal), stop);

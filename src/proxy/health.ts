@@ -72,6 +72,13 @@ export class ProxyHealth {
     this.queued(family);
   }
 
+  /** This process stood still for so long: nothing could be written then, which says nothing about it. */
+  stoodStill(ms: number): void {
+    for (const times of [this.#pendingMs, this.#laterMs]) {
+      for (const [family, sinceMs] of times) times.set(family, sinceMs + ms);
+    }
+  }
+
   /** The newest Node object; undefined when it is not known or gone. */
   setNode(node: NodeObject | undefined): void {
     this.#node = node;

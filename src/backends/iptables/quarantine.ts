@@ -65,6 +65,12 @@ export class Quarantine {
     return new Set(held.keys());
   }
 
+  /** All are worth a try at once: what their refusal was due to is over. */
+  release(): void {
+    this.#held = new Map();
+    this.#delays = new Map();
+  }
+
   /** For the report, sorted by name. */
   unprogrammed(): readonly Unprogrammed[] {
     return [...this.#held.values()]

@@ -38,7 +38,7 @@ async function syncs(stepMs: number): Promise<number> {
   const done = runner.run(stop.signal);
   runner.request();
   await clock.advance(500);
-  clock.step(stepMs);
+  clock.setDate(stepMs);
   for (let second = 0; second < 10; second++) {
     runner.request();
     await clock.advance(1000);
@@ -53,7 +53,7 @@ async function healthAfter(stepMs: number): Promise<readonly boolean[]> {
   const health = new ProxyHealth({ clock, timeoutMs: 60_000, nodeExpected: false });
   health.updated('ipv4');
   health.queued('ipv4');
-  clock.step(stepMs);
+  clock.setDate(stepMs);
   await clock.advance(59_999);
   const before = health.report().healthy;
   await clock.advance(1);
@@ -64,7 +64,7 @@ async function healthAfter(stepMs: number): Promise<readonly boolean[]> {
 async function readings(stepMs: number): Promise<number> {
   const { clock, state, count } = nodeState();
   await state.refresh(never);
-  clock.step(stepMs);
+  clock.setDate(stepMs);
   for (const ms of [1000, 2000]) {
     await clock.advance(ms);
     await state.refresh(never);
@@ -103,7 +103,7 @@ async function waitsForNode(stepMs: number): Promise<readonly boolean[]> {
   watch.handler.synced?.();
   const ready = watch.ready(never).then(() => (waiting = false));
   await clock.advance(1000);
-  clock.step(stepMs);
+  clock.setDate(stepMs);
   watch.handler.added?.(nodeWithoutAddresses); // a look at the clock
   await clock.advance(28_999);
   const before = waiting;
@@ -116,7 +116,7 @@ async function syncSeconds(stepMs: number): Promise<string | undefined> {
   const clock = new VirtualClock();
   const metrics = new ProxyMetrics({ version: 'test' });
   const done = new SyncMeter(metrics, clock, 'ipv4').start();
-  clock.step(stepMs);
+  clock.setDate(stepMs);
   await clock.advance(2000);
   done('full');
   const text = await metrics.registry.metrics();
@@ -129,7 +129,7 @@ async function secondsWaited(stepMs: number): Promise<unknown> {
   const log = { ...silentLog, warn: (fields: object) => void told.push(fields) };
   const stop = new AbortController();
   const done = tellWaiting([{ name: 'services', synced: false }], { clock, log }, stop.signal);
-  clock.step(stepMs);
+  clock.setDate(stepMs);
   await clock.advance(10_000);
   stop.abort();
   await done;

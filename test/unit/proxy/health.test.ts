@@ -3,6 +3,8 @@ import type { Family } from '../../../src/ip/address.ts';
 import { ProxyHealth, healthHandler } from '../../../src/proxy/health.ts';
 import type { NodeObject } from '../../../src/services/objects.ts';
 import { listen } from '../../../src/telemetry/http-server.ts';
+import { watchStandstills } from '../../../src/proxy/standstill.ts';
+import { silentLog } from '../../../src/telemetry/log.ts';
 import { ProxyMetrics } from '../../../src/telemetry/metrics.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -61,6 +63,25 @@ describe('the health of the proxy', () => {
     expect(health.report().healthy).toBe(false);
     sync('ipv4');
     expect(health.report().healthy).toBe(true);
+  });
+
+  it('does not count a time in which this process stood still, nor one by which the date was set', async () => {
+    const { clock, health } = rig();
+    health.queued('ipv4');
+    const stop = new AbortController();
+    const said: string[] = [];
+    const log = { ...silentLog, warn: (_: object, text: string) => void said.push(text) };
+    const watching = watchStandstills({ clock, log }, (ms) => health.stoodStill(ms), stop.signal);
+    health.updated('ipv4');
+    await clock.standStill(3_600_000);
+    clock.setDate(3_600_000);
+    expect(health.report().healthy).toBe(true);
+    expect(said).toEqual([expect.stringContaining('stood still for 3595 s')]);
+    await clock.advance(60_000);
+    expect(health.report().healthy).toBe(false);
+    expect(said).toHaveLength(1);
+    stop.abort();
+    await watching;
   });
 
   it('stays good in a quiet cluster', async () => {

@@ -100,6 +100,33 @@ describe('the sync runner', () => {
     expect(startsMs).toEqual([0, 3_600_000, 7_200_000]);
   });
 
+  it.each([-3_600_000, 3_600_000])('does not care when the date is set by %i ms', async (byMs) => {
+    const rig = new Rig();
+    rig.failures = 1;
+    rig.runner.request();
+    await rig.clock.advance(100);
+    rig.clock.setDate(byMs);
+    await rig.clock.advance(5000);
+    expect(rig.startsMs).toHaveLength(2);
+    rig.runner.request();
+    await rig.clock.advance(0);
+    rig.clock.setDate(byMs);
+    await rig.clock.advance(600_000);
+    expect(rig.startsMs).toHaveLength(3);
+  });
+
+  it('makes up for no missed run after a time of standstill', async () => {
+    const rig = new Rig();
+    rig.runner.request();
+    await rig.clock.advance(100);
+    rig.runner.request();
+    await rig.clock.standStill(60_000);
+    expect(rig.startsMs).toEqual([0, 60_100]);
+    await rig.clock.standStill(3 * 3_600_000);
+    await rig.clock.advance(60_000);
+    expect(rig.startsMs).toHaveLength(3);
+  });
+
   it('waits for the running sync when it is stopped', async () => {
     const rig = new Rig();
     rig.syncMs = 500;

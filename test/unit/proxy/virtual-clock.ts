@@ -8,16 +8,11 @@ interface Sleeper {
 /** Time that stands still until a test moves it. */
 export class VirtualClock implements Clock {
   #nowMs = 0;
-  #steppedMs = 0;
+  #wallOffsetMs = 0;
   #sleepers: Sleeper[] = [];
 
   now(): number {
-    return this.#nowMs + this.#steppedMs;
-  }
-
-  /** As an operator or a time server does: the date jumps, and no time has passed. */
-  step(ms: number): void {
-    this.#steppedMs += ms;
+    return this.#nowMs + this.#wallOffsetMs;
   }
 
   monotonic(): number {
@@ -35,6 +30,18 @@ export class VirtualClock implements Clock {
       };
       signal?.addEventListener('abort', onAbort, { once: true });
     });
+  }
+
+  /** As an operator or a time server does: the date jumps, and no time has passed. */
+  setDate(byMs: number): void {
+    this.#wallOffsetMs += byMs;
+  }
+
+  /** Time goes by while the process stands still; whatever waited wakes after it. */
+  async standStill(ms: number): Promise<void> {
+    await settle();
+    this.#nowMs += ms;
+    await this.advance(0);
   }
 
   /** Moves time on, stopping at each sleeper's moment so that what it wakes happens then. */
