@@ -1,3 +1,4 @@
+import type { SwitchyardError } from '../error.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
 import type { ServicePortName } from '../services/service-port.ts';
 
@@ -16,6 +17,10 @@ export interface SyncReport {
   readonly rulesTotal: Readonly<Record<string, number>>;
   readonly rulesWritten: Readonly<Record<string, number>>;
   readonly unprogrammed: readonly Unprogrammed[];
+  /** Writes that were refused on the way, what was left out or a full write having mended them. */
+  readonly refusedWrites: { readonly full: number; readonly partial: number };
+  /** What is still to be done although the rules are in: the sync is to be repeated, and is then full. */
+  readonly failure: SwitchyardError | undefined;
 }
 
 /**

@@ -77,7 +77,13 @@ export async function deleteUdpFlows(
   const summary = /\b(?<count>\d+) flow entries have been deleted/.exec(stderr);
   if (summary) return Number(summary.groups?.['count']);
   if (exitCode === 0) return 0;
-  throw new SwitchyardError('tool', `conntrack -D failed: ${stderr.trim()}`, { retryable: true });
+  throw new SwitchyardError(
+    'tool',
+    `conntrack -D of flows to ${path.destination} failed: ${stderr.trim()}`,
+    {
+      retryable: true,
+    },
+  );
 }
 
 /** Entries and limit of the whole table; undefined where connection tracking is not loaded. */

@@ -1,5 +1,4 @@
 import type { Clock } from '../clock.ts';
-import { errorText } from '../error.ts';
 import type { NodePortAddresses } from '../graph/node-context.ts';
 import { deleteUdpFlows, listUdpEntries } from '../host/conntrack.ts';
 import type { ConntrackEntry, FlowPath } from '../host/conntrack.ts';
@@ -61,7 +60,7 @@ export class ConntrackReconciler {
     this.#options = options;
   }
 
-  /** To be called after the rules are in: an entry deleted before would be made anew from the old rules. */
+  /** To be called after the rules are in, and again where it rejects: an entry deleted before would be made anew from the old rules. */
   async reconcile(
     servicePorts: Iterable<ServicePort>,
     node: ConntrackNode,
@@ -72,9 +71,15 @@ export class ConntrackReconciler {
     const entries = await listUdpEntries(tools, family, signal);
     const stale = staleEntries(entries, servicePorts, node);
     let deleted = 0;
+    const failures: unknown[] = [];
     for (const path of pathsOf(stale)) {
       signal.throwIfAborted();
-      deleted += await this.#delete(path, signal);
+      try {
+        deleted += await deleteUdpFlows(tools, family, path, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        failures.push(error); // one path that cannot be deleted must not keep the others
+      }
     }
     if (stale.length > 0) {
       log.info(
@@ -84,19 +89,8 @@ export class ConntrackReconciler {
     }
     const report = { entries: entries.length, deleted, durationMs: clock.monotonic() - startedMs };
     onReconciled?.(report);
+    if (failures.length > 0) throw failures[0];
     return report;
-  }
-
-  /** One path that cannot be deleted must not keep the others. */
-  async #delete(path: FlowPath, signal: AbortSignal): Promise<number> {
-    const { family, tools, log } = this.#options;
-    try {
-      return await deleteUdpFlows(tools, family, path, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      log.warn({ path }, `stale connection tracking entries stay: ${errorText(error)}`);
-      return 0;
-    }
   }
 }
 

@@ -11,6 +11,7 @@ export class Notices {
   readonly #log: Log;
   readonly #family: Family;
   #conflicts = new Set<string>();
+  #conntrackFailure: string | undefined;
   #unprogrammed = new Map<string, string>();
 
   constructor(log: Log, family: Family) {
@@ -56,10 +57,19 @@ export class Notices {
   }
 
   conntrackFailed(error: unknown): void {
+    const reason = errorText(error);
+    if (reason === this.#conntrackFailure) return;
+    this.#conntrackFailure = reason;
     this.#log.warn(
       { family: this.#family, err: error },
-      `cannot remove stale connection tracking entries: ${errorText(error)}`,
+      `cannot remove stale connection tracking entries, tried again each sync period: ${reason}`,
     );
+  }
+
+  conntrackReconciled(): void {
+    if (this.#conntrackFailure === undefined) return;
+    this.#conntrackFailure = undefined;
+    this.#log.info({ family: this.#family }, 'stale connection tracking entries are removed again');
   }
 
   #tellConflicts(conflicts: readonly Conflict[]): void {

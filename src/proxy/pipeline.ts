@@ -171,6 +171,7 @@ export class Pipeline {
     const { graph, report } = await this.#write(changes, signal);
     this.#notices.synced(graph, report, this.#written);
     await this.#afterwards(changes, graph, report, signal);
+    if (report.failure !== undefined) throw report.failure;
   }
 
   async #write(
@@ -189,7 +190,7 @@ export class Pipeline {
       full ||= delta.everything;
       const report = await backend.sync(graph, delta, signal);
       done(report);
-      this.#lastWritten = true;
+      this.#lastWritten = report.failure === undefined;
       return { graph, report };
     } catch (error) {
       this.#lastWritten = false;
@@ -223,13 +224,15 @@ export class Pipeline {
     this.#meter.programmed(this.#carriedTriggersMs);
     this.#carriedTriggersMs = [];
     this.#meter.gauges(changes.servicePorts, report);
-    health.updated(family);
+    if (report.failure === undefined) health.updated(family);
+    else health.failed(family);
     await serveHealth(changes.servicePorts, graph);
     // Before a full sync the rules may have been anybody's: of an earlier run, or flushed.
     if (!this.#udpPending && !report.full) return;
     this.#udpPending = false;
     try {
       await reconcileConntrack(changes.servicePorts, graph, signal);
+      this.#notices.conntrackReconciled();
     } catch (error) {
       // The rules are in: stale entries are no reason to write them again.
       this.#udpPending = true;
@@ -244,7 +247,8 @@ export class Pipeline {
       await clock.sleep(syncPeriodMs, signal);
       if (signal.aborted || !this.#written) continue;
       await this.#inTurn(async () => this.#audit(signal));
-      if (this.#incomplete || (await this.#options.node(signal)) !== this.#lastNode) this.request();
+      const isDue = this.#incomplete || this.#udpPending;
+      if (isDue || (await this.#options.node(signal)) !== this.#lastNode) this.request();
     }
   }
 

@@ -57,9 +57,11 @@ export class SyncMeter {
       const { syncDuration, fullSyncDuration, partialSyncDuration } = this.#metrics;
       syncDuration.observe(this.#label, seconds);
       (full ? fullSyncDuration : partialSyncDuration).observe(this.#label, seconds);
-      if (!failed) return;
-      this.#metrics.restoreFailures.inc(this.#label);
-      if (!full) this.#metrics.partialRestoreFailures.inc(this.#label);
+      const refused = failed
+        ? { full: Number(full), partial: Number(!full) }
+        : outcome.refusedWrites;
+      this.#metrics.restoreFailures.inc(this.#label, refused.full + refused.partial);
+      this.#metrics.partialRestoreFailures.inc(this.#label, refused.partial);
     };
   }
 

@@ -6,6 +6,7 @@ export interface RecordedRun {
   readonly tool: string;
   readonly args: readonly string[];
   readonly input: string;
+  readonly timeoutMs: number;
 }
 
 /** Answers a run; what is left out is success without output. `missing` rejects as a tool that is not there. */
@@ -21,7 +22,7 @@ export class FakeToolRunner implements ToolRunner {
   }
 
   run(tool: string, args: readonly string[], options: ToolOptions): Promise<ToolResult> {
-    const run = { tool, args: [...args], input: options.input ?? '' };
+    const run = { tool, args: [...args], input: options.input ?? '', timeoutMs: options.timeoutMs };
     this.runs.push(run);
     const answer = this.#answer(run);
     if (answer === 'missing') {

@@ -31,8 +31,12 @@ export interface Refusal {
   readonly origin: Origin | undefined;
 }
 
-/** 30,000 services take 4.3 s with the nft variant; a slow machine may take ten times that. */
-const restoreTimeoutMs = 300_000;
+/**
+ * 30,000 services take 4.3 s with the nft variant; a slow machine may take fifty times that. Nothing else is written
+ * meanwhile, so that a tool that hangs must not cost a small node as much.
+ */
+const leastRestoreTimeoutMs = 60_000;
+const restoreTimeoutMsPerLine = 1;
 
 /**
  * One iptables-restore. Gives the refusal where the batch's content is at fault; rejects where it is
@@ -47,7 +51,7 @@ export async function restoreBatch(
   const { restore } = port.iptables;
   const result = await port.tools.run(restore, restoreArgs(port.iptables), {
     input: batch.text,
-    timeoutMs: restoreTimeoutMs,
+    timeoutMs: leastRestoreTimeoutMs + restoreTimeoutMsPerLine * batch.origins.length,
     signal,
   });
   if (result.exitCode === 0) {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { GraphDelta, Origin, RuleGraph } from '../../graph/rule-graph.ts';
+import { SwitchyardError } from '../../error.ts';
 import type { ServicePortKey } from '../../services/service-port.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Backend, SyncReport } from '../backend.ts';
@@ -10,6 +11,7 @@ import type { Transaction } from './diff.ts';
 import { generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
 import { destroySets, listSets, prepareSets, staleSets } from './ipsets.ts';
+import type { ObservedSet } from './ipsets.ts';
 import { auditTables, readTables } from './monitor.ts';
 import { PrintedRules } from './printed-rules.ts';
 import { findBadServicePorts, withoutServicePorts } from './probe.ts';
@@ -54,6 +56,10 @@ export class IptablesBackend implements Backend {
   #applied: IptablesState | undefined;
   #lastFullMs = 0;
   #lowered = false;
+  /** Why the last attempt could not make its sets; rules that use a set that is not there are refused. */
+  #setFailure: SwitchyardError | undefined;
+  /** Since the start of the sync. */
+  #refused = { full: 0, partial: 0 };
 
   constructor(parts: IptablesBackendParts) {
     this.#parts = parts;
@@ -84,14 +90,22 @@ export class IptablesBackend implements Backend {
     const lowered = this.#lower(graph, delta);
     const before = this.#knownState();
     this.#applied = undefined; // until this sync has succeeded, nothing is certain
+    this.#refused = { full: 0, partial: 0 };
     const state = withoutServicePorts(lowered, this.#quarantine.review(lowered));
-    const written = await this.#program(before, state, lowered, signal);
-    this.#applied = written.state;
+    const hadSetFailure = this.#setFailure !== undefined;
+    let written = await this.#program(before, state, lowered, signal);
+    if (hadSetFailure && this.#setFailure === undefined && written.state !== lowered) {
+      this.#quarantine.release();
+      written = await this.#program(undefined, lowered, lowered, signal);
+    }
+    if (this.#setFailure === undefined) this.#applied = written.state;
     if (written.full) {
       this.#lastFullMs = this.#parts.clock.monotonic();
       this.#printed.written();
     }
     return {
+      refusedWrites: this.#refused,
+      failure: this.#setFailure,
       full: written.full,
       rulesTotal: rulesTotal(written.state),
       rulesWritten: written.rules,
@@ -172,18 +186,45 @@ export class IptablesBackend implements Backend {
     const last = this.#lastGeneration;
     const generation = { ...last, number: last.number + 1 };
     const transaction = diff(before, state, generationText(generation), observed);
-    const sets = full ? await listSets(this.#parts.tools, signal) : [];
-    await prepareSets(this.#parts.tools, transaction.sets, sets, this.#log, signal);
+    const sets = await this.#prepareSets(transaction, state, full, signal);
     if (transaction.restore !== '') {
       this.#lastGeneration = generation;
       for (const table of transaction.tables) this.#generations.set(table, generation);
       const batch = { text: transaction.restore, origins: transaction.origins };
       const refusal = await restoreBatch(this.#parts, batch, signal);
-      if (refusal !== undefined) return { transaction, refusal };
+      if (refusal !== undefined) {
+        this.#refused[full ? 'full' : 'partial']++;
+        return { transaction, refusal };
+      }
     }
     const stale = full ? staleSets(sets, state) : [];
     await this.#removeStale(transaction, stale, signal);
     return { transaction, refusal: undefined };
+  }
+
+  /**
+   * Makes the sets that rules will use, and gives those that were there at a full sync. A failure is remembered and the
+   * rules are written nonetheless: most need no set, and those that lack theirs are refused by name.
+   */
+  async #prepareSets(
+    transaction: Transaction,
+    { sets: wanted }: IptablesState,
+    full: boolean,
+    signal: AbortSignal,
+  ): Promise<readonly ObservedSet[]> {
+    const { tools } = this.#parts;
+    this.#setFailure = undefined;
+    try {
+      const observed = full ? await listSets(tools, signal) : [];
+      await prepareSets(tools, transaction.sets, observed, this.#log, signal);
+      return observed;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof SwitchyardError)) throw error;
+      if (wanted.size === 0) return []; // a kernel without sets: no rule asks for one
+      this.#setFailure = error;
+      return [];
+    }
   }
 
   /** Never fails a sync: a full sync finds in the kernel what could not be removed, and tries again. */

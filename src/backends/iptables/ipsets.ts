@@ -81,19 +81,30 @@ export async function prepareSets(
   }
   const create = changes.create.filter(({ name }) => !left.has(name));
   const kept = observed.filter(({ name }) => !names.includes(name));
-  const text = prepareScript({ ...changes, create }, kept);
-  if (text === '') return;
-  const { exitCode, stderr } = await tools.run('ipset', ['restore'], {
-    input: text,
-    timeoutMs,
-    signal,
-  });
-  if (exitCode === 0) return;
-  const line = failedLine(stderr);
-  const what = line === undefined ? '' : ` at "${text.split('\n')[line - 1] ?? ''}"`;
-  throw new SwitchyardError('tool', `ipset restore failed${what}: ${stderr.trim()}`, {
-    retryable: true,
-  });
+  await runScript(tools, prepareScript({ ...changes, create }, kept), signal);
+}
+
+/** So many refused lines are gone past: each costs a run. */
+const mostRefusedLines = 32;
+
+/** The tool ends at a line that is refused; those after it are for other sets. Rejects with the first refusal, at the end. */
+async function runScript(tools: ToolRunner, script: string, signal: AbortSignal): Promise<void> {
+  const options = { timeoutMs, signal };
+  let failure: SwitchyardError | undefined;
+  let rest = script;
+  for (let refused = 0; rest !== '' && refused < mostRefusedLines; refused++) {
+    const { exitCode, stderr } = await tools.run('ipset', ['restore'], { ...options, input: rest });
+    if (exitCode === 0) break;
+    const line = failedLine(stderr);
+    const lines = rest.split('\n');
+    const what = line === undefined ? '' : ` at "${lines[line - 1] ?? ''}"`;
+    failure ??= new SwitchyardError('tool', `ipset restore failed${what}: ${stderr.trim()}`, {
+      retryable: true,
+      hint: 'services whose sets cannot be made are left out until they can',
+    });
+    rest = line === undefined ? '' : lines.slice(line).join('\n');
+  }
+  if (failure !== undefined) throw failure;
 }
 
 /** Sets of another type or family cannot be exchanged for one of ours. */
@@ -113,9 +124,9 @@ export function prepareScript(changes: SetChanges, observed: readonly ObservedSe
     // A set that exists may hold members nobody wants any more: those that we fill are made anew.
     const isFit = old === undefined || (sameParameters(old, spec) && spec.members === undefined);
     if (isFit) addSet(lines, spec.name, spec);
-    else swapIn(lines, spec);
+    else swapIn(lines, spec, there);
   }
-  for (const spec of changes.replace) swapIn(lines, spec);
+  for (const spec of changes.replace) swapIn(lines, spec, there);
   for (const { set, member } of changes.add) lines.push(`add -exist ${set} ${member}`);
   for (const { set, member } of changes.remove) lines.push(`del -exist ${set} ${member}`);
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
@@ -158,8 +169,10 @@ export async function destroySets(
 }
 
 /** The kernel cannot change a set that rules use; it can exchange its content with that of another. */
-function swapIn(lines: string[], spec: IpsetSpec): void {
-  const temporary = `${spec.name.slice(0, 29)}-T`;
+function swapIn(lines: string[], spec: IpsetSpec, there: { has(name: SetName): boolean }): void {
+  const temporary = `${spec.name.slice(0, 29)}-T` as SetName;
+  // of an agent that was killed before the exchange: nothing of it may get into ours
+  if (there.has(temporary)) lines.push(`destroy ${temporary}`);
   addSet(lines, temporary, spec);
   lines.push(`swap ${temporary} ${spec.name}`, `destroy ${temporary}`);
 }

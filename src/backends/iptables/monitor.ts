@@ -142,10 +142,21 @@ async function readTable(
 ): Promise<ObservedTable> {
   const { save } = port.iptables;
   const result = await port.tools.run(save, ['-t', table], { timeoutMs, signal });
-  if (result.exitCode === 0) return parseSave(result.stdout);
-  throw new SwitchyardError('tool', `${save} -t ${table} failed: ${result.stderr.trim()}`, {
-    retryable: true,
-  });
+  if (result.exitCode !== 0) {
+    const words = result.stderr.trim() || `exit code ${result.exitCode}`;
+    throw new SwitchyardError('tool', `${save} -t ${table} failed: ${words}`, { retryable: true });
+  }
+  if (isCutShort(result.stdout)) {
+    throw new SwitchyardError('tool', `${save} -t ${table} ended before the table's end`, {
+      retryable: true,
+    });
+  }
+  return parseSave(result.stdout);
+}
+
+/** Half a table would be taken for one from which somebody took rules and jumps. */
+function isCutShort(dump: string): boolean {
+  return /^\*/m.test(dump) && !/^COMMIT$/m.test(dump);
 }
 
 /** Roots and built-in chains only, one by one: independent of the number of services. */

@@ -147,13 +147,19 @@ describe('reconciling', () => {
     }
   });
 
-  it('goes on after an entry that cannot be deleted', async () => {
+  it('goes on after an entry that cannot be deleted, and rejects, so that it is tried again', async () => {
+    const reports: ConntrackReport[] = [];
+    const onReconciled = (report: ConntrackReport): void => void reports.push(report);
     const tools = new FakeToolRunner(({ args }) => {
       if (args[0] === '-L') return { stdout: dump };
       return args.includes('10.1.0.2') ? { exitCode: 1, stderr: 'Operation failed' } : deletedOne;
     });
-    const reconciler = new ConntrackReconciler({ family: 'ipv4', tools, clock, log: silentLog });
-    expect(await reconciler.reconcile([dns()], node, signal)).toMatchObject({ deleted: 1 });
+    const parts = { family: 'ipv4', tools, clock, log: silentLog, onReconciled } as const;
+    const reconciler = new ConntrackReconciler(parts);
+    await expect(reconciler.reconcile([dns()], node, signal)).rejects.toThrow(
+      'conntrack -D of flows to 10.96.0.10 failed: Operation failed',
+    );
+    expect(reports).toMatchObject([{ deleted: 1 }]);
   });
 
   it('rejects where the table cannot be read', async () => {

@@ -3,7 +3,14 @@ import { Notices } from '../../../src/proxy/notices.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { rawService, Scene } from '../../support/scene.ts';
 
-const report = { rulesWritten: {}, rulesTotal: {}, full: true, unprogrammed: [] };
+const report = {
+  rulesWritten: {},
+  rulesTotal: {},
+  full: true,
+  unprogrammed: [],
+  refusedWrites: { full: 0, partial: 0 },
+  failure: undefined,
+};
 const claiming = (name: string, clusterIP: string, spec: object = {}) =>
   rawService({ clusterIP, externalIPs: ['203.0.113.9'], ...spec }, { metadata: { name } });
 

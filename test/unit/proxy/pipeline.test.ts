@@ -4,6 +4,7 @@ import { GraphCompiler } from '../../../src/graph/compile.ts';
 import type { NodeContext } from '../../../src/graph/node-context.ts';
 import type { GraphDelta, RuleGraph } from '../../../src/graph/rule-graph.ts';
 import type { Address } from '../../../src/ip/address.ts';
+import { SwitchyardError } from '../../../src/error.ts';
 import { ProxyHealth } from '../../../src/proxy/health.ts';
 import { Pipeline } from '../../../src/proxy/pipeline.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../../src/services/objects.ts';
@@ -27,6 +28,9 @@ class FakeBackend implements Backend {
   invalidations = 0;
   foreign: string | undefined;
   unprogrammed: SyncReport['unprogrammed'] = [];
+  refusedWrites = { full: 0, partial: 0 };
+  /** What the next syncs leave undone, in turn. */
+  readonly unfinished: SwitchyardError[] = [];
   #isInvalid = false;
 
   async sync(graph: RuleGraph, delta: GraphDelta): Promise<SyncReport> {
@@ -37,12 +41,15 @@ class FakeBackend implements Backend {
     });
     if (this.failures-- > 0) throw new Error('restore failed');
     const full = delta.everything || this.#isInvalid;
-    this.#isInvalid = false;
+    const failure = this.unfinished.shift();
+    this.#isInvalid = failure !== undefined;
     return {
       full,
       rulesTotal: { nat: graph.frontends.size },
       rulesWritten: { nat: delta.frontends.size },
       unprogrammed: this.unprogrammed,
+      refusedWrites: this.refusedWrites,
+      failure,
     };
   }
 
@@ -77,6 +84,7 @@ class Rig {
   readonly health = new ProxyHealth({ clock: this.clock, timeoutMs: 60_000, nodeExpected: false });
   readonly stop = new AbortController();
   readonly conntrackMs: number[] = [];
+  conntrackFailures = 0;
   node = nodeA;
   readonly pipeline = new Pipeline({
     family: 'ipv4',
@@ -91,7 +99,10 @@ class Rig {
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1000,
     serveHealth: async () => {},
-    reconcileConntrack: async () => void this.conntrackMs.push(this.clock.now()),
+    reconcileConntrack: async () => {
+      this.conntrackMs.push(this.clock.now());
+      if (this.conntrackFailures-- > 0) throw new Error('conntrack -L failed');
+    },
   });
   readonly done = this.pipeline.run(this.stop.signal);
 
@@ -214,6 +225,57 @@ describe('a pipeline', () => {
       'kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{ip_family="IPv4"}';
     expect([await rig.metric(failures), await rig.metric(partial)]).toEqual(['1', '1']);
     expect(rig.health.report().healthy).toBe(true);
+  });
+
+  it('counts what was refused in a sync that succeeded in the end', async () => {
+    const rig = new Rig();
+    rig.backend.refusedWrites = { full: 1, partial: 1 };
+    rig.sync();
+    await rig.clock.advance(5000);
+    const prefix = 'kubeproxy_sync_proxy_rules_iptables_';
+    const counted = 'restore_failures_total{ip_family="IPv4"}';
+    expect(await rig.metric(`${prefix}${counted}`)).toBe('2');
+    expect(await rig.metric(`${prefix}partial_${counted}`)).toBe('1');
+  });
+
+  it('tries again what a sync left undone, and is unhealthy while that lasts', async () => {
+    const rig = new Rig();
+    const failure = new SwitchyardError('tool', 'ipset restore failed');
+    for (let i = 0; i < 7; i++) rig.backend.unfinished.push(failure);
+    rig.sync();
+    await rig.clock.advance(1500);
+    expect(rig.backend.writes).toHaveLength(2);
+    expect(rig.conntrackMs).toHaveLength(2);
+    await rig.clock.advance(60_000);
+    expect(rig.health.report().healthy).toBe(false);
+    await rig.clock.advance(60_000);
+    expect(rig.health.report().healthy).toBe(true);
+    expect(rig.lines.filter((line) => line.includes('ipset restore failed'))).toHaveLength(7);
+  });
+
+  it('reconciles connection tracking again within the sync period where that failed, and says so once', async () => {
+    const rig = new Rig();
+    rig.conntrackFailures = 3;
+    rig.sync();
+    await rig.clock.advance(180_000);
+    expect(rig.conntrackMs).toEqual([0, 30_000, 60_000, 90_000]);
+    expect(rig.lines).toEqual([expect.stringContaining('conntrack -L failed')]);
+  });
+
+  it('writes nothing for a standstill of a minute, and no more than the hourly sync for one of hours', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    await rig.clock.standStill(60_000);
+    await rig.clock.advance(1000);
+    expect(rig.backend.writes).toHaveLength(1);
+    await rig.clock.standStill(3 * 3_600_000);
+    await rig.clock.advance(60_000);
+    expect(rig.backend.writes).toHaveLength(2);
+    expect(rig.health.report().healthy).toBe(true);
+    rig.pipeline.services.added?.(web);
+    await rig.clock.standStill(60_000);
+    expect(rig.backend.writes.at(-1)?.changed).toHaveLength(1);
   });
 
   it('turns unhealthy when writing fails for the time-out', async () => {

@@ -10,6 +10,8 @@ it('counts rules in the tables kube-proxy counts them in', async () => {
     rulesTotal: { filter: 3, nat: 7, mangle: 0 },
     rulesWritten: { nat: 2 },
     unprogrammed: [],
+    refusedWrites: { full: 0, partial: 0 },
+    failure: undefined,
   });
   const text = await metrics.registry.metrics();
   const series = text

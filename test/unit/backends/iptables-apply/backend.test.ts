@@ -6,7 +6,14 @@ import type { Clock } from '../../../../src/clock.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
 import type { Answer, RecordedRun } from '../../../support/fake-tool-runner.ts';
-import { dnat, emptyDelta, emptyGraph, nodeState, rule } from '../../../support/iptables-states.ts';
+import {
+  dnat,
+  emptyDelta,
+  emptyGraph,
+  ipset,
+  nodeState,
+  rule,
+} from '../../../support/iptables-states.ts';
 
 const { signal } = new AbortController();
 const web = dnat('web', '10.96.0.1', '10.1.0.1:8080');
@@ -146,6 +153,101 @@ describe('syncs of the iptables backend', () => {
     await expect(sync()).rejects.toThrow(/line 2, rule ":KUBE-SERVICES - \[0:0\]": nonsense/);
   });
 
+  it('counts what was refused, also where the sync then succeeds', async () => {
+    let refuses = false;
+    const { sync, kernel } = setUp((run) => {
+      if (!refuses || !isRestore(run)) return undefined;
+      refuses = false;
+      return refusedAtCommit(run.input);
+    });
+    expect(await sync()).toMatchObject({ refusedWrites: { full: 0, partial: 0 } });
+    refuses = true;
+    kernel.desired = nodeState(web);
+    expect(await sync()).toMatchObject({ full: true, refusedWrites: { full: 0, partial: 1 } });
+    expect(await sync()).toMatchObject({ refusedWrites: { full: 0, partial: 0 } });
+  });
+
+  describe('while sets cannot be made', () => {
+    const affinity = ipset('KUBE-AFF-A', 'hash:ip family inet timeout 60');
+    const sticky = rule('-m set --match-set KUBE-AFF-A src -j RETURN', 'sticky');
+    const withSet = {
+      ...nodeState(web, sticky, api),
+      sets: new Map([[affinity.name, affinity]]),
+    };
+
+    /** A kernel that takes rules over sets when it has them. */
+    function setUpSets() {
+      const ipsets = { works: false, there: false };
+      const rig = setUp(({ tool, args, input }) => {
+        if (tool === 'ipset' && args[0] === 'restore') {
+          if (!ipsets.works) return { exitCode: 1, stderr: 'ipset v7.17: Kernel error received' };
+          ipsets.there ||= input.includes('create -exist KUBE-AFF-A ');
+        }
+        const line = input.split('\n').findIndex((each) => each.includes('--match-set'));
+        if (!tool.endsWith('-restore') || line < 0 || ipsets.there) return undefined;
+        const stderr = `Set KUBE-AFF-A doesn't exist.\nError occurred at line: ${line + 1}\n`;
+        return { exitCode: 2, stderr };
+      });
+      rig.kernel.desired = withSet;
+      return { ...rig, ipsets };
+    }
+
+    it('services without sets are programmed, the others named, and the sync is to be repeated', async () => {
+      const { sync, restores } = setUpSets();
+      expect(await sync()).toMatchObject({
+        full: true,
+        unprogrammed: [
+          { name: 'default/sticky', reason: expect.stringContaining("KUBE-AFF-A doesn't exist") },
+        ],
+        failure: { code: 'tool', message: expect.stringContaining('Kernel error received') },
+      });
+      const written = restores().findLast((input) => input.includes('KUBE-FORWARD')) ?? '';
+      expect(written).toContain(web.args);
+      expect(written).toContain(api.args);
+    });
+
+    it('and when they can, the services left out are written at once', async () => {
+      const { sync, restores, ipsets } = setUpSets();
+      await sync();
+      expect((await sync()).failure).toBeDefined();
+      ipsets.works = true;
+      expect(await sync()).toMatchObject({ unprogrammed: [], failure: undefined });
+      expect(restores().at(-1)).toContain('--match-set');
+      expect(await sync()).toMatchObject({ full: false, unprogrammed: [], failure: undefined });
+    });
+
+    it('nothing is amiss where no rule wants one', async () => {
+      const { sync, kernel } = setUp(({ tool }) =>
+        tool === 'ipset' ? { exitCode: 1, stderr: 'Cannot open session to kernel.' } : undefined,
+      );
+      kernel.desired = nodeState(web);
+      expect(await sync()).toMatchObject({ full: true, failure: undefined });
+    });
+  });
+
+  it('believes no dump that ends before the table does', async () => {
+    let isCut = true;
+    const { sync, restores } = setUp(({ tool, args }) => {
+      if (!tool.endsWith('-save') || !args.includes('nat')) return undefined;
+      return { stdout: `*nat\n:KUBE-SERVICES - [0:0]\n${isCut ? '-A KUBE-SER' : 'COMMIT\n'}` };
+    });
+    await expect(sync()).rejects.toMatchObject({
+      message: "iptables-legacy-save -t nat ended before the table's end",
+      retryable: true,
+    });
+    expect(restores()).toEqual([]);
+    isCut = false;
+    expect(await sync()).toMatchObject({ full: true });
+  });
+
+  it('gives a restore time by its size', async () => {
+    const { tools, sync } = setUp();
+    await sync();
+    const { timeoutMs } = tools.runs.find(isRestore) ?? {};
+    expect(timeoutMs).toBeGreaterThan(60_000);
+    expect(timeoutMs).toBeLessThan(61_000);
+  });
+
   it('does not audit what it has not written', async () => {
     const { backend, tools } = setUp();
     expect(await backend.audit(signal)).toBeUndefined();
@@ -155,7 +257,7 @@ describe('syncs of the iptables backend', () => {
   it('is not ended by deletions that are refused', async () => {
     const { sync } = setUp(({ tool, args, input }) => {
       if (tool.endsWith('-save') && args.includes('nat'))
-        return { stdout: '*nat\n:KUBE-SVC-OLD - [0:0]\n' };
+        return { stdout: '*nat\n:KUBE-SVC-OLD - [0:0]\nCOMMIT\n' };
       return input.includes('-X KUBE-SVC-OLD')
         ? { exitCode: 1, stderr: 'line 3 failed' }
         : undefined;

@@ -5,6 +5,7 @@ import {
   destroySets,
   parseSetList,
   prepareScript,
+  prepareSets,
   sameParameters,
   staleSets,
 } from '../../../../src/backends/iptables/ipsets.ts';
@@ -72,6 +73,35 @@ describe('ipsets', () => {
       'swap KUBE-AFF-A-T KUBE-AFF-A',
       'destroy KUBE-AFF-A-T',
       '',
+    ]);
+  });
+
+  it('get nothing of an exchange that an agent did not live to end', () => {
+    const left = [...observed, ...parseSetList(listing.replaceAll('KUBE-AFF-A', 'KUBE-AFF-A-T'))];
+    const other = create(ipset('KUBE-AFF-A', 'hash:ip family inet timeout 60', ['10.0.0.1']));
+    expect(prepareScript(other, left).split('\n').slice(0, 2)).toEqual([
+      'destroy KUBE-AFF-A-T',
+      'create -exist KUBE-AFF-A-T hash:ip family inet timeout 60',
+    ]);
+  });
+
+  it('are made but for the one that is refused, which is named', async () => {
+    const tools = new FakeToolRunner(({ input }) => {
+      const line = input.split('\n').findIndex((each) => each.includes('KUBE-AFF-D'));
+      const stderr = `ipset v7.17: Error in line ${line + 1}: Kernel error received: out of memory`;
+      return line < 0 ? undefined : { exitCode: 1, stderr };
+    });
+    const sets = ['C', 'D', 'E'].map((name) => ipset(`KUBE-AFF-${name}`, 'hash:ip family inet'));
+    const { signal } = new AbortController();
+    await expect(
+      prepareSets(tools, create(...sets), observed, silentLog, signal),
+    ).rejects.toMatchObject({
+      message: expect.stringMatching(/restore failed at "create -exist KUBE-AFF-D .*out of memory/),
+      retryable: true,
+    });
+    expect(tools.inputs('ipset')).toEqual([
+      expect.stringContaining('KUBE-AFF-C'),
+      'create -exist KUBE-AFF-E hash:ip family inet\n',
     ]);
   });
 
