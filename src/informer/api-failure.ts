@@ -35,7 +35,7 @@ export async function failureOfResponse(
   return {
     reason: `cannot ${verb} ${kind.resource}: ${said}${accessHint(status, kind)}`,
     status,
-    retryAfterMs: retryAfter(response.headers['retry-after'], nowMs),
+    retryAfterMs: retryAfter(response.headers['retry-after'], sentAtMs(response, nowMs)),
     relist: positionLost(status),
   };
 }
@@ -84,10 +84,16 @@ function accessHint(status: number, kind: Kind<KubeObject>): string {
   return `; its ClusterRole needs the rule {apiGroups: [${group}], resources: [${kind.resource}], verbs: [list, watch]}`;
 }
 
+/** By the server's own date: ours may be wrong. */
+function sentAtMs(response: ApiResponse, nowMs: number): number {
+  const sentMs = Date.parse(response.headers['date'] ?? '');
+  return Number.isNaN(sentMs) ? nowMs : sentMs;
+}
+
 /** Seconds or an HTTP date. */
-function retryAfter(header: string | undefined, nowMs: number): number | undefined {
+function retryAfter(header: string | undefined, sentMs: number): number | undefined {
   if (header === undefined) return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - nowMs;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - sentMs;
   return retryAfterMs(ms);
 }
 

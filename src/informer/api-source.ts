@@ -70,6 +70,7 @@ class ListWatch<T extends KubeObject> {
   /** A list's continue token expired: until one succeeds lists are asked for in one piece. */
   #unpaged = false;
   #lastFailure: ApiFailure | undefined;
+  #cameBack = false;
 
   constructor(options: ApiSourceOptions<T>, sink: SourceSink<T>, signal: AbortSignal) {
     this.#options = options;
@@ -156,13 +157,24 @@ class ListWatch<T extends KubeObject> {
   #delayMs(failure: ApiFailure): number {
     // a token that was rotated a moment ago costs no waiting, but a second refusal does
     if (failure.status === 401 && this.#lastFailure?.status !== 401) return 0;
+    // a server that has just come back says so with 410: what nobody answered for before is over
+    if (failure.status === 410 && this.#isBack()) this.#backoff.reset();
     // all nodes are told the same: never sooner, but not all at once
     const wishedMs = (failure.retryAfterMs ?? 0) * (1 + this.#options.random() / 2);
     return Math.max(this.#backoff.nextMs(), Math.round(wishedMs));
   }
 
+  /** Once between two healthy watches: a server that comes and goes is not to be listed each time. */
+  #isBack(): boolean {
+    const wasAway = this.#lastFailure !== undefined && this.#lastFailure.status === undefined;
+    const isBack = wasAway && !this.#cameBack;
+    this.#cameBack ||= isBack;
+    return isBack;
+  }
+
   #recovered(): void {
     this.#backoff.reset();
+    this.#cameBack = false;
     this.#lastFailure = undefined;
   }
 

@@ -248,6 +248,39 @@ test('a list in one piece that fails is asked for in one piece again', async () 
   expect(limits).toEqual(['500', '500', undefined, undefined]);
 });
 
+test('a server that was away and comes back with 410 is listed after the first delay, not the grown one', async () => {
+  const run = await startWatching();
+  await server.down();
+  await until(
+    'four failures',
+    () => failures(run).length === 4,
+    () => run.clock.pass(),
+  );
+  server.compact();
+  await server.up();
+  await until(
+    'listed again',
+    () => lists().length === 2,
+    () => run.clock.pass(),
+  );
+  expect(failures(run).map(({ delayMs }) => delayMs)).toEqual([1_200, 2_400, 4_800, 9_600, 1_200]);
+});
+
+test('a server that comes and goes with 410 is listed ever more rarely', async () => {
+  for (let count = 0; count < 3; count++) {
+    server.inject({ on: 'watch', type: 'end' });
+    server.inject({ on: 'watch', type: 'status', status: 410 });
+  }
+  const run = await start();
+  await until(
+    'six',
+    () => failures(run).length === 6,
+    () => run.clock.pass(),
+  );
+  const delays = failures(run).map(({ delayMs }) => delayMs);
+  expect(delays).toEqual([1_200, 1_200, 2_400, 4_800, 9_600, 19_200]);
+});
+
 test('a server that answers 410 each time is asked ever more slowly', async () => {
   server.inject({ on: 'watch', type: 'status', status: 410, times: 4 });
   const run = await start();
@@ -424,6 +457,16 @@ test.each([429, 503])(
     expect(failures(run)[0]?.delayMs).toBe(17_000 * 1.25);
   },
 );
+
+test('a Retry-After that is a date counts from the date of the answer, however wrong our own is', async () => {
+  const inTenSeconds = new Date(Math.floor(Date.now() / 1000) * 1000 + 10_000).toUTCString();
+  server.inject({ on: 'list', type: 'status', status: 503, retryAfter: inTenSeconds });
+  const run = await start();
+  await until('refused', () => failures(run).length === 1);
+  const delayMs = failures(run)[0]?.delayMs ?? 0;
+  expect(delayMs / 1.25).toBeGreaterThan(0);
+  expect(delayMs / 1.25).toBeLessThanOrEqual(10_000);
+});
 
 test.each([
   ['a day', '86400'],
