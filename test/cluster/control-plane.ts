@@ -31,7 +31,20 @@ export interface ControlPlaneOptions {
   readonly serviceCidrs?: readonly string[];
 }
 
-const tokens = { admin: 'token-admin', proxy: 'token-proxy' };
+/** Bearer tokens that the API server knows; the proxy has two, for when one is renewed. */
+export const tokens = {
+  admin: 'token-admin',
+  proxy: 'token-proxy',
+  proxyRenewed: 'token-proxy-renewed',
+};
+
+/** What a kubeconfig of the proxy says other than usual. */
+export interface KubeconfigOptions {
+  /** Default: the API server itself. Whoever answers there has to have its certificate. */
+  readonly port?: number;
+  /** Default: the token itself. */
+  readonly tokenFile?: string;
+}
 
 /**
  * A real etcd and kube-apiserver with RBAC in a network namespace. The token `proxy` belongs to the user
@@ -55,7 +68,7 @@ export class ControlPlane {
     });
     writeFileSync(
       this.#file('tokens.csv'),
-      `${tokens.admin},admin,1,"system:masters"\n${tokens.proxy},system:kube-proxy,2\n`,
+      `${tokens.admin},admin,1,"system:masters"\n${tokens.proxy},system:kube-proxy,2\n${tokens.proxyRenewed},system:kube-proxy,2\n`,
     );
   }
 
@@ -67,7 +80,23 @@ export class ControlPlane {
     return undefined;
   }
 
+  /** The network namespace it runs in. */
+  get namespace(): string {
+    return this.#options.namespace;
+  }
+
+  /** Where nodes reach it. */
+  get address(): string {
+    return this.#options.address;
+  }
+
   async start(): Promise<void> {
+    this.startEtcd();
+    await this.startApiServer();
+  }
+
+  /** Starts etcd, with what it held before if anything. */
+  startEtcd(): void {
     this.#spawn('etcd', [
       '--data-dir',
       this.#file('etcd'),
@@ -81,7 +110,29 @@ export class ControlPlane {
       '--log-level',
       'error',
     ]);
-    await this.startApiServer();
+  }
+
+  /** Ends etcd at once, as a crash would. */
+  async stopEtcd(): Promise<void> {
+    await this.#end('etcd');
+  }
+
+  /** Makes etcd forget all but the present: what began before cannot be watched any more. */
+  async compactEtcd(): Promise<void> {
+    const script = `
+      const call = async (what, body) => {
+        const init = { method: 'POST', body: JSON.stringify(body) };
+        const answer = await fetch('http://127.0.0.1:2379/v3/kv/' + what, init);
+        if (!answer.ok) throw new Error(what + ': ' + answer.status + ' ' + (await answer.text()));
+        return answer.json();
+      };
+      const { header } = await call('range', { key: 'AA==' });
+      await call('compaction', { revision: header.revision, physical: true });`;
+    const child = this.#inNamespace(process.execPath, ['--input-type=module', '-e', script]);
+    const words: string[] = [];
+    child.stderr?.on('data', (chunk: Buffer) => words.push(chunk.toString()));
+    const status = await new Promise((resolve) => child.once('exit', resolve));
+    if (status !== 0) throw new Error(`etcd was not compacted: ${words.join('')}`);
   }
 
   /** Starts (or starts again) the API server and waits until it is ready and has its RBAC roles. */
@@ -117,9 +168,10 @@ export class ControlPlane {
   }
 
   /** A kubeconfig for the proxy's token. */
-  kubeconfig(): string {
+  kubeconfig({ port = 6443, tokenFile }: KubeconfigOptions = {}): string {
     const file = this.#file('proxy.kubeconfig');
     const ca = readFileSync(this.#file('certs/apiserver.crt')).toString('base64');
+    const user = tokenFile === undefined ? { token: tokens.proxy } : { tokenFile };
     const value = {
       apiVersion: 'v1',
       kind: 'Config',
@@ -128,12 +180,12 @@ export class ControlPlane {
         {
           name: 'test',
           cluster: {
-            server: `https://${this.#options.address}:6443`,
+            server: `https://${this.#options.address}:${port}`,
             'certificate-authority-data': ca,
           },
         },
       ],
-      users: [{ name: 'proxy', user: { token: tokens.proxy } }],
+      users: [{ name: 'proxy', user }],
       contexts: [{ name: 'test', context: { cluster: 'test', user: 'proxy' } }],
     };
     writeFileSync(file, JSON.stringify(value), { mode: 0o600 });

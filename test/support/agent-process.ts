@@ -28,6 +28,12 @@ export class AgentProcess {
     }
   }
 
+  /** Its process. */
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('the agent was not started');
+    return this.#child.pid;
+  }
+
   /** Everything it has said so far. */
   get log(): string {
     return this.#log;

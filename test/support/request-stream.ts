@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
 import { countAnswers } from './node-lab.ts';
 import type { Actor, NodeLab } from './node-lab.ts';
@@ -8,12 +9,19 @@ export class RequestStream {
   readonly #askers: readonly Promise<void>[];
   #isOver = false;
 
-  /** The actor asks the questions in turn. */
-  constructor(lab: NodeLab, actor: Actor, questions: readonly Question[], atATime = 4) {
+  /** The actor asks the questions in turn, `atATime` of them at once and with `pauseMs` between. */
+  constructor(
+    lab: NodeLab,
+    actor: Actor,
+    questions: readonly Question[],
+    atATime = 4,
+    pauseMs = 0,
+  ) {
     this.#askers = Array.from({ length: atATime }, async () => {
       for (let i = 0; !this.#isOver; i++) {
         const question = questions[i % questions.length];
         if (question !== undefined) this.#answers.push(await lab.ask(actor, question));
+        if (pauseMs > 0) await delay(pauseMs);
       }
     });
   }
