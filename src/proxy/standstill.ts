@@ -1,9 +1,9 @@
 import type { Clock } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 
-const stepMs = 5000;
+const stepMs = 2000;
 /** A busy machine is late by less. */
-const noticedMs = 5000;
+const noticedMs = 2000;
 
 /**
  * Notices when this process stood still: it was stopped, its machine paused, or something in it took all its time. Tells

@@ -76,7 +76,7 @@ describe('the health of the proxy', () => {
     await clock.standStill(3_600_000);
     clock.setDate(3_600_000);
     expect(health.report().healthy).toBe(true);
-    expect(said).toEqual([expect.stringContaining('stood still for 3595 s')]);
+    expect(said).toEqual([expect.stringContaining('stood still for 3598 s')]);
     await clock.advance(60_000);
     expect(health.report().healthy).toBe(false);
     expect(said).toHaveLength(1);
