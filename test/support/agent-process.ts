@@ -45,6 +45,21 @@ export class AgentProcess {
     return (await this.#child).exitCode;
   }
 
+  /** Resolves with its exit status when it has ended, whatever ended it; undefined: a signal. */
+  async ended(): Promise<number | undefined> {
+    return (await this.#child).exitCode;
+  }
+
+  /** Lets it stand still: SIGSTOP. */
+  freeze(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  /** Lets it go on: SIGCONT. */
+  thaw(): void {
+    this.#child.kill('SIGCONT');
+  }
+
   /** Ends it the hard way. */
   async crash(): Promise<void> {
     this.#child.kill('SIGKILL');
