@@ -23,6 +23,7 @@ export interface Fault {
 export class FaultyTools {
   readonly folder: string;
   readonly #state: string;
+  #taken = 0;
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -46,10 +47,11 @@ export class FaultyTools {
 
   /** Steps since the last call, in order. */
   async taken(): Promise<readonly string[]> {
-    const path = join(this.#state, 'steps');
-    const text = await readFile(path, 'utf8').catch(() => '');
-    await rm(path, { force: true });
-    return text.split('\n').filter((line) => line !== '');
+    const text = await readFile(join(this.#state, 'steps'), 'utf8').catch(() => '');
+    const steps = text.split('\n').slice(0, -1);
+    const before = this.#taken;
+    this.#taken = steps.length;
+    return steps.slice(before);
   }
 
   /** From now on, every run that starts with `step` meets the fault; `once`: the first one alone. */
