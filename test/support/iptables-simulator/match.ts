@@ -51,12 +51,13 @@ const tests: Readonly<Record<string, Test>> = {
       '--reap',
       '--mask',
       '--rsource',
+      '--nfacct-name', // it counts
     ].map((name) => [name, always]),
   ),
 };
 
 const extensions = new Set(
-  'tcp udp sctp multiport comment conntrack mark statistic addrtype bpf set recent physdev'.split(
+  'tcp udp sctp multiport comment conntrack mark statistic addrtype bpf set recent physdev nfacct'.split(
     ' ',
   ),
 );

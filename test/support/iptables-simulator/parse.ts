@@ -104,7 +104,7 @@ const arity: Readonly<Record<string, number>> = {
     (
       '-s -d -i -o -p -m -j -g --dport --sport --dports --sports --comment --ctstate --mark --probability --mode ' +
       '--src-type --dst-type --bytecode --name --seconds --mask --to-destination --set-xmark ' +
-      '--or-mark --and-mark --xor-mark --set-mark --reject-with --timeout'
+      '--or-mark --and-mark --xor-mark --set-mark --reject-with --timeout --nfacct-name'
     )
       .split(' ')
       .map((name) => [name, 1]),

@@ -51,6 +51,10 @@ describe('the iptables simulator', () => {
     expect(kinds('192.0.2.1')).toEqual(['drop']);
     expect(kinds('10.1.0.1')).toEqual(['delivered']);
   });
+  it('takes a match that only counts for no condition', () => {
+    const counted = '-A FORWARD -p tcp -m nfacct --nfacct-name  counter -j DROP';
+    expect(run('filter', counted).map(({ kind }) => kind)).toEqual(['drop']);
+  });
   it.each([
     '-A FORWARD --colour red -j DROP',
     '-A FORWARD -m colour -j DROP',
