@@ -41,10 +41,16 @@ export const manyClients = '198.18.0.0/16';
 /** Ports every pod serves, TCP and UDP. Answers carry the pod's name. */
 export const podPorts = [8080, 8081, 8082] as const;
 
-/** Source ports of probes: below those that the kernel chooses for anybody else. */
-const probePorts = { first: 10_000, last: 29_999 } as const;
+/** Source ports of probes: below those that the kernel chooses for anybody else, above those a proxy listens on. */
+const probePorts = { first: 10_300, last: 29_999 } as const;
 
 const pods = ['pod-a', 'pod-b', 'pod-c', 'remote'] as const;
+/** Who serves in the lab. */
+export type Pod = (typeof pods)[number];
+
+/** What a server calls itself, by its actor, address and port; default: the actor's name. */
+export type ServerName = (actor: Actor, address: string, port: number) => string;
+
 const actors = ['client', 'node', ...pods] as const;
 
 /** A node with clients and pods in namespaces of their own, and a folder of manifests for an agent. */
@@ -54,12 +60,19 @@ export class NodeLab {
   readonly #namespaces: Namespaces;
   readonly #actors = new Map<Actor, NetworkActor>();
   readonly #env: Readonly<Record<string, string>>;
+  readonly #serverName: ServerName;
   #probePort: number = probePorts.last;
   #lastAsked: string | undefined;
 
-  private constructor(namespaces: Namespaces, folder: string, variant: 'legacy' | 'nft') {
+  private constructor(
+    namespaces: Namespaces,
+    folder: string,
+    variant: 'legacy' | 'nft',
+    serverName: ServerName,
+  ) {
     this.#namespaces = namespaces;
     this.#folder = folder;
+    this.#serverName = serverName;
     this.manifests = join(folder, 'manifests');
     this.#env = {
       PATH: [join(folder, variant), toolPath(process.env['PATH'])].join(delimiter),
@@ -69,10 +82,15 @@ export class NodeLab {
   }
 
   /** Builds the lab; plain `iptables` in it is of the given variant. `prefix` tells labs of one process apart. */
-  static async create(variant: 'legacy' | 'nft', prefix = 'swylab'): Promise<NodeLab> {
+  static async create(
+    variant: 'legacy' | 'nft',
+    prefix = 'swylab',
+    serverName: ServerName = (actor) => actor,
+  ): Promise<NodeLab> {
     const namespaces = new Namespaces({ tools: systemTools, prefix });
     await namespaces.removeLeftovers();
-    const lab = new NodeLab(namespaces, await mkdtemp(join(tmpdir(), 'swylab-')), variant);
+    const folder = await mkdtemp(join(tmpdir(), 'swylab-'));
+    const lab = new NodeLab(namespaces, folder, variant, serverName);
     try {
       await mkdir(lab.manifests);
       await linkVariant(join(lab.#folder, variant), variant);
@@ -170,6 +188,19 @@ export class NodeLab {
     return new AgentProcess(this.#namespaces, this.#env, flags, command);
   }
 
+  /** The node serves on its own addresses too, as a pod in the node's network would. */
+  async serveOnNode(): Promise<void> {
+    for (const address of [lab4.node, lab6.node]) await this.#serve('node', address);
+  }
+
+  /** Gives a pod one more address, on which it serves as on its first ones. */
+  async lend(pod: Pod, address: string): Promise<void> {
+    const [length, nodad] = address.includes(':') ? [128, ' nodad'] : [32, ''];
+    await this.#namespaces.ip(pod, [`addr add ${address}/${length} dev eth0${nodad}`]);
+    await this.#namespaces.ip('node', [`route replace ${address}/${length} dev ${pod}`]);
+    await this.#serve(pod, address);
+  }
+
   /** The name of an actor's network namespace, for what else has to run there. */
   namespace(actor: Actor): string {
     return this.#namespaces.name(actor);
@@ -202,13 +233,17 @@ export class NodeLab {
       [lab4.client, lab6.client],
     );
     for (const role of actors) this.#actors.set(role, new NetworkActor(this.#namespaces, role));
-    for (const name of pods) {
-      for (const port of podPorts) {
-        const shared = { port, name };
-        for (const proto of ['tcp', 'udp'] as const) {
-          await this.#actor(name).serve({ ...shared, proto, address: lab4[name] });
-          await this.#actor(name).serve({ ...shared, proto, address: lab6[name] });
-        }
+    for (const pod of pods) {
+      await this.#serve(pod, lab4[pod]);
+      await this.#serve(pod, lab6[pod]);
+    }
+  }
+
+  async #serve(actor: Actor, address: string): Promise<void> {
+    for (const port of podPorts) {
+      const name = this.#serverName(actor, address, port);
+      for (const proto of ['tcp', 'udp'] as const) {
+        await this.#actor(actor).serve({ port, name, proto, address });
       }
     }
   }
