@@ -3,16 +3,20 @@ import { systemTools } from '../../src/host/run-tool.ts';
 import { proxyCommand } from '../support/agent-process.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { lab4, lab6, NodeLab } from '../support/node-lab.ts';
+import type { ServerName } from '../support/node-lab.ts';
 import { ControlPlane } from './control-plane.ts';
 import { upstreamCommand } from './upstream-proxy.ts';
 
 /** Our node and upstream's: equal to the address, so that the same question can be asked on both. */
-type Twin = 'switchyard' | 'upstream';
+export type Twin = 'switchyard' | 'upstream';
 
 const planeAddress = '203.0.113.1';
 /** The one address in which the twins differ: their end of the link to the control plane. */
 const linkAddresses = { switchyard: '203.0.113.2', upstream: '203.0.113.3' } as const;
 const prefixes = { switchyard: 'swytwin', upstream: 'swyorig' } as const;
+
+/** Where cluster IPs come from. */
+export const serviceCidrs = ['10.96.0.0/12', 'fd00:10:96::/108'] as const;
 
 const sharedFlags = [
   '--hostname-override=node-a',
@@ -21,6 +25,20 @@ const sharedFlags = [
   '--conntrack-tcp-timeout-established=0s',
   '--conntrack-tcp-timeout-close-wait=0s',
 ] as const;
+
+/**
+ * The flags both proxies are started with: given ones replace the shared ones of their name, and one
+ * without a value (`--cluster-cidr=`) takes it away.
+ */
+export function twinFlags(given: readonly string[]): readonly string[] {
+  const names = new Set(given.map(flagName));
+  const kept = sharedFlags.filter((flag) => !names.has(flagName(flag)));
+  return [...kept, ...given.filter((flag) => !flag.endsWith('='))];
+}
+
+function flagName(flag: string): string {
+  return flag.split('=')[0] ?? '';
+}
 
 /** Two equal nodes, `node-a` both, beside one real control plane: one for our proxy, one for upstream's. */
 export class TwinNodes {
@@ -39,17 +57,17 @@ export class TwinNodes {
   }
 
   /** Builds both nodes and starts the control plane, which knows Node `node-a`; no proxy runs yet. */
-  static async create(variant: 'legacy' | 'nft'): Promise<TwinNodes> {
+  static async create(variant: 'legacy' | 'nft', serverName?: ServerName): Promise<TwinNodes> {
     const planeNamespaces = new Namespaces({ tools: systemTools, prefix: 'swyplane' });
     await planeNamespaces.removeLeftovers();
     const labs = {
-      switchyard: await NodeLab.create(variant, prefixes.switchyard),
-      upstream: await NodeLab.create(variant, prefixes.upstream),
+      switchyard: await NodeLab.create(variant, prefixes.switchyard, serverName),
+      upstream: await NodeLab.create(variant, prefixes.upstream, serverName),
     };
     const plane = new ControlPlane({
       namespace: planeNamespaces.name('plane'),
       address: planeAddress,
-      serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
+      serviceCidrs,
     });
     const twins = new TwinNodes(plane, labs, planeNamespaces);
     try {
@@ -63,13 +81,16 @@ export class TwinNodes {
     return twins;
   }
 
-  /** Starts the proxy of one node with equal flags; `command` where it is not the checkout's (ours) or upstream's. */
+  /**
+   * Starts the proxy of one node with these flags, see {@link twinFlags}; `command` where it is not the
+   * checkout's (ours) or upstream's.
+   */
   startProxy(
     twin: Twin,
     flags: readonly string[] = [],
     command = twin === 'switchyard' ? proxyCommand() : upstreamCommand(),
   ): AgentProcess {
-    const all = [`--kubeconfig=${this.plane.kubeconfig()}`, ...sharedFlags, ...flags];
+    const all = [`--kubeconfig=${this.plane.kubeconfig()}`, ...twinFlags(flags)];
     return this.labs[twin].startClusterAgent(all, command);
   }
 
@@ -102,7 +123,7 @@ export class TwinNodes {
     await this.plane.must('POST', '/api/v1/nodes', {
       apiVersion: 'v1',
       kind: 'Node',
-      metadata: { name: 'node-a', labels: { 'topology.kubernetes.io/zone': 'zone-1' } },
+      metadata: { name: 'node-a', labels: { 'topology.kubernetes.io/zone': 'a' } },
       spec: { podCIDRs: ['10.244.0.0/24', 'fd00:10:244::/64'] },
     });
     const addresses = [lab4.node, lab6.node].map((address) => ({ type: 'InternalIP', address }));
