@@ -34,6 +34,11 @@ const commands: readonly CommandEntry[] = [
     load: async () => import('./explain.ts'),
   },
   {
+    name: 'cleanup',
+    summary: 'Removes the rules, sets and settings that a service proxy has put on this node.',
+    load: async () => import('./cleanup.ts'),
+  },
+  {
     name: 'demo',
     summary: 'Shows it all at work in namespaces of its own; needs no cluster.',
     load: async () => import('./demo.ts'),

@@ -8,10 +8,12 @@ import { proxyConfig } from '../config/read-proxy-config.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
 import { SwitchyardError, errorText } from '../error.ts';
+import { NodeRecordFile, kernelIdentity, recordedSysctls } from '../host/node-record.ts';
 import { systemTools } from '../host/run-tool.ts';
 import { createSysctls } from '../host/sysctl.ts';
 import { runAgent } from '../proxy/agent.ts';
 import { createLogger } from '../telemetry/logger.ts';
+import { cleanUp } from './cleanup.ts';
 import type { Command } from './command.ts';
 import { version } from './version.ts';
 
@@ -26,6 +28,9 @@ export const command: Command = {
     '  switchyard proxy --source=file:./manifests --hostname-override=node-a',
   ].join('\n'),
   async run({ flags }, io) {
+    if (flags.bool('cleanup')) {
+      return cleanUp({ plan: false, scope: 'all', stateFile: flags.text('stateFile') }, io);
+    }
     const { config, warnings } = await configOf(flags);
     const log = createLogger({ ...config.logging, terminal: process.stderr.isTTY });
     for (const warning of warnings) log.warn({}, warning);
@@ -36,7 +41,12 @@ export const command: Command = {
     process.on('unhandledRejection', onRejection);
     try {
       const tools = systemTools;
-      const sysctls = createSysctls();
+      const record = new NodeRecordFile({
+        path: flags.text('stateFile'),
+        identity: await kernelIdentity(),
+        log,
+      });
+      const sysctls = recordedSysctls(createSysctls(), record);
       await runAgent(
         {
           config,
@@ -44,6 +54,7 @@ export const command: Command = {
           version,
           tools,
           sysctls,
+          record,
           clock: systemClock,
           random: Math.random,
           env: io.env,

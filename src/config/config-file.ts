@@ -14,13 +14,15 @@ export interface ConfigFile {
 const apiVersion = 'kubeproxy.config.k8s.io/v1alpha1';
 const kind = 'KubeProxyConfiguration';
 
-/** Flags that count beside a file, as in kube-proxy, and --source, which no file can say. */
+/** Flags that count beside a file, as in kube-proxy, and --source and --state-file, which no file can say. */
 const besideFile = new Set([
   'config',
   'hostname-override',
   'master',
   'source',
+  'state-file',
   'init-only',
+  'cleanup',
   'v',
   'vmodule',
   'logging-format',

@@ -131,6 +131,16 @@ const serviceFlags: FlagTable = [
   },
 ];
 
+/** Also of `cleanup`, which puts back what is recorded there. */
+export const stateFileFlag: FlagSpec = {
+  name: 'state-file',
+  type: 'string',
+  default: '/run/switchyard/node.json',
+  placeholder: 'FILE',
+  help: 'Where it is recorded what was changed besides rules (sysctls, KUBE-FIREWALL), for the clean-up; empty: nowhere.',
+  group: 'Node',
+};
+
 const processFlags: FlagTable = [
   {
     name: 'bind-address',
@@ -196,10 +206,17 @@ const processFlags: FlagTable = [
     help: 'Do what needs privileges at start (sysctls), then exit.',
   },
   {
+    name: 'cleanup',
+    type: 'bool',
+    default: false,
+    help: 'Remove all rules and exit: the same as switchyard cleanup.',
+  },
+  stateFileFlag,
+  {
     name: 'config',
     type: 'string',
     placeholder: 'FILE',
-    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --init-only and logging.',
+    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --init-only, --cleanup and logging.',
   },
 ];
 
@@ -351,12 +368,6 @@ const otherFlags: FlagTable = [
       ['ipvs-udp-timeout', 'duration'],
     ] as const
   ).map(([name, type]) => ({ name, type, help: ipvsLater, notYet: ipvsLater })),
-  {
-    name: 'cleanup',
-    type: 'bool',
-    help: 'Remove the rules.',
-    notYet: 'removing the rules is not built yet',
-  },
   {
     name: 'write-config-to',
     type: 'string',

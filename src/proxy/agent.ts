@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError } from '../error.ts';
 import { listInterfaces } from '../host/interfaces.ts';
+import type { NodeRecordFile } from '../host/node-record.ts';
 import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
@@ -41,6 +42,8 @@ export interface AgentOptions {
   readonly version: string;
   readonly tools: ToolRunner;
   readonly sysctls: Sysctls;
+  /** What is changed besides rules. */
+  readonly record: NodeRecordFile;
   readonly clock: Clock;
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;

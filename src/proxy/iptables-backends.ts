@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import type { Backend } from '../backends/backend.ts';
+import type { ApplyPort } from '../backends/iptables/apply.ts';
 import { IptablesBackend } from '../backends/iptables/backend.ts';
 import { Lowering } from '../backends/iptables/lower.ts';
-import { writeLocalnetGuard } from '../backends/iptables/localnet-guard.ts';
+import { hasLocalnetGuard, writeLocalnetGuard } from '../backends/iptables/localnet-guard.ts';
 import { detectVariant, familySupported, iptablesTools } from '../backends/iptables/variant.ts';
 import type { IptablesTools } from '../backends/iptables/variant.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError, errorText } from '../error.ts';
+import type { NodeRecordFile } from '../host/node-record.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import { defaultLockPaths } from '../host/xtables-lock.ts';
@@ -21,6 +23,7 @@ export interface IptablesOptions {
   readonly config: ProxyConfig;
   readonly tools: ToolRunner;
   readonly sysctls: Sysctls;
+  readonly record: Pick<NodeRecordFile, 'noteFirewall'>;
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
@@ -33,7 +36,8 @@ export interface FamilyBackend {
 }
 
 const liberalKey = 'net/netfilter/nf_conntrack_tcp_be_liberal';
-const localnetKey = 'net/ipv4/conf/all/route_localnet';
+/** Lets packets with addresses of 127.0.0.0/8 be routed. */
+export const localnetKey = 'net/ipv4/conf/all/route_localnet';
 
 /**
  * What needs privileges and comes before the rules, for --init-only: the setting that makes node ports
@@ -47,7 +51,9 @@ export async function allowLocalhostNodePorts(
   if (!servesLocalhostNodePorts(config, 'ipv4')) return;
   const { variant } = await detectVariant(tools, signal);
   const iptables = await iptablesTools(tools, variant, 'ipv4', signal);
-  await writeLocalnetGuard({ tools, iptables, log, lockPaths: defaultLockPaths(env) }, signal);
+  const port = { tools, iptables, log, lockPaths: defaultLockPaths(env) };
+  await noteGuard(port, options.record, signal);
+  await writeLocalnetGuard(port, signal);
   await sysctls.write(localnetKey, '1');
 }
 
@@ -138,7 +144,20 @@ async function openFamilyBackend(
   const instanceId = randomBytes(4).toString('hex');
   const port = { tools, iptables, log, lockPaths };
   const backend = new IptablesBackend({ ...port, lowering, clock, instanceId });
-  return localhostNodePorts ? new LocalhostNodePorts(backend, sysctls, log) : backend;
+  if (!localhostNodePorts) return backend;
+  const note = async (stop: AbortSignal): Promise<void> => noteGuard(port, options.record, stop);
+  return new LocalhostNodePorts(backend, note, sysctls, log);
+}
+
+/** Records that KUBE-FIREWALL is going to be ours, where it is not there yet. */
+async function noteGuard(
+  port: ApplyPort,
+  record: IptablesOptions['record'],
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await hasLocalnetGuard(port, signal)) === false) {
+    await record.noteFirewall(port.iptables.variant);
+  }
 }
 
 /** The programs of a family, or why there are none. */
@@ -162,11 +181,19 @@ async function toolsOf(
  */
 class LocalhostNodePorts implements Backend {
   readonly #backend: Backend;
+  readonly #noteGuard: (signal: AbortSignal) => Promise<void>;
   readonly #sysctls: Sysctls;
   readonly #log: Log;
+  #isNoted = false;
 
-  constructor(backend: Backend, sysctls: Sysctls, log: Log) {
+  constructor(
+    backend: Backend,
+    note: (signal: AbortSignal) => Promise<void>,
+    sysctls: Sysctls,
+    log: Log,
+  ) {
     this.#backend = backend;
+    this.#noteGuard = note;
     this.#sysctls = sysctls;
     this.#log = log;
   }
@@ -176,6 +203,10 @@ class LocalhostNodePorts implements Backend {
   }
 
   async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+    if (!this.#isNoted) {
+      await this.#noteGuard(args[2]);
+      this.#isNoted = true;
+    }
     const report = await this.#backend.sync(...args);
     if (report.full) await this.#allow();
     return report;

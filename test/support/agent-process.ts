@@ -20,7 +20,10 @@ export class AgentProcess {
     flags: readonly string[],
     [program = '', ...args]: readonly string[] = proxyCommand(),
   ) {
-    this.#child = namespaces.spawn('node', program, [...args, ...flags], env);
+    // The machine's own state file is not the tests' to write; kube-proxy knows no such flag.
+    const isOurs = args.includes('proxy') && !flags.some((flag) => flag.startsWith('--state-file'));
+    const record = isOurs ? ['--state-file='] : [];
+    this.#child = namespaces.spawn('node', program, [...args, ...record, ...flags], env);
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream.on('data', (chunk: Buffer) => {
         this.#log += chunk.toString();

@@ -10,6 +10,7 @@ import { Namespaces } from '../../src/host/namespaces.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
 import { toolPath } from '../../src/host/tool-path.ts';
 import { AgentProcess } from './agent-process.ts';
+import type { CommandRun } from './command-run.ts';
 
 /** Who can ask in the lab: outside, the node itself, two pods of the node, a pod of another node. */
 export type Actor = 'client' | 'node' | 'pod-a' | 'pod-b' | 'pod-c' | 'remote';
@@ -148,6 +149,27 @@ export class NodeLab {
   /** Runs a program on the node, with the tools of the lab's variant. */
   async onNode(tool: string, ...args: readonly string[]): Promise<string> {
     return this.#namespaces.run('node', tool, args, { env: this.#env });
+  }
+
+  /** Runs a command of Switchyard on the node to its end, whatever its exit status. */
+  async command(...args: readonly string[]): Promise<CommandRun> {
+    const program = [process.execPath, join(import.meta.dirname, '../../src/cli/main.ts')];
+    return this.tryOnNode(...program, ...args);
+  }
+
+  /** Runs a program on the node to its end, whatever its exit status. */
+  async tryOnNode(...command: readonly string[]): Promise<CommandRun> {
+    const { exitCode, stdout, stderr } = await systemTools.run(
+      'ip',
+      ['netns', 'exec', this.namespace('node'), ...command],
+      { timeoutMs: 60_000, signal: new AbortController().signal, env: this.#env },
+    );
+    return { status: exitCode, stdout, stderr };
+  }
+
+  /** Where an agent of the lab may keep what it changed. */
+  get stateFile(): string {
+    return join(this.#folder, 'run', 'node.json');
   }
 
   /** The value of a kernel setting of the node. */

@@ -200,3 +200,15 @@ export function staleSets(
 
 /** Prefix of the names that the lowering gives to affinity sets. */
 const affinitySetPrefix = 'KUBE-AFF-';
+
+/** Sets of ours by name, those for an exchange included, and the type each has. */
+const ourSets: readonly (readonly [name: RegExp, type: string])[] = [
+  [/^KUBE-AFF-[A-Z2-7]{16}(-T)?$/, 'hash:ip'],
+  [/^KUBE-(6-)?HAIRPIN(-T)?$/, 'hash:ip,port,ip'],
+  [/^KUBE-SWITCHYARD-PROBE-[46]$/, 'hash:ip'],
+];
+
+/** Whether a set was made by Switchyard, of whatever run; one of another type is somebody else's. */
+export function isOurSet(set: ObservedSet): boolean {
+  return ourSets.some(([name, type]) => name.test(set.name) && type === set.type);
+}

@@ -16,6 +16,16 @@ export async function writeLocalnetGuard(port: ApplyPort, signal: AbortSignal): 
   if (refusal !== undefined) throw refusalError(port.iptables.restore, refusal);
 }
 
+/** Whether KUBE-FIREWALL exists; undefined where that cannot be told. */
+export async function hasLocalnetGuard(
+  { tools, iptables }: ApplyPort,
+  signal: AbortSignal,
+): Promise<boolean | undefined> {
+  const args = ['-w', '5', '-S', chains.firewall];
+  const { exitCode } = await tools.run(iptables.iptables, args, { timeoutMs: 60_000, signal });
+  return exitCode === 0 ? true : exitCode === 1 ? false : undefined;
+}
+
 function guardState(): IptablesState {
   const { firewall } = chains;
   const chain = { name: firewall, role: 'root', rules: firewallRules() } as const;

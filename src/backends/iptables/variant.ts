@@ -194,7 +194,8 @@ async function toolVersion(
   }
 }
 
-async function readLegacyTables(): Promise<string> {
+/** The tables that the kernel has for the legacy tools, of both families. */
+export async function readLegacyTables(): Promise<string> {
   const lists = await Promise.all([
     readSetting('/proc/net/ip_tables_names'),
     readSetting('/proc/net/ip6_tables_names'),

@@ -32,6 +32,7 @@ export class DemoAgent {
       // The node is a namespace: limits and scores of the machine itself are not the demo's to change.
       '--conntrack-max-per-core=0',
       '--oom-score-adj=0',
+      '--state-file=',
     ];
     const env = { XTABLES_LOCKFILE: join(folder, 'xtables.lock') };
     this.#child = namespaces.spawn('node', process.execPath, args, env);

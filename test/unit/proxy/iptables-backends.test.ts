@@ -36,7 +36,11 @@ function machine(flags: readonly string[], answer: (run: RecordedRun) => Answer)
     void happened.push(`${message} ${JSON.stringify(context)}`);
   const log: Log = { ...silentLog, info: told, warn: told, error: told };
   const config = proxyConfig(parseFlags(proxyFlags, flags).flags);
-  return { happened, options: { config, tools, sysctls, clock: new VirtualClock(), env: {}, log } };
+  const record = {
+    noteFirewall: async (variant: string) => void happened.push(`recorded: firewall ${variant}`),
+  };
+  const clock = new VirtualClock();
+  return { happened, options: { config, tools, sysctls, record, clock, env: {}, log } };
 }
 
 describe('the backends of the iptables mode', () => {

@@ -1,0 +1,304 @@
+import { familyLabel } from '../../ip/address.ts';
+import type { Family } from '../../ip/address.ts';
+import type { CleanupScope, Kept } from '../cleanup.ts';
+import { setsOf, targetOf } from './cleanup-dump.ts';
+import type { Dump, DumpedTable } from './cleanup-dump.ts';
+import { findGeneration, generationChain } from './generation.ts';
+import { isGeneratedChain } from './read.ts';
+import { chains } from './static-rules.ts';
+import type { TableName } from './state.ts';
+import type { Variant } from './variant.ts';
+
+/** The rules of one variant of the tools and one family, as they were found. */
+export interface ObservedRules {
+  readonly variant: Variant;
+  readonly family: Family;
+  readonly dump: Dump;
+}
+
+/** What decides over what is found. */
+export interface CleanupTerms {
+  readonly scope: CleanupScope;
+  /** Variants in which KUBE-FIREWALL was made by Switchyard, as it has recorded. */
+  readonly ownFirewalls: readonly string[];
+}
+
+/** A rule in a chain that stays. */
+interface PlacedRule {
+  readonly chain: string;
+  readonly args: string;
+}
+
+/** What goes of one table. */
+export interface TableRemoval {
+  readonly table: TableName;
+  /** Rules of ours in chains that are not: jumps, above all. */
+  readonly rules: readonly PlacedRule[];
+  readonly chains: readonly string[];
+  /** Chains that have to stay, and lose their rules. */
+  readonly emptied: readonly string[];
+}
+
+/** What goes of a variant and family. */
+export interface RulesPlan {
+  readonly removals: readonly TableRemoval[];
+  readonly keeps: readonly Kept[];
+  /** Sets that rules use which stay, each with such a rule. */
+  readonly usedSets: ReadonlyMap<string, string>;
+}
+
+/** What is true of all tables of a variant and family. */
+interface Circumstances {
+  readonly isTaken: (table: string) => boolean;
+  /** A kubelet before 1.28 masquerades with chains that kube-proxy writes too. */
+  readonly kubeletMasquerades: boolean;
+  readonly firewallGoes: boolean;
+  readonly firewallStaysWhy: string;
+  readonly where: string;
+}
+
+const tables: readonly TableName[] = ['filter', 'nat', 'mangle'];
+
+/** The chains of fixed name, as kube-proxy has them; KUBE-FIREWALL is the kubelet's too. */
+const fixedChains: Readonly<Record<TableName, readonly string[]>> = {
+  filter: [
+    chains.services,
+    chains.externalServices,
+    chains.forward,
+    chains.nodePorts,
+    chains.proxyFirewall,
+    chains.canary,
+  ],
+  nat: [chains.services, chains.nodePorts, chains.postrouting, chains.markMasq, chains.canary],
+  mangle: [chains.canary],
+};
+
+/** What goes and what stays, over what was found. Pure. */
+export function planRules(observed: ObservedRules, terms: CleanupTerms): RulesPlan {
+  const circumstances = circumstancesOf(observed, terms);
+  const removals: TableRemoval[] = [];
+  const keeps: Kept[] = [];
+  const usedSets = new Map<string, string>();
+  for (const table of tables) {
+    const dumped = observed.dump.get(table);
+    if (dumped === undefined) continue;
+    const { removal, kept } = planTable(table, dumped, circumstances);
+    if (removal.rules.length + removal.chains.length + removal.emptied.length > 0) {
+      removals.push(removal);
+    }
+    keeps.push(...kept);
+  }
+  for (const [table, dumped] of observed.dump) {
+    const removal = removals.find((each) => each.table === table);
+    for (const { chain, args } of remainingRules(dumped, removal)) {
+      for (const set of setsOf(args)) usedSets.set(set, `${table}: -A ${chain} ${args}`);
+    }
+  }
+  return { removals, keeps, usedSets };
+}
+
+/** The restore file of a removal; '' where nothing goes. */
+export function removalText(removals: readonly TableRemoval[]): string {
+  const lines = removals.flatMap(({ table, rules, chains: gone, emptied }) => [
+    `*${table}`,
+    ...[...gone, ...emptied].map((name) => `:${name} - [0:0]`),
+    ...rules.map(({ chain, args }) => `-D ${chain} ${args}`),
+    ...gone.map((name) => `-X ${name}`),
+    'COMMIT',
+  ]);
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+/** Removals as lines for people, one a table. */
+export function removalLines(
+  { variant, family }: Pick<ObservedRules, 'variant' | 'family'>,
+  removals: readonly TableRemoval[],
+): readonly string[] {
+  return removals.map(({ table, rules, chains: gone, emptied }) => {
+    const fixed = gone.filter((name) => !isGeneratedChain(name));
+    const generated = gone.length - fixed.length;
+    const parts = [
+      ...(rules.length === 0 ? [] : [counted(rules.length, 'jump')]),
+      ...fixed,
+      ...(generated === 0 ? [] : [`${counted(generated, 'chain')} of services`]),
+      ...(emptied.length === 0 ? [] : [`the rules of ${emptied.join(', ')}`]),
+    ];
+    return `${table} (${familyLabel(family)}, ${variant}): ${parts.join(', ')}`;
+  });
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
+function circumstancesOf(observed: ObservedRules, terms: CleanupTerms): Circumstances {
+  const { dump, family, variant } = observed;
+  const has = (chain: string): boolean => [...dump.values()].some((table) => table.has(chain));
+  const taken = new Set(
+    terms.scope === 'all' ? [] : tables.filter((table) => isForeignRoot(dump.get(table))),
+  );
+  const isRecorded = family === 'ipv4' && terms.ownFirewalls.includes(variant);
+  const kubeletLives = has('KUBE-KUBELET-CANARY');
+  return {
+    // The canary of mangle is upstream's as well as ours.
+    isTaken: (table) => (table === 'mangle' ? taken.size > 0 : taken.has(table as TableName)),
+    kubeletMasquerades: dump.get('nat')?.has('KUBE-MARK-DROP') === true,
+    firewallGoes: taken.size === 0 && isRecorded && !kubeletLives,
+    firewallStaysWhy: isRecorded
+      ? 'a kubelet is on this node, which needs it too'
+      : 'it is not recorded that Switchyard made it; the kubelet makes one, and kube-proxy leaves its own',
+    where: `${familyLabel(family)}, ${variant}`,
+  };
+}
+
+/** Whether another program wrote the root last: ours always carries the generation. */
+function isForeignRoot(table: DumpedTable | undefined): boolean {
+  const root = table?.get(generationChain);
+  return root !== undefined && !root.rules.some((rule) => findGeneration(rule) !== undefined);
+}
+
+function planTable(
+  table: TableName,
+  dumped: DumpedTable,
+  circumstances: Circumstances,
+): { readonly removal: TableRemoval; readonly kept: readonly Kept[] } {
+  const taken = circumstances.isTaken(table);
+  const candidates = candidatesOf(table, dumped, circumstances);
+  const rules = ourRules(dumped, candidates, taken);
+  const references = referencesTo(candidates, dumped, { table, rules, chains: [], emptied: [] });
+  if (taken) for (const name of reachable(references.keys(), dumped)) candidates.delete(name);
+  const referred = taken ? [] : [...references].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const removal = {
+    table,
+    rules,
+    chains: [...candidates].filter((name) => taken || !references.has(name)).toSorted(),
+    emptied: referred
+      .map(([name]) => name)
+      .filter((name) => (dumped.get(name)?.rules.length ?? 0) > 0),
+  };
+  const kept = referred.map(([name, by]) => obstacle(table, name, by, circumstances));
+  return { removal, kept: [...kept, ...sharedChains(table, dumped, circumstances)] };
+}
+
+function obstacle(table: string, name: string, by: PlacedRule, { where }: Circumstances): Kept {
+  return {
+    what: `chain ${name} of ${table} (${where})`,
+    why: `a rule that is not ours refers to it: -A ${by.chain} ${by.args}; it is emptied`,
+    isObstacle: true,
+  };
+}
+
+function candidatesOf(
+  table: TableName,
+  dumped: DumpedTable,
+  { isTaken, kubeletMasquerades, firewallGoes }: Circumstances,
+): Set<string> {
+  const fixed = new Set(isTaken(table) ? [] : fixedChains[table]);
+  if (table === 'nat' && kubeletMasquerades) {
+    for (const name of [chains.postrouting, chains.markMasq]) fixed.delete(name);
+  }
+  if (table === 'filter' && firewallGoes) fixed.add(chains.firewall);
+  return new Set([...dumped.keys()].filter((name) => fixed.has(name) || isGeneratedChain(name)));
+}
+
+/** The chains that the kubelet makes too, where they stay. */
+function sharedChains(
+  table: TableName,
+  dumped: DumpedTable,
+  circumstances: Circumstances,
+): readonly Kept[] {
+  const { kubeletMasquerades, firewallGoes, firewallStaysWhy, where, isTaken } = circumstances;
+  if (isTaken(table)) return [];
+  const stays = (name: string, why: string): Kept[] =>
+    dumped.has(name)
+      ? [{ what: `chain ${name} of ${table} (${where})`, why, isObstacle: false }]
+      : [];
+  if (table === 'filter' && !firewallGoes) return stays(chains.firewall, firewallStaysWhy);
+  if (table !== 'nat' || !kubeletMasquerades) return [];
+  const why = 'KUBE-MARK-DROP shows a kubelet before 1.28, which masquerades by it';
+  return [...stays(chains.postrouting, why), ...stays(chains.markMasq, why)];
+}
+
+/** Jumps into the chains that go, and what else we put into chains that stay. */
+function ourRules(
+  dumped: DumpedTable,
+  candidates: ReadonlySet<string>,
+  taken: boolean,
+): readonly PlacedRule[] {
+  const found: PlacedRule[] = [];
+  for (const [chain, { isBuiltIn, rules }] of dumped) {
+    if (candidates.has(chain)) continue;
+    for (const args of rules) {
+      const isOurs = isBuiltIn
+        ? isOurJump(chain, args, candidates, taken)
+        : chain === chains.postrouting && !taken && isHairpinRule(args, candidates);
+      if (isOurs) found.push({ chain, args });
+    }
+  }
+  return found;
+}
+
+/** The jumps of kube-proxy, of any version, by their comments; KUBE-FIREWALL's have none. */
+const jumpPattern =
+  /^(?:-m conntrack --ctstate NEW )?-m comment --comment "kubernetes [^"]*"(?: -m conntrack --ctstate NEW)? -j KUBE-\S+$/;
+
+function isOurJump(
+  from: string,
+  args: string,
+  candidates: ReadonlySet<string>,
+  taken: boolean,
+): boolean {
+  const target = targetOf(args);
+  // The one jump that kube-proxy does not have, and for which its own clean-up would fail.
+  if (taken)
+    return from === 'OUTPUT' && target === chains.externalServices && jumpPattern.test(args);
+  if (target === undefined || !candidates.has(target)) return false;
+  return jumpPattern.test(args) || args === `-j ${chains.firewall}`;
+}
+
+/** What KUBE-POSTROUTING holds beyond the kubelet's three rules: marks for hairpins. */
+function isHairpinRule(args: string, candidates: ReadonlySet<string>): boolean {
+  const target = targetOf(args) ?? '';
+  return candidates.has(target) || / --ctstate DNAT .*-j MARK /.test(` ${args}`);
+}
+
+/** Of the candidates, those that rules refer to which stay; each with the first such rule. */
+function referencesTo(
+  candidates: ReadonlySet<string>,
+  dumped: DumpedTable,
+  removal: TableRemoval,
+): ReadonlyMap<string, PlacedRule> {
+  const found = new Map<string, PlacedRule>();
+  for (const rule of remainingRules(dumped, removal)) {
+    if (candidates.has(rule.chain)) continue;
+    const target = targetOf(rule.args);
+    if (target !== undefined && candidates.has(target) && !found.has(target)) {
+      found.set(target, rule);
+    }
+  }
+  return found;
+}
+
+/** All chains that can be reached from these, and these. */
+function reachable(from: Iterable<string>, dumped: DumpedTable): ReadonlySet<string> {
+  const reached = new Set(from);
+  for (const name of reached) {
+    for (const args of dumped.get(name)?.rules ?? []) {
+      const target = targetOf(args);
+      if (target !== undefined) reached.add(target);
+    }
+  }
+  return reached;
+}
+
+function* remainingRules(
+  dumped: DumpedTable,
+  removal: TableRemoval | undefined,
+): Generator<PlacedRule> {
+  const gone = new Set([...(removal?.chains ?? []), ...(removal?.emptied ?? [])]);
+  const removed = new Set(removal?.rules.map(({ chain, args }) => `${chain} ${args}`));
+  for (const [chain, { rules }] of dumped) {
+    if (gone.has(chain)) continue;
+    for (const args of rules) if (!removed.has(`${chain} ${args}`)) yield { chain, args };
+  }
+}

@@ -1,0 +1,54 @@
+import { readFile, readdir, readlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import process from 'node:process';
+
+/** A service proxy that runs on this node. */
+export interface ProxyProcess {
+  readonly pid: number;
+  readonly kind: 'Switchyard' | 'kube-proxy';
+}
+
+/**
+ * The service proxies that run in this process's network namespace, as far as they can be seen: not those
+ * of another pid namespace, nor those inside a program of another name (k3s). Sorted by process id.
+ */
+export async function findProxyProcesses(
+  proc = '/proc',
+  own = process.pid,
+): Promise<readonly ProxyProcess[]> {
+  const network = await readlink(join(proc, String(own), 'ns/net')).catch(() => '');
+  const found: ProxyProcess[] = [];
+  for (const entry of await readdir(proc)) {
+    const pid = Number(entry);
+    if (!Number.isInteger(pid) || pid === own) continue;
+    const kind = await kindOf(join(proc, entry), network);
+    if (kind !== undefined) found.push({ pid, kind });
+  }
+  return found.toSorted((a, b) => a.pid - b.pid);
+}
+
+/** Undefined for any other process, and for one that is gone meanwhile. */
+async function kindOf(folder: string, network: string): Promise<ProxyProcess['kind'] | undefined> {
+  try {
+    const kind = proxyKind((await readFile(join(folder, 'cmdline'), 'utf8')).split('\0'));
+    if (kind === undefined) return undefined;
+    return (await readlink(join(folder, 'ns/net'))) === network ? kind : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Which proxy a command line starts. One that cleans up, or only prints, is none. */
+export function proxyKind(argv: readonly string[]): ProxyProcess['kind'] | undefined {
+  if (argv.some((word) => /^--(cleanup|help|version|init-only)(=true)?$/.test(word)))
+    return undefined;
+  const [program = '', script = '', command] = argv;
+  const isNode = /^(node|nodejs)$/.test(basename(program));
+  if (isNode && basename(script) === 'kube-proxy') return 'Switchyard';
+  const isOurs = isNode
+    ? /^(switchyard(\.mjs)?|main\.ts)$/.test(basename(script)) && command === 'proxy'
+    : basename(program) === 'switchyard' && script === 'proxy';
+  if (isOurs) return 'Switchyard';
+  const called = basename(program) === 'hyperkube' ? script : basename(program);
+  return called === 'kube-proxy' ? 'kube-proxy' : undefined;
+}
