@@ -28,6 +28,18 @@ export async function dumpNode(lab: NodeLab): Promise<NodeDump> {
   };
 }
 
+/** The rules of a dump that are not a service proxy's, by the names of its chains. */
+export function withoutKubeRules({ rules }: NodeDump): NodeDump['rules'] {
+  const others = (save: string): string =>
+    plainRules(
+      save
+        .split('\n')
+        .filter((line) => !line.includes('KUBE-'))
+        .join('\n'),
+    );
+  return Object.fromEntries(Object.entries(rules).map(([tool, save]) => [tool, others(save)]));
+}
+
 /** Members come and go with traffic. */
 function plainSets(save: string): string {
   const sets = save.split('\n').filter((line) => line.startsWith('create '));

@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NetworkActor } from '../../src/cli/demo/actor.ts';
-import type { Answer, HeldConnection, Question } from '../../src/cli/demo/actor.ts';
+import type { Answer, HeldConnection, Question, ServerSpec } from '../../src/cli/demo/actor.ts';
 import { buildNode } from '../../src/cli/demo/topology.ts';
 import { Namespaces } from '../../src/host/namespaces.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
@@ -140,6 +140,11 @@ export class NodeLab {
 
   async open(actor: Actor, question: Question): Promise<HeldConnection> {
     return this.#actor(actor).open(question);
+  }
+
+  /** A server beside those of the pods. */
+  async serve(actor: Actor, server: ServerSpec): Promise<void> {
+    await this.#actor(actor).serve(server);
   }
 
   async get(actor: Actor, url: string): Promise<{ status: number; body: string }> {
