@@ -1,8 +1,8 @@
 import type { Mode } from './backend.ts';
 
 /**
- * What is to go. `all`: whatever has the names of the mode, whoever wrote it. `leftovers`: only what the rules
- * in force do not use, on a node where another service proxy has taken over.
+ * What is to go. `all`: whatever has the names of the mode, whoever wrote it. `leftovers`: on a node where another
+ * service proxy has taken over, only what its rules do not use.
  */
 export type CleanupScope = 'all' | 'leftovers';
 

@@ -1,8 +1,10 @@
 import type { CleanupScope } from '../backends/cleanup.ts';
+import { systemClock } from '../clock.ts';
 import type { FlagSpec } from '../config/flag-table.ts';
 import { stateFileFlag } from '../config/proxy-flags.ts';
 import { SwitchyardError } from '../error.ts';
 import { NodeRecordFile, kernelIdentity } from '../host/node-record.ts';
+import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import { findProxyProcesses } from '../host/proxy-processes.ts';
 import type { ProxyProcess } from '../host/proxy-processes.ts';
 import { systemTools } from '../host/run-tool.ts';
@@ -27,11 +29,18 @@ const leftoversFlag: FlagSpec = {
   help: 'Another service proxy has taken over: remove only what its rules do not use.',
 };
 
+const forceFlag: FlagSpec = {
+  name: 'force',
+  type: 'bool',
+  default: false,
+  help: 'Go on although a service proxy runs here: one that uses other rules (kube-proxy in nftables mode).',
+};
+
 /** `switchyard cleanup`: removes what any mode has put on the node. */
 export const command: Command = {
   name: 'cleanup',
   summary: 'Removes the rules, sets and settings that a service proxy has put on this node.',
-  flags: [planFlag, leftoversFlag, stateFileFlag],
+  flags: [planFlag, leftoversFlag, forceFlag, stateFileFlag],
   details: [
     'Chains of kube-proxy’s names go whoever wrote them; what a kubelet or somebody else made stays and is named.',
     'Exit status 0: nothing of it is left; 1: something had to stay, or a proxy still runs.',
@@ -45,6 +54,7 @@ export const command: Command = {
     cleanUp(
       {
         plan: flags.bool('plan'),
+        force: flags.bool('force'),
         scope: flags.bool('leftovers') ? 'leftovers' : 'all',
         stateFile: flags.text('stateFile'),
       },
@@ -55,13 +65,15 @@ export const command: Command = {
 /** What the command line asks for. */
 export interface CleanupRequest {
   readonly plan: boolean;
+  /** Also while a service proxy runs. */
+  readonly force: boolean;
   readonly scope: CleanupScope;
   readonly stateFile: string;
 }
 
 /** The clean-up as a command; resolves with the exit status. */
 export async function cleanUp(
-  { plan: planOnly, scope, stateFile }: CleanupRequest,
+  { plan: planOnly, force, scope, stateFile }: CleanupRequest,
   io: CommandIo,
 ): Promise<number> {
   const warn = (_: object, message: string): void => io.stderr(`warning: ${message}\n`);
@@ -77,13 +89,15 @@ export async function cleanUp(
   const running = (await findProxyProcesses()).filter(
     ({ kind }) => scope === 'all' || kind === 'Switchyard',
   );
-  if (!planOnly && running.length > 0) throw stillRunning(running);
+  if (!planOnly && !force && running.length > 0) throw stillRunning(running);
   const plan = await cleanup.plan(io.signal);
   io.stdout(planText(plan, planOnly));
   if (planOnly) {
     if (running.length > 0) io.stderr(`warning: ${runningText(running)}\n`);
     return isComplete(plan) ? 0 : 1;
   }
+  // A restore that a killed agent left waiting for the lock would write its rules afterwards.
+  await endOrphanedTools(systemClock);
   const problems = await cleanup.run(io.signal);
   for (const problem of problems) io.stderr(`error: ${problem}\n`);
   return problems.length === 0 && isComplete(plan) ? 0 : 1;

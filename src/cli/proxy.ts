@@ -29,7 +29,10 @@ export const command: Command = {
   ].join('\n'),
   async run({ flags }, io) {
     if (flags.bool('cleanup')) {
-      return cleanUp({ plan: false, scope: 'all', stateFile: flags.text('stateFile') }, io);
+      return cleanUp(
+        { plan: false, force: false, scope: 'all', stateFile: flags.text('stateFile') },
+        io,
+      );
     }
     const { config, warnings } = await configOf(flags);
     const log = createLogger({ ...config.logging, terminal: process.stderr.isTTY });

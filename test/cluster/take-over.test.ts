@@ -10,6 +10,7 @@ import { SteadyTraffic } from '../support/steady-traffic.ts';
 import type { Conversation } from '../support/steady-traffic.ts';
 import { ControlPlane } from './control-plane.ts';
 import { controlPlaneBinary } from './controlplane/build.ts';
+import { upstreamCommand } from './upstream-proxy.ts';
 
 const blocked = ControlPlane.blocked();
 type Writer = 'kube-proxy' | 'Switchyard';
@@ -31,6 +32,7 @@ const services = [
 const targets: readonly Question[] = services.flatMap(({ options: { host, nodePort } }) =>
   (['tcp', 'udp'] as const).flatMap((proto) => [
     { to: `10.96.0.${host}`, port: 80, proto },
+    { to: `fd00:10:96::${host}`, port: 80, proto },
     { to: lab4.node, port: nodePort, proto },
   ]),
 );
@@ -49,12 +51,16 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
 
     beforeAll(async () => {
       lab = await NodeLab.create(variant);
-      plane = new ControlPlane({ namespace: lab.namespace('client'), address: lab4.client });
+      plane = new ControlPlane({
+        namespace: lab.namespace('client'),
+        address: lab4.client,
+        serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
+      });
       await plane.start();
       kubeconfig = plane.kubeconfig();
       await create(nodeObject());
       for (const { name, options } of services) {
-        await create({ ...ipv4Only(service(name, options)) });
+        await create(dualStack(service(name, options)));
         const isMany = name === 'many';
         const pods = isMany
           ? (['pod-a', 'pod-b', 'pod-c', 'remote'] as const)
@@ -62,7 +68,7 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
         const ports = isMany ? [8080, 8081, 8082] : [8080];
         for (const slice of slices(name, pods, ports)) await create(slice);
       }
-      await create(ipv4Only(service('idle', { host: 14, type: 'NodePort', nodePort: 30014 })));
+      await create(dualStack(service('idle', { host: 14, type: 'NodePort', nodePort: 30014 })));
     });
 
     afterAll(async () => {
@@ -141,7 +147,7 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
       running =
         writer === 'Switchyard'
           ? lab.startClusterAgent([...flags, `--state-file=${lab.stateFile}`])
-          : lab.startClusterAgent(flags, [controlPlaneBinary(), 'kube-proxy']);
+          : lab.startClusterAgent(flags, upstreamCommand());
       const agent = running;
       await eventually(
         async () => ({ writers: await writers(), said: agent.log.slice(-2000) }),
@@ -150,7 +156,7 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
       );
     }
 
-    /** Who wrote each root last; IPv6 has roots without services. */
+    /** Who wrote each root last. */
     async function writers(): Promise<readonly (Writer | 'nobody')[]> {
       const dumps = await Promise.all([
         lab.onNode('iptables-save', '-t', 'filter'),
@@ -159,7 +165,7 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
       ]);
       return dumps.map((dump, i) => {
         // Chains and jumps come first: what each writes last tells that all of it is in.
-        const last = [':KUBE-SERVICES', 'MASQUERADE', 'default/many'].slice(0, [1, 3, 2][i]);
+        const last = [':KUBE-SERVICES', 'MASQUERADE', 'default/many'].slice(0, [1, 3, 3][i]);
         if (!last.every((text) => dump.includes(text))) return 'nobody';
         return dump.includes('switchyard generation') ? 'Switchyard' : 'kube-proxy';
       });
@@ -186,13 +192,10 @@ const paths = {
   EndpointSlice: '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
 };
 
-/** The API server of the tests hands out IPv4 alone. */
-function ipv4Only(object: object): object {
-  const { spec, ...rest } = object as { spec: { clusterIPs: readonly string[] } };
-  return {
-    ...rest,
-    spec: { ...spec, clusterIPs: spec.clusterIPs.slice(0, 1), ipFamilies: ['IPv4'] },
-  };
+/** The API server wants it said, where manifests show it by their addresses. */
+function dualStack(object: object): object {
+  const { spec, ...rest } = object as { spec: object };
+  return { ...rest, spec: { ...spec, ipFamilyPolicy: 'RequireDualStack' } };
 }
 
 /** What kube-proxy leaves when it has cleaned up: KUBE-FIREWALL in both families, and route_localnet. */

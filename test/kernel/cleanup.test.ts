@@ -194,6 +194,11 @@ describe.skipIf(!able).each(['nft', 'legacy'] as const)(
       expect(await dumpNode(lab)).toEqual(before);
       expect(await lab.probe('client', web)).toMatchObject({ sourceSeen: lab4.podGateway });
       await agent.stop();
+      // Nobody has taken over: without these rules nobody would serve.
+      const early = await lab.command('cleanup', stateFlag, '--leftovers');
+      expect(early).toMatchObject({ status: 1, stderr: '' });
+      expect(early.stdout).toContain('no other service proxy has taken it over yet');
+      expect(await dumpNode(lab)).toEqual(before);
     });
   },
 );

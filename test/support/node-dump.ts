@@ -30,14 +30,13 @@ export async function dumpNode(lab: NodeLab): Promise<NodeDump> {
 
 /** The rules of a dump that are not a service proxy's, by the names of its chains. */
 export function withoutKubeRules({ rules }: NodeDump): NodeDump['rules'] {
-  const others = (save: string): string =>
-    plainRules(
-      save
-        .split('\n')
-        .filter((line) => !line.includes('KUBE-'))
-        .join('\n'),
-    );
-  return Object.fromEntries(Object.entries(rules).map(([tool, save]) => [tool, others(save)]));
+  const all = Object.entries(rules);
+  return Object.fromEntries(all.map(([tool, save]) => [tool, plainRules(withoutKube(save))]));
+}
+
+function withoutKube(save: string): string {
+  const lines = save.split('\n');
+  return lines.filter((line) => !line.includes('KUBE-')).join('\n');
 }
 
 /** Members come and go with traffic. */

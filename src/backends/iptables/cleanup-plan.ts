@@ -47,9 +47,15 @@ export interface RulesPlan {
   readonly usedSets: ReadonlyMap<string, string>;
 }
 
+interface PlannedTable {
+  readonly removal: TableRemoval;
+  readonly kept: readonly Kept[];
+}
+
 /** What is true of all tables of a variant and family. */
 interface Circumstances {
-  readonly isTaken: (table: string) => boolean;
+  /** Another service proxy has taken over: its rules have our names. */
+  readonly isTaken: boolean;
   /** A kubelet before 1.28 masquerades with chains that kube-proxy writes too. */
   readonly kubeletMasquerades: boolean;
   readonly firewallGoes: boolean;
@@ -97,53 +103,29 @@ export function planRules(observed: ObservedRules, terms: CleanupTerms): RulesPl
   return { removals, keeps, usedSets };
 }
 
-/** The restore file of a removal; '' where nothing goes. */
-export function removalText(removals: readonly TableRemoval[]): string {
-  const lines = removals.flatMap(({ table, rules, chains: gone, emptied }) => [
-    `*${table}`,
-    ...[...gone, ...emptied].map((name) => `:${name} - [0:0]`),
-    ...rules.map(({ chain, args }) => `-D ${chain} ${args}`),
-    ...gone.map((name) => `-X ${name}`),
-    'COMMIT',
-  ]);
-  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
-}
-
-/** Removals as lines for people, one a table. */
-export function removalLines(
-  { variant, family }: Pick<ObservedRules, 'variant' | 'family'>,
-  removals: readonly TableRemoval[],
-): readonly string[] {
-  return removals.map(({ table, rules, chains: gone, emptied }) => {
-    const fixed = gone.filter((name) => !isGeneratedChain(name));
-    const generated = gone.length - fixed.length;
-    const parts = [
-      ...(rules.length === 0 ? [] : [counted(rules.length, 'jump')]),
-      ...fixed,
-      ...(generated === 0 ? [] : [`${counted(generated, 'chain')} of services`]),
-      ...(emptied.length === 0 ? [] : [`the rules of ${emptied.join(', ')}`]),
-    ];
-    return `${table} (${familyLabel(family)}, ${variant}): ${parts.join(', ')}`;
+/**
+ * Whether rules of ours are of a variant that was left behind: another service proxy writes the other one, so that
+ * nobody is served by these.
+ */
+export function isSuperseded(observed: ObservedRules, all: readonly ObservedRules[]): boolean {
+  const root = observed.dump.get('nat');
+  if (root === undefined || !isOurRoot(root)) return false;
+  return all.some(({ variant, family, dump }) => {
+    const nat = family === observed.family && variant !== observed.variant && dump.get('nat');
+    return nat instanceof Map && nat.has(generationChain) && !isOurRoot(nat);
   });
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 function circumstancesOf(observed: ObservedRules, terms: CleanupTerms): Circumstances {
   const { dump, family, variant } = observed;
   const has = (chain: string): boolean => [...dump.values()].some((table) => table.has(chain));
-  const taken = new Set(
-    terms.scope === 'all' ? [] : tables.filter((table) => isForeignRoot(dump.get(table))),
-  );
+  const isTaken = terms.scope === 'leftovers';
   const isRecorded = family === 'ipv4' && terms.ownFirewalls.includes(variant);
   const kubeletLives = has('KUBE-KUBELET-CANARY');
   return {
-    // The canary of mangle is upstream's as well as ours.
-    isTaken: (table) => (table === 'mangle' ? taken.size > 0 : taken.has(table as TableName)),
+    isTaken,
     kubeletMasquerades: dump.get('nat')?.has('KUBE-MARK-DROP') === true,
-    firewallGoes: taken.size === 0 && isRecorded && !kubeletLives,
+    firewallGoes: !isTaken && isRecorded && !kubeletLives,
     firewallStaysWhy: isRecorded
       ? 'a kubelet is on this node, which needs it too'
       : 'it is not recorded that Switchyard made it; the kubelet makes one, and kube-proxy leaves its own',
@@ -151,18 +133,19 @@ function circumstancesOf(observed: ObservedRules, terms: CleanupTerms): Circumst
   };
 }
 
-/** Whether another program wrote the root last: ours always carries the generation. */
-function isForeignRoot(table: DumpedTable | undefined): boolean {
-  const root = table?.get(generationChain);
-  return root !== undefined && !root.rules.some((rule) => findGeneration(rule) !== undefined);
+/** Whether we were the last to write the root: then it carries our generation. */
+function isOurRoot(table: DumpedTable): boolean {
+  const rules = table.get(generationChain)?.rules ?? [];
+  return rules.some((rule) => findGeneration(rule) !== undefined);
 }
 
 function planTable(
   table: TableName,
   dumped: DumpedTable,
   circumstances: Circumstances,
-): { readonly removal: TableRemoval; readonly kept: readonly Kept[] } {
-  const taken = circumstances.isTaken(table);
+): PlannedTable {
+  const taken = circumstances.isTaken;
+  if (taken && isOurRoot(dumped)) return notTaken(table, circumstances);
   const candidates = candidatesOf(table, dumped, circumstances);
   const rules = ourRules(dumped, candidates, taken);
   const references = referencesTo(candidates, dumped, { table, rules, chains: [], emptied: [] });
@@ -180,6 +163,15 @@ function planTable(
   return { removal, kept: [...kept, ...sharedChains(table, dumped, circumstances)] };
 }
 
+/** Without these rules nobody would serve. */
+function notTaken(table: TableName, { where }: Circumstances): PlannedTable {
+  const why = 'no other service proxy has taken it over yet: its rules are still Switchyard’s';
+  return {
+    removal: { table, rules: [], chains: [], emptied: [] },
+    kept: [{ what: `${table} (${where})`, why, isObstacle: true }],
+  };
+}
+
 function obstacle(table: string, name: string, by: PlacedRule, { where }: Circumstances): Kept {
   return {
     what: `chain ${name} of ${table} (${where})`,
@@ -193,7 +185,7 @@ function candidatesOf(
   dumped: DumpedTable,
   { isTaken, kubeletMasquerades, firewallGoes }: Circumstances,
 ): Set<string> {
-  const fixed = new Set(isTaken(table) ? [] : fixedChains[table]);
+  const fixed = new Set(isTaken ? [] : fixedChains[table]);
   if (table === 'nat' && kubeletMasquerades) {
     for (const name of [chains.postrouting, chains.markMasq]) fixed.delete(name);
   }
@@ -208,7 +200,7 @@ function sharedChains(
   circumstances: Circumstances,
 ): readonly Kept[] {
   const { kubeletMasquerades, firewallGoes, firewallStaysWhy, where, isTaken } = circumstances;
-  if (isTaken(table)) return [];
+  if (isTaken) return [];
   const stays = (name: string, why: string): Kept[] =>
     dumped.has(name)
       ? [{ what: `chain ${name} of ${table} (${where})`, why, isObstacle: false }]

@@ -8,8 +8,9 @@ import type { Log } from '../../telemetry/log.ts';
 import type { CleanupPlan, Kept, ModeCleanup } from '../cleanup.ts';
 import { restoreBatch } from './apply.ts';
 import { parseDump } from './cleanup-dump.ts';
-import { planRules, removalLines, removalText } from './cleanup-plan.ts';
+import { isSuperseded, planRules } from './cleanup-plan.ts';
 import type { CleanupTerms, ObservedRules, RulesPlan } from './cleanup-plan.ts';
+import { removalLines, removalText } from './cleanup-text.ts';
 import { destroySets, isOurSet, listSets } from './ipsets.ts';
 import type { SetName } from './state.ts';
 import { iptablesTools, readLegacyTables } from './variant.ts';
@@ -84,15 +85,19 @@ export class IptablesCleanup implements ModeCleanup {
 
   async #find(signal: AbortSignal): Promise<Found> {
     const { terms, tools } = this.#parts;
-    const rules: FoundRules[] = [];
     const keeps: Kept[] = [];
+    const found: { readonly iptables: IptablesTools; readonly observed: ObservedRules }[] = [];
     for (const iptables of await this.#usableTools(keeps, signal)) {
       const observed = await this.#observe(iptables, keeps, signal);
-      if (observed === undefined) continue;
-      const plan = planRules(observed, terms);
-      rules.push({ iptables, plan });
-      keeps.push(...plan.keeps);
+      if (observed !== undefined) found.push({ iptables, observed });
     }
+    const all = found.map(({ observed }) => observed);
+    const rules = found.map(({ iptables, observed }): FoundRules => {
+      const abandoned = terms.scope === 'leftovers' && isSuperseded(observed, all);
+      const own = abandoned ? ({ scope: 'all', ownFirewalls: [] } as const) : terms;
+      return { iptables, plan: planRules(observed, own) };
+    });
+    keeps.push(...rules.flatMap(({ plan }) => plan.keeps));
     const used = new Map(rules.flatMap(({ plan }) => [...plan.usedSets]));
     const ours = (await listSets(tools, signal)).filter(isOurSet).map(({ name }) => name);
     for (const set of ours) {

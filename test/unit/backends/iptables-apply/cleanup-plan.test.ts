@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { parseDump } from '../../../../src/backends/iptables/cleanup-dump.ts';
-import { planRules, removalText } from '../../../../src/backends/iptables/cleanup-plan.ts';
+import { isSuperseded, planRules } from '../../../../src/backends/iptables/cleanup-plan.ts';
 import type { CleanupTerms, RulesPlan } from '../../../../src/backends/iptables/cleanup-plan.ts';
+import { removalText } from '../../../../src/backends/iptables/cleanup-text.ts';
 
 const portals = '-m comment --comment "kubernetes service portals"';
 const external =
@@ -163,8 +164,25 @@ describe('the clean-up plan of the iptables mode', () => {
       expect([...usedSets]).toEqual([]);
     });
 
-    it('removes everything of a table that is still ours', () => {
-      expect(plan(nat, leftovers)).toEqual(plan(nat));
+    it('leaves a table alone that is still ours, and says so: nobody else serves', () => {
+      const { removals, keeps } = plan(nat, leftovers);
+      expect(removals).toEqual([]);
+      expect(keeps).toMatchObject([{ what: 'nat (IPv4, nft)', isObstacle: true }]);
+    });
+
+    it('finds ours also where kube-proxy has removed its own already', () => {
+      const save = table('filter', [String(tree)], [`${tree} -j DROP`]);
+      expect(plan(save, leftovers).removals).toMatchObject([{ chains: [tree] }]);
+    });
+
+    it.each([
+      ['of a variant that kube-proxy writes', nat, 'nft', false],
+      ['of a variant we have left, while kube-proxy writes the other', taken, 'legacy', true],
+      ['of one that we have left for another of ours', nat, 'legacy', false],
+    ] as const)('%s are superseded or not', (_, other, variant, expected) => {
+      const own = { variant: 'nft', family: 'ipv4', dump: parseDump(nat) } as const;
+      const there = { variant, family: 'ipv4', dump: parseDump(other) } as const;
+      expect(isSuperseded(own, [own, there])).toBe(expected);
     });
 
     it('keeps the set that a rule still uses', () => {
