@@ -117,11 +117,12 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
       const traffic = new SteadyTraffic(lab, conversations);
       await running?.stop();
       await start('kube-proxy');
-      expect((await dumpNode(lab)).sets).toContain('KUBE-AFF-');
+      const { sets } = await dumpNode(lab);
       const run = await cleanup('--leftovers');
+      const report = await traffic.stop();
+      expect(sets).toContain('KUBE-AFF-');
       expect(run).toMatchObject({ status: 0, stderr: '' });
       expect(run.stdout).toMatch(/filter \(IPv4, \w+\): 1 jump, \d+ chains? of services/);
-      const report = await traffic.stop();
       expect(report.failures).toEqual([]);
       expect(report.answered).toBeGreaterThan(conversations.length * 10);
       await running?.stop();

@@ -21,6 +21,9 @@ const web: readonly Question[] = [
 ];
 const askers: readonly Actor[] = ['client', 'pod-a', 'node'];
 
+/** Requests that never stop leave the agent little of a small machine. */
+const deadlineMs = 40_000;
+
 /** filter, nat and mangle. */
 const tablesLookedAt = 3;
 
@@ -70,15 +73,15 @@ describe.skipIf(!able).each(['nft', 'legacy'] as const)(
         expect(withoutKubeRules(await dumpNode(lab))).toEqual(before.rules);
 
         await agent.stop();
-        agent = startAgent();
         const streams = askers.map((asker) => new RequestStream(lab, asker, web, 1));
+        agent = startAgent();
         await publish('more', 11);
-        await answered('client', { to: '10.96.0.11', port: 80 });
+        const isIn = await answered('client', { to: '10.96.0.11', port: 80 }).catch(String);
         if (neighbour.reload !== undefined) await lab.onNode('sh', '-ec', neighbour.reload);
-        await audited(2);
-        for (const stream of streams) {
-          expect(Object.keys(await stream.stop())).toEqual(['pod-a', 'pod-b']);
-        }
+        const isLookedAt = await audited(2).catch(String);
+        const answers = await Promise.all(streams.map(async (stream) => stream.stop()));
+        expect({ isIn, isLookedAt }, agent.log).toEqual({});
+        for (const each of answers) expect(Object.keys(each)).toEqual(['pod-a', 'pod-b']);
         await checkOwn(neighbour);
         expect(withoutKubeRules(await dumpNode(lab))).toEqual(before.rules);
         expect(agent.log).not.toContain('rules were changed by others');
@@ -160,6 +163,7 @@ describe.skipIf(!able).each(['nft', 'legacy'] as const)(
       await eventually(
         async () => lab.probe(asker, { timeoutMs: 300, ...question }),
         (seen) => typeof seen !== 'string',
+        deadlineMs,
       );
     }
 
@@ -177,7 +181,7 @@ describe.skipIf(!able).each(['nft', 'legacy'] as const)(
     /** Waits until the agent has looked at all rules so many times more. */
     async function audited(times: number): Promise<void> {
       const enough = (await looks()) + times * tablesLookedAt + tablesLookedAt - 1;
-      await eventually(looks, (count) => count >= enough);
+      await eventually(looks, (count) => count >= enough, deadlineMs);
     }
 
     async function looks(): Promise<number> {
