@@ -43,7 +43,7 @@ export interface AgentOptions {
   readonly tools: ToolRunner;
   readonly sysctls: Sysctls;
   /** What is changed besides rules. */
-  readonly record: NodeRecordFile;
+  readonly record: Pick<NodeRecordFile, 'noteFirewall'>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;

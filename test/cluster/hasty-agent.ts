@@ -7,7 +7,6 @@ import type { Clock } from '../../src/clock.ts';
 import { parseFlags } from '../../src/config/parse-flags.ts';
 import { proxyFlags } from '../../src/config/proxy-flags.ts';
 import { proxyConfig } from '../../src/config/read-proxy-config.ts';
-import { kernelIdentity, NodeRecordFile } from '../../src/host/node-record.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
 import { createSysctls } from '../../src/host/sysctl.ts';
 import { runAgent } from '../../src/proxy/agent.ts';
@@ -21,8 +20,6 @@ const clock: Clock = {
 };
 
 const config = proxyConfig(parseFlags(proxyFlags, process.argv.slice(2)).flags);
-const log = createLogger({ ...config.logging, terminal: false });
-const record = new NodeRecordFile({ path: '', identity: await kernelIdentity(), log });
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort());
 await runAgent(
@@ -32,11 +29,11 @@ await runAgent(
     version: 'hasty',
     tools: systemTools,
     sysctls: createSysctls(),
-    record,
+    record: { noteFirewall: async () => {} },
     clock,
     random: Math.random,
     env: process.env,
-    log,
+    log: createLogger({ ...config.logging, terminal: false }),
   },
   stop.signal,
 );
