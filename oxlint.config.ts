@@ -32,7 +32,6 @@ const machine = [
     (name) => `node:${name}`,
   ),
   'undici',
-  '@kubernetes/client-node',
 ];
 const sockets = 'node:net';
 

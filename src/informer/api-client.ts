@@ -63,7 +63,7 @@ const RELOAD_INTERVAL_MS = 1_000;
 
 /** Loads the settings and makes the client; opens no connection. Throws where the settings cannot be used. */
 export async function loadApiClient(options: ApiClientOptions): Promise<ApiClient> {
-  const load = async (): Promise<ApiAccess> =>
+  const load = (): ApiAccess =>
     loadKubeConfig({
       ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
       ...(options.master === undefined ? {} : { master: options.master }),
@@ -73,7 +73,7 @@ export async function loadApiClient(options: ApiClientOptions): Promise<ApiClien
       runProgram: options.runProgram,
     });
   const undici = await import('undici');
-  return new UndiciApiClient(await load(), load, undici, options);
+  return new UndiciApiClient(load(), load, undici, options);
 }
 
 /** One look at the credentials, for all who ask meanwhile. */
@@ -83,7 +83,7 @@ interface Look {
 }
 
 class UndiciApiClient implements ApiClient {
-  readonly #load: () => Promise<ApiAccess>;
+  readonly #load: () => ApiAccess;
   readonly #undici: typeof Undici;
   readonly #log: Log;
   readonly #clock: Clock;
@@ -94,7 +94,7 @@ class UndiciApiClient implements ApiClient {
 
   constructor(
     access: ApiAccess,
-    load: () => Promise<ApiAccess>,
+    load: () => ApiAccess,
     undici: typeof Undici,
     ports: { readonly log: Log; readonly clock: Clock },
   ) {
@@ -158,7 +158,7 @@ class UndiciApiClient implements ApiClient {
   /** A kubeconfig that is being rewritten must not cost us the one that we have. */
   async #loadAgain(): Promise<void> {
     try {
-      this.#access = await this.#load();
+      this.#access = this.#load();
       this.#dropLook('the credentials are read anew');
     } catch (error) {
       this.#log.warn({ err: error }, `credentials not reloaded: ${errorText(error)}`);

@@ -1,8 +1,4 @@
-import { Buffer } from 'node:buffer';
 import { readFileSync } from 'node:fs';
-import type { RequestOptions } from 'node:https';
-
-import type { KubeConfig } from '@kubernetes/client-node';
 
 import { errorText, SwitchyardError } from '../error.ts';
 import type { ExecPlugin } from './exec-plugin.ts';
@@ -16,9 +12,9 @@ export interface Credentials {
 
 /** As `tls.connect` takes them. */
 export interface TlsSettings {
-  readonly ca?: string | Buffer;
-  readonly cert?: string | Buffer;
-  readonly key?: string | Buffer;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
   readonly servername?: string;
   readonly rejectUnauthorized?: boolean;
 }
@@ -39,41 +35,42 @@ export class ApiAccess {
   readonly server: string;
   /** Undefined: no proxy. */
   readonly proxyUrl: string | undefined;
-  readonly #config: KubeConfig;
+  readonly #fixed: Credentials;
   readonly #sources: CredentialSources;
   readonly #files = new RotatingFiles();
 
-  /** `config` holds all that is not in `sources`. */
-  constructor(config: KubeConfig, proxyUrl: string | undefined, sources: CredentialSources) {
-    this.server = config.getCurrentCluster()?.server ?? '';
-    this.proxyUrl = proxyUrl;
-    this.#config = config;
+  /** `credentials` are those that are not in `sources`. */
+  constructor(
+    access: {
+      readonly server: string;
+      readonly proxyUrl: string | undefined;
+      readonly credentials: Credentials;
+    },
+    sources: CredentialSources,
+  ) {
+    this.server = access.server;
+    this.proxyUrl = access.proxyUrl;
+    this.#fixed = access.credentials;
     this.#sources = sources;
   }
 
   /** Throws a retryable `source` error that names the file or plugin; `signal` ends a plugin. */
   async credentials(signal: AbortSignal): Promise<Credentials> {
     const { impersonation, tokenFile, plugin } = this.#sources;
-    const options: RequestOptions = {};
-    await this.#config.applyToHTTPSOptions(options);
     const headers: Record<string, string | string[]> = { ...impersonation };
     if (tokenFile !== undefined) headers['authorization'] = `Bearer ${this.#token(tokenFile)}`;
-    for (const [name, value] of Object.entries(options.headers ?? {})) {
-      headers[name.toLowerCase()] = String(value).trim();
-    }
-    if (typeof options.auth === 'string') {
-      headers['authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
-    }
-    const { ca, cert, key, servername, rejectUnauthorized } = options;
-    const tls = { ca, cert, key, servername, rejectUnauthorized, ...this.#tlsFiles() };
+    Object.assign(headers, this.#fixed.headers);
+    const tls: { -readonly [K in keyof TlsSettings]: TlsSettings[K] } = {
+      ...this.#fixed.tls,
+      ...this.#tlsFiles(),
+    };
     if (plugin !== undefined && headers['authorization'] === undefined) {
-      const status = await plugin.status(signal);
-      if (status.token !== undefined) headers['authorization'] = `Bearer ${status.token}`;
-      tls.cert = status.clientCertificateData ?? tls.cert;
-      tls.key = status.clientKeyData ?? tls.key;
+      const { token, clientCertificateData, clientKeyData } = await plugin.status(signal);
+      if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
+      if (clientCertificateData !== undefined) tls.cert = clientCertificateData;
+      if (clientKeyData !== undefined) tls.key = clientKeyData;
     }
-    const given = Object.entries(tls).filter(([, value]) => value !== undefined);
-    return { headers, tls: Object.fromEntries(given) };
+    return { headers, tls };
   }
 
   #token(path: string): string {

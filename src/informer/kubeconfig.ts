@@ -1,13 +1,14 @@
+import { Buffer } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 
-import type { Cluster, KubeConfig, User } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 
 import type { Clock } from '../clock.ts';
 import { errorText, SwitchyardError } from '../error.ts';
 import { ApiAccess } from './api-credentials.ts';
+import type { CredentialSources, Credentials } from './api-credentials.ts';
 import { environmentProxy } from './environment-proxy.ts';
 import { ExecPlugin } from './exec-plugin.ts';
 import type { RunProgram } from './exec-plugin.ts';
@@ -28,94 +29,105 @@ export interface KubeconfigOptions {
 
 type Json = Record<string, unknown>;
 
-/** A cluster and a user, and what is not left to the client library. */
-interface Settings {
+/** The API server, and what it takes to trust it. */
+interface Cluster {
+  readonly server: string;
+  /** PEM. */
+  readonly ca?: string | undefined;
+  readonly caFile?: string | undefined;
+  readonly skipTlsVerify: boolean;
+  readonly tlsServerName?: string | undefined;
+  readonly proxyUrl?: string | undefined;
+}
+
+/** Who we are: what does not change while we run, and where the rest is read. */
+interface User {
+  readonly fixed: Credentials;
+  readonly sources: Partial<CredentialSources>;
+}
+
+const anonymous: User = { fixed: { headers: {}, tls: {} }, sources: {} };
+
+/** Loads the connection settings as client-go does, paths relative to the kubeconfig and all. */
+export function loadKubeConfig(options: KubeconfigOptions): ApiAccess {
+  const { cluster, user } = readSettings(options);
+  const { fixed, sources } = user;
+  const { server, caFile } = cluster;
+  const proxyUrl = cluster.proxyUrl ?? environmentProxy(new URL(server), options.env);
+  const credentials = { ...fixed, tls: { ...fixed.tls, ...trustOf(cluster) } };
+  return new ApiAccess(
+    { server, proxyUrl, credentials },
+    { impersonation: {}, ...sources, caFile },
+  );
+}
+
+function trustOf({ ca, skipTlsVerify, tlsServerName }: Cluster): Credentials['tls'] {
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(skipTlsVerify ? { rejectUnauthorized: false } : {}),
+    ...(tlsServerName === undefined ? {} : { servername: tlsServerName }),
+  };
+}
+
+function readSettings(options: KubeconfigOptions): {
   readonly cluster: Cluster;
   readonly user: User;
-  readonly tokenFile?: string | undefined;
-  readonly exec?: Json | undefined;
-  readonly impersonation?: Readonly<Record<string, string | string[]>>;
-}
-
-/**
- * Loads the connection settings with the client library's loader, and mends what it lacks: it does not
- * know `tokenFile` (kubeadm's own kube-proxy kubeconfig then is anonymous), does not trim tokens, sets
- * no KUBERNETES_EXEC_INFO, waits for a plugin for ever, refuses plain http, forgets the CA where a
- * context has no user and the groups of an impersonation, and knows no proxy of the environment.
- */
-export async function loadKubeConfig(options: KubeconfigOptions): Promise<ApiAccess> {
-  // 300 ms and 80 MB (in a checkout) that commands without an API server must not pay
-  const { KubeConfig: Loader } = await import('./kubeconfig-loader.ts');
-  const config = new Loader();
-  const { cluster, user, tokenFile, exec, impersonation = {} } = readSettings(config, options);
-  // files are read by ApiAccess, which names them and keeps what they said last
-  const { caFile, ...restOfCluster } = cluster;
-  const { certFile, keyFile, exec: _exec, impersonateUser: _as, ...restOfUser } = user;
-  config.loadFromClusterAndUser(restOfCluster, restOfUser);
-  const proxyUrl = cluster.proxyUrl ?? environmentProxy(new URL(cluster.server), options.env);
-  const plugin = exec === undefined ? undefined : newPlugin(exec, options);
-  const files = { caFile, certFile, keyFile, tokenFile };
-  return new ApiAccess(config, proxyUrl, { ...files, plugin, impersonation });
-}
-
-function readSettings(config: KubeConfig, options: KubeconfigOptions): Settings {
+} {
   const { kubeconfig, master } = options;
-  if (kubeconfig !== undefined && kubeconfig !== '') return fromFile(config, kubeconfig, master);
-  if (master !== undefined && master !== '') return fromMaster(master);
-  return inCluster(options);
+  if (kubeconfig !== undefined && kubeconfig !== '') return fromFile(kubeconfig, options);
+  if (master === undefined || master === '') return inCluster(options);
+  return {
+    cluster: { server: parseServer(master), skipTlsVerify: false },
+    user: anonymous,
+  };
 }
 
-function fromFile(config: KubeConfig, path: string, master: string | undefined): Settings {
-  let raw: Json;
+function fromFile(
+  path: string,
+  options: KubeconfigOptions,
+): { readonly cluster: Cluster; readonly user: User } {
+  const raw = readFile(path);
+  const current = text(raw['current-context']);
+  const context = record(named(raw['contexts'], current)['context']);
+  const rawCluster = record(named(raw['clusters'], text(context['cluster']))['cluster']);
+  const server = options.master || text(rawCluster['server']);
+  if (server === '') {
+    throw new SwitchyardError(
+      'source',
+      `kubeconfig ${path}: current-context ${JSON.stringify(current)} names no context whose cluster has a server`,
+      { hint: 'Set current-context to one of its contexts, or give --master.' },
+    );
+  }
+  const directory = dirname(resolve(path));
+  const cluster = clusterOf(rawCluster, parseServer(server), directory);
+  const userName = text(context['user']);
+  const entry = named(raw['users'], userName);
+  // a mistyped name must not make the connection an anonymous one
+  if (userName !== '' && entry['name'] === undefined) {
+    throw new SwitchyardError(
+      'source',
+      `kubeconfig ${path}: context ${JSON.stringify(current)} names the user ${JSON.stringify(userName)}, which is not there`,
+      { hint: 'Add that user, or leave it out of the context for an anonymous connection.' },
+    );
+  }
+  const user = userOf(record(entry['user']), path);
+  const exec = mendExec(record(entry['user'])['exec'], cluster, rawCluster, directory);
+  const plugin = exec === undefined ? undefined : newPlugin(exec, options);
+  return { cluster, user: { ...user, sources: { ...user.sources, plugin } } };
+}
+
+function readFile(path: string): Json {
   try {
-    raw = record(parse(readFileSync(path, 'utf8'), { version: '1.1' }));
-    config.loadFromFile(path);
+    return record(parse(readFileSync(path, 'utf8'), { version: '1.1' }));
   } catch (error) {
     throw new SwitchyardError('source', `kubeconfig ${path}: ${errorText(error)}`, {
       cause: error,
       hint: 'Give --kubeconfig a file that kubectl accepts.',
     });
   }
-  const context = record(named(raw['contexts'], config.currentContext)['context']);
-  const cluster = config.getCurrentCluster();
-  if (cluster === null && !master) {
-    throw new SwitchyardError(
-      'source',
-      `kubeconfig ${path}: current-context ${JSON.stringify(config.currentContext ?? '')} names no context with a known cluster`,
-      { hint: 'Set current-context to one of its contexts, or give --master.' },
-    );
-  }
-  const userName = text(context['user']);
-  const user = knownUser(config, userName, path);
-  const rawCluster = record(named(raw['clusters'], text(context['cluster']))['cluster']);
-  const rawUser = record(named(raw['users'], userName)['user']);
-  const server = master || (cluster?.server ?? '');
-  const mended = mendCluster({ ...cluster, name: cluster?.name ?? 'master' }, server);
-  const directory = dirname(resolve(path));
-  return {
-    cluster: mended,
-    ...userSettings(user, rawUser, directory),
-    exec: mendExec(rawUser['exec'], mended, rawCluster, directory),
-    impersonation: impersonationOf(rawUser, path),
-  };
 }
 
-/** A mistyped name must not make the connection an anonymous one. */
-function knownUser(config: KubeConfig, name: string, path: string): User | null {
-  const user = config.getCurrentUser();
-  if (user !== null || name === '') return user;
-  throw new SwitchyardError(
-    'source',
-    `kubeconfig ${path}: context ${JSON.stringify(config.currentContext)} names the user ${JSON.stringify(name)}, which is not there`,
-    { hint: 'Add that user, or leave it out of the context for an anonymous connection.' },
-  );
-}
-
-function fromMaster(master: string): Settings {
-  return { cluster: mendCluster({ name: 'master' }, master), user: { name: 'anonymous' } };
-}
-
-function inCluster(options: KubeconfigOptions): Settings {
+function inCluster(options: KubeconfigOptions): { readonly cluster: Cluster; readonly user: User } {
   const host = options.env['KUBERNETES_SERVICE_HOST'];
   const port = options.env['KUBERNETES_SERVICE_PORT'];
   if (!host || !port) {
@@ -128,25 +140,20 @@ function inCluster(options: KubeconfigOptions): Settings {
   const directory = options.serviceAccountDirectory;
   const server = `https://${isIPv6(host) ? `[${host}]` : host}:${port}`;
   return {
-    cluster: {
-      name: 'in-cluster',
-      server,
-      caFile: join(directory, 'ca.crt'),
-      skipTLSVerify: false,
-    },
-    user: { name: 'in-cluster' },
-    tokenFile: join(directory, 'token'),
+    cluster: { server, caFile: join(directory, 'ca.crt'), skipTlsVerify: false },
+    user: { ...anonymous, sources: { tokenFile: join(directory, 'token') } },
   };
 }
 
-function mendCluster(
-  cluster: Partial<Cluster> & { readonly name: string },
-  given: string,
-): Cluster {
-  const server = parseServer(given);
-  // the loader refuses plain http unless told that there is no TLS to verify
-  const skipTLSVerify = server.startsWith('http:') || cluster.skipTLSVerify === true;
-  return { ...cluster, server, skipTLSVerify };
+function clusterOf(raw: Json, server: string, directory: string): Cluster {
+  return {
+    server,
+    ca: decoded(raw['certificate-authority-data']),
+    caFile: pathOf(raw['certificate-authority'], directory),
+    skipTlsVerify: raw['insecure-skip-tls-verify'] === true,
+    tlsServerName: text(raw['tls-server-name']) || undefined,
+    proxyUrl: text(raw['proxy-url']) || undefined,
+  };
 }
 
 /** `host:port` is taken as http, as client-go does. */
@@ -158,20 +165,51 @@ function parseServer(given: string): string {
   return url.href.replace(/\/$/, '');
 }
 
-function userSettings(
-  given: User | null,
-  raw: Json,
-  directory: string,
-): { readonly user: User; readonly tokenFile: string | undefined } {
-  const user: User = given ?? { name: 'anonymous' };
-  const legacy = text(record(record(raw['auth-provider'])['config'])['tokenFile']);
+/** Files come before what stands beside them, for certificates and tokens alike. */
+function userOf(raw: Json, path: string): User {
+  const directory = dirname(resolve(path));
+  const provider = record(raw['auth-provider']);
+  const legacy = text(record(provider['config'])['tokenFile']);
   const tokenFile = text(raw['tokenFile']) || text(raw['token-file']) || legacy;
-  const { token, authProvider, ...rest } = user;
-  // as in client-go, the file takes precedence over a token beside it
-  if (tokenFile !== '') return { user: rest, tokenFile: resolve(directory, tokenFile) };
-  const trimmed = token?.trim();
-  const own = trimmed === undefined ? {} : { token: trimmed };
-  return { user: { ...rest, authProvider, ...own }, tokenFile: undefined };
+  const token = text(raw['token']).trim();
+  if (provider['name'] !== undefined && tokenFile === '' && token === '') {
+    throw new SwitchyardError(
+      'source',
+      `kubeconfig ${path}: auth-provider ${JSON.stringify(provider['name'])} is not supported`,
+      { hint: 'Give the user a credential plugin (exec), a tokenFile or a client certificate.' },
+    );
+  }
+  const cert = decoded(raw['client-certificate-data']);
+  const key = decoded(raw['client-key-data']);
+  return {
+    fixed: {
+      headers: authorizationOf(raw, tokenFile === '' ? token : ''),
+      tls: { ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) },
+    },
+    sources: {
+      certFile: pathOf(raw['client-certificate'], directory),
+      keyFile: pathOf(raw['client-key'], directory),
+      tokenFile: pathOf(tokenFile, directory),
+      impersonation: impersonationOf(raw, path),
+    },
+  };
+}
+
+function authorizationOf(raw: Json, token: string): Credentials['headers'] {
+  const name = text(raw['username']);
+  if (name !== '') {
+    const pair = Buffer.from(`${name}:${text(raw['password'])}`);
+    return { authorization: `Basic ${pair.toString('base64')}` };
+  }
+  return token === '' ? {} : { authorization: `Bearer ${token}` };
+}
+
+function decoded(value: unknown): string | undefined {
+  return text(value) === '' ? undefined : Buffer.from(text(value), 'base64').toString('utf8');
+}
+
+function pathOf(value: unknown, directory: string): string | undefined {
+  return text(value) === '' ? undefined : resolve(directory, text(value));
 }
 
 function impersonationOf(raw: Json, path: string): Record<string, string | string[]> {
@@ -230,7 +268,7 @@ function execCluster(cluster: Cluster, rawCluster: Json): Json {
     cluster: {
       server: cluster.server,
       'tls-server-name': cluster.tlsServerName,
-      'insecure-skip-tls-verify': cluster.skipTLSVerify || undefined,
+      'insecure-skip-tls-verify': cluster.skipTlsVerify || undefined,
       'certificate-authority-data': certificateAuthority(cluster),
       'proxy-url': cluster.proxyUrl,
       config: extension['extension'],
@@ -238,12 +276,13 @@ function execCluster(cluster: Cluster, rawCluster: Json): Json {
   };
 }
 
-function certificateAuthority(cluster: Cluster): string | undefined {
-  if (cluster.caFile === undefined) return cluster.caData;
+function certificateAuthority({ ca, caFile }: Cluster): string | undefined {
+  if (caFile === undefined)
+    return ca === undefined ? undefined : Buffer.from(ca).toString('base64');
   try {
-    return readFileSync(cluster.caFile).toString('base64');
+    return readFileSync(caFile).toString('base64');
   } catch (error) {
-    const message = `certificate-authority ${cluster.caFile}: ${errorText(error)}`;
+    const message = `certificate-authority ${caFile}: ${errorText(error)}`;
     throw new SwitchyardError('source', message, { cause: error });
   }
 }

@@ -327,6 +327,11 @@ const refused: readonly (readonly [string, () => Promise<Given>, string])[] = [
     async () => ({ kubeconfig: await kubeconfig({ 'as-groups': ['system:masters'] }) }),
     'need the user to impersonate in "as"',
   ],
+  [
+    'a provider that kubectl no longer has',
+    async () => ({ kubeconfig: await kubeconfig({ 'auth-provider': { name: 'oidc' } }) }),
+    'auth-provider "oidc" is not supported',
+  ],
   ['a server that is no URL', async () => Promise.resolve({ master: 'ftp://x' }), 'http or https'],
 ];
 
