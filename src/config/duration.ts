@@ -13,9 +13,9 @@ export function parseDuration(text: string): number | undefined {
   const sign = text.startsWith('-') ? -1 : 1;
   const body = text.replace(/^[+-]/, '');
   if (body === '0') return 0;
-  if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+$/.test(body)) return undefined;
+  if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|ms|s|m|h))+$/.test(body)) return undefined;
   let total = 0;
-  for (const [, number = '', unit = ''] of body.matchAll(/([\d.]+)([a-zµ]+)/g)) {
+  for (const [, number = '', unit = ''] of body.matchAll(/([\d.]+)([^\d.]+)/g)) {
     total += Number(number) * (unitMs[unit] ?? 0);
   }
   return sign * total;

@@ -71,7 +71,7 @@ export class Story {
   }
 
   #paintBar(line: string): string {
-    return line.replace(/█+/, (bar) => this.#paint('green', bar));
+    return line.replace(/\u2588+/, (bar) => this.#paint('green', bar));
   }
 
   #paint(colour: keyof typeof codes, text: string): string {
