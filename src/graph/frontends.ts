@@ -1,3 +1,4 @@
+import { compact } from '../compact.ts';
 import { cidrContains } from '../ip/cidr.ts';
 import type { Address } from '../ip/address.ts';
 import { skippedText } from '../services/choice-reasons.ts';
@@ -25,7 +26,7 @@ export interface CompiledServicePort {
   readonly createdAtMs: number;
   /** No id twice. */
   readonly frontends: readonly Frontend[];
-  readonly pools: ReadonlyMap<PoolId, Pool>;
+  readonly pools: readonly Pool[];
   /** Frontends at addresses on which node ports answer → the node port of their number. */
   readonly nodePortRivals: ReadonlyMap<FrontendId, FrontendId>;
   /** 0: none. */
@@ -73,8 +74,8 @@ export function compileServicePort(port: ServicePort, node: NodeContext): Compil
   return {
     origin,
     createdAtMs: port.createdAtMs,
-    frontends: [...frontends.values()],
-    pools,
+    frontends: compact([...frontends.values()]),
+    pools: compact([...pools.values()]),
     nodePortRivals: rivalsOf(frontends.values(), node),
     healthCheckNodePort: port.healthCheckNodePort,
   };

@@ -27,5 +27,6 @@ function poolId(endpoints: readonly PoolEndpoint[], affinity: Affinity | undefin
   for (const { address, port, weight } of endpoints) {
     content += `\n${hostPort(address, port)} ${weight}`;
   }
-  return hash('sha256', content, 'hex').slice(0, 16) as PoolId;
+  // a part of a text keeps the whole of it: cut the bytes
+  return hash('sha256', content, 'buffer').toString('hex', 0, 8) as PoolId;
 }

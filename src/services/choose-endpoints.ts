@@ -1,3 +1,4 @@
+import { compact } from '../compact.ts';
 import { noHints, whyNot } from './choice-reasons.ts';
 import type {
   Endpoint,
@@ -41,7 +42,7 @@ export function chooseEndpoints(
   return {
     cluster,
     local,
-    localReady: all.filter((endpoint) => endpoint.local && endpoint.ready),
+    localReady: compact(all.filter((endpoint) => endpoint.local && endpoint.ready)),
     hasAny,
     topology: topology.mode,
     topologyReason: topology.reason,
@@ -59,13 +60,14 @@ function clusterList(
   node: ChoosingNode,
 ): readonly Endpoint[] {
   const ready = all.filter((endpoint) => endpoint.ready && matches(endpoint, mode, node));
-  return ready.length > 0 ? ready : all.filter((e) => e.serving && e.terminating);
+  if (ready.length === all.length) return all;
+  return compact(ready.length > 0 ? ready : all.filter((e) => e.serving && e.terminating));
 }
 
 function localList(all: readonly Endpoint[]): readonly Endpoint[] {
   const local = all.filter((endpoint) => endpoint.local);
   const ready = local.filter((endpoint) => endpoint.ready);
-  return ready.length > 0 ? ready : local.filter((e) => e.serving && e.terminating);
+  return compact(ready.length > 0 ? ready : local.filter((e) => e.serving && e.terminating));
 }
 
 function matches(endpoint: Endpoint, mode: TopologyMode, node: ChoosingNode): boolean {
@@ -133,7 +135,6 @@ function skippedOf(
 ): readonly SkippedEndpoint[] {
   const chosen = new Set(used);
   const list = usesCluster ? 'cluster' : 'local';
-  return all
-    .filter((endpoint) => !chosen.has(endpoint))
-    .map((endpoint) => ({ endpoint, reason: whyNot(endpoint, list, mode) }));
+  const skipped = all.filter((endpoint) => !chosen.has(endpoint));
+  return compact(skipped.map((endpoint) => ({ endpoint, reason: whyNot(endpoint, list, mode) })));
 }

@@ -1,3 +1,4 @@
+import { compact } from '../compact.ts';
 import type { Kind, Slimmed } from '../informer/kind.ts';
 import { FieldReader, isRaw } from './field-reader.ts';
 import type { Raw } from './field-reader.ts';
@@ -87,9 +88,10 @@ function endpointOf(raw: Raw, path: string, reader: FieldReader): SliceObjectEnd
 }
 
 function hintNames(hints: Raw, key: string, path: string, reader: FieldReader): readonly string[] {
-  return reader
+  const names = reader
     .objects(hints, key, `${path}.hints.${key}`)
     .flatMap(([raw, at]) => reader.text(raw, 'name', `${at}.name`) ?? []);
+  return compact(names);
 }
 
 function triggerTimeOf(value: Raw, reader: FieldReader): number | undefined {

@@ -1,3 +1,4 @@
+import { compact } from '../compact.ts';
 import type { FieldProblem } from '../informer/kind.ts';
 
 /** A JSON object of unknown content. */
@@ -58,7 +59,7 @@ export class FieldReader {
     if (Array.isArray(value)) return value as readonly unknown[];
     if (value !== undefined && value !== null)
       this.report(path, `expected a list, got ${shown(value)}`);
-    return [];
+    return compact<unknown>([]);
   }
 
   /** The objects of a list, each with its path; other items are reported. */
@@ -71,11 +72,12 @@ export class FieldReader {
   }
 
   texts(raw: Raw, key: string, path: string): readonly string[] {
-    return this.list(raw, key, path).filter((item, i): item is string => {
+    const texts = this.list(raw, key, path).filter((item, i): item is string => {
       if (typeof item !== 'string')
         this.report(`${path}[${i}]`, `expected a text, got ${shown(item)}`);
       return typeof item === 'string';
     });
+    return compact(texts);
   }
 
   report(field: string, reason: string): undefined {

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { compact } from '../compact.ts';
 import { objectKey } from '../informer/kind.ts';
 import type { KubeObject } from '../informer/kind.ts';
 import { familyLabel, parseAddress } from '../ip/address.ts';
@@ -8,7 +9,6 @@ import type { EndpointSliceObject, ServiceObject } from './objects.ts';
 import { servicePortsOf } from './service-ports.ts';
 import type { ServiceName, ServicePort, ServicePortKey } from './service-port.ts';
 import { mergeSlices, portKey } from './slice-cache.ts';
-import type { EndpointsByPort } from './slice-cache.ts';
 
 export interface CatalogOptions {
   readonly family: Family;
@@ -42,10 +42,10 @@ export interface CatalogChanges {
   readonly problems: readonly CatalogProblem[];
 }
 
+/** Most Services have one slice, and one of the other family none: lists cost less than maps. */
 interface Entry {
   service: ServiceObject | undefined;
-  readonly slices: Map<string, EndpointSliceObject>;
-  merged: EndpointsByPort | undefined;
+  slices: readonly EndpointSliceObject[];
   ports: readonly ServicePortKey[];
 }
 
@@ -105,9 +105,9 @@ export class ServiceCatalog {
       return this.removeSlice(key) || moved;
     }
     const entry = this.#entry(owner);
-    if (isDeepStrictEqual(entry.slices.get(key), slice)) return moved;
-    entry.slices.set(key, slice);
-    entry.merged = undefined;
+    const at = entry.slices.findIndex(({ meta }) => meta.name === slice.meta.name);
+    if (at >= 0 && isDeepStrictEqual(entry.slices[at], slice)) return moved;
+    entry.slices = at < 0 ? compact([...entry.slices, slice]) : entry.slices.with(at, slice);
     this.#sliceOwners.set(key, owner);
     this.#pendingEndpoints.add(owner);
     if (slice.triggerTimeMs !== undefined) this.#remember(owner, slice.triggerTimeMs);
@@ -119,8 +119,7 @@ export class ServiceCatalog {
     const owner = this.#sliceOwners.get(key);
     if (owner === undefined) return false;
     const entry = this.#entry(owner);
-    entry.slices.delete(key);
-    entry.merged = undefined;
+    entry.slices = compact(entry.slices.filter(({ meta }) => objectKey(meta) !== key));
     this.#sliceOwners.delete(key);
     this.#triggers.delete(owner);
     this.#pendingEndpoints.add(owner);
@@ -175,8 +174,8 @@ export class ServiceCatalog {
       changed.push(port.key);
     }
     for (const key of before) this.#ports.delete(key);
-    entry.ports = ports.map((port) => port.key);
-    if (entry.service === undefined && entry.slices.size === 0) this.#entries.delete(name);
+    entry.ports = compact(ports.map((port) => port.key));
+    if (entry.service === undefined && entry.slices.length === 0) this.#entries.delete(name);
     return [...changed, ...before];
   }
 
@@ -191,11 +190,10 @@ export class ServiceCatalog {
       for (const reason of found.problems)
         problems.push(problem(`Service ${name}`, reason, entry.service));
     }
-    if (entry.merged === undefined) {
-      entry.merged = mergeSlices(entry.slices.values(), family, nodeName);
-      problems.push(...unusableAddresses(entry.slices.values()));
-    }
-    const { merged } = entry;
+    if (found.ports.length === 0) return [];
+    if (this.#pendingEndpoints.has(name) || entry.ports.length === 0)
+      problems.push(...unusableAddresses(entry.slices));
+    const merged = mergeSlices(entry.slices, family, nodeName);
     const unique = new Map(found.ports.map((port) => [port.key, port]));
     return [...unique.values()].map((port) => {
       const all = merged.get(portKey(port.portName, port.protocol)) ?? [];
@@ -206,7 +204,7 @@ export class ServiceCatalog {
   #entry(name: ServiceName): Entry {
     const known = this.#entries.get(name);
     if (known !== undefined) return known;
-    const entry: Entry = { service: undefined, slices: new Map(), merged: undefined, ports: [] };
+    const entry: Entry = { service: undefined, slices: compact([]), ports: compact([]) };
     this.#entries.set(name, entry);
     return entry;
   }

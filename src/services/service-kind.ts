@@ -1,3 +1,4 @@
+import { compact } from '../compact.ts';
 import { objectKey } from '../informer/kind.ts';
 import type { Kind, Slimmed } from '../informer/kind.ts';
 import { FieldReader, isRaw } from './field-reader.ts';
@@ -102,7 +103,7 @@ function familiesOf(spec: Raw, reader: FieldReader): readonly string[] {
 }
 
 function portsOf(spec: Raw, reader: FieldReader): readonly ServiceObjectPort[] {
-  return reader.objects(spec, 'ports', 'spec.ports').flatMap(([raw, path]) => {
+  const ports = reader.objects(spec, 'ports', 'spec.ports').flatMap(([raw, path]) => {
     const port = reader.int(raw, 'port', `${path}.port`, 1, 65_535);
     const protocol = reader.text(raw, 'protocol', `${path}.protocol`) ?? 'TCP';
     if (port === undefined) {
@@ -119,16 +120,18 @@ function portsOf(spec: Raw, reader: FieldReader): readonly ServiceObjectPort[] {
     const nodePort = reader.int(raw, 'nodePort', `${path}.nodePort`, 0, 65_535) ?? 0;
     return [{ name, protocol, port, nodePort }];
   });
+  return compact(ports);
 }
 
 function ingressOf(value: Raw, reader: FieldReader): ServiceObject['ingress'] {
   const status = reader.object(value, 'status', 'status');
   const balancer = reader.object(status, 'loadBalancer', 'status.loadBalancer');
-  return reader
+  const addresses = reader
     .objects(balancer, 'ingress', 'status.loadBalancer.ingress')
     .flatMap(([raw, path]) => {
       const ip = reader.text(raw, 'ip', `${path}.ip`) ?? '';
       const ipMode = reader.oneOf(raw, 'ipMode', `${path}.ipMode`, ['VIP', 'Proxy']);
       return ip === '' ? [] : [{ ip, ipMode }];
     });
+  return compact(addresses);
 }

@@ -1,3 +1,4 @@
+import { compact } from '../compact.ts';
 import { familyLabel, familyOf, parseAddress } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
 import { cidrFamily, parseCidr } from '../ip/cidr.ts';
@@ -174,7 +175,7 @@ class Reading {
         this.#problems.push(`${field}: ${JSON.stringify(text)} is not an IP address`);
       return [];
     });
-    return [...new Set(found)].toSorted();
+    return compact([...new Set(found)].toSorted());
   }
 
   #ranges(): readonly Cidr[] {
@@ -186,7 +187,7 @@ class Reading {
       }
       return [];
     });
-    return [...new Set(found)].toSorted();
+    return compact([...new Set(found)].toSorted());
   }
 }
 

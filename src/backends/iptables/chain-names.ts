@@ -74,12 +74,12 @@ const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 /** The first 16 characters of the base32 of the SHA-256: 80 bits, so 10 bytes of the digest. */
 function suffix(text: string): string {
   const digest = hash('sha256', text, 'buffer');
-  let result = '';
+  const digits: string[] = [];
   for (let at = 0; at < 10; at += 5) {
     const high = digest.readUInt32BE(at);
     const low = digest.readUInt8(at + 4);
-    for (let bit = 27; bit >= 2; bit -= 5) result += alphabet.charAt((high >>> bit) & 31);
-    result += alphabet.charAt(((high & 3) << 3) | (low >>> 5)) + alphabet.charAt(low & 31);
+    for (let bit = 27; bit >= 2; bit -= 5) digits.push(alphabet.charAt((high >>> bit) & 31));
+    digits.push(alphabet.charAt(((high & 3) << 3) | (low >>> 5)), alphabet.charAt(low & 31));
   }
-  return result;
+  return digits.join('');
 }

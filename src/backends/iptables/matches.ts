@@ -32,11 +32,9 @@ export function branchMatch(from: BranchSource, node: NodeContext): SourceMatch 
   return from === 'node' ? fromNode : fromAnywhere;
 }
 
-/** Joins what is not empty. */
+/** Joins what is not empty; all at once, for a text put together piece by piece is kept in these pieces. */
 export function words(...parts: readonly string[]): string {
-  let text = '';
-  for (const part of parts) if (part !== '') text += text === '' ? part : ` ${part}`;
-  return text;
+  return parts.filter((part) => part !== '').join(' ');
 }
 
 /** The match for packets that arrive at a frontend, in the order in which the tools print it. */
