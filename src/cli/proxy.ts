@@ -15,6 +15,7 @@ import { runAgent } from '../proxy/agent.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { cleanUp } from './cleanup.ts';
 import type { Command } from './command.ts';
+import { keepHeapSmall, shrinkHeap } from './heap.ts';
 import { version } from './version.ts';
 
 /** `switchyard proxy`: the agent. Ends with 0 on SIGTERM and leaves the rules. */
@@ -34,6 +35,7 @@ export const command: Command = {
         io,
       );
     }
+    keepHeapSmall();
     const { config, warnings } = await configOf(flags);
     const log = createLogger({ ...config.logging, terminal: process.stderr.isTTY });
     for (const warning of warnings) log.warn({}, warning);
@@ -62,6 +64,7 @@ export const command: Command = {
           random: Math.random,
           env: io.env,
           log,
+          onFirstRules: shrinkHeap,
         },
         io.signal,
       );

@@ -48,6 +48,8 @@ export interface AgentOptions {
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  /** Called once, when the first rules of all families are written: what the start needed is garbage now. */
+  readonly onFirstRules: () => void;
 }
 
 /**
@@ -136,9 +138,14 @@ class Agent {
     }
     await this.#endOrphans();
     const backends = await openIptablesPatiently(this.#options, signal);
+    let unwritten = backends.length;
+    const onFirstRules = (): void => {
+      if (--unwritten === 0) this.#options.onFirstRules();
+    };
     this.#families = backends.map((each) =>
       openFamily(each, {
         ...this.#options,
+        onFirstRules,
         nodeName: this.#nodeName,
         state: this.#state,
         health: this.#health,

@@ -24,6 +24,8 @@ export interface FamilyOptions {
   readonly tools: ToolRunner;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called once, when rules were written for the first time. */
+  readonly onFirstRules: () => void;
 }
 
 /** All that works for one IP family. */
@@ -39,7 +41,7 @@ export function openFamily(
   { family, backend }: { readonly family: Family; readonly backend: Backend },
   options: FamilyOptions,
 ): FamilyParts {
-  const { config, nodeName, state, health, metrics, clock, log } = options;
+  const { config, nodeName, state, health, metrics, clock, log, onFirstRules } = options;
   const serviceHealth = new ServiceHealth({ proxyHealthy: () => health.report().healthy, log });
   const conntrack = openConntrack(family, options);
   const pipeline = new Pipeline({
@@ -54,6 +56,7 @@ export function openFamily(
     log,
     syncPeriodMs: config.syncPeriodMs,
     minSyncPeriodMs: config.minSyncPeriodMs,
+    onFirstRules,
     serveHealth: async (servicePorts, graph) =>
       serviceHealth.sync(
         healthTargets(servicePorts.values(), graph),

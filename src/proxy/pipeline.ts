@@ -43,6 +43,8 @@ export interface PipelineOptions {
   readonly log: Log;
   readonly syncPeriodMs: number;
   readonly minSyncPeriodMs: number;
+  /** Called once, after the first sync and all that follows it. */
+  readonly onFirstRules: () => void;
   /** Brings the servers of healthCheckNodePorts up to date; called after rules are written. */
   readonly serveHealth: (
     servicePorts: ReadonlyMap<ServicePortKey, ServicePort>,
@@ -169,8 +171,10 @@ export class Pipeline {
     const changes = this.#options.catalog.take();
     this.#carry(changes);
     const { graph, report } = await this.#write(changes, signal);
-    this.#notices.synced(graph, report, this.#written);
+    const isFirst = !this.#written;
+    this.#notices.synced(graph, report, !isFirst);
     await this.#afterwards(changes, graph, report, signal);
+    if (isFirst) this.#options.onFirstRules();
     if (report.failure !== undefined) throw report.failure;
   }
 

@@ -124,16 +124,27 @@ function ruleCount({ chains }: TableChange): number {
   return chains.reduce((sum, { chain }) => sum + chain.rules.length, 0);
 }
 
+/** Lines are put together by the thousand: ten thousands of small texts are not all held at once. */
+const piece = 1000;
+
 class Lines {
-  readonly #text: string[] = [];
+  readonly #pieces: string[] = [];
   readonly #origins: (Origin | undefined)[] = [];
+  #lines: string[] = [];
 
   add(line: string, origin?: Origin): void {
-    this.#text.push(line);
+    this.#lines.push(line);
     this.#origins.push(origin);
+    if (this.#lines.length === piece) this.#join();
   }
 
   batch(): Batch {
-    return { text: this.#text.map((line) => `${line}\n`).join(''), origins: this.#origins };
+    this.#join();
+    return { text: this.#pieces.join(''), origins: this.#origins };
+  }
+
+  #join(): void {
+    if (this.#lines.length > 0) this.#pieces.push(`${this.#lines.join('\n')}\n`);
+    this.#lines = [];
   }
 }

@@ -85,6 +85,7 @@ class Rig {
   readonly stop = new AbortController();
   readonly conntrackMs: number[] = [];
   conntrackFailures = 0;
+  readonly firstRulesMs: number[] = [];
   node = nodeA;
   readonly pipeline = new Pipeline({
     family: 'ipv4',
@@ -98,6 +99,7 @@ class Rig {
     log: this.#log(),
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1000,
+    onFirstRules: () => void this.firstRulesMs.push(this.clock.now()),
     serveHealth: async () => {},
     reconcileConntrack: async () => {
       this.conntrackMs.push(this.clock.now());
@@ -187,6 +189,20 @@ describe('a pipeline', () => {
     expect(rig.backend.writes).toEqual([{ frontends: [], changed: [], everything: true }]);
     await rig.clock.advance(29_000);
     expect(rig.backend.writes).toHaveLength(1);
+  });
+
+  it('says once that the first rules are in, however often writing them failed before', async () => {
+    const rig = new Rig();
+    rig.backend.failures = 1;
+    rig.sync();
+    await rig.clock.advance(0);
+    expect(rig.firstRulesMs).toEqual([]);
+    await rig.clock.advance(5000);
+    expect(rig.firstRulesMs).toHaveLength(1);
+    rig.pipeline.services.added?.(web);
+    await rig.clock.advance(5000);
+    expect(rig.backend.writes.length).toBeGreaterThan(1);
+    expect(rig.firstRulesMs).toHaveLength(1);
   });
 
   it('makes one sync of many events', async () => {
