@@ -72,8 +72,13 @@ export async function openIptables(
     reasons.push(reason);
     log[level]({ family, reason }, `${familyLabel(family)} is not used: ${reason}`);
   };
-  for (const family of ['ipv4', 'ipv6'] as const) {
-    const answer = await familySupported(family, tools, signal);
+  const answers = await Promise.all(
+    (['ipv4', 'ipv6'] as const).map(async (family) => ({
+      family,
+      answer: await familySupported(family, tools, signal),
+    })),
+  );
+  for (const { family, answer } of answers) {
     if (answer.supported) families.push(family);
     else leaveOut(family, answer.reason, 'info');
   }
@@ -81,8 +86,15 @@ export async function openIptables(
   if (families.length > 0) {
     const choice = await detectVariant(tools, signal);
     log.info(choice, `iptables tools of variant ${choice.variant}`);
-    for (const family of families) {
-      const backend = await openFamilyBackend(family, choice.variant, options, signal);
+    const { variant } = choice;
+    // Both are waited for, whatever becomes of one: probing leaves nothing behind only where it ends.
+    const settled = await Promise.allSettled(
+      families.map(async (family) => ({
+        family,
+        backend: await openFamilyBackend(family, variant, options, signal),
+      })),
+    );
+    for (const { family, backend } of settled.map(valueOf)) {
       if (typeof backend === 'string') leaveOut(family, backend, 'warn');
       else opened.push({ family, backend });
     }
@@ -117,6 +129,11 @@ export async function openIptablesPatiently(
       await clock.sleep(delayMs, signal);
     }
   }
+}
+
+function valueOf<T>(result: PromiseSettledResult<T>): T {
+  if (result.status === 'rejected') throw result.reason;
+  return result.value;
 }
 
 /** The backend, or why there can be none for this family. */

@@ -69,16 +69,19 @@ async function natProblem(port: ApplyPort, signal: AbortSignal): Promise<string 
 
 /**
  * Tries one rule a feature in a chain that nothing jumps to, and removes it again; live rules are never touched.
+ * Most machines have everything, which one batch tells: each thing is tried by itself only where that is refused.
  */
 export async function inspectFeatures(
   port: ApplyPort,
   signal: AbortSignal,
 ): Promise<FeatureReport> {
   const missing: MissingFeature[] = [];
-  for (const probe of requiredProbes()) await tryProbe(port, probe, missing, signal);
+  const needed = requiredProbes();
+  const all = await hasAll(port, [...needed, bpfProbe(port), randomFullyProbe], signal);
+  if (!all) for (const probe of needed) await tryProbe(port, probe, missing, signal);
   const sets = await probeSets(port, missing, signal);
-  const bpf = await tryProbe(port, bpfProbe(port), missing, signal);
-  const randomFully = await tryProbe(port, randomFullyProbe, missing, signal);
+  const bpf = all || (await tryProbe(port, bpfProbe(port), missing, signal));
+  const randomFully = all || (await tryProbe(port, randomFullyProbe, missing, signal));
   if (!sets.target) await tryProbe(port, recentProbe, missing, signal);
   const features: Features = {
     hairpin: bpf ? 'bpf' : sets.match ? 'ipset' : 'rules',
@@ -142,6 +145,15 @@ const recentProbe: Probe = {
   module: 'xt_recent',
 };
 
+async function hasAll(
+  port: ApplyPort,
+  probes: readonly Probe[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const rules = probes.map(({ table, args }) => ({ table, rule: { args, origin: undefined } }));
+  return (await tryRules(port, rules, signal)) === undefined;
+}
+
 /** Whether the feature is there; where not, it is added to `missing`. */
 async function tryProbe(
   port: ApplyPort,
@@ -180,6 +192,7 @@ async function probeSets(
     const probe = { table: 'nat', module: 'xt_set', instead } as const;
     const match = { ...probe, name: 'match set', args: `-m set --match-set ${set} src -j RETURN` };
     const target = { ...probe, name: 'target SET', args: `-j SET --add-set ${set} src --exist` };
+    if (await hasAll(port, [match, target], signal)) return { match: true, target: true };
     const hasMatch = await tryProbe(port, match, missing, signal);
     const hasTarget = await tryProbe(port, target, missing, signal);
     return { match: hasMatch, target: hasMatch && hasTarget };
