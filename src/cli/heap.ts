@@ -3,11 +3,13 @@ import { runInNewContext } from 'node:vm';
 
 /**
  * Sets V8 for a process that lives for months and does little: the young generation stays as small as it
- * starts, where the first lists would make it grow to 32 MB and more for good. Unlike --max-semi-space-size,
- * this flag counts whenever it is set. docs/adr/0006-memory.md has the figures.
+ * starts, where the first lists would make it grow to 32 MB and more for good, and the last stage of the compiler,
+ * whose own code and work space cost more than it saves here, is left out. Unlike --max-semi-space-size,
+ * these flags count whenever they are set. docs/adr/0006-memory.md has the figures.
  */
 export function keepHeapSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
+  setFlagsFromString('--no-opt');
 }
 
 /** Gives back what is garbage, and the pages it lay on. Stops the process for as long as it takes to look at all that lives. */
