@@ -37,7 +37,7 @@ export const command: Command = {
     }
     keepHeapSmall();
     const { config, warnings } = await configOf(flags);
-    const log = createLogger({ ...config.logging, terminal: process.stderr.isTTY });
+    const log = await createLogger({ ...config.logging, terminal: process.stderr.isTTY });
     for (const warning of warnings) log.warn({}, warning);
     // A bug in one corner must not take the node's Services down, but it must be seen.
     const onRejection = (reason: unknown): void => {

@@ -89,7 +89,11 @@ export class GraphCompiler {
     // An equal frontend keeps its identity: lowerings recognise what did not change by it.
     if (held && wanted && isDeepStrictEqual(held, wanted)) return;
     for (const pool of poolsOf(wanted)) {
-      this.#usePool(pool, winning?.of.pools.find((each) => each.id === pool), touched);
+      this.#usePool(
+        pool,
+        winning?.of.pools.find((each) => each.id === pool),
+        touched,
+      );
     }
     for (const pool of poolsOf(held)) this.#releasePool(pool, touched);
     if (wanted) this.#frontends.set(id, wanted);

@@ -1,6 +1,5 @@
 import { pino } from 'pino';
 import type { DestinationStream } from 'pino';
-import pretty from 'pino-pretty';
 import type { Log } from './log.ts';
 
 /** How the process logs. */
@@ -22,7 +21,7 @@ const secrets = ['authorization', 'token', 'password', 'clientKey', 'cookie', 'h
  * The process's log: one JSON object a line (`level` and `time` in words, errors with cause), or
  * coloured text. Lines are written synchronously, so a crash loses none.
  */
-export function createLogger(options: LoggerOptions): Log {
+export async function createLogger(options: LoggerOptions): Promise<Log> {
   const text = options.format === 'text' || (options.format === 'auto' && options.terminal);
   const level = options.verbosity >= 2 ? 'debug' : 'info';
   const sink = options.destination ?? pino.destination({ dest: 2, sync: true });
@@ -34,7 +33,8 @@ export function createLogger(options: LoggerOptions): Log {
     serializers: { err: pino.stdSerializers.errWithCause, error: pino.stdSerializers.errWithCause },
     redact: { paths: secrets.flatMap((name) => [name, `*.${name}`]), censor: '[hidden]' },
   };
-  if (!text) return pino(settings, sink);
+  if (!text) return plain(pino(settings, sink));
+  const { default: pretty } = await import('pino-pretty'); // no agent in a container needs it
   const stream = pretty({
     sync: true,
     colorize: options.terminal,
@@ -42,7 +42,12 @@ export function createLogger(options: LoggerOptions): Log {
     singleLine: true,
     destination: options.destination ? writableOf(options.destination) : 2,
   });
-  return pino(settings, stream);
+  return plain(pino(settings, stream));
+}
+
+/** A pino logger may have any method, `then` too, as far as its type says: no promise may hold one. */
+function plain(log: Log): Log {
+  return log;
 }
 
 /** pino-pretty wants a file descriptor or a stream; tests bring an object that only writes. */

@@ -33,7 +33,7 @@ await runAgent(
     clock,
     random: Math.random,
     env: process.env,
-    log: createLogger({ ...config.logging, terminal: false }),
+    log: await createLogger({ ...config.logging, terminal: false }),
   },
   stop.signal,
 );
