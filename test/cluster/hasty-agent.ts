@@ -30,6 +30,7 @@ await runAgent(
     tools: systemTools,
     sysctls: createSysctls(),
     record: { noteFirewall: async () => {} },
+    onFirstRules: () => {},
     clock,
     random: Math.random,
     env: process.env,
