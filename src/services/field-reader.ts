@@ -1,5 +1,6 @@
 import { compact } from '../compact.ts';
 import type { FieldProblem } from '../informer/kind.ts';
+import { parseCidr } from '../ip/cidr.ts';
 
 /** A JSON object of unknown content. */
 export type Raw = Readonly<Record<string, unknown>>;
@@ -80,12 +81,30 @@ export class FieldReader {
     return compact(texts);
   }
 
+  /** The texts of a list that are prefixes; the others are reported. */
+  cidrs(raw: Raw, key: string, path: string): readonly string[] {
+    return this.list(raw, key, path).filter((item, i): item is string => {
+      if (typeof item === 'string' && parseCidr(item) !== undefined) return true;
+      this.report(`${path}[${i}]`, `expected a CIDR, got ${shown(item)}`);
+      return false;
+    });
+  }
+
   report(field: string, reason: string): undefined {
     this.problems.push({ field, reason });
   }
 }
 
 function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = jsonOf(value);
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+}
+
+/** The value may be nested deeper than JSON.stringify can go: that must not cost the whole object. */
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return 'what is nested too deeply';
+  }
 }

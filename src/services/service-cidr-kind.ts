@@ -18,7 +18,7 @@ export const serviceCidrKind: Kind<ServiceCidrObject> = {
     }
     const meta = metaOf(value, reader, false);
     const spec = reader.object(value, 'spec', 'spec');
-    const cidrs = reader.texts(spec, 'cidrs', 'spec.cidrs');
+    const cidrs = reader.cidrs(spec, 'cidrs', 'spec.cidrs');
     return { object: meta && { meta, cidrs }, problems: reader.problems };
   },
 };
