@@ -151,6 +151,9 @@ function duplicate(earlier: ManifestEntry, later: ManifestEntry): ManifestProble
 
 const NOT_USABLE: Slimmed<KubeObject> = { object: undefined, problems: [] };
 
+/** Lists in lists; more than any tool writes. */
+const MAX_LIST_DEPTH = 16;
+
 /** Where in a document an object stands: [] or ['items', 3]. */
 type Path = readonly (string | number)[];
 
@@ -159,6 +162,8 @@ class FileReader {
   readonly #kinds: ReadonlyMap<string, Kind<KubeObject>>;
   readonly #entries: ManifestEntry[] = [];
   readonly #problems: ManifestProblem[] = [];
+  /** The items of the lists that are being read. An alias of YAML can put a list into itself. */
+  readonly #open = new Set<unknown>();
   #ignored = 0;
   #concerned = false;
   #lastDocument = 0;
@@ -246,10 +251,17 @@ class FileReader {
     const typed = itemKind === '' ? {} : { apiVersion: list['apiVersion'], kind: itemKind };
     const asked = itemKind === '' || this.#kinds.has(`${String(list['apiVersion'])} ${itemKind}`);
     if (items.length === 0 && asked) this.#concerned = true;
+    if (this.#open.has(items) || this.#open.size === MAX_LIST_DEPTH) {
+      const reason = 'is nested too deeply: a list that holds itself, or lists of lists of lists';
+      this.#report(document, path, { field: 'items', reason });
+      return;
+    }
+    this.#open.add(items);
     for (const [index, item] of items.entries()) {
       const raw: unknown = isRecord(item) ? { ...typed, ...item } : item;
       this.#readObject(document, raw, [...path, 'items', index]);
     }
+    this.#open.delete(items);
   }
 
   #readKnown(
