@@ -35,7 +35,8 @@ export async function listUdpEntries(
 ): Promise<readonly ConntrackEntry[]> {
   const args = ['-L', '-p', 'udp', '-f', families[family], '-o', 'extended'];
   const { exitCode, stdout, stderr } = await tools.run('conntrack', args, { timeoutMs, signal });
-  if (exitCode === 0) return parseEntries(stdout);
+  // A line without its end may have lost the end of a number.
+  if (exitCode === 0) return parseEntries(stdout.slice(0, stdout.lastIndexOf('\n') + 1));
   throw new SwitchyardError('tool', `conntrack -L failed: ${stderr.trim()}`, { retryable: true });
 }
 
@@ -99,7 +100,9 @@ export async function conntrackUsage(procSys = '/proc/sys'): Promise<ConntrackUs
 function parseEntry(line: string): ConntrackEntry | undefined {
   const values = new Map<string, string[]>();
   for (const [, key = '', value = ''] of line.matchAll(/(?:^|\s)(src|dst|sport|dport)=(\S+)/g)) {
-    values.set(key, [...(values.get(key) ?? []), value]);
+    const list = values.get(key);
+    if (list === undefined) values.set(key, [value]);
+    else list.push(value);
   }
   const original = parseTuple(values, 0);
   const reply = parseTuple(values, 1);

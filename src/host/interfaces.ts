@@ -39,13 +39,25 @@ export function localAddresses(
   return [...new Set(all.filter((address) => familyOf(address) === family))].toSorted();
 }
 
-/** Reads the output of `ip -j address show`. */
+/** Reads the output of `ip -j address show`; throws where it is no list: no address is not the same. */
 export function parseInterfaces(json: string): readonly NetworkInterface[] {
-  const links: unknown = json.trim() === '' ? [] : JSON.parse(json);
-  if (!Array.isArray(links)) return [];
-  return links
+  return linksOf(json)
     .flatMap((link: unknown) => (isLink(link) ? [toInterface(link)] : []))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function linksOf(json: string): readonly unknown[] {
+  if (json.trim() === '') return [];
+  try {
+    const links: unknown = JSON.parse(json);
+    if (Array.isArray(links)) return links as readonly unknown[];
+  } catch {
+    // said below
+  }
+  const start = JSON.stringify(json.slice(0, 60));
+  throw new SwitchyardError('tool', `ip -j address show: expected a list as JSON, got ${start}`, {
+    retryable: true,
+  });
 }
 
 interface IpLink {

@@ -152,7 +152,7 @@ export function readRefusal(
   const match = /\bline:? (\d+)/.exec(result.stderr);
   const line = match === null ? undefined : Number(match[1]);
   const text = line === undefined ? undefined : batch.text.split('\n', line)[line - 1];
-  const rule = text === 'COMMIT' ? undefined : text;
+  const rule = text === 'COMMIT' || text === '' ? undefined : text;
   return {
     words: refusalWords(result),
     line,

@@ -26,12 +26,20 @@ export async function listSets(
       timeoutMs,
       signal,
     });
-    if (exitCode === 0) return parseSetList(stdout);
+    if (exitCode === 0) return wholeList(stdout);
     throw new SwitchyardError('tool', `ipset list failed: ${stderr.trim()}`, { retryable: true });
   } catch (error) {
     if (error instanceof SwitchyardError && error.code === 'missing') return [];
     throw error;
   }
+}
+
+/** A set of which only the name is there would pass for one of another type, and be destroyed. */
+function wholeList(text: string): readonly ObservedSet[] {
+  const sets = parseSetList(text);
+  const isWhole = /(?:^|\n)$/.test(text) && sets.every(({ type, header }) => type && header);
+  if (isWhole) return sets;
+  throw new SwitchyardError('tool', 'ipset list: its output breaks off', { retryable: true });
 }
 
 /** Reads the output of `ipset list -terse`. */

@@ -146,7 +146,7 @@ async function readTable(
     const words = result.stderr.trim() || `exit code ${result.exitCode}`;
     throw new SwitchyardError('tool', `${save} -t ${table} failed: ${words}`, { retryable: true });
   }
-  if (isCutShort(result.stdout)) {
+  if (isCutShort(result.stdout, /^COMMIT\n/m)) {
     throw new SwitchyardError('tool', `${save} -t ${table} ended before the table's end`, {
       retryable: true,
     });
@@ -155,8 +155,8 @@ async function readTable(
 }
 
 /** Half a table would be taken for one from which somebody took rules and jumps. */
-function isCutShort(dump: string): boolean {
-  return /^\*/m.test(dump) && !/^COMMIT$/m.test(dump);
+function isCutShort(dump: string, whole: RegExp): boolean {
+  return dump !== '' && !whole.test(dump);
 }
 
 /** Roots and built-in chains only, one by one: independent of the number of services. */
@@ -173,7 +173,12 @@ async function readRoots(
     const args = ['-w', '5', '-t', table, '-S', chain];
     const result = await port.tools.run(port.iptables.iptables, args, { timeoutMs, signal });
     if (isLockTimeout(result)) throw await lockError(port, port.iptables.iptables, result);
-    if (result.exitCode === 0) listings.push(result.stdout);
+    if (result.exitCode !== 0) continue;
+    if (isCutShort(result.stdout, /^-[PN] .*\n$/ms)) {
+      const command = [port.iptables.iptables, ...args].join(' ');
+      throw new SwitchyardError('tool', `${command} ended before its end`, { retryable: true });
+    }
+    listings.push(result.stdout);
   }
   return parseSave(listings.join('\n'));
 }

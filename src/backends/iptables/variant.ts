@@ -104,7 +104,7 @@ export function restoreArgs(tools: IptablesTools): readonly string[] {
 
 /** Reads `iptables v1.8.9 (nf_tables)`; tools older than 1.8 name no variant and are legacy. */
 export function parseVersion(text: string): { version: Version; variant: Variant } | undefined {
-  const match = /v(\d+)\.(\d+)(?:\.(\d+))?(?: \((legacy|nf_tables)\))?/.exec(text);
+  const match = /tables\S* v(\d+)\.(\d+)(?:\.(\d+))?(?: \((legacy|nf_tables)\))?\s*$/m.exec(text);
   if (match === null) return undefined;
   const version = [Number(match[1]), Number(match[2]), Number(match[3] ?? 0)] as const;
   return { version, variant: match[4] === 'nf_tables' ? 'nft' : 'legacy' };

@@ -122,7 +122,7 @@ describe('reconciling', () => {
   it('dumps once, deletes what is stale in one run a path, and tells how many', async () => {
     const reports: ConntrackReport[] = [];
     const tools = new FakeToolRunner(({ args }) =>
-      args[0] === '-L' ? { stdout: dump } : deletedOne,
+      args[0] === '-L' ? { stdout: `${dump}\n` } : deletedOne,
     );
     const onReconciled = (report: ConntrackReport): void => {
       reports.push(report);
@@ -151,7 +151,7 @@ describe('reconciling', () => {
     const reports: ConntrackReport[] = [];
     const onReconciled = (report: ConntrackReport): void => void reports.push(report);
     const tools = new FakeToolRunner(({ args }) => {
-      if (args[0] === '-L') return { stdout: dump };
+      if (args[0] === '-L') return { stdout: `${dump}\n` };
       return args.includes('10.1.0.2') ? { exitCode: 1, stderr: 'Operation failed' } : deletedOne;
     });
     const parts = { family: 'ipv4', tools, clock, log: silentLog, onReconciled } as const;

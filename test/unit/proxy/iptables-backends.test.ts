@@ -145,7 +145,7 @@ describe('what --init-only does for node ports of 127.0.0.1', () => {
   it('puts no jump in twice', async () => {
     const { options, happened } = machine([], ({ tool, args }) =>
       tool.endsWith('-save') && args.includes('filter')
-        ? { stdout: '-A INPUT -j KUBE-FIREWALL\n-A OUTPUT -j KUBE-FIREWALL\n' }
+        ? { stdout: '-A INPUT -j KUBE-FIREWALL\n-A OUTPUT -j KUBE-FIREWALL\nCOMMIT\n' }
         : undefined,
     );
     await allowLocalhostNodePorts(options, signal);

@@ -70,7 +70,7 @@ describe('the verdict over a table', () => {
     const rules = Array.from({ length: 20_001 }, () => rule('-j RETURN'));
     const root = '-A KUBE-SERVICES -m comment --comment "switchyard generation one 7"';
     const tools = new FakeToolRunner(({ tool }) =>
-      tool === 'save' ? { stdout: root } : undefined,
+      tool === 'save' ? { stdout: `${root}\nCOMMIT\n` } : undefined,
     );
     const iptables = {
       variant: 'nft',
