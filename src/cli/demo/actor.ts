@@ -50,7 +50,8 @@ export class NetworkActor {
   readonly #role: string;
   readonly #waiting = new Map<number, (result: unknown) => void>();
   #lastId = 0;
-  #ended = false;
+  /** How its process ended; undefined while it runs. */
+  #end: string | undefined;
 
   constructor(namespaces: Namespaces, role: string) {
     this.#role = role;
@@ -61,11 +62,19 @@ export class NetworkActor {
       this.#waiting.get(id)?.(result);
       this.#waiting.delete(id);
     });
-    this.#child.stderr.resume();
-    void this.#child.finally(() => {
-      this.#ended = true;
-      for (const tell of this.#waiting.values()) tell({ error: 'its process has ended' });
+    void this.#untilEnd();
+  }
+
+  /** Says to all who wait how it ended. */
+  async #untilEnd(): Promise<void> {
+    let said = '';
+    this.#child.stderr.on('data', (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-2000);
     });
+    const { exitCode, signal } = await this.#child;
+    const end = `its process has ended (${signal ?? `exit code ${exitCode}`}) ${said}`.trim();
+    this.#end = end;
+    for (const tell of this.#waiting.values()) tell({ error: end });
   }
 
   async serve(server: ServerSpec): Promise<void> {
@@ -98,7 +107,7 @@ export class NetworkActor {
     const id = ++this.#lastId;
     const result = await new Promise<unknown>((resolve) => {
       this.#waiting.set(id, resolve);
-      if (this.#ended) resolve({ error: 'its process has ended' });
+      if (this.#end !== undefined) resolve({ error: this.#end });
       this.#child.stdin.write(`${JSON.stringify({ id, ...request })}\n`);
     });
     if (typeof result === 'object' && result !== null && 'error' in result) {
