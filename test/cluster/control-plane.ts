@@ -31,6 +31,9 @@ export interface ControlPlaneOptions {
   readonly serviceCidrs?: readonly string[];
 }
 
+/** Where etcd answers, inside the control plane's namespace. */
+export const etcdUrl = 'http://127.0.0.1:2379';
+
 /** Bearer tokens that the API server knows; the proxy has two, for when one is renewed. */
 export const tokens = {
   admin: 'token-admin',
@@ -102,9 +105,9 @@ export class ControlPlane {
       this.#file('etcd'),
       '--unsafe-no-fsync',
       '--listen-client-urls',
-      'http://127.0.0.1:2379',
+      etcdUrl,
       '--advertise-client-urls',
-      'http://127.0.0.1:2379',
+      etcdUrl,
       '--listen-peer-urls',
       'http://127.0.0.1:2380',
       '--log-level',
@@ -122,7 +125,7 @@ export class ControlPlane {
     const script = `
       const call = async (what, body) => {
         const init = { method: 'POST', body: JSON.stringify(body) };
-        const answer = await fetch('http://127.0.0.1:2379/v3/kv/' + what, init);
+        const answer = await fetch('${etcdUrl}/v3/kv/' + what, init);
         if (!answer.ok) throw new Error(what + ': ' + answer.status + ' ' + (await answer.text()));
         return answer.json();
       };
@@ -138,7 +141,7 @@ export class ControlPlane {
   /** Starts (or starts again) the API server and waits until it is ready and has its RBAC roles. */
   async startApiServer(): Promise<void> {
     this.#spawn('kube-apiserver', [
-      '--etcd-servers=http://127.0.0.1:2379',
+      `--etcd-servers=${etcdUrl}`,
       `--service-cluster-ip-range=${(this.#options.serviceCidrs ?? ['10.96.0.0/12']).join(',')}`,
       `--advertise-address=${this.#options.address}`,
       '--secure-port=6443',

@@ -40,6 +40,12 @@ function flagName(flag: string): string {
   return flag.split('=')[0] ?? '';
 }
 
+/** What a pair of nodes may differ in from the usual one. */
+interface TwinOptions {
+  readonly load?: (planeNamespace: string) => Promise<void>;
+  readonly serverName?: ServerName;
+}
+
 /** Two equal nodes, `node-a` both, beside one real control plane: one for our proxy, one for upstream's. */
 export class TwinNodes {
   readonly plane: ControlPlane;
@@ -56,8 +62,14 @@ export class TwinNodes {
     this.#planeNamespaces = planeNamespaces;
   }
 
-  /** Builds both nodes and starts the control plane, which knows Node `node-a`; no proxy runs yet. */
-  static async create(variant: 'legacy' | 'nft', serverName?: ServerName): Promise<TwinNodes> {
+  /**
+   * Builds both nodes and starts the control plane, which knows Node `node-a`; no proxy runs yet. `load` writes
+   * etcd's data before the API server starts; it gets the control plane's namespace. `serverName` names the pods' servers.
+   */
+  static async create(
+    variant: 'legacy' | 'nft',
+    { load, serverName }: TwinOptions = {},
+  ): Promise<TwinNodes> {
     const planeNamespaces = new Namespaces({ tools: systemTools, prefix: 'swyplane' });
     await planeNamespaces.removeLeftovers();
     const labs = {
@@ -72,7 +84,9 @@ export class TwinNodes {
     const twins = new TwinNodes(plane, labs, planeNamespaces);
     try {
       await twins.#link();
-      await plane.start();
+      plane.startEtcd();
+      await load?.(plane.namespace);
+      await plane.startApiServer();
       await twins.#createNode();
     } catch (error) {
       await twins.close();

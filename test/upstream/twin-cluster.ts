@@ -40,7 +40,7 @@ export class TwinCluster {
 
   /** Pods answer with the endpoint that was reached: `10.244.0.5:8080`. */
   static async create(variant: 'legacy' | 'nft', places: Places): Promise<TwinCluster> {
-    const twins = await TwinNodes.create(variant, endpointName);
+    const twins = await TwinNodes.create(variant, { serverName: endpointName });
     const cluster = new TwinCluster(twins, places);
     try {
       await Promise.all(cluster.labs().map(async ([, lab]) => lab.serveOnNode()));
