@@ -22,15 +22,17 @@ function random(seed: number): () => number {
   };
 }
 
-function dotted(value: number): string {
+/** Dotted text of a 32-bit address. */
+export function dotted(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.');
 }
 
-function clusterIPs(count: number): readonly string[] {
+/** Distinct random addresses of 10.96.0.0/12, the same in every run; the first is the API server's own. */
+export function clusterIPs(count: number): readonly string[] {
   const next = random(7);
   const base = ((10 << 24) | (96 << 16)) >>> 0;
   const used = new Set<number>();
-  while (used.size < count) used.add(base + 1 + Math.floor(next() * (2 ** 20 - 2)));
+  while (used.size < count) used.add(base + 2 + Math.floor(next() * (2 ** 20 - 3)));
   return [...used].map(dotted);
 }
 

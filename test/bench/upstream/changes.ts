@@ -1,0 +1,129 @@
+import process from 'node:process';
+import { pause } from './bench.ts';
+import type { BenchNodes } from './nodes.ts';
+import { changeableService, changeableSlice, changedSlice, slicePath } from './objects.ts';
+import { Poller } from './poller.ts';
+
+type Pod = 'pod-a' | 'pod-b';
+
+/** Writes changes at a steady rate, so that every service gets one in its turn; `stop` says how many. */
+export class SteadyChanges {
+  readonly #stop = new AbortController();
+  readonly #done: Promise<number>;
+
+  /** `target` names the service and the slice of the n-th change. */
+  constructor(
+    nodes: BenchNodes,
+    perSecond: number,
+    target: (change: number) => { readonly service: number; readonly part?: number },
+  ) {
+    this.#done = this.#run(nodes, perSecond, target);
+    this.#done.catch(() => {}); // `stop` tells
+  }
+
+  async stop(): Promise<number> {
+    this.#stop.abort();
+    return this.#done;
+  }
+
+  async #run(
+    nodes: BenchNodes,
+    perSecond: number,
+    target: (change: number) => { readonly service: number; readonly part?: number },
+  ): Promise<number> {
+    const began = Date.now();
+    const writes: Promise<unknown>[] = [];
+    for (let n = 0; ; n++) {
+      const wait = began + (n * 1000) / perSecond - Date.now();
+      await pause(Math.max(0, wait), this.#stop.signal).catch(() => {});
+      if (this.#stop.signal.aborted) break;
+      const { service, part } = target(n);
+      const slice = changedSlice(nodes.scale, service, n, part);
+      writes.push(patch(nodes, slicePath(service, part), slice.endpoints));
+    }
+    await Promise.all(writes);
+    return writes.length;
+  }
+}
+
+/** Services that nobody asks, in an order that jumps about. */
+export function everyService(nodes: BenchNodes): (change: number) => { readonly service: number } {
+  const { services } = nodes.scale;
+  const changeable = changeableService(nodes.scale).index;
+  const stride = 7919; // a prime: it visits all of them
+  return (change) => {
+    const service = 1 + ((change * stride) % Math.max(1, services - 2));
+    return { service: service === changeable ? service + 1 : service };
+  };
+}
+
+/** A service with one pod that a client asks all the time, and whose pod can be replaced. */
+export class ChangeableService {
+  readonly #nodes: BenchNodes;
+  readonly #poller: Poller;
+  readonly #signal: AbortSignal;
+  #pod: Pod = 'pod-a';
+
+  /** `everyMs` bounds how exactly a change is timed; requests fail after `timeoutMs`. */
+  constructor(
+    nodes: BenchNodes,
+    client: string,
+    signal: AbortSignal,
+    { everyMs = 5, timeoutMs = 900, others = [] as readonly string[] } = {},
+  ) {
+    this.#nodes = nodes;
+    this.#signal = signal;
+    const { clusterIP } = changeableService(nodes.scale);
+    this.#poller = new Poller(client, [clusterIP, ...others], { everyMs, timeoutMs });
+  }
+
+  /** Waits until the pod that stands in the API server answers. */
+  async settled(): Promise<void> {
+    const now = Number(process.hrtime.bigint());
+    await this.#seen(now);
+  }
+
+  /** Seconds from the request that replaces the pod until a client is answered by the new one. */
+  async change(): Promise<number> {
+    const sentNs = await this.write();
+    return (await this.#seen(sentNs)) - sentNs / 1e9;
+  }
+
+  /** Replaces the pod; answers when (ns). */
+  async write(): Promise<number> {
+    this.#pod = this.#pod === 'pod-a' ? 'pod-b' : 'pod-a';
+    const { index } = changeableService(this.#nodes.scale);
+    const sentNs = Number(process.hrtime.bigint());
+    const slice = changeableSlice(this.#nodes.scale, this.#pod);
+    await patch(this.#nodes, slicePath(index), slice.endpoints);
+    return sentNs;
+  }
+
+  /** Seconds from a moment (ns) until a client is answered by the pod that was written last. */
+  async seenAfter(sinceNs: number): Promise<number> {
+    return (await this.#seen(sinceNs)) - sinceNs / 1e9;
+  }
+
+  /** Ends the client; all its requests. */
+  async stop(): Promise<Awaited<ReturnType<Poller['stop']>>> {
+    return this.#poller.stop();
+  }
+
+  async #seen(sinceNs: number): Promise<number> {
+    const { clusterIP } = changeableService(this.#nodes.scale);
+    const { answeredNs } = await this.#poller.first(
+      ({ address, said, askedNs }) =>
+        address === clusterIP && said === this.#pod && askedNs >= sinceNs,
+      this.#signal,
+    );
+    return answeredNs / 1e9;
+  }
+}
+
+async function patch(
+  nodes: BenchNodes,
+  path: string,
+  endpoints: readonly object[],
+): Promise<unknown> {
+  return nodes.twins.plane.must('PATCH', path, { endpoints }, 'application/merge-patch+json');
+}
