@@ -107,12 +107,20 @@ class Walk {
 
   /** From rule `at` of the chain; `return`: goes on behind the last `-j`. */
   chain(name: string, at: number, world: World): readonly Ended[] {
-    const rule = this.#chainOf(name).rules[at];
-    if (!rule) return [{ world, verdict: 'return' }];
-    const chance = matchRule(rule, world, this.#place);
-    const next = (w: World): readonly Ended[] => this.chain(name, at + 1, w);
-    const hit = chance === 0 ? [] : this.#target(rule, scaled(world, chance), next);
-    return chance === 1 ? hit : [...hit, ...next(scaled(world, 1 - chance))];
+    const { rules } = this.#chainOf(name);
+    const ended: Ended[] = [];
+    let left = world;
+    // A loop where packets pass a rule by: chains of thousands of rules would use up the stack.
+    for (const [i, rule] of rules.slice(at).entries()) {
+      const chance = matchRule(rule, left, this.#place);
+      if (chance === 0) continue;
+      const next = (w: World): readonly Ended[] => this.chain(name, at + i + 1, w);
+      ended.push(...this.#target(rule, scaled(left, chance), next));
+      if (chance === 1) return ended;
+      left = scaled(left, 1 - chance);
+    }
+    ended.push({ world: left, verdict: 'return' });
+    return ended;
   }
 
   #chainOf(name: string) {

@@ -40,6 +40,16 @@ describe('the iptables simulator', () => {
       [false, 0.75],
     ]);
   });
+  it('goes through chains of thousands of rules', () => {
+    const count = 20_000;
+    const rules = Array.from(
+      { length: count },
+      (_, i) =>
+        `-A PREROUTING -p tcp -m statistic --mode random --probability ${1 / (count - i)} -j DNAT --to-destination 10.2.0.1:${i}`,
+    );
+    const shares = run('nat', ...rules).map(({ probability }) => Math.round(probability * 1e9));
+    expect(shares).toEqual(Array.from({ length: count }, () => 1e9 / count));
+  });
   it('obeys the policy of a built-in chain', () => {
     expect(run('filter', ':FORWARD DROP [0:0]').map(({ kind }) => kind)).toEqual(['drop']);
   });
