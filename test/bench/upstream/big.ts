@@ -70,7 +70,7 @@ async function measure(bench: Bench, nodes: BenchNodes, side: Side): Promise<See
   }
   const service = new ChangeableService(nodes, nodes.namespace(side, 'client'), bench.signal);
   try {
-    await service.settled();
+    await service.settle();
     await pause(settleMs, bench.signal);
     const memory = memoryOf(proxy);
     return { started, changes: await times(bench, service, gapMs, changes), memory };

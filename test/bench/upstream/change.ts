@@ -52,7 +52,7 @@ async function measure(bench: Bench, nodes: BenchNodes, side: Side): Promise<See
   const service = new ChangeableService(nodes, nodes.namespace(side, 'client'), bench.signal);
   try {
     if (proxy.seconds === undefined) return undefined;
-    await service.settled();
+    await service.settle();
     const quiet = await times(bench, service, gapMs.quiet);
     const others = new SteadyChanges(nodes, perSecond, everyService(nodes));
     try {

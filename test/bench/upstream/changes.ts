@@ -4,6 +4,9 @@ import type { BenchNodes } from './nodes.ts';
 import { changeableService, changeableSlice, changedSlice, slicePath } from './objects.ts';
 import { Poller } from './poller.ts';
 
+/** A change that nobody sees for so long is not seen at all. */
+const seenMs = 120_000;
+
 type Pod = 'pod-a' | 'pod-b';
 
 /** Writes changes at a steady rate, so that every service gets one in its turn; `stop` says how many. */
@@ -77,10 +80,9 @@ export class ChangeableService {
     this.#poller = new Poller(client, [clusterIP, ...others], { everyMs, timeoutMs });
   }
 
-  /** Waits until the pod that stands in the API server answers. */
-  async settled(): Promise<void> {
-    const now = Number(process.hrtime.bigint());
-    await this.#seen(now);
+  /** Begins from a known state: one pod is written, and answers. */
+  async settle(): Promise<void> {
+    await this.change();
   }
 
   /** Seconds from the request that replaces the pod until a client is answered by the new one. */
@@ -111,12 +113,18 @@ export class ChangeableService {
 
   async #seen(sinceNs: number): Promise<number> {
     const { clusterIP } = changeableService(this.#nodes.scale);
-    const { answeredNs } = await this.#poller.first(
-      ({ address, said, askedNs }) =>
-        address === clusterIP && said === this.#pod && askedNs >= sinceNs,
-      this.#signal,
-    );
-    return answeredNs / 1e9;
+    const limit = AbortSignal.timeout(seenMs);
+    try {
+      const { answeredNs } = await this.#poller.first(
+        ({ address, said, askedNs }) =>
+          address === clusterIP && said === this.#pod && askedNs >= sinceNs,
+        AbortSignal.any([this.#signal, limit]),
+      );
+      return answeredNs / 1e9;
+    } catch (error) {
+      if (this.#signal.aborted || !limit.aborted) throw error;
+      throw new Error(`no client saw a change within ${seenMs / 1000} s`, { cause: error });
+    }
   }
 }
 

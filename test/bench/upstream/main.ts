@@ -47,9 +47,8 @@ const { values } = parseArgs({
 });
 process.env['PATH'] = toolPath(process.env['PATH']);
 const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => interrupted.abort(new Error(`ended by ${signal}`)));
-}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, interrupt);
+let interruptedAt = 0;
 const folderPrefix = 'switchyard-bench-';
 const folder = ownFolder();
 try {
@@ -77,6 +76,17 @@ async function main(): Promise<void> {
     if (!names.includes(name) || interrupted.signal.aborted) continue;
     await runPart(name, part, bundle);
   }
+}
+
+/**
+ * Ends the run, which cleans up; a second signal, more than a second later, ends it at once (terminals and npm send
+ * the first twice). What is left then is removed by the next run.
+ */
+function interrupt(signal: NodeJS.Signals): void {
+  if (interrupted.signal.aborted && Date.now() > interruptedAt + 1000) process.exit(1);
+  if (interrupted.signal.aborted) return;
+  interruptedAt = Date.now();
+  interrupted.abort(new Error(`ended by ${signal}`));
 }
 
 /** Runs a part and prints its table, whole or as far as it came. */

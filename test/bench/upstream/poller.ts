@@ -31,6 +31,7 @@ export class Poller {
   readonly #child;
   readonly #polled: Polled[] = [];
   readonly #listeners = new Set<(polled: Polled) => void>();
+  readonly #ended = new AbortController();
   readonly #read: Promise<unknown>;
 
   constructor(
@@ -52,11 +53,14 @@ export class Poller {
       this.#polled.push(polled);
       for (const tell of this.#listeners) tell(polled);
     });
-    this.#read = new Promise((resolve) => lines.once('close', resolve));
+    this.#read = new Promise<void>((resolve) => lines.once('close', resolve)).then(() =>
+      this.#ended.abort(new Error('the client that asks has ended')),
+    );
   }
 
   /** The first request to come, or that came, which is as wanted. Rejects when the signal aborts. */
-  async first(wanted: (polled: Polled) => boolean, signal: AbortSignal): Promise<Polled> {
+  async first(wanted: (polled: Polled) => boolean, until: AbortSignal): Promise<Polled> {
+    const signal = AbortSignal.any([until, this.#ended.signal]);
     const found = this.#polled.find(wanted);
     if (found !== undefined) return found;
     return new Promise((resolve, reject) => {

@@ -122,7 +122,7 @@ async function succeed(
   const seconds: number[] = [];
   let isStopped = false;
   try {
-    await service.settled();
+    await service.settle();
     // A take-over happens once: the next start would be over rules of our own.
     const runs = before === after ? bench.runs : 1;
     while (seconds.length < runs) {
