@@ -34,17 +34,21 @@ export class SteadyChanges {
     perSecond: number,
     target: (change: number) => { readonly service: number; readonly part?: number },
   ): Promise<number> {
+    const before = await currentVersion(nodes);
     const began = Date.now();
-    const writes: Promise<unknown>[] = [];
+    const writes: Promise<number>[] = [];
     for (let n = 0; ; n++) {
       const wait = began + (n * 1000) / perSecond - Date.now();
       await pause(Math.max(0, wait), this.#stop.signal).catch(() => {});
       if (this.#stop.signal.aborted) break;
       const { service, part } = target(n);
-      const slice = changedSlice(nodes.scale, service, n, part);
+      const slice = changedSlice(nodes.scale, service, nodes.nextGeneration(), part);
       writes.push(patch(nodes, slicePath(service, part), slice.endpoints));
     }
-    await Promise.all(writes);
+    const versions = await Promise.all(writes);
+    if (versions.some((version) => version <= before)) {
+      throw new Error('a change said what the object held already, so no proxy saw it');
+    }
     return writes.length;
   }
 }
@@ -128,10 +132,23 @@ export class ChangeableService {
   }
 }
 
+/** Replaces a slice's endpoints; answers the object's version then. */
 async function patch(
   nodes: BenchNodes,
   path: string,
   endpoints: readonly object[],
-): Promise<unknown> {
-  return nodes.twins.plane.must('PATCH', path, { endpoints }, 'application/merge-patch+json');
+): Promise<number> {
+  const type = 'application/merge-patch+json';
+  return version(await nodes.twins.plane.must('PATCH', path, { endpoints }, type));
+}
+
+async function currentVersion(nodes: BenchNodes): Promise<number> {
+  const slices = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?limit=1';
+  return version(await nodes.twins.plane.must('GET', slices));
+}
+
+/** Versions are etcd's revisions here: they grow with every write to any object. */
+function version(object: unknown): number {
+  const { metadata } = object as { readonly metadata: { readonly resourceVersion: string } };
+  return Number(metadata.resourceVersion);
 }

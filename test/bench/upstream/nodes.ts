@@ -39,6 +39,7 @@ export interface RunningProxy {
 export class BenchNodes {
   readonly scale: Scale;
   readonly twins: TwinNodes;
+  #generation = 0;
   readonly #bench: Bench;
   readonly #variant: Variant;
 
@@ -66,6 +67,11 @@ export class BenchNodes {
     } finally {
       await twins.close();
     }
+  }
+
+  /** A number for a change that no change had before: one that repeats what is there is none. */
+  nextGeneration(): number {
+    return this.#generation++;
   }
 
   /** The namespace of an actor of one side's lab. */

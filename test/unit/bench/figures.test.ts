@@ -25,9 +25,6 @@ describe('percentile', () => {
 });
 
 describe('CPU time', () => {
-  const stat = (name: string): string =>
-    `4711 (${name}) S 1 4711 4711 0 -1 4194304 9 8 7 6 250 50 30 20 20 0 11 0 12345 1 2`;
-
   it.each(['node', 'a b) S 9 (c', 'iptables-restor'])(
     'of a process and its ended children, whatever it is called: %s',
     (name) => {
@@ -69,3 +66,7 @@ describe('the spread over endpoints', () => {
     expect(chiSquared([30], 3)).toBeCloseTo(40 + 10 + 10);
   });
 });
+
+function stat(name: string): string {
+  return `4711 (${name}) S 1 4711 4711 0 -1 4194304 9 8 7 6 250 50 30 20 20 0 11 0 12345 1 2`;
+}
