@@ -37,11 +37,6 @@ export class AgentProcess {
     return this.#child.pid;
   }
 
-  /** Settles when it has ended, by whatever cause. */
-  async ended(): Promise<void> {
-    await this.#child;
-  }
-
   /** Everything it has said so far. */
   get log(): string {
     return this.#log;
