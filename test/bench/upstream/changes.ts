@@ -46,7 +46,7 @@ export class SteadyChanges {
       writes.push(patch(nodes, slicePath(service, part), slice.endpoints));
     }
     const versions = await Promise.all(writes);
-    if (versions.some((version) => version <= before)) {
+    if (versions.some((each) => each <= before)) {
       throw new Error('a change said what the object held already, so no proxy saw it');
     }
     return writes.length;

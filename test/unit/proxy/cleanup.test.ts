@@ -42,7 +42,7 @@ describe('the clean-up of the node', () => {
     let rules = firewall;
     const tools = new FakeToolRunner(({ tool, args, input }) => {
       if (tool.startsWith('ip6') || tool.includes('legacy')) return 'missing';
-      if (args.includes('--version')) return { stdout: 'v1.8.9 (nf_tables)' };
+      if (args.includes('--version')) return { stdout: 'iptables v1.8.9 (nf_tables)' };
       if (tool === 'iptables-nft-save') return { stdout: rules };
       if (!tool.endsWith('tables-nft-restore')) return undefined;
       restores.push(`localnet is ${values.get(localnet)}: ${input}`);

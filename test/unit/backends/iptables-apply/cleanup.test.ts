@@ -20,7 +20,9 @@ function cleanupOf(
     const said = answer(run);
     if (said !== undefined) return said;
     if (run.args.includes('--version')) {
-      return { stdout: `v1.8.9 (${run.tool.includes('legacy') ? 'legacy' : 'nf_tables'})` };
+      return {
+        stdout: `iptables v1.8.9 (${run.tool.includes('legacy') ? 'legacy' : 'nf_tables'})`,
+      };
     }
     if (run.tool === 'ipset' && run.args[0] === 'list') return { stdout: there };
     if (run.tool === 'ipset') there = '';
