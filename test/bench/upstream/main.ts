@@ -116,7 +116,11 @@ async function runPart(name: string, part: Part, bundle: string): Promise<void> 
   try {
     await part.run(bench);
   } catch (error) {
-    failure = tooLong.aborted ? `not done in ${part.limitMinutes} minutes` : errorText(error);
+    failure = interrupted.signal.aborted
+      ? errorText(interrupted.signal.reason)
+      : tooLong.aborted
+        ? `not done in ${part.limitMinutes} minutes`
+        : errorText(error);
     process.exitCode = 1;
   }
   printTable(part.title, head, rows.map(cells));
