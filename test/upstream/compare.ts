@@ -66,9 +66,7 @@ export async function compareAnswers(
     const atFirst = { question, outcomes, wanted, ours, theirs };
     if (isKnown(atFirst)) return [atFirst];
     askedAgain++;
-    // What either of them was seen to do is looked for on both; with affinity there is nothing to look for.
-    const looked = question.sticky ? wanted : [...new Set([...wanted, ...ours, ...theirs])];
-    const [oursAgain = [], theirsAgain = []] = await both(question, looked, again);
+    const [oursAgain = [], theirsAgain = []] = await both(question, wanted, again);
     if (same(oursAgain, wanted) && same(theirsAgain, wanted)) return [];
     return [{ question, outcomes, wanted, ours: oursAgain, theirs: theirsAgain }];
   };

@@ -15,7 +15,7 @@ export interface Circumstances {
 export interface KnownDifference {
   /** The first cell of the row. */
   readonly row: string;
-  /** Whether an answer or a rule's meaning differs so; a text says why neither can show it. */
+  /** Whether an answer or a rule's meaning differs so; a text says why neither can show it (its test stands in the row). */
   readonly shows: string | ((difference: Difference, where: Circumstances) => boolean);
 }
 
@@ -91,15 +91,19 @@ export const knownDifferences: readonly KnownDifference[] = [
   { row: 'over 8 endpoints', shows: 'shares differ by the rounding of probabilities alone' },
   {
     row: 'stale UDP connection tracking entries',
-    shows: 'each question is a new connection: test/kernel/contract-surviving.ts',
+    shows: 'each question is a new connection',
   },
   {
     row: 'Node addresses or ServiceCIDRs change',
-    shows: 'the node stays as it is while questions are asked: test/kernel/agent.test.ts',
+    shows: 'the node stays as it is while questions are asked',
   },
   {
     row: 'rules flushed by somebody',
-    shows: 'nobody flushes rules while questions are asked: test/kernel/agent.test.ts',
+    shows: 'nobody flushes rules while questions are asked',
+  },
+  {
+    row: '`--cleanup`',
+    shows: 'nothing is cleaned up while questions are asked',
   },
 ];
 

@@ -149,6 +149,11 @@ class Move {
         "' 203.0.113.7/24': the API server takes no blanks and no bits beyond the prefix",
       );
     }
+    if (needsOutside(spec)) {
+      this.#notAsked.push(
+        'external policy without an outside address: refused by the API server, so there is one of the other family',
+      );
+    }
     return {
       ...(externalIPs && { externalIPs: externalIPs.map((ip) => this.#external(ip)) }),
       ...(needsOutside(spec) && { externalIPs: [this.#places.external('ipv6')] }),

@@ -1,7 +1,5 @@
 // Both proxies on equal nodes beside one control plane are asked the same questions with real packets:
 // what they answer otherwise is listed in docs/differences.md, or a failure.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ControlPlane } from '../cluster/control-plane.ts';
@@ -151,14 +149,3 @@ describe.skipIf(blocked !== undefined).each(variants)(
     });
   },
 );
-
-describe('docs/differences.md', () => {
-  it('has the rows that are known here, and no others', () => {
-    const page = readFileSync(join(import.meta.dirname, '../../docs/differences.md'), 'utf8');
-    const rows = page
-      .split('\n')
-      .filter((line) => line.startsWith('| ') && !line.startsWith('| what '))
-      .map((line) => line.split(' | ')[0]?.replace(/^\| /, '') ?? '');
-    expect(knownDifferences.map(({ row }) => row).toSorted()).toEqual(rows.toSorted());
-  });
-});
