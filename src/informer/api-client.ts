@@ -24,12 +24,13 @@ export interface ApiClient {
   readonly server: string;
   /**
    * GET `path` (`/api/v1/services`). Resolves for every HTTP status; throws a retryable `source` error
-   * when there is no answer. It sets no time limit: `signal` does.
+   * when there is no answer. It sets no time limit: `signal` does. `accept`: media types, JSON unless given.
    */
   get(
     path: string,
     query: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    accept?: string,
   ): Promise<ApiResponse>;
   /** Reads kubeconfig, token and certificates again and drops what plugins gave: for after a 401. */
   reloadCredentials(): Promise<void>;
@@ -54,7 +55,6 @@ export interface ApiClientOptions {
 const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Without a word about encodings a proxy may choose any. */
 const OWN_HEADERS = {
-  accept: 'application/json',
   'accept-encoding': 'identity',
   'user-agent': 'switchyard',
 };
@@ -113,6 +113,7 @@ class UndiciApiClient implements ApiClient {
     path: string,
     query: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    accept = 'application/json',
   ): Promise<ApiResponse> {
     signal.throwIfAborted();
     const url = new URL(this.server + path);
@@ -121,7 +122,7 @@ class UndiciApiClient implements ApiClient {
       const { headers, tls } = await abortable(this.#currentCredentials(), signal);
       const response = await this.#undici.request(url, {
         method: 'GET',
-        headers: { ...OWN_HEADERS, ...headers },
+        headers: { ...OWN_HEADERS, accept, ...headers },
         dispatcher: this.#dispatcher(tls),
         signal,
       });

@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer';
 import { errorText } from '../error.ts';
 import type { ApiResponse } from './api-client.ts';
 import type { Kind, KubeObject } from './kind.ts';
+import { wireMediaType, wireStatusMessage } from './wire-list.ts';
 
 /** Why a list or watch did not go on, and what to do next. */
 export interface ApiFailure {
@@ -30,7 +31,9 @@ export async function failureOfResponse(
   nowMs: number,
 ): Promise<ApiFailure> {
   const { status } = response;
-  const message = statusMessage(await readStart(response));
+  const body = await readStart(response);
+  const isWire = response.headers['content-type']?.startsWith(wireMediaType) === true;
+  const message = isWire ? wireStatusMessage(body) : statusMessage(body.toString('utf8'));
   const said = message === '' ? `answered ${status}` : `answered ${status}: ${message}`;
   return {
     reason: `cannot ${verb} ${kind.resource}: ${said}${accessHint(status, kind)}`,
@@ -101,7 +104,7 @@ function retryAfterMs(wishedMs: number): number | undefined {
   return wishedMs > 0 ? Math.min(wishedMs, LONGEST_RETRY_MS) : undefined;
 }
 
-async function readStart(response: ApiResponse): Promise<string> {
+async function readStart(response: ApiResponse): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   // a break destroys the stream; so does the caller's signal when the peer stops in the middle
@@ -110,7 +113,7 @@ async function readStart(response: ApiResponse): Promise<string> {
     bytes += chunk.length;
     if (bytes > MAX_ERROR_BYTES) break;
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 /** The `message` of a Status object; the text itself where a proxy answered. */

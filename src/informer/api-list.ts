@@ -1,12 +1,13 @@
 import type { Clock } from '../clock.ts';
 import { SwitchyardError } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { ApiClient } from './api-client.ts';
+import type { ApiClient, ApiResponse } from './api-client.ts';
 import { failureOfError, failureOfResponse, type ApiFailure } from './api-failure.ts';
 import { metadataOf, readApiObject, resourcePath, selectorQuery } from './api-resource.ts';
 import type { Kind, KubeObject } from './kind.ts';
 import { ListSplitter } from './list-splitter.ts';
 import { SILENCE_MS, withWatchdog } from './watchdog.ts';
+import { wireMediaType, WireListSplitter } from './wire-list.ts';
 
 const PAGE_SIZE = 500;
 
@@ -88,12 +89,12 @@ export class ApiList<T extends KubeObject> {
     try {
       return await withWatchdog(clock, SILENCE_MS, signal, async (guarded, alive) => {
         const all = { ...selectorQuery(kind), ...query };
-        const response = await client.get(resourcePath(kind), all, guarded);
+        const response = await client.get(resourcePath(kind), all, guarded, acceptOf(kind));
         alive();
         if (response.status !== 200) {
           return failureOfResponse(response, 'list', kind, clock.now());
         }
-        const splitter = new ListSplitter((item) => this.#take(item));
+        const splitter = this.#splitter(response);
         for await (const chunk of response.body as AsyncIterable<Buffer>) {
           splitter.push(chunk);
           alive();
@@ -105,12 +106,25 @@ export class ApiList<T extends KubeObject> {
     }
   }
 
+  /** As the server chose to answer. */
+  #splitter({ headers }: ApiResponse): ListSplitter | WireListSplitter {
+    const take = (item: unknown): void => this.#take(item);
+    const { wire } = this.#options.kind;
+    const isWire = headers['content-type']?.startsWith(wireMediaType) === true;
+    return wire !== undefined && isWire ? new WireListSplitter(wire, take) : new ListSplitter(take);
+  }
+
   #take(raw: unknown): void {
     const { kind, log } = this.#options;
     const { key, version, object } = readApiObject<T>(raw, kind, log);
     if (key !== undefined && version !== undefined) this.#versions.set(key, version);
     if (object !== undefined) this.#objects.push(object);
   }
+}
+
+function acceptOf({ wire }: Kind<KubeObject>): string {
+  const json = 'application/json';
+  return wire === undefined ? json : `${wireMediaType}, ${json}`;
 }
 
 function firstQuery(freshness: Freshness, paged: boolean): Record<string, string> {

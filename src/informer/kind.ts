@@ -1,3 +1,5 @@
+import type { WireMessage } from './wire-message.ts';
+
 /** Metadata every slimmed object keeps. */
 export interface ObjectMeta {
   /** '' for cluster-scoped kinds. */
@@ -43,6 +45,8 @@ export interface Kind<T extends KubeObject> {
   readonly fieldSelector?: string;
   /** The same selection on a raw object, for sources that cannot select. */
   readonly selects?: (raw: unknown) => boolean;
+  /** Its fields in Protocol Buffers; lists are then asked for in that form, which costs both ends far less. */
+  readonly wire?: WireMessage;
   /** Parses one raw object (JSON/YAML value, already known to be of this kind) and drops what is not needed. */
   readonly slim: (raw: unknown) => Slimmed<T>;
 }

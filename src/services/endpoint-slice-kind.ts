@@ -6,6 +6,7 @@ import { labelOf, metaOf } from './object-meta.ts';
 import { labelProblem } from './object-names.ts';
 import type { EndpointSliceObject, SliceObjectEndpoint, SliceObjectPort } from './objects.ts';
 import { proxyLabelSelector, selectedByLabels } from './selection.ts';
+import { endpointSliceWire } from './wire-schemas.ts';
 
 const triggerTime = 'endpoints.kubernetes.io/last-change-trigger-time';
 
@@ -14,6 +15,7 @@ export const endpointSliceKind: Kind<EndpointSliceObject> = {
   apiVersion: 'discovery.k8s.io/v1',
   kind: 'EndpointSlice',
   resource: 'endpointslices',
+  wire: endpointSliceWire,
   labelSelector: proxyLabelSelector,
   selects: selectedByLabels,
   slim: slimSlice,

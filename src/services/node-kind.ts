@@ -4,12 +4,14 @@ import { FieldReader, isRaw } from './field-reader.ts';
 import type { Raw } from './field-reader.ts';
 import { labelOf, metaOf } from './object-meta.ts';
 import type { NodeObject } from './objects.ts';
+import { nodeWire } from './wire-schemas.ts';
 
 /** Every Node: for commands that read manifests. */
 export const anyNodeKind: Kind<NodeObject> = {
   apiVersion: 'v1',
   kind: 'Node',
   resource: 'nodes',
+  wire: nodeWire,
   slim: slimNode,
 };
 

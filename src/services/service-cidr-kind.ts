@@ -3,12 +3,14 @@ import { FieldReader, isRaw } from './field-reader.ts';
 import { metaOf } from './object-meta.ts';
 import type { ServiceCidrObject } from './objects.ts';
 import { proxyLabelSelector, selectedByLabels } from './selection.ts';
+import { serviceCidrWire } from './wire-schemas.ts';
 
 /** The prefixes cluster IPs come from (KEP-1880). */
 export const serviceCidrKind: Kind<ServiceCidrObject> = {
   apiVersion: 'networking.k8s.io/v1',
   kind: 'ServiceCIDR',
   resource: 'servicecidrs',
+  wire: serviceCidrWire,
   labelSelector: proxyLabelSelector,
   selects: selectedByLabels,
   slim: (value) => {

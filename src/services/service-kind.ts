@@ -8,6 +8,7 @@ import { labelProblem } from './object-names.ts';
 import type { ServiceObject, ServiceObjectPort } from './objects.ts';
 import { excludingLabel, proxyLabelSelector } from './selection.ts';
 import type { ServiceName } from './service-port.ts';
+import { serviceWire } from './wire-schemas.ts';
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'];
 const policies = ['Cluster', 'Local'];
@@ -17,6 +18,7 @@ export const serviceKind: Kind<ServiceObject> = {
   apiVersion: 'v1',
   kind: 'Service',
   resource: 'services',
+  wire: serviceWire,
   labelSelector: proxyLabelSelector,
   fieldSelector: 'spec.clusterIP!=None',
   selects: (raw) => whyNotSelected(raw) === undefined,
