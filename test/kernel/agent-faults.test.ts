@@ -50,7 +50,7 @@ const movesTo = { one: 'pod-a', two: 'pod-b' } as const;
 const changeWords = ['make sets', 'write rules', 'delete chains', 'destroy sets', '-D'];
 /** Those, and steps that only read. */
 const known = new RegExp(
-  `: (?:probe|${changeWords.join('|')}|-L |list -terse|--version|-w 5 -t nat -S )|-save: `,
+  `: (?:probe|${changeWords.join('|')}|-L |list -terse|--version|-w 5 (?:-t nat )?-S )|-save: `,
 );
 const startWords = ['probe', 'make sets', 'write rules'];
 
