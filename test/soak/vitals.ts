@@ -1,4 +1,5 @@
 import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import process from 'node:process';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { eventually } from '../support/node-lab.ts';
@@ -119,29 +120,7 @@ export async function collectedHeapMiB(lab: NodeLab, agent: AgentProcess): Promi
     async () => lab.get('node', 'http://127.0.0.1:9229/json/list'),
     ({ status }) => status === 200,
   );
-  const used = await lab.onNode(process.execPath, '-e', `(${inspect.toString()})()`);
+  const script = join(import.meta.dirname, 'collected-heap.ts');
+  const used = await lab.onNode(process.execPath, script);
   return Number(used) / MiB;
-}
-
-/** Handed to another process as text: it may refer to nothing outside itself. */
-async function inspect(): Promise<void> {
-  const list = await fetch('http://127.0.0.1:9229/json/list');
-  const [{ webSocketDebuggerUrl }] = (await list.json()) as [{ webSocketDebuggerUrl: string }];
-  const socket = new WebSocket(webSocketDebuggerUrl);
-  const answers: ((result: { usedSize?: number }) => void)[] = [];
-  socket.addEventListener('message', ({ data }) => {
-    answers.shift()?.((JSON.parse(String(data)) as { result: { usedSize?: number } }).result);
-  });
-  await new Promise((resolve) => {
-    socket.addEventListener('open', resolve);
-  });
-  const call = async (method: string): Promise<{ usedSize?: number }> => {
-    const answer = new Promise<{ usedSize?: number }>((resolve) => answers.push(resolve));
-    socket.send(JSON.stringify({ id: answers.length, method }));
-    return answer;
-  };
-  await call('HeapProfiler.collectGarbage');
-  await call('HeapProfiler.collectGarbage');
-  process.stdout.write(String((await call('Runtime.getHeapUsage')).usedSize));
-  socket.close();
 }
