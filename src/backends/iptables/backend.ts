@@ -6,7 +6,9 @@ import type { Log } from '../../telemetry/log.ts';
 import type { Backend, SyncReport } from '../backend.ts';
 import { deleteChains, refusalError, restoreBatch } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';
-import { diff, tableOrder } from './diff.ts';
+
+import { countRules } from './chain-table.ts';
+import { diff } from './diff.ts';
 import type { Transaction } from './diff.ts';
 import { generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
@@ -239,10 +241,10 @@ export class IptablesBackend implements Backend {
   }
 }
 
-function rulesTotal(state: IptablesState): Readonly<Record<TableName, number>> {
-  const total = { filter: 0, nat: 0, mangle: 0 };
-  for (const table of tableOrder) {
-    for (const chain of state.tables[table].values()) total[table] += chain.rules.length;
-  }
-  return total;
+function rulesTotal({ tables }: IptablesState): Readonly<Record<TableName, number>> {
+  return {
+    filter: countRules(tables.filter),
+    nat: countRules(tables.nat),
+    mangle: countRules(tables.mangle),
+  };
 }

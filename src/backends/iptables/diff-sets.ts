@@ -17,8 +17,11 @@ export interface SetMember {
 
 type Sets = ReadonlyMap<SetName, IpsetSpec>;
 
+const none: SetChanges = { create: [], replace: [], add: [], remove: [], destroy: [] };
+
 /** The changes from one map of sets to another; members only where they are ours, not the kernel's. */
 export function diffSets(applied: Sets | undefined, desired: Sets): SetChanges {
+  if (applied === desired) return none;
   const create: IpsetSpec[] = [];
   const replace: IpsetSpec[] = [];
   const add: SetMember[] = [];

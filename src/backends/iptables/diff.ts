@@ -1,11 +1,14 @@
 import type { Origin } from '../../graph/rule-graph.ts';
+import { ChainTable } from './chain-table.ts';
 import { diffSets } from './diff-sets.ts';
 import type { SetChanges } from './diff-sets.ts';
 import { isGeneratedChain, jumpKey } from './read.ts';
-import type { Observed } from './read.ts';
+import type { Observed, ObservedTable } from './read.ts';
 import { writeRestore } from './restore-file.ts';
 import type { ChainChange, TableChange } from './restore-file.ts';
 import type { Chain, ChainName, IptablesState, Jump, TableName } from './state.ts';
+
+type Chains = ReadonlyMap<ChainName, Chain>;
 
 /** A chain that no service needs any more. */
 export interface Deletion {
@@ -94,7 +97,8 @@ function diffTable(
   desired: IptablesState,
   observed: Observed | undefined,
 ): TableChange {
-  const chains = chainChanges(table, applied, desired, observed);
+  const seen = applied === undefined ? observed?.[table].chains : undefined;
+  const chains = chainChanges(applied?.tables[table], desired.tables[table], seen);
   const jumps = missingJumps(table, applied, desired, observed);
   const isSame = jumps.length === 0 && !chains.some(({ differs }) => differs);
   if (isSame) return { table, chains: [], jumps: [], bare: [] };
@@ -102,21 +106,25 @@ function diffTable(
 }
 
 function chainChanges(
-  table: TableName,
-  applied: IptablesState | undefined,
-  desired: IptablesState,
-  observed: Observed | undefined,
+  applied: Chains | undefined,
+  desired: Chains,
+  observed: ObservedTable['chains'] | undefined,
 ): readonly ChainChange[] {
   const chains: ChainChange[] = [];
-  for (const chain of desired.tables[table].values()) {
-    const before = applied?.tables[table].get(chain.name);
+  for (const chain of unlike(desired, applied)) {
+    const before = applied?.get(chain.name);
     const differs = before === undefined || !sameRules(before, chain);
     if (!differs && chain.role === 'generated') continue;
-    const there = applied === undefined ? observed?.[table].chains.get(chain.name) : undefined;
-    const isThere = there !== undefined && there.length > 0;
+    const isThere = (observed?.get(chain.name)?.length ?? 0) > 0;
     chains.push({ chain, differs, before: before?.rules ?? (isThere ? 'unknown' : []) });
   }
   return chains;
+}
+
+/** The chains of a table that another may not have as they are, and all roots: no more than has to be looked at. */
+function unlike(table: Chains, other: Chains | undefined): Iterable<Chain> {
+  const isKnown = table instanceof ChainTable && other instanceof ChainTable;
+  return isKnown ? table.unlike(other) : table.values();
 }
 
 function missingJumps(
@@ -147,12 +155,12 @@ function bareTargets(
 
 function goneChains(
   table: TableName,
-  before: ReadonlyMap<ChainName, Chain> | undefined,
-  after: ReadonlyMap<ChainName, Chain>,
+  before: Chains | undefined,
+  after: Chains,
   observed: Observed | undefined,
 ): readonly Deletion[] {
   const gone = new Set<ChainName>();
-  for (const chain of before?.values() ?? []) {
+  for (const chain of before ? unlike(before, after) : []) {
     if (chain.role === 'generated' && !after.has(chain.name)) gone.add(chain.name);
   }
   for (const name of observed?.[table].chains.keys() ?? []) {

@@ -86,8 +86,11 @@ export class Lowering {
     const { comments } = this.#options.features;
     if (comments !== 'auto') return comments === 'all';
     let endpoints = 0;
-    for (const pool of pools.values()) endpoints += pool.endpoints.length;
-    return endpoints <= commentedEndpoints;
+    for (const pool of pools.values()) {
+      endpoints += pool.endpoints.length;
+      if (endpoints > commentedEndpoints) return false;
+    }
+    return true;
   }
 
   /** Moves the frontends to the service ports that own them now; the service ports concerned. */

@@ -2,12 +2,13 @@ import type { Origin } from '../../graph/rule-graph.ts';
 import type { ServicePortKey } from '../../services/service-port.ts';
 import { deleteChains, restoreBatch } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';
+import { withChains } from './chain-table.ts';
 import { findRefused } from './bisect.ts';
 import type { Refused } from './bisect.ts';
 import { tableOrder } from './diff.ts';
 import type { Batch } from './restore-file.ts';
 import { probeChain } from './read.ts';
-import type { Chain, IptablesState, Rule, TableName } from './state.ts';
+import type { Chain, ChainName, IptablesState, Rule, TableName } from './state.ts';
 
 const maxAttempts = 512;
 
@@ -73,9 +74,12 @@ export function withoutServicePorts(
     mangle: state.tables.mangle,
   };
   for (const table of tableOrder) {
-    tables[table] = new Map(
-      [...tables[table]].map(([name, chain]) => [name, withoutRules(chain, excluded)]),
-    );
+    const changes = new Map<ChainName, Chain>();
+    for (const chain of tables[table].values()) {
+      const rest = withoutRules(chain, excluded);
+      if (rest !== chain) changes.set(chain.name, rest);
+    }
+    tables[table] = withChains(tables[table], changes);
   }
   return { ...state, tables };
 }

@@ -1,17 +1,18 @@
+import { ChainTable } from './chain-table.ts';
 import type { Chain, ChainName, Rule } from './state.ts';
 
 /**
  * The chains of one table as they are put together. A chain whose rules read the same keeps its
- * identity, and a table in which nothing changed keeps its map.
+ * identity, and a table in which nothing changed is published as it was.
  */
 export class TableBuilder {
-  #chains: Map<ChainName, Chain>;
-  #published: ReadonlyMap<ChainName, Chain> | undefined;
+  #table = ChainTable.empty;
+  /** What was put since the table was published. */
+  #changes = new Map<ChainName, Chain | undefined>();
   /** Chains of the state before a rebuild: reused where they read the same. */
   #before: ReadonlyMap<ChainName, Chain>;
 
-  constructor(before: ReadonlyMap<ChainName, Chain> = new Map()) {
-    this.#chains = new Map();
+  constructor(before: ReadonlyMap<ChainName, Chain> = ChainTable.empty) {
     this.#before = before;
   }
 
@@ -21,31 +22,24 @@ export class TableBuilder {
     rules: readonly Rule[] | undefined,
     role: Chain['role'] = 'generated',
   ): void {
-    const old = this.#chains.get(name);
+    const published = this.#table.get(name);
     if (rules === undefined) {
-      if (!old) return;
-      this.#own().delete(name);
+      if (published) this.#changes.set(name, undefined);
+      else this.#changes.delete(name);
       return;
     }
-    if (old && readsSame(old.rules, rules)) return;
-    const reused = old ? undefined : this.#before.get(name);
-    const isSame = reused?.role === role && readsSame(reused.rules, rules);
-    this.#own().set(name, isSame ? reused : { name, role, rules });
+    const known = published ?? this.#before.get(name);
+    const isKnown = known?.role === role && readsSame(known.rules, rules);
+    if (isKnown && known === published) this.#changes.delete(name);
+    else this.#changes.set(name, isKnown ? known : { name, role, rules });
   }
 
-  publish(): ReadonlyMap<ChainName, Chain> {
-    this.#published ??= this.#chains;
-    this.#before = new Map();
-    return this.#published;
-  }
-
-  /** What was handed out is never written again. */
-  #own(): Map<ChainName, Chain> {
-    if (this.#published) {
-      this.#chains = new Map(this.#chains);
-      this.#published = undefined;
-    }
-    return this.#chains;
+  /** The table as it is now. */
+  publish(): ChainTable {
+    this.#table = this.#table.with(this.#changes);
+    this.#changes = new Map();
+    this.#before = ChainTable.empty;
+    return this.#table;
   }
 }
 
