@@ -59,6 +59,8 @@ export interface PipelineOptions {
 }
 
 const maxIntervalMs = 3_600_000;
+/** Legacy tools read the whole table for each chain looked at, so an audit gives way to a sync; so many times in a row. */
+const mostAuditsStopped = 3;
 
 /**
  * One IP family from objects to the kernel: catalog → graph → backend. Nothing is written before
@@ -85,6 +87,8 @@ export class Pipeline {
   #lastNode: NodeContext | undefined;
   /** Syncs and audits take turns. */
   #turn: Promise<unknown> = Promise.resolve();
+  /** Ends the audit that runs, where it gives way to a sync. */
+  #audit = new AbortController();
 
   constructor(options: PipelineOptions) {
     this.#options = options;
@@ -92,7 +96,10 @@ export class Pipeline {
     this.#meter = new SyncMeter(options.metrics, options.clock, options.family);
     this.#notices = new Notices(options.log, options.family);
     this.#runner = new SyncRunner({
-      sync: async (signal) => this.#inTurn(async () => this.#sync(signal)),
+      sync: async (signal) => {
+        this.#audit.abort();
+        await this.#inTurn(async () => this.#sync(signal));
+      },
       clock: options.clock,
       log: options.log,
       minIntervalMs: options.minSyncPeriodMs,
@@ -250,32 +257,40 @@ export class Pipeline {
     while (!signal.aborted) {
       await clock.sleep(syncPeriodMs, signal);
       if (signal.aborted || !this.#written) continue;
-      await this.#inTurn(async () => this.#audit(signal));
+      for (let stopped = 0; !signal.aborted; stopped++) {
+        const givesWay = stopped < mostAuditsStopped;
+        if (await this.#inTurn(async () => this.#look(signal, givesWay))) break;
+      }
       const isDue = this.#incomplete || this.#udpPending;
       if (isDue || (await this.#options.node(signal)) !== this.#lastNode) this.request();
     }
   }
 
-  async #audit(signal: AbortSignal): Promise<void> {
+  /** One audit; false where it gave way to a sync. */
+  async #look(signal: AbortSignal, givesWay: boolean): Promise<boolean> {
     const { backend } = this.#options;
+    const own = new AbortController();
+    if (givesWay) this.#audit = own;
     try {
-      const reason = await backend.audit(signal);
-      if (reason === undefined || signal.aborted) return;
+      const reason = await backend.audit(AbortSignal.any([signal, own.signal]));
+      if (reason === undefined || signal.aborted) return true;
       this.#notices.foreign(reason);
       backend.invalidate();
       this.request();
     } catch (error) {
+      if (own.signal.aborted) return false;
       if (!signal.aborted) this.#notices.auditFailed(error);
     }
+    return true;
   }
 
-  async #inTurn(action: () => Promise<void>): Promise<void> {
+  async #inTurn<T>(action: () => Promise<T>): Promise<T> {
     const before = this.#turn;
     const run = (async () => {
       await before;
-      await action();
+      return action();
     })();
     this.#turn = run.catch(() => undefined);
-    await run;
+    return run;
   }
 }

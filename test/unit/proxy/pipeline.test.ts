@@ -31,6 +31,9 @@ class FakeBackend implements Backend {
   refusedWrites = { full: 0, partial: 0 };
   /** What the next syncs leave undone, in turn. */
   readonly unfinished: SwitchyardError[] = [];
+  readonly audits = { begun: 0, ended: 0 };
+  /** How long an audit takes. */
+  lookAround: (signal: AbortSignal) => Promise<void> = async () => {};
   #isInvalid = false;
 
   async sync(graph: RuleGraph, delta: GraphDelta): Promise<SyncReport> {
@@ -53,7 +56,11 @@ class FakeBackend implements Backend {
     };
   }
 
-  async audit(): Promise<string | undefined> {
+  async audit(signal: AbortSignal): Promise<string | undefined> {
+    this.audits.begun++;
+    await this.lookAround(signal);
+    signal.throwIfAborted();
+    this.audits.ended++;
     const reason = this.foreign;
     this.foreign = undefined;
     return reason;
@@ -310,6 +317,34 @@ describe('a pipeline', () => {
     await rig.clock.advance(30_000);
     expect(rig.backend.invalidations).toBe(1);
     expect(rig.backend.writes).toHaveLength(2);
+  });
+
+  it('lets changes go before an audit, which is made after them, and at last before more of them', async () => {
+    const rig = new Rig();
+    rig.sync();
+    rig.pipeline.services.added?.(web);
+    rig.pipeline.slices.added?.(slice('web', '10.1.0.1'));
+    await rig.clock.advance(29_000);
+    rig.backend.lookAround = async (signal) => rig.clock.sleep(5000, signal);
+    rig.backend.foreign = 'the chain KUBE-SERVICES is gone';
+    await rig.clock.advance(2000);
+    const seen: (readonly number[])[] = [];
+    for (let change = 2; change < 6; change++) {
+      rig.pipeline.slices.added?.(slice('web', `10.1.0.${change}`));
+      await rig.clock.advance(2000);
+      seen.push([rig.backend.writes.length, rig.backend.audits.begun]);
+    }
+    expect(seen).toEqual([
+      [2, 2],
+      [3, 3],
+      [4, 4],
+      [4, 4],
+    ]);
+    await rig.clock.advance(2000);
+    expect(rig.backend.audits).toEqual({ begun: 4, ended: 1 });
+    expect(rig.backend.invalidations).toBe(1);
+    expect(rig.backend.writes.length).toBeGreaterThan(4);
+    expect(rig.lines).toEqual(['rules were changed by others; full sync']);
   });
 
   it('follows the node: a changed context is compiled within the sync period', async () => {
