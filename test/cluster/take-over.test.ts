@@ -15,7 +15,7 @@ import { upstreamCommand } from './upstream-proxy.ts';
 const blocked = ControlPlane.blocked();
 type Writer = 'kube-proxy' | 'Switchyard';
 
-/** Few pods and many (over 8 endpoints there is a tree), with affinity, with guarded addresses. */
+/** Few pods and many (over 8 endpoints they have a chain of their own), with affinity, with guarded addresses. */
 const services = [
   { name: 'web', options: { host: 10, type: 'NodePort', nodePort: 30010 } },
   {

@@ -149,7 +149,7 @@ export function changing(suite: Suite): void {
           ...Array.from({ length: 20 }, (_, i) => withSlices(`by${i}`, 100 + i, two)).flat(),
         ],
         plain,
-        // More endpoints than a leaf holds: a random tree.
+        // More endpoints than a leaf holds: a chain of their own.
         [service('shape', base), ...slices('shape', [...two, 'pod-c', 'remote'], podPorts)],
         plain,
       ];

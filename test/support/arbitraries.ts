@@ -57,7 +57,16 @@ export function nodeContexts(family: Family): fc.Arbitrary<NodeContext> {
   });
 }
 
-/** Service ports that are crowded on few addresses, with up to 20 endpoints each. */
+/** More than a chain of random choices holds. */
+const crowd = Array.from({ length: 80 }, (_, i) => ({
+  n: 21 + i,
+  local: false,
+  ready: true,
+  serving: true,
+  terminating: false,
+}));
+
+/** Service ports that are crowded on few addresses, with up to 20 endpoints each; one in ten has a crowd besides. */
 export function servicePortLists(family: Family): fc.Arbitrary<readonly ServicePort[]> {
   const plan = plans[family];
   const some = (net: string) =>
@@ -88,6 +97,7 @@ export function servicePortLists(family: Family): fc.Arbitrary<readonly ServiceP
     internalPolicy: policy,
     externalPolicy: policy,
     endpoints,
+    crowd: fc.nat(9).map((n) => (n === 0 ? crowd : [])),
   });
   return fc.array(one, { minLength: 1, maxLength: 40 }).map((list) =>
     list.map((s, i) =>
@@ -103,7 +113,7 @@ export function servicePortLists(family: Family): fc.Arbitrary<readonly ServiceP
         affinitySeconds: s.affinity ? 10_800 : undefined,
         internalPolicy: s.internalPolicy,
         externalPolicy: s.externalPolicy,
-        endpoints: s.endpoints.map(({ n, ...state }) => {
+        endpoints: [...s.endpoints, ...s.crowd].map(({ n, ...state }) => {
           const where = plan.at(state.local ? 'pod' : 'far', n);
           return endpoint(family === 'ipv4' ? `${where}:8080` : `[${where}]:8080`, state);
         }),

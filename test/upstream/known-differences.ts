@@ -88,7 +88,7 @@ export const knownDifferences: readonly KnownDifference[] = [
     shows:
       'which of two twins that do not terminate wins is undefined upstream: where both agree it may be either',
   },
-  { row: 'over 8 endpoints', shows: 'shares differ by the rounding of probabilities alone' },
+  { row: 'over 64 endpoints', shows: 'shares differ by the rounding of probabilities alone' },
   {
     row: 'stale UDP connection tracking entries',
     shows: 'each question is a new connection',

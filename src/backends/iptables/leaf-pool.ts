@@ -24,6 +24,9 @@ export interface PoolOwner extends NameOwner {
   readonly comments: boolean;
 }
 
+/** Endpoints whose rules may stand in a leaf, beside those of other frontends: bigger pools have a chain. */
+export const maxInlined = 8;
+
 /** DNAT rules, one an endpoint, each with the given match of the frontend before its die. */
 export function inlinePool(pool: Pool, match: string, origin: Origin): readonly Rule[] {
   let left = 0;

@@ -13,7 +13,7 @@ import { protocolText, serviceChain } from './chain-names.ts';
 import { dispatchKey } from './dispatch-keys.ts';
 import type { Entry } from './entry.ts';
 import { filterEntries } from './leaf-filter.ts';
-import { inlinePool, writePool } from './leaf-pool.ts';
+import { inlinePool, maxInlined, writePool } from './leaf-pool.ts';
 import type { Output, PoolOwner } from './leaf-pool.ts';
 import { directPool, markRules } from './leaf-marks.ts';
 import type { MarkContext } from './leaf-marks.ts';
@@ -25,7 +25,6 @@ import {
   sourceMatch,
   words,
 } from './matches.ts';
-import { maxChoices } from './random-tree.ts';
 import type { ChainName, Features, IpsetSpec, Rule, SetName } from './state.ts';
 
 /** What every service port of a graph is lowered with. */
@@ -64,7 +63,7 @@ const noSets: ReadonlyMap<SetName, IpsetSpec> = new Map();
 function lowerPlain(frontend: Frontend, context: LeafContext): LoweredServicePort | undefined {
   const id = directPool(frontend);
   const pool = id === undefined ? undefined : context.pools.get(id);
-  if (!pool || pool.affinity || pool.endpoints.length > maxChoices) return undefined;
+  if (!pool || pool.affinity || pool.endpoints.length > maxInlined) return undefined;
   const { address, protocol, port, origin } = frontend;
   const why = context.comments ? frontendComment(frontend) : '';
   const match = frontendMatch(frontend, context.node.family, why);
@@ -157,7 +156,7 @@ class ServicePortLowering {
     this.#pools.forEach((pool, rank) => {
       const size = pool.endpoints.length;
       const shared = size > 1 && (uses.get(pool.id) ?? 0) > 1;
-      if (!pool.affinity && size <= maxChoices && !shared) return;
+      if (!pool.affinity && size <= maxInlined && !shared) return;
       const role = rank === 1 ? 'SVL' : 'SVC';
       this.#poolChains.set(pool.id, serviceChain(role, this.#owner, rank > 1 ? `/${rank}` : ''));
     });

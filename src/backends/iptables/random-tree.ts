@@ -1,8 +1,11 @@
 import { hash } from 'node:crypto';
 import type { ChainName, Rule } from './state.ts';
 
-/** Choices a chain may hold before it is split by the hash of their keys. */
-export const maxChoices = 8;
+/**
+ * Choices a chain may hold before it is split by the hash of their keys. A connection goes past half of them
+ * (40 ns each with legacy tools, 80 with nft), and each chain less is two entries less in what legacy tools rewrite whole.
+ */
+export const maxChoices = 64;
 
 /** Something that is chosen with a probability of weight / sum of weights. */
 export interface Choice {

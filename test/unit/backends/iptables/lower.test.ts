@@ -127,12 +127,16 @@ describe('a cluster IP', () => {
     ]);
   });
 
-  test('with over eight endpoints leads to a chain of splits', () => {
-    const state = lowered([servicePort({ endpoints: endpoints(40) })]);
+  test.each([
+    [40, '-j DNAT'],
+    [80, '-g KUBE-SEP-'],
+  ])('with %i endpoints leads to a chain of %s', (count, target) => {
+    const state = lowered([servicePort({ endpoints: endpoints(count) })]);
     const jump = rules(state, 'nat', 'KUBE-SERVICES').find((rule) => rule.includes('cluster IP'));
     const chain = jump?.split(' ').at(-1) ?? '';
     expect(chain).toMatch(/^KUBE-SVC-/);
-    expect(rules(state, 'nat', chain).some((rule) => rule.includes('-g KUBE-SEP-'))).toBe(true);
+    const choices = rules(state, 'nat', chain);
+    expect(choices.filter((rule) => rule.includes(target))).toHaveLength(choices.length);
   });
 });
 

@@ -49,9 +49,9 @@ describe('a random tree', () => {
     expect(statisticMatch(weight, total)).toBe(`-m statistic --mode random --probability ${text}`);
   });
 
-  test('of eight choices is one chain', () => {
-    const { rules, chains } = treeOf(Array<number>(8).fill(1));
-    expect(rules).toHaveLength(8);
+  test('of 64 choices is one chain', () => {
+    const { rules, chains } = treeOf(Array<number>(64).fill(1));
+    expect(rules).toHaveLength(64);
     expect(chains.size).toBe(0);
   });
 
@@ -70,7 +70,7 @@ describe('a random tree', () => {
     );
   });
 
-  test('never has more than eight rules in a chain', () => {
+  test('never has more than 64 rules in a chain', () => {
     const { rules, chains } = treeOf(Array<number>(500).fill(1));
     const all = [rules, ...chains.values()];
     expect(Math.max(...all.map((list) => list.length))).toBeLessThanOrEqual(maxChoices);
