@@ -414,7 +414,11 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
         );
       const before = await dump();
       backend.invalidate();
-      expect(await sync(ports.slice(1), [])).toMatchObject({ full: true, unprogrammed: [] });
+      // What is there needs no writing: roots alone, for the generation.
+      const roots = [...desired.tables.nat.values()].filter(({ role }) => role === 'root');
+      const nat = roots.reduce((sum, { rules }) => sum + rules.length, 0);
+      const again = await sync(ports.slice(1), []);
+      expect(again).toMatchObject({ full: true, unprogrammed: [], rulesWritten: { nat } });
       expect((await dump()).split('\n').toSorted()).toEqual(before.split('\n').toSorted());
       await sync([], ports);
       expect(await dump()).not.toMatch(/^:KUBE-S(VC|EP)/m);

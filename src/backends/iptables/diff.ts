@@ -2,11 +2,14 @@ import type { Origin } from '../../graph/rule-graph.ts';
 import { ChainTable } from './chain-table.ts';
 import { diffSets } from './diff-sets.ts';
 import type { SetChanges } from './diff-sets.ts';
+import { findGeneration } from './generation.ts';
+import { arePrintsOf } from './printed-rules.ts';
 import { isGeneratedChain, jumpKey } from './read.ts';
 import type { Observed, ObservedTable } from './read.ts';
 import { writeRestore } from './restore-file.ts';
 import type { ChainChange, TableChange } from './restore-file.ts';
 import type { Chain, ChainName, IptablesState, Jump, TableName } from './state.ts';
+import { carriesGeneration } from './static-rules.ts';
 
 type Chains = ReadonlyMap<ChainName, Chain>;
 
@@ -34,8 +37,9 @@ export interface Transaction {
 export const tableOrder: readonly TableName[] = ['filter', 'nat', 'mangle'];
 
 /**
- * The transaction from `applied` to `desired`. Without `applied` (first sync, after a failure) everything is
- * sent, and `observed`, the kernel's content, says which jumps are missing and which chains are stale.
+ * The transaction from `applied` to `desired`. Without `applied` (first sync, after a failure) `observed`, the
+ * kernel's content, says which chains are as they should be, which jumps are missing and which chains are stale;
+ * all others and all roots are sent.
  * Where nothing differs the transaction is empty, whatever the generation.
  */
 export function diff(
@@ -98,7 +102,7 @@ function diffTable(
   observed: Observed | undefined,
 ): TableChange {
   const seen = applied === undefined ? observed?.[table].chains : undefined;
-  const chains = chainChanges(applied?.tables[table], desired.tables[table], seen);
+  const chains = chainChanges(table, applied?.tables[table], desired.tables[table], seen);
   const jumps = missingJumps(table, applied, desired, observed);
   const isSame = jumps.length === 0 && !chains.some(({ differs }) => differs);
   if (isSame) return { table, chains: [], jumps: [], bare: [] };
@@ -106,6 +110,7 @@ function diffTable(
 }
 
 function chainChanges(
+  table: TableName,
   applied: Chains | undefined,
   desired: Chains,
   observed: ObservedTable['chains'] | undefined,
@@ -113,10 +118,12 @@ function chainChanges(
   const chains: ChainChange[] = [];
   for (const chain of unlike(desired, applied)) {
     const before = applied?.get(chain.name);
-    const differs = before === undefined || !sameRules(before, chain);
-    if (!differs && chain.role === 'generated') continue;
-    const isThere = (observed?.get(chain.name)?.length ?? 0) > 0;
-    chains.push({ chain, differs, before: before?.rules ?? (isThere ? 'unknown' : []) });
+    const found = observed?.get(chain.name);
+    const isThere = before === undefined ? holds(found, table, chain) : sameRules(before, chain);
+    if (isThere && chain.role === 'generated') continue;
+    // A generation is new wherever the kernel had to be read, so that roots differ there.
+    const differs = before === undefined || !isThere;
+    chains.push({ chain, differs, before: before?.rules ?? heldRules(found, chain, isThere) });
   }
   return chains;
 }
@@ -125,6 +132,23 @@ function chainChanges(
 function unlike(table: Chains, other: Chains | undefined): Iterable<Chain> {
   const isKnown = table instanceof ChainTable && other instanceof ChainTable;
   return isKnown ? table.unlike(other) : table.values();
+}
+
+/** Whether the kernel was found to hold a chain as it is wanted: what an agent before us wrote need not be written again. */
+function holds(found: readonly string[] | undefined, table: TableName, chain: Chain): boolean {
+  if (found === undefined) return false;
+  const hasGeneration =
+    carriesGeneration(table, chain.name) && findGeneration(found[0] ?? '') !== undefined;
+  return arePrintsOf(chain, hasGeneration ? found.slice(1) : found);
+}
+
+function heldRules(
+  found: readonly string[] | undefined,
+  chain: Chain,
+  isThere: boolean,
+): ChainChange['before'] {
+  if (isThere) return chain.rules;
+  return found === undefined || found.length === 0 ? [] : 'unknown';
 }
 
 function missingJumps(

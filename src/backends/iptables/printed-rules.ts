@@ -37,6 +37,11 @@ export class PrintedRules {
   }
 }
 
+/** Whether the tools print a chain like this, one text a rule. */
+export function arePrintsOf({ rules }: Chain, found: readonly string[]): boolean {
+  return rules.length === found.length && rules.every(({ args }, i) => isPrintOf(args, found[i]));
+}
+
 /** The tools add to a rule only what they would assume without it. */
 function isPrintOf(rule: string, found: string | undefined): boolean {
   return rule === found || asPrinted(rule) === found?.replace(/ --mask \S+ --rsource/, '');

@@ -107,6 +107,46 @@ describe('the transaction from the applied to the desired state', () => {
     expect(restore).toContain('-I OUTPUT -m comment');
   });
 
+  describe('over what an agent before wrote', () => {
+    const leaf = 'KUBE-SVC-AAAAAAAAAAAAAAAA';
+    const after = (nat: string) =>
+      diff(undefined, nodeState(web, api), 'generation b 1', observed({ nat }));
+    const whole = [
+      ':KUBE-SERVICES - [0:0]',
+      `:${leaf} - [0:0]`,
+      '-A KUBE-SERVICES -m comment --comment "switchyard generation a 7"',
+      `-A KUBE-SERVICES -d 10.96.0.0/12 -j ${leaf}`,
+      `-A ${leaf} ${web.args}`,
+    ].join('\n');
+
+    it('leaves chains alone that are as they should be, and writes the roots with its generation', () => {
+      const { restore, deletions, rulesWritten } = after(`${whole}\n-A ${leaf} ${api.args}`);
+      const [, nat = ''] = restore.split('COMMIT\n');
+      expect(nat.split('\n').filter((line) => !line.startsWith('-I'))).toEqual([
+        '*nat',
+        ':KUBE-SERVICES - [0:0]',
+        '-A KUBE-SERVICES -m comment --comment "switchyard generation b 1"',
+        `-A KUBE-SERVICES -d 10.96.0.0/12 -j ${leaf}`,
+        '',
+      ]);
+      expect(deletions).toEqual([]);
+      expect(rulesWritten.nat).toBe(1);
+    });
+
+    it.each([
+      ['a rule is missing', whole],
+      ['a rule is another', `${whole}\n-A ${leaf} ${api.args.replace('10.1.0.2', '10.1.0.9')}`],
+      ['a rule is too many', `${whole}\n-A ${leaf} ${api.args}\n-A ${leaf} -j RETURN`],
+      [
+        'the order is another',
+        whole.replace(web.args, api.args).concat(`\n-A ${leaf} ${web.args}`),
+      ],
+    ])('writes a chain in which %s', (_what, nat) => {
+      expect(after(nat).restore).toContain(`:${leaf} - [0:0]`);
+      expect(after(nat).restore).toContain(`-A ${leaf} ${web.args}\n-A ${leaf} ${api.args}\n`);
+    });
+  });
+
   it('makes the target of a jump that nobody fills, and leaves it alone where it exists', () => {
     const desired = state({ jumps: [jump('filter', 'INPUT', 'KUBE-FIREWALL')] });
     const fresh = diff(undefined, desired, 'generation a 1', observed({}));
