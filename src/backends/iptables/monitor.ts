@@ -18,12 +18,38 @@ const wholeTableRules = 20_000;
 /** Chains that other programs write too (the kubelet keeps its own rule in it). */
 const sharedChains: ReadonlySet<string> = new Set(['KUBE-FIREWALL']);
 
-/** Reads the tables from the kernel. */
+/**
+ * Reads the tables from the kernel. The nft tools read all of them for each, so that they are asked once; for a
+ * table that is not in the answer they are asked again, lest half an answer is taken for the whole.
+ */
 export async function readTables(port: ApplyPort, signal: AbortSignal): Promise<Observed> {
-  const filter = await readTable(port, 'filter', signal);
-  const nat = await readTable(port, 'nat', signal);
-  const mangle = await readTable(port, 'mangle', signal);
+  const dumps = port.iptables.variant === 'nft' ? await dumpAll(port, signal) : undefined;
+  const read = async (table: TableName): Promise<ObservedTable> => {
+    const dump = dumps?.get(table);
+    return dump === undefined ? readTable(port, table, signal) : parseSave(dump);
+  };
+  const [filter, nat, mangle] = await Promise.all([read('filter'), read('nat'), read('mangle')]);
   return { filter, nat, mangle };
+}
+
+/** The tables that a dump of everything holds from beginning to end; none where the tool cannot print one of them. */
+async function dumpAll(port: ApplyPort, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+  const { exitCode, stdout } = await port.tools.run(port.iptables.save, [], { timeoutMs, signal });
+  return exitCode === 0 ? splitTables(stdout) : new Map();
+}
+
+/** The tables of a dump by name, those that break off left out. */
+function splitTables(dump: string): ReadonlyMap<string, string> {
+  const tables = new Map<string, string>();
+  for (let start = 0; start < dump.length;) {
+    const end = dump.indexOf('\nCOMMIT\n', start);
+    if (end === -1) break;
+    const table = dump.slice(start, end + '\nCOMMIT\n'.length);
+    const name = /^\*(\S+)$/m.exec(table)?.[1];
+    if (name !== undefined) tables.set(name, table);
+    start += table.length;
+  }
+  return tables;
 }
 
 /** Why the kernel's rules are no longer what we wrote last, or undefined while they are. */

@@ -112,11 +112,15 @@ function saved(table: TableName): readonly string[] {
   ];
 }
 
-function port(stdout: (table: string) => string): ApplyPort {
+function wholeSave(table: string): string {
+  return `${saved(table as TableName).join('\n')}\n`;
+}
+
+function port(stdout: (table: string) => string, variant: 'legacy' | 'nft' = 'legacy'): ApplyPort {
   return {
     tools: new FakeToolRunner(({ args }) => ({ stdout: stdout(args[1] ?? '') })),
     iptables: {
-      variant: 'legacy',
+      variant,
       family: 'ipv4',
       version: [1, 8, 9],
       iptables: 'iptables',
@@ -188,9 +192,8 @@ describe('iptables-save', () => {
           shares,
           fc.constantFrom('filter', 'nat', 'mangle'),
           async (share, table: TableName) => {
-            const whole = `${saved(table).join('\n')}\n`;
-            const text = cutAt(whole, share);
-            const all = parseSave(whole);
+            const text = cutAt(wholeSave(table), share);
+            const all = parseSave(wholeSave(table));
             const observed = await orUnreadable(
               readTables(
                 port((asked) => (asked === table ? text : '')),
@@ -207,6 +210,29 @@ describe('iptables-save', () => {
             expect(text === '' ? all : found).toEqual(all);
           },
         ),
+        bounded(120),
+      );
+    },
+    fuzzTimeoutMs,
+  );
+
+  it(
+    'of all tables at once that breaks off is completed table by table',
+    async () => {
+      const all = ['mangle', 'filter', 'nat'].map(wholeSave).join('');
+      await fc.assert(
+        fc.asyncProperty(shares, async (share) => {
+          const asked: string[] = [];
+          const tools = port((table) => {
+            asked.push(table);
+            return table === '' ? cutAt(all, share) : wholeSave(table);
+          }, 'nft');
+          const observed = await readTables(tools, signal);
+          for (const table of ['filter', 'nat', 'mangle'] as const) {
+            expect(observed[table]).toEqual(parseSave(wholeSave(table)));
+          }
+          expect(asked).toHaveLength(share === 1 ? 1 : new Set(asked).size);
+        }),
         bounded(120),
       );
     },
