@@ -42,9 +42,10 @@ export type Usability =
  * kernel's tables, or without something that no rule set can do without: then the family is unusable.
  */
 export async function probeFeatures(port: ApplyPort, signal: AbortSignal): Promise<Usability> {
-  const problem = await natProblem(port, signal);
+  const isMasquerading = await masquerades(port, signal);
+  const problem = isMasquerading ? undefined : await natProblem(port, signal);
   if (problem !== undefined) return { kind: 'unusable', reason: problem };
-  const { features, missing } = await inspectFeatures(port, signal);
+  const { features, missing } = await inspect(port, isMasquerading, signal);
   const { family } = port.iptables;
   for (const { name, reason, instead, cure } of missing) {
     if (instead === undefined)
@@ -70,14 +71,27 @@ async function natProblem(port: ApplyPort, signal: AbortSignal): Promise<string 
 /**
  * Tries one rule a feature in a chain that nothing jumps to, and removes it again; live rules are never touched.
  * Most machines have everything, which one batch tells: each thing is tried by itself only where that is refused.
+ * nat alone grows with the services, and the legacy tools read and write all of a table for one rule: what can be
+ * tried in filter is, and what cannot is known where a rule of an earlier proxy does it.
  */
 export async function inspectFeatures(
   port: ApplyPort,
   signal: AbortSignal,
 ): Promise<FeatureReport> {
+  return inspect(port, await masquerades(port, signal), signal);
+}
+
+async function inspect(
+  port: ApplyPort,
+  isMasquerading: boolean,
+  signal: AbortSignal,
+): Promise<FeatureReport> {
   const missing: MissingFeature[] = [];
   const needed = requiredProbes();
-  const all = await hasAll(port, [...needed, bpfProbe(port), randomFullyProbe], signal);
+  const unknown = [...needed, bpfProbe(port), randomFullyProbe].filter(
+    ({ table }) => table !== 'nat' || !isMasquerading,
+  );
+  const all = await hasAll(port, unknown, signal);
   if (!all) for (const probe of needed) await tryProbe(port, probe, missing, signal);
   const sets = await probeSets(port, missing, signal);
   const bpf = all || (await tryProbe(port, bpfProbe(port), missing, signal));
@@ -94,14 +108,14 @@ export async function inspectFeatures(
 
 function requiredProbes(): readonly Probe[] {
   return [
-    required('match comment', 'nat', 'xt_comment', '-m comment --comment "probe" -j RETURN'),
+    required('match comment', 'filter', 'xt_comment', '-m comment --comment "probe" -j RETURN'),
     required('match conntrack', 'filter', 'xt_conntrack', '-m conntrack --ctstate NEW -j RETURN'),
-    required('match addrtype', 'nat', 'xt_addrtype', '-m addrtype --dst-type LOCAL -j RETURN'),
-    required('match mark', 'nat', 'xt_mark', '-m mark --mark 0x4000/0x4000 -j RETURN'),
-    required('target MARK', 'nat', 'xt_mark', '-j MARK --set-xmark 0x4000/0x4000'),
+    required('match addrtype', 'filter', 'xt_addrtype', '-m addrtype --dst-type LOCAL -j RETURN'),
+    required('match mark', 'filter', 'xt_mark', '-m mark --mark 0x4000/0x4000 -j RETURN'),
+    required('target MARK', 'filter', 'xt_mark', '-j MARK --set-xmark 0x4000/0x4000'),
     required(
       'match statistic',
-      'nat',
+      'filter',
       'xt_statistic',
       '-m statistic --mode random --probability 0.5 -j RETURN',
     ),
@@ -111,7 +125,7 @@ function requiredProbes(): readonly Probe[] {
       'ipt_REJECT or ip6t_REJECT',
       '-p tcp -j REJECT --reject-with tcp-reset',
     ),
-    required('target MASQUERADE', 'nat', 'xt_MASQUERADE', '-j MASQUERADE'),
+    masqueradeProbe,
   ];
 }
 
@@ -122,12 +136,15 @@ function required(name: string, table: TableName, module: string, args: string):
 function bpfProbe(port: ApplyPort): Probe {
   return {
     name: 'match bpf',
-    table: 'nat',
+    table: 'filter',
     args: `-m bpf --bytecode "${hairpinBytecode(port.iptables.family)}" -j RETURN`,
     instead: 'endpoints that reach themselves are recognised by an ipset or by a rule each',
     module: 'xt_bpf',
   };
 }
+
+/** The kernel takes it in nat alone. */
+const masqueradeProbe = required('target MASQUERADE', 'nat', 'xt_MASQUERADE', '-j MASQUERADE');
 
 const randomFullyProbe: Probe = {
   name: 'MASQUERADE --random-fully',
@@ -139,11 +156,19 @@ const randomFullyProbe: Probe = {
 
 const recentProbe: Probe = {
   name: 'match recent',
-  table: 'nat',
+  table: 'filter',
   args: '-m recent --name KUBE-SWITCHYARD-PROBE --rcheck --seconds 10800 --reap -j RETURN',
   instead: 'session affinity cannot be kept',
   module: 'xt_recent',
 };
+
+/** Whether the chain in which proxies masquerade does it already, as we do. */
+async function masquerades(port: ApplyPort, signal: AbortSignal): Promise<boolean> {
+  const { iptables } = port.iptables;
+  const args = ['-w', '5', '-t', 'nat', '-S', 'KUBE-POSTROUTING'];
+  const result = await port.tools.run(iptables, args, { timeoutMs: 60_000, signal });
+  return result.exitCode === 0 && / -j MASQUERADE --random-fully$/m.test(result.stdout);
+}
 
 async function hasAll(
   port: ApplyPort,
@@ -189,7 +214,7 @@ async function probeSets(
     return { match: false, target: false };
   }
   try {
-    const probe = { table: 'nat', module: 'xt_set', instead } as const;
+    const probe = { table: 'filter', module: 'xt_set', instead } as const;
     const match = { ...probe, name: 'match set', args: `-m set --match-set ${set} src -j RETURN` };
     const target = { ...probe, name: 'target SET', args: `-j SET --add-set ${set} src --exist` };
     if (await hasAll(port, [match, target], signal)) return { match: true, target: true };

@@ -29,6 +29,9 @@ export interface VariantChoice {
 const hintChains = ['KUBE-IPTABLES-HINT', 'KUBE-KUBELET-CANARY'];
 const timeoutMs = 60_000;
 
+/** The tables that the kernel has for the legacy tools. */
+export type LegacyTables = Readonly<Record<Family, readonly string[]>>;
+
 /** What was seen of one variant on this node. */
 export interface VariantEvidence {
   /** A hint chain in mangle, of either family. */
@@ -44,12 +47,15 @@ export interface VariantEvidence {
 export async function detectVariant(
   tools: ToolRunner,
   signal: AbortSignal,
-  legacyTables: () => Promise<string> = readLegacyTables,
+  legacyTables: () => Promise<LegacyTables> = listLegacyTables,
 ): Promise<VariantChoice> {
+  // Asking the legacy tools about a table creates it: ask only for those the kernel lists.
+  const tables = await legacyTables();
+  const hasLegacy = tables.ipv4.length + tables.ipv6.length > 0;
+  const soon = hasLegacy ? undefined : await servedByNft(tools, signal);
+  if (soon !== undefined) return soon;
   const nft = await evidence(tools, 'nft', signal);
-  // Asking the legacy tools about a table creates it: ask only where the kernel lists some.
-  const hasLegacy = (await legacyTables()).trim() !== '';
-  const legacy = hasLegacy ? await evidence(tools, 'legacy', signal) : noEvidence;
+  const legacy = hasLegacy ? await legacyEvidence(tools, tables, nft, signal) : noEvidence;
   return chooseVariant(nft, legacy) ?? plainVariant(tools, signal);
 }
 
@@ -130,14 +136,52 @@ export async function familySupported(
 
 const noEvidence: VariantEvidence = { hint: undefined, kubeRules: 0, rules: 0 };
 
+/** With the rules of a proxy before us a dump of everything is large, and where no other variant has tables it tells no more. */
+async function servedByNft(
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<VariantChoice | undefined> {
+  const args = ['-w', '5', '-t', 'nat', '-S', 'KUBE-SERVICES'];
+  const services = await output(tools, 'iptables-nft', args, signal);
+  if (!/^-A/m.test(services)) return undefined;
+  return { variant: 'nft', reason: 'KUBE-SERVICES of nft serves, and there is no legacy table' };
+}
+
 async function evidence(
   tools: ToolRunner,
   variant: Variant,
   signal: AbortSignal,
+  { table, families = ['ipv4', 'ipv6'] }: EvidenceScope = {},
 ): Promise<VariantEvidence> {
-  const saves = [`iptables-${variant}-save`, `ip6tables-${variant}-save`];
-  const dumps = await Promise.all(saves.map((save) => dump(tools, save, signal)));
-  return countEvidence(dumps.join('\n'));
+  const args = table === undefined ? [] : ['-t', table];
+  const dumps = families.map(async (family) => {
+    const save = `${family === 'ipv4' ? 'iptables' : 'ip6tables'}-${variant}-save`;
+    return output(tools, save, args, signal);
+  });
+  return countEvidence((await Promise.all(dumps)).join('\n'));
+}
+
+/** What of a variant is looked at; left out: everything. */
+interface EvidenceScope {
+  readonly table?: string;
+  readonly families?: readonly Family[];
+}
+
+/** Where nft has nothing of Kubernetes the first table that has settles it; small ones come first. */
+async function legacyEvidence(
+  tools: ToolRunner,
+  tables: LegacyTables,
+  nft: VariantEvidence,
+  signal: AbortSignal,
+): Promise<VariantEvidence> {
+  if (nft.kubeRules === 0) {
+    for (const table of ['mangle', 'filter']) {
+      const families = (['ipv4', 'ipv6'] as const).filter((each) => tables[each].includes(table));
+      const found = await evidence(tools, 'legacy', signal, { table, families });
+      if (found.hint !== undefined || found.kubeRules > 0) return found;
+    }
+  }
+  return evidence(tools, 'legacy', signal);
 }
 
 /** What a dump of all tables says. */
@@ -158,10 +202,15 @@ export function countEvidence(save: string): VariantEvidence {
   return { hint, kubeRules, rules };
 }
 
-/** '' where the tool is not there or cannot print the tables (foreign nft rules it does not know). */
-async function dump(tools: ToolRunner, save: string, signal: AbortSignal): Promise<string> {
+/** '' where the tool is not there or cannot print it (foreign nft rules it does not know). */
+async function output(
+  tools: ToolRunner,
+  tool: string,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<string> {
   try {
-    const { exitCode, stdout } = await tools.run(save, [], { timeoutMs, signal });
+    const { exitCode, stdout } = await tools.run(tool, args, { timeoutMs, signal });
     return exitCode === 0 ? stdout : '';
   } catch (error) {
     if (error instanceof SwitchyardError && error.code !== 'timeout') return '';
@@ -196,9 +245,18 @@ async function toolVersion(
 
 /** The tables that the kernel has for the legacy tools, of both families. */
 export async function readLegacyTables(): Promise<string> {
-  const lists = await Promise.all([
+  const { ipv4, ipv6 } = await listLegacyTables();
+  return [...ipv4, ...ipv6].join('\n');
+}
+
+async function listLegacyTables(): Promise<LegacyTables> {
+  const [ipv4, ipv6] = await Promise.all([
     readSetting('/proc/net/ip_tables_names'),
     readSetting('/proc/net/ip6_tables_names'),
   ]);
-  return lists.map((list) => list ?? '').join('\n');
+  return { ipv4: words(ipv4), ipv6: words(ipv6) };
+}
+
+function words(list: string | undefined): readonly string[] {
+  return list?.match(/\S+/g) ?? [];
 }

@@ -12,6 +12,9 @@ import {
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
 
 const { signal } = new AbortController();
+const legacyTables = (ipv4: readonly string[] = [], ipv6: readonly string[] = []) => {
+  return () => Promise.resolve({ ipv4, ipv6 });
+};
 const none = { hint: undefined, kubeRules: 0, rules: 0 };
 
 describe('the choice of the tool variant', () => {
@@ -40,7 +43,7 @@ describe('the choice of the tool variant', () => {
     const tools = new FakeToolRunner(({ args }) =>
       args[0] === '--version' ? { stdout: 'iptables v1.8.9 (nf_tables)\n' } : undefined,
     );
-    const choice = await detectVariant(tools, signal, () => Promise.resolve('\n'));
+    const choice = await detectVariant(tools, signal, legacyTables());
     expect(choice.variant).toBe('nft');
     expect(tools.runs.filter(({ tool }) => tool.includes('legacy'))).toEqual([]);
   });
@@ -49,10 +52,50 @@ describe('the choice of the tool variant', () => {
     const tools = new FakeToolRunner(({ tool }) =>
       tool === 'ip6tables-legacy-save' ? { stdout: '*filter\n-A INPUT -j ACCEPT\n' } : undefined,
     );
-    const choice = await detectVariant(tools, signal, () => Promise.resolve('filter\n'));
+    const choice = await detectVariant(tools, signal, legacyTables([], ['filter']));
     expect(choice).toMatchObject({
       variant: 'legacy',
       reason: expect.stringContaining('legacy 1'),
+    });
+  });
+
+  describe('over the rules of a proxy before us', () => {
+    const all = ['nat', 'mangle', 'filter'];
+    const both = legacyTables(all, all);
+
+    it('takes no dump where its chain serves and no other variant has tables', async () => {
+      const tools = new FakeToolRunner(({ tool, args }) =>
+        tool === 'iptables-nft' && args.at(-1) === 'KUBE-SERVICES'
+          ? { stdout: '-N KUBE-SERVICES\n-A KUBE-SERVICES -j RETURN\n' }
+          : undefined,
+      );
+      expect(await detectVariant(tools, signal, legacyTables())).toMatchObject({ variant: 'nft' });
+      expect(tools.runs.filter(({ tool }) => tool.endsWith('-save'))).toEqual([]);
+    });
+
+    it.each([
+      ['a hint', '*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n', 'mangle'],
+      ['rules of Kubernetes', '*filter\n-A KUBE-FORWARD -j ACCEPT\nCOMMIT\n', 'filter'],
+    ])('does not read legacy’s nat where a smaller table has %s', async (_what, save, table) => {
+      const tools = new FakeToolRunner(({ tool, args }) =>
+        tool === 'iptables-legacy-save' && args.at(-1) === table ? { stdout: save } : undefined,
+      );
+      expect(await detectVariant(tools, signal, both)).toMatchObject({ variant: 'legacy' });
+      const reads = tools.runs.filter(({ tool }) => tool === 'iptables-legacy-save');
+      expect(reads.map(({ args }) => args.join(' '))).not.toContain('');
+    });
+
+    it('counts all rules where both variants have some of Kubernetes', async () => {
+      const tools = new FakeToolRunner(({ tool, args }) => {
+        if (tool === 'iptables-nft-save') return { stdout: '*filter\n-A KUBE-X -j DROP\n' };
+        if (tool !== 'iptables-legacy-save') return undefined;
+        const few = '*filter\n-A KUBE-X -j DROP\n';
+        return { stdout: args.length > 0 ? few : `${few}*nat\n-A KUBE-Y -j DROP\n` };
+      });
+      expect(await detectVariant(tools, signal, both)).toMatchObject({
+        variant: 'legacy',
+        reason: expect.stringContaining('nft 1, legacy 2'),
+      });
     });
   });
 
