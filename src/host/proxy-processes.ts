@@ -42,13 +42,35 @@ async function kindOf(folder: string, network: string): Promise<ProxyProcess['ki
 export function proxyKind(argv: readonly string[]): ProxyProcess['kind'] | undefined {
   if (argv.some((word) => /^--(cleanup|help|version|init-only)(=true)?$/.test(word)))
     return undefined;
-  const [program = '', script = '', command] = argv;
-  const isNode = /^(node|nodejs)$/.test(basename(program));
-  if (isNode && basename(script) === 'kube-proxy') return 'Switchyard';
-  const isOurs = isNode
-    ? /^(switchyard(\.mjs)?|main\.ts)$/.test(basename(script)) && command === 'proxy'
-    : basename(program) === 'switchyard' && script === 'proxy';
-  if (isOurs) return 'Switchyard';
-  const called = basename(program) === 'hyperkube' ? script : basename(program);
+  const [program = '', ...rest] = argv;
+  if (/^(node|nodejs)$/.test(basename(program))) return kindOfScript(rest);
+  const [command] = rest;
+  if (basename(program) === 'switchyard') return command === 'proxy' ? 'Switchyard' : undefined;
+  const called = basename(program) === 'hyperkube' ? command : basename(program);
   return called === 'kube-proxy' ? 'kube-proxy' : undefined;
+}
+
+/**
+ * The arguments of node: options of its own, then the script with its arguments. Which of the options take the next
+ * word for their value differs between versions of node: after an option, a word that is none of our scripts may be one.
+ */
+function kindOfScript(args: readonly string[]): ProxyProcess['kind'] | undefined {
+  const at = args.findIndex(
+    (word, i) => !isOption(word) && (scripts.test(basename(word)) || !mayTakeNext(args[i - 1])),
+  );
+  const options = args.slice(0, Math.max(at, 0));
+  if (options.some((word) => /^(-e|-p|-pe|--eval|--print)(=|$)/.test(word))) return undefined;
+  const script = basename(args[at] ?? '');
+  if (!scripts.test(script)) return undefined;
+  return script.startsWith('kube-proxy') || args[at + 1] === 'proxy' ? 'Switchyard' : undefined;
+}
+
+const scripts = /^((switchyard|kube-proxy)(\.[cm]?[jt]s)?|main\.ts)$/;
+
+function isOption(word: string): boolean {
+  return word.startsWith('-');
+}
+
+function mayTakeNext(word = ''): boolean {
+  return isOption(word) && word !== '--' && !word.includes('=');
 }
