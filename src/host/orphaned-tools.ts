@@ -40,12 +40,12 @@ async function findOrphanedTools(proc: string): Promise<readonly OrphanedTool[]>
   const orphans: OrphanedTool[] = [];
   for (const entry of await readdir(proc)) {
     if (!/^\d+$/.test(entry)) continue;
-    const name = await readOrNothing(join(proc, entry, 'comm'));
+    const name = (await readOrNothing(join(proc, entry, 'comm'))).trimEnd();
     if (!toolNames.test(name)) continue;
     const owner = ownerIn(await readOrNothing(join(proc, entry, 'environ')));
     if (owner === undefined || (owner !== process.pid && lives(owner))) continue;
     if ((await namespacesOf(proc, entry)) !== spaces) continue;
-    orphans.push({ pid: Number(entry), name: name.trim() });
+    orphans.push({ pid: Number(entry), name });
   }
   return orphans;
 }

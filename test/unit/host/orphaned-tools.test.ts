@@ -46,13 +46,16 @@ describe('tools that an agent left at work when it was killed', () => {
     await symlink('pid:[1]', join(folder, 'ns', 'pid'));
   }
 
-  it('are ended and named', async () => {
-    const pid = tool.pid ?? 0;
-    await show(pid, { name: 'iptables-nft-re', owner: dead });
-    const ended = once(tool, 'exit');
-    expect(await endOrphanedTools(systemClock, proc)).toEqual([{ pid, name: 'iptables-nft-re' }]);
-    expect((await ended)[1]).toBe('SIGKILL');
-  });
+  it.each(['iptables-nft-re', 'xtables-legacy-', 'ipset', 'conntrack', 'nft', 'ip'])(
+    'are ended and named: %s',
+    async (name) => {
+      const pid = tool.pid ?? 0;
+      await show(pid, { name, owner: dead });
+      const ended = once(tool, 'exit');
+      expect(await endOrphanedTools(systemClock, proc)).toEqual([{ pid, name }]);
+      expect((await ended)[1]).toBe('SIGKILL');
+    },
+  );
 
   it.each<[string, () => Seen]>([
     ['that belong to an agent that lives', () => ({ owner: process.ppid })],
