@@ -44,13 +44,15 @@ export interface NodeRecordOptions {
 
 /**
  * The record as a file, written whole or not at all. It is an aid: where it cannot be read or written
- * that is a warning, and the agent does its work all the same.
+ * that is a warning, and the agent does its work all the same. A file that tells of another network namespace, or
+ * is no record at all, is neither overwritten nor removed: somebody else needs it.
  */
 export class NodeRecordFile {
   readonly path: string;
   readonly #identity: KernelIdentity;
   readonly #log: Log;
   #record: NodeRecord | undefined;
+  #isOurs = true;
 
   constructor({ path, identity, log }: NodeRecordOptions) {
     this.path = path;
@@ -83,8 +85,9 @@ export class NodeRecordFile {
 
   /** Everything is as it was: the record goes, and its folder where nothing else is in it. */
   async clear(): Promise<void> {
+    await this.read();
     this.#record = nothing;
-    if (this.path === '') return;
+    if (this.path === '' || !this.#isOurs) return;
     await rm(this.path, { force: true });
     await rmdir(dirname(this.path)).catch(() => {}); // others keep something there
   }
@@ -95,27 +98,31 @@ export class NodeRecordFile {
     try {
       text = await readFile(this.path, 'utf8');
     } catch (error) {
-      if (!isAbsent(error)) this.#warn('read', error);
+      if (isAbsent(error)) return nothing;
+      this.#isOurs = false;
+      this.#warn('read', error);
       return nothing;
     }
     const stored = parseRecord(text);
     if (stored === undefined) {
+      this.#isOurs = text.trim() === ''; // as a mount makes it
       this.#warn('read', new Error('it holds no record of Switchyard'));
       return nothing;
     }
     const { boot, network } = this.#identity;
     if (stored.boot !== boot) return nothing; // the kernel has forgotten all of it
     if (stored.network === network) return stored.record;
+    this.#isOurs = false;
     this.#log.warn(
-      { path: this.path, recorded: stored.network, own: network },
-      'the state file is about another network namespace and is left aside',
+      { path: this.path, recorded: stored.network, own: network, hint: anotherFile },
+      'the state file is about another network namespace and is left aside, so cleanup will not know what is changed in this one',
     );
     return nothing;
   }
 
   async #save(record: NodeRecord): Promise<void> {
     this.#record = record;
-    if (this.path === '') return;
+    if (this.path === '' || !this.#isOurs) return;
     const text = `${JSON.stringify({ ...this.#identity, ...record }, undefined, 2)}\n`;
     const temporary = `${this.path}.new`;
     try {
@@ -134,6 +141,9 @@ export class NodeRecordFile {
     );
   }
 }
+
+const anotherFile =
+  'name another file by --state-file; remove this one only if that namespace is gone';
 
 /** Sysctls that note what they change before they change it. */
 export function recordedSysctls(sysctls: Sysctls, record: NodeRecordFile): Sysctls {

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -67,6 +67,34 @@ describe('the record of what was changed on the node', () => {
     await open().noteFirewall('nft');
     expect((await open({ ...identity, network: 'net:[1]' }).read()).firewalls).toEqual([]);
     expect(warnings).toEqual([expect.stringContaining('another network namespace')]);
+  });
+
+  it.each<[string, (record: NodeRecordFile) => Promise<void>]>([
+    ['cleared', async (record) => record.clear()],
+    ['overwritten', async (record) => record.noteSysctl(key, '0', '1')],
+  ])('of another network namespace is not %s', async (_what, change) => {
+    await open().noteFirewall('nft');
+    const before = await readFile(path, 'utf8');
+    await change(open({ ...identity, network: 'net:[1]' }));
+    expect(await readFile(path, 'utf8')).toBe(before);
+    expect((await open().read()).firewalls).toEqual(['nft']);
+  });
+
+  it('of another boot is cleared', async () => {
+    await open().noteFirewall('nft');
+    await open({ boot: 'b2', network: 'net:[1]' }).clear();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it.each([
+    ['somebody’s own', 'somebody’s own'],
+    ['', undefined],
+  ])('that holds %j is %j after a clean-up', async (text, left) => {
+    await mkdir(join(folder, 'run'));
+    await writeFile(path, text);
+    await open().noteFirewall('nft');
+    await open().clear();
+    expect(await readFile(path, 'utf8').catch(() => undefined)).toBe(left);
   });
 
   it.each([
