@@ -71,7 +71,10 @@ export class NodeCleanup {
     for (const mode of this.#modes(isOpen ? { ...record, firewalls: [] } : record)) {
       problems.push(...(await mode.remove(signal)));
     }
-    if (problems.length === 0 && scope === 'all') await file.clear();
+    if (problems.length > 0 || scope !== 'all') return problems;
+    // what had to stay is removed by another clean-up, which then needs the record
+    const { keeps } = await this.plan(signal);
+    if (!keeps.some(({ isObstacle }) => isObstacle)) await file.clear();
     return problems;
   }
 

@@ -1,5 +1,6 @@
 import { SwitchyardError } from '../../error.ts';
 import { readSetting } from '../../host/sysctl.ts';
+import { toolCure } from '../../host/run-tool.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import type { LockPaths } from '../../host/xtables-lock.ts';
 import { familyLabel } from '../../ip/address.ts';
@@ -11,7 +12,7 @@ import { parseDump } from './cleanup-dump.ts';
 import { isSuperseded, planRules } from './cleanup-plan.ts';
 import type { CleanupTerms, ObservedRules, RulesPlan } from './cleanup-plan.ts';
 import { removalLines, removalText } from './cleanup-text.ts';
-import { destroySets, isOurSet, listSets } from './ipsets.ts';
+import { destroySets, isOurSet, listSets, mayHaveSets } from './ipsets.ts';
 import type { SetName } from './state.ts';
 import { iptablesTools, readLegacyTables } from './variant.ts';
 import type { IptablesTools, Variant } from './variant.ts';
@@ -24,6 +25,7 @@ export interface IptablesCleanupParts {
   /** The tables that the legacy interface has; asking the tools would make them. */
   readonly legacyTables?: () => Promise<string>;
   readonly procPath?: string;
+  readonly modulesPath?: string;
 }
 
 /** What was found, and what goes of it. */
@@ -84,7 +86,7 @@ export class IptablesCleanup implements ModeCleanup {
   }
 
   async #find(signal: AbortSignal): Promise<Found> {
-    const { terms, tools } = this.#parts;
+    const { terms } = this.#parts;
     const keeps: Kept[] = [];
     const found: { readonly iptables: IptablesTools; readonly observed: ObservedRules }[] = [];
     for (const iptables of await this.#usableTools(keeps, signal)) {
@@ -99,7 +101,7 @@ export class IptablesCleanup implements ModeCleanup {
     });
     keeps.push(...rules.flatMap(({ plan }) => plan.keeps));
     const used = new Map(rules.flatMap(({ plan }) => [...plan.usedSets]));
-    const ours = (await listSets(tools, signal)).filter(isOurSet).map(({ name }) => name);
+    const ours = await this.#ownSets(keeps, signal);
     for (const set of ours) {
       const rule = used.get(set);
       if (rule === undefined || terms.scope === 'leftovers') continue;
@@ -107,6 +109,21 @@ export class IptablesCleanup implements ModeCleanup {
       keeps.push({ what: `ipset ${set}`, why, isObstacle: true });
     }
     return { rules, keeps, sets: ours.filter((set) => !used.has(set)) };
+  }
+
+  /** None, and a word among what is kept, where there may be some and no tool shows them. */
+  async #ownSets(keeps: Kept[], signal: AbortSignal): Promise<readonly SetName[]> {
+    const { tools, modulesPath } = this.#parts;
+    try {
+      return (await listSets(tools, signal)).filter(isOurSet).map(({ name }) => name);
+    } catch (error) {
+      if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
+      if (await mayHaveSets(modulesPath)) {
+        const why = `they cannot be looked at: ${error.message}; ${toolCure('ipset')}`;
+        keeps.push({ what: 'ipsets, if there are any', why, isObstacle: true });
+      }
+      return [];
+    }
   }
 
   /** The tools of each variant that may have rules here. */

@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import type { Family } from '../../ip/address.ts';
 import { SwitchyardError } from '../../error.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
+import { readSetting } from '../../host/sysctl.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { SetChanges } from './diff-sets.ts';
 import type { IpsetSpec, SetName } from './state.ts';
@@ -16,22 +18,33 @@ export interface ObservedSet {
   readonly header: string;
 }
 
-/** The sets in the kernel; none where ipset is not installed. */
+/** The sets in the kernel. Where ipset is not installed, that is an error (`missing`): there may be some all the same. */
 export async function listSets(
   tools: ToolRunner,
   signal: AbortSignal,
 ): Promise<readonly ObservedSet[]> {
-  try {
-    const { exitCode, stdout, stderr } = await tools.run('ipset', ['list', '-terse'], {
-      timeoutMs,
-      signal,
-    });
-    if (exitCode === 0) return wholeList(stdout);
-    throw new SwitchyardError('tool', `ipset list failed: ${stderr.trim()}`, { retryable: true });
-  } catch (error) {
-    if (error instanceof SwitchyardError && error.code === 'missing') return [];
-    throw error;
-  }
+  const { exitCode, stdout, stderr } = await tools.run('ipset', ['list', '-terse'], {
+    timeoutMs,
+    signal,
+  });
+  if (exitCode === 0) return wholeList(stdout);
+  throw new SwitchyardError('tool', `ipset list failed: ${stderr.trim()}`, { retryable: true });
+}
+
+/** Modules of the types that sets of ours have. */
+const typeModules = ['ip_set_hash_ip', 'ip_set_hash_ipportip'];
+
+/**
+ * Whether the kernel may have sets of ours, as far as it can be told without ipset. Each set holds the module of its type,
+ * in whatever network namespace it is; where the types are built in nothing can be told, and the answer is yes.
+ */
+export async function mayHaveSets(modulesPath = '/sys/module'): Promise<boolean> {
+  const read = async (path: string): Promise<string | undefined> =>
+    readSetting(join(modulesPath, path));
+  if ((await read('ip_set/parameters/max_sets')) === undefined) return false;
+  if ((await read('ip_set/initstate')) === undefined) return true; // built in
+  const holds = await Promise.all(typeModules.map(async (module) => read(`${module}/refcnt`)));
+  return holds.some((count) => Number(count ?? 0) > 0);
 }
 
 /** A set of which only the name is there would pass for one of another type, and be destroyed. */

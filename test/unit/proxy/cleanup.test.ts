@@ -38,15 +38,15 @@ describe('the clean-up of the node', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  function cleanup(scope: CleanupScope = 'all'): NodeCleanup {
-    let rules = firewall;
+  function cleanup(scope: CleanupScope = 'all', foreign = ''): NodeCleanup {
+    let rules = firewall.replace('COMMIT', `${foreign}COMMIT`);
     const tools = new FakeToolRunner(({ tool, args, input }) => {
       if (tool.startsWith('ip6') || tool.includes('legacy')) return 'missing';
       if (args.includes('--version')) return { stdout: 'iptables v1.8.9 (nf_tables)' };
       if (tool === 'iptables-nft-save') return { stdout: rules };
       if (!tool.endsWith('tables-nft-restore')) return undefined;
       restores.push(`localnet is ${values.get(localnet)}: ${input}`);
-      rules = '';
+      rules = foreign === '' ? '' : `*filter\n:KUBE-FIREWALL - [0:0]\n${foreign}COMMIT\n`;
       return undefined;
     });
     const sysctls: Sysctls = {
@@ -75,6 +75,14 @@ describe('the clean-up of the node', () => {
     readOnly = true;
     expect(await cleanup().run(signal)).toEqual([`${localnet} is read-only`]);
     expect(restores).toEqual([]);
+    expect(await readdir(folder)).toEqual(['node.json']);
+  });
+
+  it('keeps the record while something has to stay, for the clean-up that can remove it', async () => {
+    const foreign = ':MINE - [0:0]\n-A MINE -s 10.0.0.1 -j KUBE-FIREWALL\n';
+    const { keeps } = await cleanup('all', foreign).plan(signal);
+    expect(keeps).toMatchObject([{ isObstacle: true }]);
+    expect(await cleanup('all', foreign).run(signal)).toEqual([]);
     expect(await readdir(folder)).toEqual(['node.json']);
   });
 

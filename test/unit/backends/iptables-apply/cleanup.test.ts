@@ -1,4 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { IptablesCleanup } from '../../../../src/backends/iptables/cleanup.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
@@ -12,7 +15,7 @@ const sets =
 /** A node without IPv6 whose tools answer as the test says; rules go when a restore is taken. */
 function cleanupOf(
   answer: (run: RecordedRun) => Answer,
-  { legacyTables = '', save = ours } = {},
+  { legacyTables = '', save = ours, modulesPath = '/nowhere' } = {},
 ): { readonly cleanup: IptablesCleanup; readonly tools: FakeToolRunner } {
   let rules = save;
   let there = sets;
@@ -37,6 +40,7 @@ function cleanupOf(
     terms: { scope: 'all', ownFirewalls: [] },
     legacyTables: async () => legacyTables,
     procPath: '/nowhere',
+    modulesPath,
   });
   return { cleanup, tools };
 }
@@ -113,6 +117,40 @@ describe('the clean-up of the iptables mode', () => {
       'ipsets are still used: KUBE-HAIRPIN',
       'still there: ipsets: KUBE-HAIRPIN',
     ]);
+  });
+
+  describe('without ipset', () => {
+    let modulesPath = '';
+
+    beforeEach(async () => {
+      modulesPath = await mkdtemp(join(tmpdir(), 'switchyard-modules-'));
+    });
+
+    afterEach(async () => {
+      await rm(modulesPath, { recursive: true });
+    });
+
+    const builtIn = { 'ip_set/parameters/max_sets': '0' };
+    const loaded = { ...builtIn, 'ip_set/initstate': 'live' };
+
+    it.each<[string, Readonly<Record<string, string>>, boolean]>([
+      ['without sets', {}, true],
+      ['that has loaded them, and has none', { ...loaded, 'ip_set_hash_ip/refcnt': '0' }, true],
+      ['with a set of a type of ours', { ...loaded, 'ip_set_hash_ipportip/refcnt': '1' }, false],
+      ['that has sets built in', builtIn, false],
+    ])('a kernel %s', async (_which, files, isComplete) => {
+      for (const [path, text] of Object.entries(files)) {
+        await mkdir(join(modulesPath, dirname(path)), { recursive: true });
+        await writeFile(join(modulesPath, path), `${text}\n`);
+      }
+      const { cleanup } = cleanupOf(({ tool }) => (tool === 'ipset' ? 'missing' : undefined), {
+        modulesPath,
+      });
+      const why = expect.stringMatching(/ipset is not on this machine; install it: apt-get/);
+      const kept = { what: 'ipsets, if there are any', why, isObstacle: true };
+      expect((await cleanup.look(signal)).keeps).toEqual(isComplete ? [] : [kept]);
+      expect(await cleanup.remove(signal)).toEqual([]);
+    });
   });
 
   it('needs tools: without any it says which', async () => {
