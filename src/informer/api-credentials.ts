@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 
 import { errorText, SwitchyardError } from '../error.ts';
 import type { ExecPlugin } from './exec-plugin.ts';
+import { pairProblem, pemProblem } from './pem.ts';
+import type { PemKind } from './pem.ts';
 
 /** What a request to the API server is made with. */
 export interface Credentials {
@@ -74,7 +76,7 @@ export class ApiAccess {
   }
 
   #token(path: string): string {
-    const [token = ''] = this.#files.read([['token file', path]], (text) => text.trim() !== '');
+    const [token = ''] = this.#files.read([['token file', path]]);
     return token.trim();
   }
 
@@ -92,18 +94,21 @@ export class ApiAccess {
   }
 }
 
+type FileKind = PemKind | 'token file';
+
 /** Reads files for each request, so that new ones count at once; while one is lost the last ones do. */
 class RotatingFiles {
   readonly #last = new Map<string, readonly string[]>();
 
-  /** The texts of files that belong together, each with what it is. */
-  read(
-    files: readonly (readonly [string, string])[],
-    usable: (text: string) => boolean = (text) => text !== '',
-  ): readonly string[] {
+  /** The texts of files that belong together, each with what it is: a certificate comes before its key. */
+  read(files: readonly (readonly [FileKind, string])[]): readonly string[] {
     const id = files.map(([, path]) => path).join('\0');
     try {
-      const texts = files.map(([name, path]) => readUsable(name, path, usable));
+      const texts = files.map(([kind, path]) => readUsable(kind, path));
+      const [cert, key] = texts;
+      if (cert !== undefined && key !== undefined) {
+        reject(`client key ${files[1]?.[1]}`, pairProblem(cert, key));
+      }
       this.#last.set(id, texts);
       return texts;
     } catch (error) {
@@ -114,14 +119,21 @@ class RotatingFiles {
   }
 }
 
-function readUsable(name: string, path: string, usable: (text: string) => boolean): string {
+function readUsable(kind: FileKind, path: string): string {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    const message = `${name} ${path}: ${errorText(error)}`;
+    const message = `${kind} ${path}: ${errorText(error)}`;
     throw new SwitchyardError('source', message, { cause: error, retryable: true });
   }
-  if (usable(text)) return text;
-  throw new SwitchyardError('source', `${name} ${path}: is empty`, { retryable: true });
+  const isEmpty = text.trim() === '';
+  if (kind !== 'token file') reject(`${kind} ${path}`, pemProblem(kind, text));
+  else reject(`${kind} ${path}`, isEmpty ? 'is empty' : undefined);
+  return text;
+}
+
+function reject(what: string, problem: string | undefined): void {
+  if (problem === undefined) return;
+  throw new SwitchyardError('source', `${what}: ${problem}`, { retryable: true });
 }

@@ -1,21 +1,38 @@
 import { BlockList, isIP } from 'node:net';
 
+import { SwitchyardError } from '../error.ts';
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * The proxy that HTTPS_PROXY or HTTP_PROXY names for a URL, as client-go understands them; undefined:
  * go there directly. The node itself is never reached through a proxy. NO_PROXY lists names (with all
- * below them), addresses and CIDRs, each with a port where wished, or `*`.
+ * below them), addresses and CIDRs, each with a port where wished, or `*`. Throws where it is no URL.
  */
 export function environmentProxy(url: URL, env: Environment): string | undefined {
-  const proxy = variable(env, url.protocol === 'https:' ? 'https_proxy' : 'http_proxy');
+  const name = url.protocol === 'https:' ? 'https_proxy' : 'http_proxy';
+  const proxy = variable(env, name);
   if (proxy === '') return undefined;
   const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
   if (isLoopback(host)) return undefined;
   const exceptions = variable(env, 'no_proxy').split(',');
   if (exceptions.some((entry) => excepts(entry.trim().toLowerCase(), host, port))) return undefined;
-  return /^[a-z\d]+:\/\//i.test(proxy) ? proxy : `http://${proxy}`;
+  const given = /^[a-z\d]+:\/\//i.test(proxy) ? proxy : `http://${proxy}`;
+  return checkedProxy(name.toUpperCase(), given);
+}
+
+/** The proxy as it is given; throws where it cannot be one, naming `field`, in which it stands. */
+export function checkedProxy(field: string, given: string): string {
+  if (/^(https?|socks5):$/.test(URL.parse(given)?.protocol ?? '')) return given;
+  const shown = given.replace(/\/\/.*@/, '//…@'); // a password is nobody's business
+  throw new SwitchyardError(
+    'source',
+    `${field} ${shown}: expected a URL such as http://proxy:3128`,
+    {
+      hint: 'http, https and socks5 are understood, with a host and, where it is not the usual one, a port.',
+    },
+  );
 }
 
 /** The lower-case name comes second, as in Go. */

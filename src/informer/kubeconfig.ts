@@ -9,9 +9,11 @@ import type { Clock } from '../clock.ts';
 import { errorText, SwitchyardError } from '../error.ts';
 import { ApiAccess } from './api-credentials.ts';
 import type { CredentialSources, Credentials } from './api-credentials.ts';
-import { environmentProxy } from './environment-proxy.ts';
+import { checkedProxy, environmentProxy } from './environment-proxy.ts';
 import { ExecPlugin } from './exec-plugin.ts';
 import type { RunProgram } from './exec-plugin.ts';
+import { pemProblem } from './pem.ts';
+import type { PemKind } from './pem.ts';
 
 /** Where the API server and the credentials come from. */
 export interface KubeconfigOptions {
@@ -99,7 +101,7 @@ function fromFile(
     );
   }
   const directory = dirname(resolve(path));
-  const cluster = clusterOf(rawCluster, parseServer(server), directory);
+  const cluster = clusterOf(rawCluster, parseServer(server), path);
   const userName = text(context['user']);
   const entry = named(raw['users'], userName);
   // a mistyped name must not make the connection an anonymous one
@@ -145,14 +147,15 @@ function inCluster(options: KubeconfigOptions): { readonly cluster: Cluster; rea
   };
 }
 
-function clusterOf(raw: Json, server: string, directory: string): Cluster {
+function clusterOf(raw: Json, server: string, path: string): Cluster {
+  const proxyUrl = text(raw['proxy-url']);
   return {
     server,
-    ca: decoded(raw['certificate-authority-data']),
-    caFile: pathOf(raw['certificate-authority'], directory),
+    ca: pemField(raw, 'certificate-authority-data', 'certificate authority', path),
+    caFile: pathOf(raw['certificate-authority'], dirname(resolve(path))),
     skipTlsVerify: raw['insecure-skip-tls-verify'] === true,
     tlsServerName: text(raw['tls-server-name']) || undefined,
-    proxyUrl: text(raw['proxy-url']) || undefined,
+    proxyUrl: proxyUrl === '' ? undefined : checkedProxy(`kubeconfig ${path}: proxy-url`, proxyUrl),
   };
 }
 
@@ -179,8 +182,8 @@ function userOf(raw: Json, path: string): User {
       { hint: 'Give the user a credential plugin (exec), a tokenFile or a client certificate.' },
     );
   }
-  const cert = decoded(raw['client-certificate-data']);
-  const key = decoded(raw['client-key-data']);
+  const cert = pemField(raw, 'client-certificate-data', 'client certificate', path);
+  const key = pemField(raw, 'client-key-data', 'client key', path);
   return {
     fixed: {
       headers: authorizationOf(raw, tokenFile === '' ? token : ''),
@@ -204,8 +207,14 @@ function authorizationOf(raw: Json, token: string): Credentials['headers'] {
   return token === '' ? {} : { authorization: `Bearer ${token}` };
 }
 
-function decoded(value: unknown): string | undefined {
-  return text(value) === '' ? undefined : Buffer.from(text(value), 'base64').toString('utf8');
+function pemField(raw: Json, field: string, kind: PemKind, path: string): string | undefined {
+  if (text(raw[field]) === '') return undefined;
+  const pem = Buffer.from(text(raw[field]), 'base64').toString('utf8');
+  const problem = pemProblem(kind, pem);
+  if (problem === undefined) return pem;
+  throw new SwitchyardError('source', `kubeconfig ${path}: ${field} ${problem}`, {
+    hint: 'The field takes a PEM file in base64: base64 -w0 FILE.',
+  });
 }
 
 function pathOf(value: unknown, directory: string): string | undefined {

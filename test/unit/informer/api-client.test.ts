@@ -463,6 +463,45 @@ test('a CA file that was never there is named', async () => {
   await expect(status(client)).rejects.not.toThrow('API server');
 });
 
+const garbled = base64('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+test.each<[string, object, object]>([
+  ['certificate-authority-data', {}, { 'certificate-authority-data': base64('no PEM') }],
+  ['certificate-authority-data', {}, { 'certificate-authority-data': garbled }],
+  ['client-certificate-data', { 'client-certificate-data': garbled }, {}],
+  ['client-key-data', { 'client-key-data': base64(certificates.first.cert) }, {}],
+  ['proxy-url', {}, { 'proxy-url': 'proxy.example:3128' }],
+])('a %s that cannot be used is named with its file', async (field, user, cluster) => {
+  const path = await kubeconfig(user, cluster);
+  await expect(load({ kubeconfig: path })).rejects.toThrow(`kubeconfig ${path}: ${field}`);
+});
+
+test('a file that holds no certificate is named, and a rotation that is half done waits for its end', async () => {
+  const tls = await startTls(certificates.first);
+  const user = { 'client-certificate': 'client.crt', 'client-key': 'client.key' };
+  const cluster = {
+    server: `https://127.0.0.1:${(tls.address() as AddressInfo).port}`,
+    'certificate-authority': 'ca.crt',
+  };
+  const client = await load({ kubeconfig: await kubeconfig(user, cluster) });
+  const [ca = '', certificate = '', key = ''] = ['ca.crt', 'client.crt', 'client.key'].map((name) =>
+    join(directory, name),
+  );
+  await writeFile(ca, 'garbage');
+  await expect(status(client)).rejects.toThrow(`certificate authority ${ca}: holds no certificate`);
+  await writeFile(ca, `# ours\n${certificates.first.cert}`);
+  await writeFile(certificate, certificates.second.cert);
+  await writeFile(key, certificates.first.key);
+  await expect(status(client)).rejects.toThrow(`client key ${key}: is not of this certificate`);
+  await writeFile(key, certificates.second.key);
+  expect(await status(client)).toBe(200);
+  await writeFile(certificate, certificates.second.cert.slice(0, 300));
+  expect(await status(client)).toBe(200);
+  await writeFile(certificate, certificates.first.cert);
+  expect(await status(client)).toBe(200);
+  tls.closeAllConnections();
+  tls.close();
+});
+
 test('impersonation is sent whole', async () => {
   const user = {
     as: 'jane',

@@ -15,6 +15,14 @@ test('the scheme of the URL chooses the variable, and a bare host is an http pro
   expect(proxyOf('https://api:6443', { HTTP_PROXY: 'plain' })).toBeUndefined();
 });
 
+test.each([
+  ['http://me:secret@[broken', 'HTTP_PROXY http://…@[broken: expected a URL such as'],
+  ['ftp://proxy', 'HTTP_PROXY ftp://proxy: expected a URL such as'],
+  ['proxy:99999', 'HTTP_PROXY http://proxy:99999: expected a URL such as'],
+])('what is no proxy is named, without a password: %s', (proxy, words) => {
+  expect(() => proxyOf('http://api', { HTTP_PROXY: proxy })).toThrow(words);
+});
+
 test.each(['https://localhost', 'https://127.0.0.9:6443', 'https://[::1]:6443'])(
   'the node itself is reached directly: %s',
   (url) => expect(proxyOf(url)).toBeUndefined(),
