@@ -8,11 +8,13 @@ import type { Family } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { CleanupPlan, Kept, ModeCleanup } from '../cleanup.ts';
 import { restoreBatch } from './apply.ts';
+import type { Refusal } from './apply.ts';
 import { parseDump } from './cleanup-dump.ts';
 import { isSuperseded, planRules } from './cleanup-plan.ts';
 import type { CleanupTerms, ObservedRules, RulesPlan } from './cleanup-plan.ts';
 import { removalLines, removalText } from './cleanup-text.ts';
 import { destroySets, isOurSet, listSets, mayHaveSets } from './ipsets.ts';
+import type { Batch } from './restore-file.ts';
 import type { SetName } from './state.ts';
 import { iptablesTools, readLegacyTables } from './variant.ts';
 import type { IptablesTools, Variant } from './variant.ts';
@@ -69,7 +71,7 @@ export class IptablesCleanup implements ModeCleanup {
       failures = [];
       for (const { iptables, plan } of pending) {
         const batch = { text: removalText(plan.removals), origins: [] };
-        const refusal = await restoreBatch({ ...this.#parts, iptables }, batch, signal);
+        const refusal = await this.#restore(iptables, batch, signal);
         if (refusal === undefined) continue;
         const which = refusal.rule === undefined ? '' : ` "${refusal.rule}"`;
         failures.push(`${iptables.restore} refused${which}: ${refusal.words}`);
@@ -83,6 +85,22 @@ export class IptablesCleanup implements ModeCleanup {
     return removes.length === 0
       ? []
       : [...failures, ...removes.map((line) => `still there: ${line}`)];
+  }
+
+  /** An agent tries again by itself when the lock is held; of a clean-up that would be untrue. */
+  async #restore(
+    iptables: IptablesTools,
+    batch: Batch,
+    signal: AbortSignal,
+  ): Promise<Refusal | undefined> {
+    try {
+      return await restoreBatch({ ...this.#parts, iptables }, batch, signal);
+    } catch (error) {
+      const isLocked = error instanceof SwitchyardError && /xtables lock/.test(error.message);
+      if (!isLocked) throw error;
+      const hint = 'run it again when that program has ended; nothing is lost until then';
+      throw new SwitchyardError(error.code, error.message, { cause: error, retryable: true, hint });
+    }
   }
 
   async #find(signal: AbortSignal): Promise<Found> {

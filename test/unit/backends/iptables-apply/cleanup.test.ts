@@ -107,6 +107,15 @@ describe('the clean-up of the iptables mode', () => {
     expect(tools.inputs('iptables-nft-restore')).toHaveLength(3);
   });
 
+  it('says of a held lock that it is to be run again', async () => {
+    const stderr = 'Another app is currently holding the xtables lock.';
+    const { cleanup } = cleanupOf((run) => (isRestore(run) ? { exitCode: 4, stderr } : undefined));
+    await expect(cleanup.remove(signal)).rejects.toMatchObject({
+      message: expect.stringContaining('xtables lock'),
+      hint: expect.stringMatching(/^run it again/),
+    });
+  });
+
   it('names a set that the kernel does not let go', async () => {
     const { cleanup } = cleanupOf((run) =>
       run.tool === 'ipset' && run.args[0] === 'restore'
