@@ -60,6 +60,7 @@ export interface SoakReport {
 }
 
 const descriptorTolerance = 2;
+const serviceCidrs = ['10.96.0.0/12', 'fd00:10:96::/108'];
 /** The agent's own connections and what the checks of the lab make. */
 const conntrackTolerance = 20;
 
@@ -69,7 +70,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   const plane = new ControlPlane({
     namespace: lab.namespace('client'),
     address: lab4.client,
-    serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
+    serviceCidrs,
   });
   let agent: AgentProcess | undefined;
   try {
@@ -174,7 +175,12 @@ class Soak {
   async run(): Promise<SoakReport> {
     const { allowedLagMs, seed, slots, seconds, warmUpSeconds } = this.#options;
     const stable = await this.#makeStable();
-    const untouched = await kernelState(this.#lab);
+    // Rules do not wait for the ServiceCIDR, which makes other ones of them.
+    const untouched = await eventually(
+      async () => kernelState(this.#lab),
+      (rules) => serviceCidrs.every((cidr) => rules.includes(` -d ${cidr} -j MARK `)),
+      60_000,
+    );
     const random = new Random(seed);
     const ledger = new Ledger(allowedLagMs);
     const churner = new Churner(this.#plane, ledger, random, slots);
