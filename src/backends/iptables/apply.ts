@@ -60,7 +60,7 @@ export async function restoreBatch(
       port.log.debug({ tool: restore, notice }, 'the tool succeeded with a notice');
     return undefined;
   }
-  if (isLockTimeout(result)) throw await lockError(port, restore, result);
+  if (isLockFailure(result)) throw await lockError(port, restore, result);
   return readRefusal(result, batch);
 }
 
@@ -115,20 +115,33 @@ async function deleteWhatGoes(
   return findRefused(deletions, attempt, deletionAttempts);
 }
 
-/** Exit code 4 alone does not tell: the nft variant uses it for every refusal of the kernel. */
-export function isLockTimeout(result: Pick<ToolResult, 'exitCode' | 'stderr'>): boolean {
-  return (
-    result.exitCode === 4 &&
-    /xtables lock|Can't lock|Resource temporarily unavailable/i.test(result.stderr)
-  );
+/**
+ * Whether a run did not get the xtables lock, which says nothing of the rules. Exit code 4 alone does not tell: the
+ * nft variant uses it for every refusal of the kernel.
+ */
+export function isLockFailure(result: Pick<ToolResult, 'exitCode' | 'stderr'>): boolean {
+  const words = /xtables lock|Can't lock|Resource temporarily unavailable/i;
+  return result.exitCode === 4 && (words.test(result.stderr) || cannotOpenLock(result));
 }
 
-/** The error of a run that did not get the xtables lock; names who holds it. */
+/** `Fatal: can't open lock file /run/xtables.lock: Read-only file system` */
+function cannotOpenLock({ stderr }: Pick<ToolResult, 'stderr'>): boolean {
+  return /can't open lock file/i.test(stderr);
+}
+
+/** The error of a run that did not get the xtables lock; names who holds it, or that its file cannot be opened. */
 export async function lockError(
-  port: ApplyPort,
+  port: Pick<ApplyPort, 'lockPaths'>,
   tool: string,
   result: ToolResult,
 ): Promise<SwitchyardError> {
+  if (cannotOpenLock(result)) {
+    const { lockFile } = port.lockPaths;
+    return new SwitchyardError('tool', `${tool} cannot take its lock: ${oneLine(result.stderr)}`, {
+      retryable: true,
+      hint: `make ${lockFile} writable: in a pod, mount the host's; XTABLES_LOCKFILE names another that all programs of the node share`,
+    });
+  }
   const holder = await xtablesLockHolder(port.lockPaths);
   const who =
     holder === undefined

@@ -1,7 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { GraphDelta, Origin, RuleGraph } from '../../graph/rule-graph.ts';
 import { SwitchyardError } from '../../error.ts';
-import type { ServicePortKey } from '../../services/service-port.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Backend, SyncReport } from '../backend.ts';
 import { deleteChains, refusalError, restoreBatch } from './apply.ts';
@@ -16,7 +15,8 @@ import { destroySets, listSets, prepareSets, staleSets } from './ipsets.ts';
 import type { ObservedSet } from './ipsets.ts';
 import { auditTables, readTables } from './monitor.ts';
 import { PrintedRules } from './printed-rules.ts';
-import { findBadServicePorts, withoutServicePorts } from './probe.ts';
+import type { Refused } from './bisect.ts';
+import { findBadServicePorts, takesAnyRule, withoutServicePorts } from './probe.ts';
 import { Quarantine } from './quarantine.ts';
 import type { IptablesState, SetName, TableName } from './state.ts';
 
@@ -149,33 +149,42 @@ export class IptablesBackend implements Backend {
     if (first.refusal === undefined) {
       return { state, full: true, rules: first.transaction.rulesWritten };
     }
-    const excluded = await this.#exclude(first.refusal, first.transaction.origins, lowered, signal);
-    const rest = withoutServicePorts(lowered, excluded);
+    const bad = await this.#findBad(first.refusal, first.transaction.origins, lowered, signal);
+    const rest = withoutServicePorts(lowered, this.#quarantine.keysWith(bad));
     // Tables before the refused one are written: what the kernel holds has to be read again.
     const second = await this.#attempt(undefined, rest, signal);
     if (second.refusal !== undefined)
       throw refusalError(this.#parts.iptables.restore, second.refusal);
+    // Not before: what was refused without fault would be missing from the next sync that succeeds.
+    this.#quarantine.hold(bad, lowered);
     return { state: rest, full: true, rules: second.transaction.rulesWritten };
   }
 
-  async #exclude(
+  /**
+   * The service ports at fault. Throws where none is, or all are: what refuses everything (no memory, tools that are
+   * being replaced) passes or has to be mended, and the rules in force must not be replaced by ones without services.
+   */
+  async #findBad(
     refusal: Refusal,
     origins: readonly (Origin | undefined)[],
     lowered: IptablesState,
     signal: AbortSignal,
-  ): Promise<ReadonlySet<ServicePortKey>> {
+  ): Promise<readonly Refused<Origin>[]> {
     const error = refusalError(this.#parts.iptables.restore, refusal);
     this.#log.error({ rule: refusal.rule, line: refusal.line, hint: error.hint }, error.message);
     const candidates = new Set(origins.flatMap((origin) => origin?.servicePort ?? []));
+    if (!(await takesAnyRule(this.#parts, signal))) throw error;
     const refused = await findBadServicePorts(this.#parts, lowered, candidates, signal);
-    if (refused.length === 0) throw error;
+    // Rules that lack their sets are known to be refused, be it all of them.
+    const isGeneral = refused.length === candidates.size && this.#setFailure === undefined;
+    if (refused.length === 0 || (isGeneral && candidates.size > 1)) throw error;
     for (const { item, words } of refused) {
       this.#log.error(
         { servicePort: item.name, words },
         'a service port is left out: its rules were refused',
       );
     }
-    return this.#quarantine.hold(refused, lowered);
+    return refused;
   }
 
   async #attempt(

@@ -1,6 +1,6 @@
 import { SwitchyardError } from '../../error.ts';
 import { toolCure } from '../../host/run-tool.ts';
-import { isLockTimeout, lockError } from './apply.ts';
+import { isLockFailure, lockError } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';
 import { hairpinBytecode } from './hairpin.ts';
 import { tryRules } from './probe.ts';
@@ -64,7 +64,7 @@ async function natProblem(port: ApplyPort, signal: AbortSignal): Promise<string 
   const args = ['-w', '5', '-t', 'nat', '-S', 'POSTROUTING'];
   const result = await port.tools.run(iptables, args, { timeoutMs: 60_000, signal });
   if (result.exitCode === 0) return undefined;
-  if (isLockTimeout(result)) throw await lockError(port, iptables, result);
+  if (isLockFailure(result)) throw await lockError(port, iptables, result);
   return `${iptables} cannot read the nat table: ${result.stderr.trim()}`;
 }
 

@@ -1,5 +1,5 @@
 import { SwitchyardError } from '../../error.ts';
-import { isLockTimeout, lockError } from './apply.ts';
+import { isLockFailure, lockError } from './apply.ts';
 import type { ApplyPort } from './apply.ts';
 import { tableOrder } from './diff.ts';
 import { findGeneration, generationChain, generationText } from './generation.ts';
@@ -198,7 +198,7 @@ async function readRoots(
   for (const chain of new Set([...builtIn, ...roots.map((root) => root.name)])) {
     const args = ['-w', '5', '-t', table, '-S', chain];
     const result = await port.tools.run(port.iptables.iptables, args, { timeoutMs, signal });
-    if (isLockTimeout(result)) throw await lockError(port, port.iptables.iptables, result);
+    if (isLockFailure(result)) throw await lockError(port, port.iptables.iptables, result);
     if (result.exitCode !== 0) continue;
     if (isCutShort(result.stdout, /^-[PN] .*\n$/ms)) {
       const command = [port.iptables.iptables, ...args].join(' ');

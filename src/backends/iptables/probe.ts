@@ -46,6 +46,14 @@ export async function findBadServicePorts(
   });
 }
 
+/** A rule that nobody refuses who takes any: what it needs, every rule of a service does. */
+const plainRule = { args: '-m comment --comment "probe" -j RETURN', origin: undefined };
+
+/** Whether tool and kernel take rules at all just now. */
+export async function takesAnyRule(port: ApplyPort, signal: AbortSignal): Promise<boolean> {
+  return (await tryRules(port, [{ table: 'nat', rule: plainRule }], signal)) === undefined;
+}
+
 /** Tries rules in the probe chain and removes the chain again; gives the refusal, if any. */
 export async function tryRules(
   port: ApplyPort,

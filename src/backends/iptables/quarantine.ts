@@ -50,8 +50,13 @@ export class Quarantine {
     return keptKeys;
   }
 
+  /** What is held, and what was refused just now. */
+  keysWith(refused: readonly Refused<Origin>[]): ReadonlySet<ServicePortKey> {
+    return new Set([...this.#held.keys(), ...refused.map(({ item }) => item.servicePort)]);
+  }
+
   /** Adds what was refused in this state. */
-  hold(refused: readonly Refused<Origin>[], state: IptablesState): ReadonlySet<ServicePortKey> {
+  hold(refused: readonly Refused<Origin>[], state: IptablesState): void {
     const texts = rulesText(state, new Set(refused.map(({ item }) => item.servicePort)));
     const held = new Map(this.#held);
     for (const { item: origin, words } of refused) {
@@ -62,7 +67,6 @@ export class Quarantine {
       held.set(key, { origin, words, rules: texts.get(key) ?? '', retryAtMs, delayMs });
     }
     this.#held = held;
-    return new Set(held.keys());
   }
 
   /** All are worth a try at once: what their refusal was due to is over. */

@@ -153,6 +153,58 @@ describe('syncs of the iptables backend', () => {
     await expect(sync()).rejects.toThrow(/line 2, rule ":KUBE-SERVICES - \[0:0\]": nonsense/);
   });
 
+  describe('when everything is refused for a while', () => {
+    const busy = { exitCode: 4, stderr: 'Could not fetch rule set generation id: No memory' };
+
+    /** A kernel that refuses every restore that the test says, after a first sync that went well. */
+    async function setUpRefusing(refused: (input: string) => boolean) {
+      let isOver = true;
+      const rig = setUp((run) =>
+        isRestore(run) && !isOver && refused(run.input) ? busy : undefined,
+      );
+      await rig.sync();
+      isOver = false;
+      rig.kernel.desired = nodeState(web, api, dnat('new', '10.96.0.4', '10.1.0.4:8080'));
+      return { ...rig, end: () => void (isOver = true) };
+    }
+
+    it.each<[string, (input: string) => boolean]>([
+      ['even a plain rule', () => true],
+      ['the rules of every service', (input) => input.includes('DNAT')],
+    ])(
+      '%s: no service is held, and the next sync that succeeds writes all',
+      async (_what, refused) => {
+        const { sync, restores, end } = await setUpRefusing(refused);
+        await expect(sync()).rejects.toMatchObject({ code: 'tool', retryable: true });
+        end();
+        expect(await sync()).toMatchObject({ full: true, unprogrammed: [] });
+        expect(
+          restores()
+            .at(-1)
+            ?.match(/-j DNAT/g),
+        ).toHaveLength(3);
+      },
+    );
+
+    it('nor where the write without the bad ones is refused too', async () => {
+      const { sync, end } = await setUpRefusing(
+        (input) => !input.includes('PROBE') || input.includes('default/new'),
+      );
+      await expect(sync()).rejects.toMatchObject({ code: 'tool' });
+      end();
+      expect(await sync()).toMatchObject({ unprogrammed: [] });
+    });
+
+    it('the lock file that cannot be opened among them: nothing is tried by itself', async () => {
+      const stderr = "Fatal: can't open lock file /run/xtables.lock: Read-only file system";
+      const { sync, restores } = setUp((run) =>
+        isRestore(run) ? { exitCode: 4, stderr } : undefined,
+      );
+      await expect(sync()).rejects.toMatchObject({ message: expect.stringContaining('its lock') });
+      expect(restores()).toHaveLength(1);
+    });
+  });
+
   it('counts what was refused, also where the sync then succeeds', async () => {
     let refuses = false;
     const { sync, kernel } = setUp((run) => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
 import {
-  isLockTimeout,
+  isLockFailure,
+  lockError,
   readRefusal,
   refusalError,
 } from '../../../../src/backends/iptables/apply.ts';
@@ -52,9 +53,21 @@ describe('what a tool says of a batch', () => {
   it.each([
     [4, 'Another app is currently holding the xtables lock. Stopped waiting after 5s.', true],
     [4, "Can't lock /run/xtables.lock: Resource temporarily unavailable", true],
+    [4, "Fatal: can't open lock file /run/xtables.lock: Read-only file system", true],
     [4, 'line 3: RULE_APPEND failed (Invalid argument): rule in chain KUBE-A', false],
     [1, 'iptables-restore: line 4 failed', false],
-  ])('tells a held lock from a refusal: exit code %i, "%s"', (exitCode, stderr, locked) => {
-    expect(isLockTimeout({ exitCode, stderr })).toBe(locked);
+  ])('tells a missing lock from a refusal: exit code %i, "%s"', (exitCode, stderr, locked) => {
+    expect(isLockFailure({ exitCode, stderr })).toBe(locked);
+  });
+
+  it('names the cure where the lock file cannot be opened, and blames no other program', async () => {
+    const stderr = "Fatal: can't open lock file /run/xtables.lock: Read-only file system\n";
+    const result = { exitCode: 4, stdout: '', stderr, durationMs: 1 };
+    const lockPaths = { lockFile: '/run/xtables.lock', proc: '/nowhere' };
+    expect(await lockError({ lockPaths }, 'iptables-legacy-restore', result)).toMatchObject({
+      message: `iptables-legacy-restore cannot take its lock: ${stderr.trim()}`,
+      retryable: true,
+      hint: expect.stringMatching(/make \/run\/xtables\.lock writable/),
+    });
   });
 });
