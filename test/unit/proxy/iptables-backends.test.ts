@@ -61,6 +61,22 @@ describe('the backends of the iptables mode', () => {
     expect(said[0]).toContain('xtables lock');
   });
 
+  it('wait, naming the cure, where the lock file cannot be opened', async () => {
+    const stderr = "Fatal: can't open lock file /run/xtables.lock: Read-only file system";
+    let times = 2;
+    const { options, happened } = machine([], ({ tool, args }) => {
+      const asked = !tool.startsWith('ip6') && args.includes('POSTROUTING');
+      return asked && times-- > 0 ? { exitCode: 4, stderr } : undefined;
+    });
+    const clock = { now: () => 0, monotonic: () => 0, sleep: () => Promise.resolve() };
+    const opened = await openIptablesPatiently({ ...options, clock }, signal);
+    expect(opened.map(({ family }) => family)).toEqual(['ipv4', 'ipv6']);
+    const said = happened.filter((line) => line.startsWith('cannot start yet'));
+    expect(said).toHaveLength(2);
+    expect(said[0]).toMatch(/cannot take its lock: .*make \/run\/xtables\.lock writable/);
+    expect(happened.join('\n')).not.toContain('is not used');
+  });
+
   it('do not wait for tools that are not there', async () => {
     const { options } = machine([], () => 'missing');
     await expect(openIptablesPatiently(options, signal)).rejects.toMatchObject({ code: 'missing' });
