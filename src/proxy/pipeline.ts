@@ -10,6 +10,7 @@ import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
 import type { CatalogChanges, ServiceCatalog } from '../services/service-catalog.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import { ConntrackTurns } from './conntrack-turns.ts';
 import type { ProxyHealth } from './health.ts';
 import { Notices } from './notices.ts';
 import { SyncMeter } from './sync-meter.ts';
@@ -43,14 +44,17 @@ export interface PipelineOptions {
   readonly log: Log;
   readonly syncPeriodMs: number;
   readonly minSyncPeriodMs: number;
-  /** Called once, after the first sync and all that follows it. */
+  /** Called once, after the first sync; stale connection tracking entries may still be looked for. */
   readonly onFirstRules: () => void;
   /** Brings the servers of healthCheckNodePorts up to date; called after rules are written. */
   readonly serveHealth: (
     servicePorts: ReadonlyMap<ServicePortKey, ServicePort>,
     graph: RuleGraph,
   ) => Promise<void>;
-  /** Deletes stale UDP connection tracking entries; called after rules are written. */
+  /**
+   * Deletes stale UDP connection tracking entries; called after rules are written, and runs beside the next syncs. The
+   * map is the catalog's own: what is compared after reading the table are the service ports of that moment.
+   */
   readonly reconcileConntrack: (
     servicePorts: ReadonlyMap<ServicePortKey, ServicePort>,
     graph: RuleGraph,
@@ -72,6 +76,7 @@ export class Pipeline {
   readonly #runner: SyncRunner;
   readonly #meter: SyncMeter;
   readonly #notices: Notices;
+  readonly #conntrack: ConntrackTurns;
   readonly #createdMs: number;
   #servicesSynced = false;
   #slicesSynced = false;
@@ -95,6 +100,15 @@ export class Pipeline {
     this.#createdMs = options.clock.now();
     this.#meter = new SyncMeter(options.metrics, options.clock, options.family);
     this.#notices = new Notices(options.log, options.family);
+    this.#conntrack = new ConntrackTurns({
+      clock: options.clock,
+      onDone: () => this.#notices.conntrackReconciled(),
+      onFailed: (error) => {
+        // The rules are in: stale entries are no reason to write them again.
+        this.#udpPending = true;
+        this.#notices.conntrackFailed(error);
+      },
+    });
     this.#runner = new SyncRunner({
       sync: async (signal) => {
         this.#audit.abort();
@@ -160,6 +174,7 @@ export class Pipeline {
   async run(signal: AbortSignal): Promise<void> {
     this.#options.health.updated(this.#options.family);
     await Promise.all([this.#runner.run(signal), this.#monitor(signal)]);
+    await this.#conntrack.stop();
   }
 
   /** Every event counts; only one that changes something is worth a sync. */
@@ -180,7 +195,7 @@ export class Pipeline {
     const { graph, report } = await this.#write(changes, signal);
     const isFirst = !this.#written;
     this.#notices.synced(graph, report, !isFirst);
-    await this.#afterwards(changes, graph, report, signal);
+    await this.#afterwards(changes, graph, report);
     if (isFirst) this.#options.onFirstRules();
     if (report.failure !== undefined) throw report.failure;
   }
@@ -223,12 +238,7 @@ export class Pipeline {
   }
 
   /** Order: latency, gauges, health, health servers, connection tracking. */
-  async #afterwards(
-    changes: CatalogChanges,
-    graph: RuleGraph,
-    report: SyncReport,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #afterwards(changes: CatalogChanges, graph: RuleGraph, report: SyncReport): Promise<void> {
     const { health, family, serveHealth, reconcileConntrack } = this.#options;
     this.#written = true;
     this.#incomplete = report.unprogrammed.length > 0;
@@ -241,14 +251,8 @@ export class Pipeline {
     // Before a full sync the rules may have been anybody's: of an earlier run, or flushed.
     if (!this.#udpPending && !report.full) return;
     this.#udpPending = false;
-    try {
-      await reconcileConntrack(changes.servicePorts, graph, signal);
-      this.#notices.conntrackReconciled();
-    } catch (error) {
-      // The rules are in: stale entries are no reason to write them again.
-      this.#udpPending = true;
-      this.#notices.conntrackFailed(error);
-    }
+    const { servicePorts } = changes;
+    this.#conntrack.request(async (signal) => reconcileConntrack(servicePorts, graph, signal));
   }
 
   /** Looks every syncPeriod whether the rules are still ours, and whether the node changed. */

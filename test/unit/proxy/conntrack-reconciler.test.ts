@@ -162,6 +162,19 @@ describe('reconciling', () => {
     expect(reports).toMatchObject([{ deleted: 1 }]);
   });
 
+  it('asks what serves now, not what served when it began to read', async () => {
+    const ports = new Map([['dns', dns({ endpoints: choice(a) })]]);
+    const tools = new FakeToolRunner(({ args }) => {
+      if (args[0] !== '-L') return deletedOne;
+      ports.set('dns', dns({ endpoints: choice(a, endpoint('10.1.0.3:5353')) }));
+      return { stdout: `${dump}\n` };
+    });
+    const reconciler = new ConntrackReconciler({ family: 'ipv4', tools, clock, log: silentLog });
+    await reconciler.reconcile(ports.values(), node, signal);
+    const deleted = tools.runs.slice(1).map(({ args }) => args[args.indexOf('--reply-src') + 1]);
+    expect(deleted).toEqual(['10.1.0.2']);
+  });
+
   it('rejects where the table cannot be read', async () => {
     const tools = new FakeToolRunner(() => ({ exitCode: 1, stderr: 'Operation not permitted' }));
     const reconciler = new ConntrackReconciler({ family: 'ipv4', tools, clock, log: silentLog });

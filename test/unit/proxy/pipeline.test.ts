@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { Backend, SyncReport } from '../../../src/backends/backend.ts';
 import { GraphCompiler } from '../../../src/graph/compile.ts';
@@ -92,6 +93,9 @@ class Rig {
   readonly stop = new AbortController();
   readonly conntrackMs: number[] = [];
   conntrackFailures = 0;
+  conntrackHangs = false;
+  /** What the next reconcilings wait for, in turn. */
+  readonly conntrackWaits: Promise<void>[] = [];
   readonly firstRulesMs: number[] = [];
   node = nodeA;
   readonly pipeline = new Pipeline({
@@ -108,8 +112,11 @@ class Rig {
     minSyncPeriodMs: 1000,
     onFirstRules: () => void this.firstRulesMs.push(this.clock.now()),
     serveHealth: async () => {},
-    reconcileConntrack: async () => {
+    reconcileConntrack: async (_servicePorts, _graph, signal) => {
       this.conntrackMs.push(this.clock.now());
+      await this.conntrackWaits.shift();
+      if (this.conntrackHangs) await once(signal, 'abort');
+      signal.throwIfAborted();
       if (this.conntrackFailures-- > 0) throw new Error('conntrack -L failed');
     },
   });
@@ -283,6 +290,38 @@ describe('a pipeline', () => {
     await rig.clock.advance(180_000);
     expect(rig.conntrackMs).toEqual([0, 30_000, 60_000, 90_000]);
     expect(rig.lines).toEqual([expect.stringContaining('conntrack -L failed')]);
+  });
+
+  it('writes rules while connection tracking takes its time, and then reconciles once, for the latest', async () => {
+    const rig = new Rig();
+    const hanging = Promise.withResolvers<void>();
+    rig.conntrackWaits.push(hanging.promise);
+    rig.sync();
+    await rig.clock.advance(2000);
+    for (const [i, host] of [1, 2, 3].entries()) {
+      rig.pipeline.services.added?.(service(`dns${host}`, `10.96.0.${host}`, 'UDP'));
+      await rig.clock.advance(2000);
+      expect(rig.backend.writes).toHaveLength(i + 2);
+    }
+    expect(rig.conntrackMs).toEqual([0]);
+    hanging.resolve();
+    await rig.clock.advance(0);
+    expect(rig.conntrackMs).toEqual([0, 8000]);
+  });
+
+  it('ends with what connection tracking is at, and waits no longer than its grace', async () => {
+    const rig = new Rig();
+    rig.conntrackHangs = true;
+    rig.sync();
+    await rig.clock.advance(0);
+    rig.stop.abort();
+    let isOver = false;
+    void rig.done.then(() => (isOver = true));
+    await rig.clock.advance(1999);
+    expect(isOver).toBe(false);
+    await rig.clock.advance(1);
+    expect(isOver).toBe(true);
+    expect(rig.lines).toEqual([]);
   });
 
   it('writes nothing for a standstill of a minute, and no more than the hourly sync for one of hours', async () => {
