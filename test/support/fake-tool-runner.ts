@@ -9,8 +9,12 @@ export interface RecordedRun {
   readonly timeoutMs: number;
 }
 
-/** Answers a run; what is left out is success without output. `missing` rejects as a tool that is not there. */
-export type Answer = Partial<Omit<ToolResult, 'durationMs'>> | 'missing' | undefined;
+/** Answers a run; what is left out is success without output. An error rejects, `missing` as a tool that is not there. */
+export type Answer =
+  | Partial<Omit<ToolResult, 'durationMs'>>
+  | 'missing'
+  | SwitchyardError
+  | undefined;
 
 /** A ToolRunner without a machine: records every run and answers what the test says. */
 export class FakeToolRunner implements ToolRunner {
@@ -28,6 +32,7 @@ export class FakeToolRunner implements ToolRunner {
     if (answer === 'missing') {
       return Promise.reject(new SwitchyardError('missing', `${tool} is not on this machine`));
     }
+    if (answer instanceof SwitchyardError) return Promise.reject(answer);
     return Promise.resolve({ exitCode: 0, stdout: '', stderr: '', durationMs: 1, ...answer });
   }
 

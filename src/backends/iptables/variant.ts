@@ -156,7 +156,7 @@ async function evidence(
   const args = table === undefined ? [] : ['-t', table];
   const dumps = families.map(async (family) => {
     const save = `${family === 'ipv4' ? 'iptables' : 'ip6tables'}-${variant}-save`;
-    return output(tools, save, args, signal);
+    return dump(tools, save, args, signal);
   });
   return countEvidence((await Promise.all(dumps)).join('\n'));
 }
@@ -202,7 +202,7 @@ export function countEvidence(save: string): VariantEvidence {
   return { hint, kubeRules, rules };
 }
 
-/** '' where the tool is not there or cannot print it (foreign nft rules it does not know). */
+/** '' where the tool is not there, or has no such thing to print. */
 async function output(
   tools: ToolRunner,
   tool: string,
@@ -213,7 +213,38 @@ async function output(
     const { exitCode, stdout } = await tools.run(tool, args, { timeoutMs, signal });
     return exitCode === 0 ? stdout : '';
   } catch (error) {
-    if (error instanceof SwitchyardError && error.code !== 'timeout') return '';
+    if (error instanceof SwitchyardError && error.code === 'missing') return '';
+    throw error;
+  }
+}
+
+/** What tools say for good of a kernel without their tables, and of rules (mostly others') that they cannot print. */
+const lastingWords =
+  /incompatible|not supported|not implemented|Invalid argument|No such file|does not exist|need to insmod|Can't find library|Couldn't load|Parsing nftables rule failed/i;
+
+/**
+ * '' where the tool is not there; as much as it printed where it cannot print all. Rejects, retryable, where it failed by
+ * what passes (no memory, killed): taken for "no rules", that would choose the other variant, and both would be in force.
+ */
+async function dump(
+  tools: ToolRunner,
+  save: string,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<string> {
+  try {
+    const { exitCode, stdout, stderr } = await tools.run(save, args, { timeoutMs, signal });
+    if (exitCode === 0 || lastingWords.test(stderr)) return stdout;
+    const said = stderr.trim() || `exit code ${exitCode}`;
+    const isForbidden = /must be root|not permitted/i.test(said);
+    throw new SwitchyardError('tool', `${save} failed, and with it the choice of tools: ${said}`, {
+      retryable: !isForbidden,
+      hint: isForbidden
+        ? 'run as root, or with CAP_NET_ADMIN'
+        : `run ${save} by hand: it has to print the rules, or to say why it never can`,
+    });
+  } catch (error) {
+    if (error instanceof SwitchyardError && error.code === 'missing') return '';
     throw error;
   }
 }

@@ -9,7 +9,9 @@ import {
   parseVersion,
   restoreArgs,
 } from '../../../../src/backends/iptables/variant.ts';
+import { SwitchyardError } from '../../../../src/error.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
+import type { Answer } from '../../../support/fake-tool-runner.ts';
 
 const { signal } = new AbortController();
 const legacyTables = (ipv4: readonly string[] = [], ipv6: readonly string[] = []) => {
@@ -97,6 +99,37 @@ describe('the choice of the tool variant', () => {
         reason: expect.stringContaining('nft 1, legacy 2'),
       });
     });
+  });
+
+  it.each<[string, Answer, boolean?]>([
+    ['was killed', new SwitchyardError('tool', 'ended by SIGKILL', { retryable: true })],
+    ['has no memory', { exitCode: 4, stderr: 'Could not fetch rule set: Cannot allocate memory' }],
+    ['says nothing', { exitCode: 1 }],
+    ['may not look', { exitCode: 4, stderr: 'Permission denied (you must be root)' }, false],
+  ])(
+    'is not made where a tool %s: its rules may be those in force',
+    async (_what, answer, retryable = true) => {
+      const tools = new FakeToolRunner(({ tool }) =>
+        tool === 'iptables-nft-save' ? answer : { stdout: '*nat\n-A KUBE-SERVICES -j RETURN\n' },
+      );
+      const choice = detectVariant(tools, signal, legacyTables(['nat']));
+      await expect(choice).rejects.toMatchObject({ code: 'tool', retryable });
+    },
+  );
+
+  it.each([
+    ['tool', 'missing' as const],
+    [
+      'kernel support',
+      { exitCode: 1, stderr: 'Could not fetch rule set generation id: Invalid argument' },
+    ],
+    ['way to print all', { exitCode: 3, stdout: '*nat\n', stderr: 'Parsing nftables rule failed' }],
+  ])('goes by the other variant where one has no %s', async (_what, answer) => {
+    const tools = new FakeToolRunner(({ tool }) =>
+      tool.endsWith('-nft-save') ? answer : { stdout: '*nat\n-A KUBE-SERVICES -j RETURN\n' },
+    );
+    const choice = await detectVariant(tools, signal, legacyTables(['nat']));
+    expect(choice.variant).toBe('legacy');
   });
 
   it.each([
