@@ -5,7 +5,7 @@ import { IptablesBackend } from '../backends/iptables/backend.ts';
 import { Lowering } from '../backends/iptables/lower.ts';
 import { hasLocalnetGuard, writeLocalnetGuard } from '../backends/iptables/localnet-guard.ts';
 import { detectVariant, familySupported, iptablesTools } from '../backends/iptables/variant.ts';
-import type { IptablesTools } from '../backends/iptables/variant.ts';
+import type { IptablesTools, LegacyTables, VariantChoice } from '../backends/iptables/variant.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError, errorText } from '../error.ts';
@@ -27,6 +27,8 @@ export interface IptablesOptions {
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  /** The tables that the legacy interface has; asking the tools would make them. */
+  readonly legacyTables?: () => Promise<LegacyTables>;
 }
 
 /** A family this machine can do, and what programs it. */
@@ -65,7 +67,7 @@ export async function openIptables(
   options: IptablesOptions,
   signal: AbortSignal,
 ): Promise<readonly FamilyBackend[]> {
-  const { tools, log } = options;
+  const { tools, log, legacyTables } = options;
   const families: Family[] = [];
   const reasons: string[] = [];
   const leaveOut = (family: Family, reason: string, level: 'info' | 'warn'): void => {
@@ -84,9 +86,9 @@ export async function openIptables(
   }
   const opened: FamilyBackend[] = [];
   if (families.length > 0) {
-    const choice = await detectVariant(tools, signal);
-    log.info(choice, `iptables tools of variant ${choice.variant}`);
-    const { variant } = choice;
+    const { variant, reason, beside } = await detectVariant(tools, signal, legacyTables);
+    log.info({ variant, reason }, `iptables tools of variant ${variant}`);
+    if (beside !== undefined) warnOfOtherVariant(beside, log);
     // Both are waited for, whatever becomes of one: probing leaves nothing behind only where it ends.
     const settled = await Promise.allSettled(
       families.map(async (family) => ({
@@ -103,6 +105,21 @@ export async function openIptables(
   throw new SwitchyardError('missing', `mode iptables cannot be used: ${reasons.join('; ')}`, {
     hint: 'install it: apt-get install iptables, or dnf install iptables-nft',
   });
+}
+
+/** The kernel goes through both: what one does not translate, such as to a Service without endpoints, the other may. */
+function warnOfOtherVariant(
+  { variant, rules }: NonNullable<VariantChoice['beside']>,
+  log: Log,
+): void {
+  const flush = `iptables-${variant} -w -t nat -F KUBE-SERVICES`;
+  const hint =
+    `take them out of use by \`${flush}\`, the same with -t filter and with ip6tables-${variant}, which interrupts nothing; ` +
+    'or end the agent, run `switchyard cleanup`, which removes those of both variants, and start it again';
+  log.warn(
+    { variant, rules, hint },
+    `${rules} rules of a service proxy are in force in the ${variant} variant too, which is not used here: they may answer with pods that are gone`,
+  );
 }
 
 const firstRetryMs = 1000;

@@ -23,6 +23,8 @@ export interface IptablesTools {
 export interface VariantChoice {
   readonly variant: Variant;
   readonly reason: string;
+  /** Rules that serve, in the variant that was not chosen: they stay in force beside those of this one. */
+  readonly beside?: { readonly variant: Variant; readonly rules: number } | undefined;
 }
 
 /** Chains by which the kubelet, or whoever set the node up, says which variant it uses. */
@@ -38,6 +40,8 @@ export interface VariantEvidence {
   readonly hint: string | undefined;
   readonly kubeRules: number;
   readonly rules: number;
+  /** Whether KUBE-SERVICES has a rule: packets to Services are looked at. */
+  readonly serves: boolean;
 }
 
 /**
@@ -56,7 +60,10 @@ export async function detectVariant(
   if (soon !== undefined) return soon;
   const nft = await evidence(tools, 'nft', signal);
   const legacy = hasLegacy ? await legacyEvidence(tools, tables, nft, signal) : noEvidence;
-  return chooseVariant(nft, legacy) ?? plainVariant(tools, signal);
+  const choice = chooseVariant(nft, legacy) ?? (await plainVariant(tools, signal));
+  const [variant, other] =
+    choice.variant === 'nft' ? (['legacy', legacy] as const) : (['nft', nft] as const);
+  return other.serves ? { ...choice, beside: { variant, rules: other.kubeRules } } : choice;
 }
 
 /** The rule of {@link detectVariant} over what was seen; undefined where nothing was. */
@@ -134,7 +141,7 @@ export async function familySupported(
   return { supported: false, reason: `none of ${names.join(', ')} is on this machine` };
 }
 
-const noEvidence: VariantEvidence = { hint: undefined, kubeRules: 0, rules: 0 };
+const noEvidence: VariantEvidence = { hint: undefined, kubeRules: 0, rules: 0, serves: false };
 
 /** With the rules of a proxy before us a dump of everything is large, and where no other variant has tables it tells no more. */
 async function servedByNft(
@@ -174,7 +181,7 @@ async function legacyEvidence(
   nft: VariantEvidence,
   signal: AbortSignal,
 ): Promise<VariantEvidence> {
-  if (nft.kubeRules === 0) {
+  if (nft.kubeRules === 0 && nft.hint === undefined) {
     for (const table of ['mangle', 'filter']) {
       const families = (['ipv4', 'ipv6'] as const).filter((each) => tables[each].includes(table));
       const found = await evidence(tools, 'legacy', signal, { table, families });
@@ -190,16 +197,18 @@ export function countEvidence(save: string): VariantEvidence {
   let hint: string | undefined;
   let kubeRules = 0;
   let rules = 0;
+  let serves = false;
   for (const line of save.split('\n')) {
     if (line.startsWith('*')) table = line.slice(1);
     else if (line.startsWith('-A')) {
       rules++;
       if (line.startsWith('-A KUBE-')) kubeRules++;
+      serves ||= line.startsWith('-A KUBE-SERVICES ');
     } else if (table === 'mangle' && line.startsWith(':')) {
       hint ??= hintChains.find((chain) => line.startsWith(`:${chain} `));
     }
   }
-  return { hint, kubeRules, rules };
+  return { hint, kubeRules, rules, serves };
 }
 
 /** '' where the tool is not there, or has no such thing to print. */

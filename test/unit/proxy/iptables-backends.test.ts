@@ -77,6 +77,21 @@ describe('the backends of the iptables mode', () => {
     expect(happened.join('\n')).not.toContain('is not used');
   });
 
+  it('warn of rules that serve in the other variant, and say how to be rid of them', async () => {
+    const dumps: Readonly<Record<string, string>> = {
+      'iptables-nft-save': '*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n',
+      'iptables-legacy-save': '*nat\n-A KUBE-SERVICES -j KUBE-SVC-A\nCOMMIT\n',
+    };
+    const { options, happened } = machine([], ({ tool, args }) =>
+      args.length === 0 ? { stdout: dumps[tool] ?? '' } : undefined,
+    );
+    const legacyTables = () => Promise.resolve({ ipv4: ['nat'], ipv6: [] });
+    await openIptables({ ...options, legacyTables }, signal);
+    const said = happened.filter((line) => line.includes('in force in the legacy variant too'));
+    expect(said).toHaveLength(1);
+    expect(said[0]).toMatch(/^1 rules .*iptables-legacy -w -t nat -F KUBE-SERVICES.*cleanup/);
+  });
+
   it('do not wait for tools that are not there', async () => {
     const { options } = machine([], () => 'missing');
     await expect(openIptablesPatiently(options, signal)).rejects.toMatchObject({ code: 'missing' });

@@ -17,7 +17,7 @@ const { signal } = new AbortController();
 const legacyTables = (ipv4: readonly string[] = [], ipv6: readonly string[] = []) => {
   return () => Promise.resolve({ ipv4, ipv6 });
 };
-const none = { hint: undefined, kubeRules: 0, rules: 0 };
+const none = { hint: undefined, kubeRules: 0, rules: 0, serves: false };
 
 describe('the choice of the tool variant', () => {
   it.each([
@@ -37,7 +37,7 @@ describe('the choice of the tool variant', () => {
 
   it('sees a hint in mangle only', () => {
     const rules = ':KUBE-KUBELET-CANARY - [0:0]\n-A KUBE-X -j DROP\n-A INPUT -j ACCEPT\nCOMMIT\n';
-    expect(countEvidence(`*nat\n${rules}`)).toEqual({ hint: undefined, kubeRules: 1, rules: 2 });
+    expect(countEvidence(`*nat\n${rules}`)).toEqual({ ...none, kubeRules: 1, rules: 2 });
     expect(countEvidence(`*mangle\n${rules}`).hint).toBe('KUBE-KUBELET-CANARY');
   });
 
@@ -49,6 +49,28 @@ describe('the choice of the tool variant', () => {
     expect(choice.variant).toBe('nft');
     expect(tools.runs.filter(({ tool }) => tool.includes('legacy'))).toEqual([]);
   });
+
+  it.each([
+    ['rules', '-A KUBE-SERVICES -j KUBE-SVC-A\n-A KUBE-SVC-A -j RETURN\n', { rules: 3 }],
+    ['only emptied chains', '', undefined],
+  ])(
+    'says of the variant that is not chosen whether it serves: %s',
+    async (_what, rules, beside) => {
+      const services = `*nat\n:KUBE-SERVICES - [0:0]\n${rules}COMMIT\n`;
+      const hint = '*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n';
+      const tools = new FakeToolRunner(({ tool, args }) => {
+        if (tool === 'iptables-nft-save') return { stdout: hint };
+        if (tool !== 'iptables-legacy-save') return undefined;
+        const filter = '*filter\n-A KUBE-FORWARD -j ACCEPT\nCOMMIT\n';
+        return {
+          stdout: args.length === 0 ? services + filter : args.includes('filter') ? filter : '',
+        };
+      });
+      const choice = await detectVariant(tools, signal, legacyTables(['nat', 'filter']));
+      expect(choice.variant).toBe('nft');
+      expect(choice.beside).toEqual(beside && { ...beside, variant: 'legacy' });
+    },
+  );
 
   it('takes the rules of both families', async () => {
     const tools = new FakeToolRunner(({ tool }) =>
