@@ -198,12 +198,36 @@ function missingFeature({ name, instead, module }: Probe, refusal: Refusal): Mis
   return { name, reason: refusal.words, instead, cure };
 }
 
-/** Sets with time-outs, the match and the target that use them: tried with a set of their own. */
+interface SetFeatures {
+  readonly match: boolean;
+  readonly target: boolean;
+}
+
+/** An agent that starts at the same time probes with the same set, and destroys it once. */
+const setAttempts = 3;
+
+/** Sets with time-outs, the match and the target that use them. What another agent spoilt is tried again. */
 async function probeSets(
   port: ApplyPort,
   missing: MissingFeature[],
   signal: AbortSignal,
-): Promise<{ readonly match: boolean; readonly target: boolean }> {
+): Promise<SetFeatures> {
+  for (let attempt = 1; ; attempt++) {
+    const found: MissingFeature[] = [];
+    const features = await probeSetsOnce(port, found, signal);
+    const isSpoilt = found.some(({ reason }) => /^Set \S+ doesn't exist/.test(reason));
+    if (isSpoilt && attempt < setAttempts) continue;
+    missing.push(...found);
+    return features;
+  }
+}
+
+/** With a set of a fixed name, so that one that a killed agent left goes with the next start. */
+async function probeSetsOnce(
+  port: ApplyPort,
+  missing: MissingFeature[],
+  signal: AbortSignal,
+): Promise<SetFeatures> {
   const { family } = port.iptables;
   const set = `KUBE-SWITCHYARD-PROBE-${family === 'ipv4' ? '4' : '6'}`;
   const type = `hash:ip family ${family === 'ipv4' ? 'inet' : 'inet6'} timeout 10800`;

@@ -126,6 +126,30 @@ describe('the backends of the iptables mode', () => {
     expect(probing).toHaveLength(2 * 6);
   });
 
+  it.each([
+    ['another agent that starts destroys the set of the probe', 2, 'ipset'],
+    ['sets never work', Infinity, 'recent'],
+  ])('keep affinity by what there is where %s', async (_what, times, affinity) => {
+    let left = times;
+    const { options, happened } = machine([], ({ tool, input }) => {
+      const isOurs = !tool.startsWith('ip6') && input.includes('-set KUBE-SWITCHYARD-PROBE-4');
+      if (!isOurs || tool === 'ipset') return undefined;
+      // both rules at once, and then each by itself
+      return left-- > 0
+        ? {
+            exitCode: 2,
+            stderr: `${tool} v1.8.9 (nf_tables): Set KUBE-SWITCHYARD-PROBE-4 doesn't exist.\n\nError occurred at line: 3\n`,
+          }
+        : undefined;
+    });
+    await openIptables(options, signal);
+    const features = happened.filter((line) => line.startsWith('features of kernel and tools'));
+    expect(features.find((line) => line.includes('ipv4'))).toContain(`"affinity":"${affinity}"`);
+    expect(happened.some((line) => line.includes('match set is missing'))).toBe(
+      affinity === 'recent',
+    );
+  });
+
   it('do not exist where no family is usable: all reasons are named', async () => {
     const { options } = machine([], ({ args }) =>
       args.includes('POSTROUTING') ? { exitCode: 3, stderr: 'no such table' } : undefined,
