@@ -183,15 +183,13 @@ async function openFamilyBackend(
   return new LocalhostNodePorts(backend, note, sysctls, log);
 }
 
-/** Records that KUBE-FIREWALL is going to be ours, where it is not there yet. */
+/** Records that KUBE-FIREWALL is going to be ours, where it is not there yet. Once a sync has made it, that cannot be told. */
 async function noteGuard(
   port: ApplyPort,
   record: IptablesOptions['record'],
   signal: AbortSignal,
 ): Promise<void> {
-  if ((await hasLocalnetGuard(port, signal)) === false) {
-    await record.noteFirewall(port.iptables.variant);
-  }
+  if (!(await hasLocalnetGuard(port, signal))) await record.noteFirewall(port.iptables.variant);
 }
 
 /** The programs of a family, or why there are none. */

@@ -1,4 +1,5 @@
-import { refusalError, restoreBatch } from './apply.ts';
+import { SwitchyardError } from '../../error.ts';
+import { isLockFailure, lockError, refusalError, restoreBatch } from './apply.ts';
 import type { ApplyPort } from './apply.ts';
 import { diff } from './diff.ts';
 import { readTables } from './monitor.ts';
@@ -16,14 +17,19 @@ export async function writeLocalnetGuard(port: ApplyPort, signal: AbortSignal): 
   if (refusal !== undefined) throw refusalError(port.iptables.restore, refusal);
 }
 
-/** Whether KUBE-FIREWALL exists; undefined where that cannot be told. */
-export async function hasLocalnetGuard(
-  { tools, iptables }: ApplyPort,
-  signal: AbortSignal,
-): Promise<boolean | undefined> {
+/** Whether KUBE-FIREWALL exists. Rejects, retryable, where that cannot be told just now. */
+export async function hasLocalnetGuard(port: ApplyPort, signal: AbortSignal): Promise<boolean> {
+  const { iptables } = port.iptables;
   const args = ['-w', '5', '-S', chains.firewall];
-  const { exitCode } = await tools.run(iptables.iptables, args, { timeoutMs: 60_000, signal });
-  return exitCode === 0 ? true : exitCode === 1 ? false : undefined;
+  const result = await port.tools.run(iptables, args, { timeoutMs: 60_000, signal });
+  // The chain is named first, also where a rule in it cannot be printed.
+  if (result.exitCode === 0 || result.stdout.startsWith(`-N ${chains.firewall}`)) return true;
+  if (result.exitCode === 1) return false;
+  if (isLockFailure(result)) throw await lockError(port, iptables, result);
+  const words = result.stderr.trim() || `exit code ${result.exitCode}`;
+  throw new SwitchyardError('tool', `${iptables} cannot look for ${chains.firewall}: ${words}`, {
+    retryable: true,
+  });
 }
 
 function guardState(): IptablesState {

@@ -12,6 +12,7 @@ import { silentLog } from '../../../src/telemetry/log.ts';
 import type { Log } from '../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
 import type { Answer, RecordedRun } from '../../support/fake-tool-runner.ts';
+import { emptyDelta, emptyGraph } from '../../support/iptables-states.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const { signal } = new AbortController();
@@ -187,6 +188,39 @@ describe('what --init-only does for node ports of 127.0.0.1', () => {
       '',
     ]);
     expect(setting).toBe('net/ipv4/conf/all/route_localnet=1');
+  });
+
+  it('records the guard before the first rules, and writes none while it cannot look for it', async () => {
+    let isLocked = true;
+    const locked = { exitCode: 4, stderr: 'Another app is currently holding the xtables lock.' };
+    const { options, happened } = machine([], ({ args }) => {
+      if (!args.includes('KUBE-FIREWALL')) return undefined;
+      return isLocked ? locked : { exitCode: 1, stderr: 'No chain/target/match by that name.' };
+    });
+    const [opened] = await openIptables(options, signal);
+    const sync = async () => opened?.backend.sync(emptyGraph, emptyDelta, signal);
+    happened.length = 0;
+    await expect(sync()).rejects.toMatchObject({ code: 'timeout', retryable: true });
+    expect(happened).toEqual([]);
+    isLocked = false;
+    await sync();
+    expect(happened[0]).toBe('recorded: firewall nft');
+    expect(happened[1]).toContain(':KUBE-FIREWALL');
+    expect(happened.filter((line) => line.startsWith('recorded'))).toHaveLength(1);
+  });
+
+  it.each([
+    ['it is there', { stdout: '-N KUBE-FIREWALL\n' }],
+    [
+      'it is there, with a rule that cannot be printed',
+      { exitCode: 3, stdout: '-N KUBE-FIREWALL\n', stderr: 'Parsing nftables rule failed' },
+    ],
+  ])('records no guard where %s', async (_what, answer) => {
+    const { options, happened } = machine([], ({ args }) =>
+      args.includes('KUBE-FIREWALL') ? answer : undefined,
+    );
+    await allowLocalhostNodePorts(options, signal);
+    expect(happened.filter((line) => line.startsWith('recorded'))).toEqual([]);
   });
 
   it('leaves the loopback net closed where the guard is refused', async () => {
