@@ -102,6 +102,10 @@ export const knownDifferences: readonly KnownDifference[] = [
     shows: 'nobody flushes rules while questions are asked',
   },
   {
+    row: 'rules saved with `iptables-save` and restored after a reboot',
+    shows: 'nothing is saved and restored while questions are asked',
+  },
+  {
     row: '`--cleanup`',
     shows: 'nothing is cleaned up while questions are asked',
   },
