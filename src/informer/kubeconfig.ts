@@ -149,10 +149,12 @@ function inCluster(options: KubeconfigOptions): { readonly cluster: Cluster; rea
 
 function clusterOf(raw: Json, server: string, path: string): Cluster {
   const proxyUrl = text(raw['proxy-url']);
+  const ca = pemField(raw, 'certificate-authority-data', 'certificate authority', path);
+  const caFile = pathOf(raw['certificate-authority'], dirname(resolve(path)));
   return {
     server,
-    ca: pemField(raw, 'certificate-authority-data', 'certificate authority', path),
-    caFile: pathOf(raw['certificate-authority'], dirname(resolve(path))),
+    ca,
+    caFile: ca === undefined ? caFile : undefined,
     skipTlsVerify: raw['insecure-skip-tls-verify'] === true,
     tlsServerName: text(raw['tls-server-name']) || undefined,
     proxyUrl: proxyUrl === '' ? undefined : checkedProxy(`kubeconfig ${path}: proxy-url`, proxyUrl),
@@ -168,7 +170,7 @@ function parseServer(given: string): string {
   return url.href.replace(/\/$/, '');
 }
 
-/** Files come before what stands beside them, for certificates and tokens alike. */
+/** As in client-go: certificates and keys that stand in the kubeconfig come before files, a token file before a token. */
 function userOf(raw: Json, path: string): User {
   const directory = dirname(resolve(path));
   const provider = record(raw['auth-provider']);
@@ -190,8 +192,8 @@ function userOf(raw: Json, path: string): User {
       tls: { ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) },
     },
     sources: {
-      certFile: pathOf(raw['client-certificate'], directory),
-      keyFile: pathOf(raw['client-key'], directory),
+      certFile: cert === undefined ? pathOf(raw['client-certificate'], directory) : undefined,
+      keyFile: key === undefined ? pathOf(raw['client-key'], directory) : undefined,
       tokenFile: pathOf(tokenFile, directory),
       impersonation: impersonationOf(raw, path),
     },

@@ -435,6 +435,30 @@ test('a client certificate is presented', async () => {
   tls.close();
 });
 
+test('a client certificate that stands in the kubeconfig comes before one in a file', async () => {
+  const tls = await startTls(certificates.first);
+  const user = {
+    'client-certificate-data': base64(certificates.second.cert),
+    'client-key-data': base64(certificates.second.key),
+    'client-certificate': 'absent.crt',
+    'client-key': 'absent.key',
+  };
+  const cluster = {
+    server: `https://127.0.0.1:${(tls.address() as AddressInfo).port}`,
+    'certificate-authority-data': base64(certificates.first.cert),
+    'certificate-authority': 'absent-ca.crt',
+  };
+  let subject: string | undefined;
+  tls.on('secureConnection', (socket: TLSSocket) => {
+    const { CN } = socket.getPeerCertificate().subject;
+    subject = String(CN);
+  });
+  expect(await status(await load({ kubeconfig: await kubeconfig(user, cluster) }))).toBe(200);
+  expect(subject).toBe('second');
+  tls.closeAllConnections();
+  tls.close();
+});
+
 test('a client certificate that is gone for a moment of its rotation is still presented', async () => {
   const tls = await startTls(certificates.first);
   const user = { 'client-certificate': 'client.crt', 'client-key': 'client.key' };
