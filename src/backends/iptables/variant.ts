@@ -243,7 +243,8 @@ async function dump(
 ): Promise<string> {
   try {
     const { exitCode, stdout, stderr } = await tools.run(save, args, { timeoutMs, signal });
-    if (exitCode === 0 || lastingWords.test(stderr)) return stdout;
+    const isThere = exitCode !== 127; // a script that looks for the tool does not find it
+    if (exitCode === 0 || !isThere || lastingWords.test(stderr)) return stdout;
     const said = stderr.trim() || `exit code ${exitCode}`;
     const isForbidden = /must be root|not permitted/i.test(said);
     throw new SwitchyardError('tool', `${save} failed, and with it the choice of tools: ${said}`, {

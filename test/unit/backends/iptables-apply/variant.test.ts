@@ -141,6 +141,7 @@ describe('the choice of the tool variant', () => {
 
   it.each([
     ['tool', 'missing' as const],
+    ['tool behind its script', { exitCode: 127 }],
     [
       'kernel support',
       { exitCode: 1, stderr: 'Could not fetch rule set generation id: Invalid argument' },
