@@ -86,8 +86,8 @@ describe('the backends of the iptables mode', () => {
     const { options, happened } = machine([], ({ tool, args }) =>
       args.length === 0 ? { stdout: dumps[tool] ?? '' } : undefined,
     );
-    const legacyTables = () => Promise.resolve({ ipv4: ['nat'], ipv6: [] });
-    await openIptables({ ...options, legacyTables }, signal);
+    const tables = { ipv4: ['nat'], ipv6: [] };
+    await openIptables({ ...options, legacyTables: () => Promise.resolve(tables) }, signal);
     const said = happened.filter((line) => line.includes('in force in the legacy variant too'));
     expect(said).toHaveLength(1);
     expect(said[0]).toMatch(/^1 rules .*iptables-legacy -w -t nat -F KUBE-SERVICES.*cleanup/);
