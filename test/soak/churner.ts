@@ -13,7 +13,7 @@ import type { Random } from './random.ts';
 
 const merge = 'application/merge-patch+json';
 /** Gone frontends are asked for so long: what was removed must stay removed. */
-const askedWhenGoneMs = 20_000;
+const askedWhenGoneMs = 60_000;
 
 /** A place for one Service: it is made, changed and deleted there again and again. */
 interface Slot {
