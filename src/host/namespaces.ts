@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import process from 'node:process';
 import { execa } from 'execa';
 import { SwitchyardError, errorText } from '../error.ts';
+import { endProcess, processLives } from './process.ts';
 import type { ToolRunner } from './run-tool.ts';
 import { toolPath } from './tool-path.ts';
 
@@ -204,23 +205,6 @@ async function removeNamespace(
   throw new SwitchyardError('tool', `namespace ${name} is still there: ${stderr.trim()}`, {
     hint: `remove it with: ip netns del ${name}`,
   });
-}
-
-function endProcess(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // it ended by itself meanwhile
-  }
-}
-
-function processLives(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
-  }
 }
 
 async function namespaceNames(folder: string): Promise<readonly string[]> {

@@ -2,6 +2,7 @@ import { readFile, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { Clock } from '../clock.ts';
+import { endProcess, processLives } from './process.ts';
 import { toolOwnerVariable } from './run-tool.ts';
 
 /** A tool at work whose agent is gone. */
@@ -43,7 +44,7 @@ async function findOrphanedTools(proc: string): Promise<readonly OrphanedTool[]>
     const name = (await readOrNothing(join(proc, entry, 'comm'))).trimEnd();
     if (!toolNames.test(name)) continue;
     const owner = ownerIn(await readOrNothing(join(proc, entry, 'environ')));
-    if (owner === undefined || (owner !== process.pid && lives(owner))) continue;
+    if (owner === undefined || (owner !== process.pid && processLives(owner))) continue;
     if ((await namespacesOf(proc, entry)) !== spaces) continue;
     orphans.push({ pid: Number(entry), name });
   }
@@ -82,22 +83,5 @@ async function readOrNothing(path: string): Promise<string> {
     return await readFile(path, 'utf8');
   } catch {
     return '';
-  }
-}
-
-function lives(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
-  }
-}
-
-function endProcess(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // it has ended by itself
   }
 }
