@@ -13,7 +13,6 @@ import { systemTools } from '../host/run-tool.ts';
 import { createSysctls } from '../host/sysctl.ts';
 import { runAgent } from '../proxy/agent.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { cleanUp } from './cleanup.ts';
 import type { Command } from './command.ts';
 import { keepHeapSmall, shrinkHeap } from './heap.ts';
 import { version } from './version.ts';
@@ -30,6 +29,7 @@ export const command: Command = {
   ].join('\n'),
   async run({ flags }, io) {
     if (flags.bool('cleanup')) {
+      const { cleanUp } = await import('./cleanup.ts');
       return cleanUp(
         { plan: false, force: false, scope: 'all', stateFile: flags.text('stateFile') },
         io,
