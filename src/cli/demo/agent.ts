@@ -45,7 +45,7 @@ export class DemoAgent {
     this.failure.catch(() => {}); // whoever waits is told; nobody has to
   }
 
-  /** Waits for the first sync of both families; answers how long it took since the call. */
+  /** Waits for the first sync of both families; answers how long it took since the call, in whole milliseconds. */
   async untilSynced(node: NetworkActor, clock: Clock, signal: AbortSignal): Promise<number> {
     const startedMs = clock.monotonic();
     while (clock.monotonic() - startedMs < startDeadlineMs) {
@@ -54,7 +54,7 @@ export class DemoAgent {
         node.get('http://127.0.0.1:10249/metrics'),
         this.failure,
       ]);
-      if (syncedFamilies(body).length === 2) return clock.monotonic() - startedMs;
+      if (syncedFamilies(body).length === 2) return Math.round(clock.monotonic() - startedMs);
       await clock.sleep(50, signal);
     }
     throw new SwitchyardError('timeout', `the agent made no rules within ${startDeadlineMs} ms`, {
