@@ -6,8 +6,7 @@ import type { NodeRecordFile } from '../host/node-record.ts';
 import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
-import { Informer } from '../informer/informer.ts';
-import type { Kind, KubeObject } from '../informer/kind.ts';
+import type { Kind } from '../informer/kind.ts';
 import type { InformerHandler } from '../informer/source.ts';
 import { familyLabel, familyOf } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
@@ -22,14 +21,13 @@ import type { HttpHandler } from '../telemetry/http-server.ts';
 import { ProxyMetrics } from '../telemetry/metrics.ts';
 import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
-import { tellWaiting } from './first-lists.ts';
-import type { FirstList } from './first-lists.ts';
 import { ProxyHealth, healthHandler } from './health.ts';
-import { allowLocalhostNodePorts, openIptablesPatiently } from './iptables-backends.ts';
+import { openBackends, prepareNode } from './backends.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
 import { metricsHandler } from './metrics-handler.ts';
 import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
+import { ObjectInformers } from './object-informers.ts';
 import { openSources } from './sources.ts';
 import { watchStandstills } from './standstill.ts';
 import type { ObjectSources } from './sources.ts';
@@ -132,12 +130,30 @@ class Agent {
     await adjustOomScore(config.oomScoreAdj, log);
     await tuneConntrack(config.conntrack, sysctls, log);
     if (config.initOnly) {
-      await allowLocalhostNodePorts(this.#options, signal);
+      await prepareNode(this.#options, signal);
       log.info({}, 'privileged settings are made; ending, as --init-only asks');
       return;
     }
+    // The lists come in while the tools are tried: at a start of ten thousand Services each takes its time.
+    const informers = this.#inform(sources, ownNode, signal);
+    await this.#untilStopped(this.#openFamilies(signal), stop);
+    await this.#serve();
+    const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
+    this.#running.push(watchStandstills(this.#options, onStandstill, signal));
+    for (const { pipeline } of this.#families) informers.feed(pipeline);
+    await this.#state.refresh(signal);
+    await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
+    if (signal.aborted) return;
+    this.#checkPrimaryFamily();
+    log.info(this.#summary(), 'started');
+    for (const { pipeline } of this.#families) this.#running.push(pipeline.run(signal));
+    await this.#untilStopped(Promise.all(this.#running), stop);
+  }
+
+  /** A pipeline for each family that this machine can do. */
+  async #openFamilies(signal: AbortSignal): Promise<void> {
     await this.#endOrphans();
-    const backends = await openIptablesPatiently(this.#options, signal);
+    const backends = await openBackends(this.#options, signal);
     let unwritten = backends.length;
     const onFirstRules = (): void => {
       if (--unwritten === 0) this.#options.onFirstRules();
@@ -152,17 +168,6 @@ class Agent {
         metrics: this.#metrics,
       }),
     );
-    await this.#serve();
-    const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
-    this.#running.push(watchStandstills(this.#options, onStandstill, signal));
-    this.#inform(sources, ownNode, signal);
-    await this.#state.refresh(signal);
-    await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
-    if (signal.aborted) return;
-    this.#checkPrimaryFamily();
-    log.info(this.#summary(), 'started');
-    for (const { pipeline } of this.#families) this.#running.push(pipeline.run(signal));
-    await this.#untilStopped(Promise.all(this.#running), stop);
   }
 
   /** Waits for all that runs, then frees ports and connections. */
@@ -236,30 +241,16 @@ class Agent {
     return this.#sources;
   }
 
-  #inform(sources: ObjectSources, ownNode: Kind<NodeObject>, signal: AbortSignal): void {
-    const { log } = this.#options;
-    const lists: FirstList[] = [];
-    const start = <T extends KubeObject>(
-      kind: Kind<T>,
-      handlers: readonly InformerHandler<T>[],
-    ): void => {
-      const source = sources.source(kind);
-      const informer = new Informer({ source, handlers, log, name: kind.resource });
-      // Rules wait for all lists but this one, which clusters before 1.33 may not have.
-      if (kind.resource !== serviceCidrKind.resource) lists.push(informer);
-      this.#running.push(informer.start(signal));
-    };
-    start(ownNode, [this.#nodeWatch.handler]);
-    start(serviceCidrKind, [this.#serviceCidrHandler()]);
-    start(
-      serviceKind,
-      this.#families.map(({ pipeline }) => pipeline.services),
-    );
-    start(
-      endpointSliceKind,
-      this.#families.map(({ pipeline }) => pipeline.slices),
-    );
-    this.#running.push(tellWaiting(lists, this.#options, signal));
+  #inform(sources: ObjectSources, ownNode: Kind<NodeObject>, signal: AbortSignal): ObjectInformers {
+    const informers = new ObjectInformers({
+      ...this.#options,
+      sources,
+      ownNode,
+      nodeHandler: this.#nodeWatch.handler,
+      serviceCidrHandler: this.#serviceCidrHandler(),
+    });
+    this.#running.push(informers.run(signal));
+    return informers;
   }
 
   #serviceCidrHandler(): InformerHandler<ServiceCidrObject> {

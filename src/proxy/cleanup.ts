@@ -6,7 +6,7 @@ import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import { defaultLockPaths } from '../host/xtables-lock.ts';
 import type { Log } from '../telemetry/log.ts';
-import { localnetKey } from './iptables-backends.ts';
+import { localnetKey } from './localhost-node-ports.ts';
 
 export interface CleanupOptions {
   readonly tools: ToolRunner;

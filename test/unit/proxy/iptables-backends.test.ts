@@ -3,11 +3,9 @@ import { parseFlags } from '../../../src/config/parse-flags.ts';
 import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
 import type { Sysctls } from '../../../src/host/sysctl.ts';
-import {
-  allowLocalhostNodePorts,
-  openIptables,
-  openIptablesPatiently,
-} from '../../../src/proxy/iptables-backends.ts';
+import { openBackends } from '../../../src/proxy/backends.ts';
+import { openIptables } from '../../../src/proxy/iptables-backends.ts';
+import { allowLocalhostNodePorts } from '../../../src/proxy/localhost-node-ports.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import type { Log } from '../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
@@ -55,7 +53,7 @@ describe('the backends of the iptables mode', () => {
     const waitsMs: number[] = [];
     const sleep = async (ms: number): Promise<void> => void waitsMs.push(ms);
     const clock = { now: () => 0, monotonic: () => 0, sleep };
-    expect(await openIptablesPatiently({ ...options, clock }, signal)).not.toEqual([]);
+    expect(await openBackends({ ...options, clock }, signal)).not.toEqual([]);
     expect(waitsMs).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
     const said = happened.filter((line) => line.startsWith('cannot start yet'));
     expect(said).toHaveLength(7);
@@ -70,7 +68,7 @@ describe('the backends of the iptables mode', () => {
       return asked && times-- > 0 ? { exitCode: 4, stderr } : undefined;
     });
     const clock = { now: () => 0, monotonic: () => 0, sleep: () => Promise.resolve() };
-    const opened = await openIptablesPatiently({ ...options, clock }, signal);
+    const opened = await openBackends({ ...options, clock }, signal);
     expect(opened.map(({ family }) => family)).toEqual(['ipv4', 'ipv6']);
     const said = happened.filter((line) => line.startsWith('cannot start yet'));
     expect(said).toHaveLength(2);
@@ -95,7 +93,7 @@ describe('the backends of the iptables mode', () => {
 
   it('do not wait for tools that are not there', async () => {
     const { options } = machine([], () => 'missing');
-    await expect(openIptablesPatiently(options, signal)).rejects.toMatchObject({ code: 'missing' });
+    await expect(openBackends(options, signal)).rejects.toMatchObject({ code: 'missing' });
   });
 
   it.each<[string, (run: RecordedRun) => Answer]>([

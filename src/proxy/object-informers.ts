@@ -1,0 +1,74 @@
+import type { Clock } from '../clock.ts';
+import { Informer } from '../informer/informer.ts';
+import type { Kind, KubeObject } from '../informer/kind.ts';
+import type { InformerHandler } from '../informer/source.ts';
+import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
+import type {
+  EndpointSliceObject,
+  NodeObject,
+  ServiceCidrObject,
+  ServiceObject,
+} from '../services/objects.ts';
+import { serviceCidrKind } from '../services/service-cidr-kind.ts';
+import { serviceKind } from '../services/service-kind.ts';
+import type { Log } from '../telemetry/log.ts';
+import { tellWaiting } from './first-lists.ts';
+import type { ObjectSources } from './sources.ts';
+
+/** What {@link ObjectInformers} are made of. */
+export interface ObjectInformersOptions {
+  readonly sources: ObjectSources;
+  /** The kind of Nodes, narrowed to this one. */
+  readonly ownNode: Kind<NodeObject>;
+  readonly nodeHandler: InformerHandler<NodeObject>;
+  readonly serviceCidrHandler: InformerHandler<ServiceCidrObject>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Where Services and EndpointSlices go; a pipeline is one. */
+export interface ObjectConsumer {
+  readonly services: InformerHandler<ServiceObject>;
+  readonly slices: InformerHandler<EndpointSliceObject>;
+}
+
+/** The informers of the proxy: all that rules are made of. */
+export class ObjectInformers {
+  readonly #options: ObjectInformersOptions;
+  readonly #node: Informer<NodeObject>;
+  readonly #serviceCidrs: Informer<ServiceCidrObject>;
+  readonly #services: Informer<ServiceObject>;
+  readonly #slices: Informer<EndpointSliceObject>;
+
+  constructor(options: ObjectInformersOptions) {
+    this.#options = options;
+    this.#node = this.#informer(options.ownNode, options.nodeHandler);
+    this.#serviceCidrs = this.#informer(serviceCidrKind, options.serviceCidrHandler);
+    this.#services = this.#informer(serviceKind);
+    this.#slices = this.#informer(endpointSliceKind);
+  }
+
+  /** Lists and watches until `signal` aborts, and says which first list is long in coming. */
+  async run(signal: AbortSignal): Promise<void> {
+    // Rules wait for all lists but that of ServiceCIDRs, which clusters before 1.33 may not have.
+    const awaited = [this.#node, this.#services, this.#slices];
+    await Promise.all([
+      this.#node.start(signal),
+      this.#serviceCidrs.start(signal),
+      this.#services.start(signal),
+      this.#slices.start(signal),
+      tellWaiting(awaited, this.#options, signal),
+    ]);
+  }
+
+  /** Tells `consumer` of all that is known, and from then on of what changes. */
+  feed({ services, slices }: ObjectConsumer): void {
+    this.#services.listen(services);
+    this.#slices.listen(slices);
+  }
+
+  #informer<T extends KubeObject>(kind: Kind<T>, ...handlers: InformerHandler<T>[]): Informer<T> {
+    const { sources, log } = this.#options;
+    return new Informer({ source: sources.source(kind), handlers, log, name: kind.resource });
+  }
+}
