@@ -1,0 +1,57 @@
+import type { Origin } from '../../graph/rule-graph.ts';
+import type { Address, Family } from '../../ip/address.ts';
+import type { Protocol } from '../../services/service-port.ts';
+import type { IptablesState } from '../iptables/state.ts';
+
+/** `TCP/10.96.0.10:53`, `UDP/[fd00::1]:53` */
+export type VirtualServerKey = string & { readonly __brand: 'VirtualServerKey' };
+/** `10.244.1.5:8080`, `[fd00::5]:8080` */
+export type RealServerKey = string & { readonly __brand: 'RealServerKey' };
+
+/** A destination of a virtual server, reached by NAT: the only way that lets ports differ. */
+export interface RealServer {
+  readonly address: Address;
+  readonly port: number;
+  /** 1 to 65535; 0 is for the kernel's side alone: a real server that drains. */
+  readonly weight: number;
+}
+
+/** An address, protocol and port at which the kernel balances connections (spec/kube-proxy.md 4.6). */
+export interface VirtualServer {
+  readonly key: VirtualServerKey;
+  readonly address: Address;
+  readonly protocol: Protocol;
+  readonly port: number;
+  /** As `ipvsadm -s` takes it. */
+  readonly scheduler: string;
+  /** As `ipvsadm -b` takes them, sorted: `mh-fallback`, `mh-port`. */
+  readonly schedulerFlags: readonly string[];
+  /** Persistence in seconds (ClientIP affinity). */
+  readonly persistentSeconds: number | undefined;
+  readonly realServers: ReadonlyMap<RealServerKey, RealServer>;
+  readonly origin: Origin;
+}
+
+/** An address whose packets the node takes for its own, because it is bound to kube-ipvs0. */
+export interface BoundAddress {
+  readonly address: Address;
+  /** A service port that asked for it, for reports. */
+  readonly origin: Origin;
+}
+
+/** An address that is not bound, and why, for the log and the object's Event. */
+export interface RefusedAddress {
+  readonly address: Address;
+  readonly origin: Origin;
+  readonly reason: string;
+}
+
+/** Everything the ipvs backend wants in the kernel for one family. Pure data, made by `lower`. */
+export interface IpvsState {
+  readonly family: Family;
+  readonly servers: ReadonlyMap<VirtualServerKey, VirtualServer>;
+  readonly addresses: ReadonlyMap<Address, BoundAddress>;
+  readonly refused: readonly RefusedAddress[];
+  /** The few rules and the sets they look into, applied by the iptables backend's machinery. */
+  readonly rules: IptablesState;
+}
