@@ -8,7 +8,7 @@ import type { InformerHandler, Source, SourceSink } from './source.ts';
 /** What an {@link Informer} is made of. */
 export interface InformerOptions<T extends KubeObject> {
   readonly source: Source<T>;
-  /** Told in this order; more can {@link Informer.listen} later. */
+  /** Told in this order. */
   readonly handlers: readonly InformerHandler<T>[];
   readonly log: Log;
   /** What is watched, in log lines: `services`. */
@@ -22,7 +22,7 @@ export interface InformerOptions<T extends KubeObject> {
  */
 export class Informer<T extends KubeObject> {
   readonly #source: Source<T>;
-  readonly #handlers: InformerHandler<T>[];
+  readonly #handlers: readonly InformerHandler<T>[];
   readonly #log: Log;
   readonly #name: string;
   readonly #store = new Map<string, T>();
@@ -30,7 +30,7 @@ export class Informer<T extends KubeObject> {
 
   constructor(options: InformerOptions<T>) {
     this.#source = options.source;
-    this.#handlers = [...options.handlers];
+    this.#handlers = options.handlers;
     this.#log = options.log;
     this.#name = options.name;
   }
@@ -57,15 +57,6 @@ export class Informer<T extends KubeObject> {
     }
     this.#state = 'listing';
     await this.#source.run(this.#sink(signal), signal);
-  }
-
-  /** Adds a handler, which is told at once of all that is known: late ones miss nothing. */
-  listen(handler: InformerHandler<T>): void {
-    this.#handlers.push(handler);
-    for (const object of this.#store.values()) {
-      this.#tellOne('added', handler, () => handler.added?.(object));
-    }
-    if (this.synced) this.#tellOne('synced', handler, () => handler.synced?.());
   }
 
   /** A stopped informer tells nothing, whatever its source still says. */
@@ -131,23 +122,17 @@ export class Informer<T extends KubeObject> {
     else this.#tell('updated', (handler) => handler.updated?.(previous, object));
   }
 
-  #tell(call: string, tell: (handler: InformerHandler<T>) => void): void {
-    for (const handler of this.#handlers) this.#tellOne(call, handler, tell);
-  }
-
   /** One handler's failure is its own: the others are told, and the informer goes on. */
-  #tellOne(
-    call: string,
-    handler: InformerHandler<T>,
-    tell: (handler: InformerHandler<T>) => void,
-  ): void {
-    try {
-      tell(handler);
-    } catch (error) {
-      this.#log.error(
-        { informer: this.#name, call, err: error },
-        `handler failed: ${errorText(error)}`,
-      );
+  #tell(call: string, tell: (handler: InformerHandler<T>) => void): void {
+    for (const handler of this.#handlers) {
+      try {
+        tell(handler);
+      } catch (error) {
+        this.#log.error(
+          { informer: this.#name, call, err: error },
+          `handler failed: ${errorText(error)}`,
+        );
+      }
     }
   }
 }

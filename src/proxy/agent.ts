@@ -134,13 +134,11 @@ class Agent {
       log.info({}, 'privileged settings are made; ending, as --init-only asks');
       return;
     }
-    // The lists come in while the tools are tried: at a start of ten thousand Services each takes its time.
-    const informers = this.#inform(sources, ownNode, signal);
-    await this.#untilStopped(this.#openFamilies(signal), stop);
+    await this.#openFamilies(signal);
     await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
     this.#running.push(watchStandstills(this.#options, onStandstill, signal));
-    for (const { pipeline } of this.#families) informers.feed(pipeline);
+    this.#inform(sources, ownNode, signal);
     await this.#state.refresh(signal);
     await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
     if (signal.aborted) return;
@@ -241,16 +239,16 @@ class Agent {
     return this.#sources;
   }
 
-  #inform(sources: ObjectSources, ownNode: Kind<NodeObject>, signal: AbortSignal): ObjectInformers {
+  #inform(sources: ObjectSources, ownNode: Kind<NodeObject>, signal: AbortSignal): void {
     const informers = new ObjectInformers({
       ...this.#options,
       sources,
       ownNode,
       nodeHandler: this.#nodeWatch.handler,
       serviceCidrHandler: this.#serviceCidrHandler(),
+      consumers: this.#families.map(({ pipeline }) => pipeline),
     });
     this.#running.push(informers.run(signal));
-    return informers;
   }
 
   #serviceCidrHandler(): InformerHandler<ServiceCidrObject> {

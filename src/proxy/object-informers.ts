@@ -22,6 +22,8 @@ export interface ObjectInformersOptions {
   readonly ownNode: Kind<NodeObject>;
   readonly nodeHandler: InformerHandler<NodeObject>;
   readonly serviceCidrHandler: InformerHandler<ServiceCidrObject>;
+  /** A pipeline for each family. */
+  readonly consumers: readonly ObjectConsumer[];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -42,10 +44,11 @@ export class ObjectInformers {
 
   constructor(options: ObjectInformersOptions) {
     this.#options = options;
+    const { consumers } = options;
     this.#node = this.#informer(options.ownNode, options.nodeHandler);
     this.#serviceCidrs = this.#informer(serviceCidrKind, options.serviceCidrHandler);
-    this.#services = this.#informer(serviceKind);
-    this.#slices = this.#informer(endpointSliceKind);
+    this.#services = this.#informer(serviceKind, ...consumers.map(({ services }) => services));
+    this.#slices = this.#informer(endpointSliceKind, ...consumers.map(({ slices }) => slices));
   }
 
   /** Lists and watches until `signal` aborts, and says which first list is long in coming. */
@@ -59,12 +62,6 @@ export class ObjectInformers {
       this.#slices.start(signal),
       tellWaiting(awaited, this.#options, signal),
     ]);
-  }
-
-  /** Tells `consumer` of all that is known, and from then on of what changes. */
-  feed({ services, slices }: ObjectConsumer): void {
-    this.#services.listen(services);
-    this.#slices.listen(slices);
   }
 
   #informer<T extends KubeObject>(kind: Kind<T>, ...handlers: InformerHandler<T>[]): Informer<T> {

@@ -67,36 +67,6 @@ test('a later list is told as what differs', () => {
   expect(told).toEqual(['-a', 'b:blue>black', '+d:grey']);
 });
 
-test('a handler that listens later is told of what is known, once, and from then on of all that changes', () => {
-  const early = recorder();
-  const [before, after] = [recorder(), recorder()];
-  const { informer, sink } = start([early.handler]);
-  informer.listen(before.handler);
-  expect(before.told).toEqual([]);
-  sink.replace([widget('a', 'red'), widget('b', 'blue')]);
-  expect(before.told).toEqual(['+a:red', '+b:blue', 'synced']);
-  sink.remove('default/b');
-  informer.listen(after.handler);
-  expect(after.told).toEqual(['+a:red', 'synced']);
-  sink.upsert(widget('a', 'green'));
-  expect(after.told).toEqual(['+a:red', 'synced', 'a:red>green']);
-  expect(early.told).toEqual(['+a:red', '+b:blue', 'synced', '-b', 'a:red>green']);
-});
-
-test('a late handler that fails on one object is told of the others', () => {
-  const { informer, sink } = start([]);
-  sink.replace([widget('a', 'red'), widget('b', 'blue')]);
-  const told: string[] = [];
-  informer.listen({
-    added: ({ meta }) => {
-      if (meta.name === 'a') throw new Error('not this one');
-      told.push(meta.name);
-    },
-    synced: () => void told.push('synced'),
-  });
-  expect(told).toEqual(['b', 'synced']);
-});
-
 test('equal objects that come again, and removals of unknown ones, are no news', () => {
   const { told, handler } = recorder();
   const { sink } = start([handler]);
