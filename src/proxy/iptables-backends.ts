@@ -36,6 +36,8 @@ export async function openIptables(
     reasons.push(reason);
     log[level]({ family, reason }, `${familyLabel(family)} is not used: ${reason}`);
   };
+  const choosing = detectVariant(tools, signal, legacyTables);
+  choosing.catch(() => undefined); // heard below, where there is a family to choose for
   const answers = await Promise.all(
     (['ipv4', 'ipv6'] as const).map(async (family) => ({
       family,
@@ -48,7 +50,7 @@ export async function openIptables(
   }
   const opened: FamilyBackend[] = [];
   if (families.length > 0) {
-    const { variant, reason, beside } = await detectVariant(tools, signal, legacyTables);
+    const { variant, reason, beside } = await choosing;
     log.info({ variant, reason }, `iptables tools of variant ${variant}`);
     if (beside !== undefined) warnOfOtherVariant(beside, log);
     // Both are waited for, whatever becomes of one: probing leaves nothing behind only where it ends.

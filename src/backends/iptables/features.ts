@@ -42,8 +42,10 @@ export type Usability =
  * kernel's tables, or without something that no rule set can do without: then the family is unusable.
  */
 export async function probeFeatures(port: ApplyPort, signal: AbortSignal): Promise<Usability> {
-  const isMasquerading = await masquerades(port, signal);
-  const problem = isMasquerading ? undefined : await natProblem(port, signal);
+  const [isMasquerading, problem] = await Promise.all([
+    masquerades(port, signal),
+    natProblem(port, signal),
+  ]);
   if (problem !== undefined) return { kind: 'unusable', reason: problem };
   const { features, missing } = await inspect(port, isMasquerading, signal);
   const { family } = port.iptables;
@@ -91,6 +93,7 @@ async function inspect(
   const unknown = [...needed, bpfProbe(port), randomFullyProbe].filter(
     ({ table }) => table !== 'nat' || !isMasquerading,
   );
+  if (await hasAllWithSets(port, unknown, signal)) return { features: everyFeature, missing };
   const all = await hasAll(port, unknown, signal);
   if (!all) for (const probe of needed) await tryProbe(port, probe, missing, signal);
   const sets = await probeSets(port, missing, signal);
@@ -105,6 +108,13 @@ async function inspect(
   };
   return { features, missing };
 }
+
+const everyFeature: Features = {
+  hairpin: 'bpf',
+  affinity: 'ipset',
+  randomFully: true,
+  comments: 'auto',
+};
 
 function requiredProbes(): readonly Probe[] {
   return [
@@ -222,32 +232,66 @@ async function probeSets(
   }
 }
 
-/** With a set of a fixed name, so that one that a killed agent left goes with the next start. */
 async function probeSetsOnce(
   port: ApplyPort,
   missing: MissingFeature[],
   signal: AbortSignal,
 ): Promise<SetFeatures> {
-  const { family } = port.iptables;
-  const set = `KUBE-SWITCHYARD-PROBE-${family === 'ipv4' ? '4' : '6'}`;
-  const type = `hash:ip family ${family === 'ipv4' ? 'inet' : 'inet6'} timeout 10800`;
-  const instead = 'session affinity is kept by xt_recent, for the last 100 clients of an endpoint';
-  const problem = await runIpset(port, `create -exist ${set} ${type}\n`, signal);
+  const problem = await createProbeSet(port, signal);
   if (problem !== undefined) {
-    missing.push({ name: 'ipset', instead, ...problem });
+    missing.push({ name: 'ipset', instead: insteadOfSets, ...problem });
     return { match: false, target: false };
   }
   try {
-    const probe = { table: 'filter', module: 'xt_set', instead } as const;
-    const match = { ...probe, name: 'match set', args: `-m set --match-set ${set} src -j RETURN` };
-    const target = { ...probe, name: 'target SET', args: `-j SET --add-set ${set} src --exist` };
+    const [match, target] = setProbes(port);
     if (await hasAll(port, [match, target], signal)) return { match: true, target: true };
     const hasMatch = await tryProbe(port, match, missing, signal);
     const hasTarget = await tryProbe(port, target, missing, signal);
     return { match: hasMatch, target: hasMatch && hasTarget };
   } finally {
-    await runIpset(port, `destroy ${set}\n`, signal);
+    await destroyProbeSet(port, signal);
   }
+}
+
+/** What most machines answer with yes: everything and the sets, in one batch. */
+async function hasAllWithSets(
+  port: ApplyPort,
+  probes: readonly Probe[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  if ((await createProbeSet(port, signal)) !== undefined) return false;
+  try {
+    return await hasAll(port, [...probes, ...setProbes(port)], signal);
+  } finally {
+    await destroyProbeSet(port, signal);
+  }
+}
+
+const insteadOfSets =
+  'session affinity is kept by xt_recent, for the last 100 clients of an endpoint';
+
+function setProbes(port: ApplyPort): readonly [match: Probe, target: Probe] {
+  const set = probeSet(port);
+  const probe = { table: 'filter', module: 'xt_set', instead: insteadOfSets } as const;
+  return [
+    { ...probe, name: 'match set', args: `-m set --match-set ${set} src -j RETURN` },
+    { ...probe, name: 'target SET', args: `-j SET --add-set ${set} src --exist` },
+  ];
+}
+
+/** With a fixed name, so that one that a killed agent left goes with the next start. */
+function probeSet(port: ApplyPort): string {
+  return `KUBE-SWITCHYARD-PROBE-${port.iptables.family === 'ipv4' ? '4' : '6'}`;
+}
+
+async function createProbeSet(port: ApplyPort, signal: AbortSignal): ReturnType<typeof runIpset> {
+  const family = port.iptables.family === 'ipv4' ? 'inet' : 'inet6';
+  const type = `hash:ip family ${family} timeout 10800`;
+  return runIpset(port, `create -exist ${probeSet(port)} ${type}\n`, signal);
+}
+
+async function destroyProbeSet(port: ApplyPort, signal: AbortSignal): Promise<void> {
+  await runIpset(port, `destroy ${probeSet(port)}\n`, signal);
 }
 
 /** Reason and cure where ipset does not do it. */

@@ -122,7 +122,7 @@ describe('the backends of the iptables mode', () => {
     const { options } = machine([], () => undefined);
     await openIptables(options, signal);
     const probing = options.tools.runs.filter(({ tool }) => /restore$|^ipset$/.test(tool));
-    expect(probing).toHaveLength(2 * 6);
+    expect(probing).toHaveLength(2 * 4);
   });
 
   it.each([
