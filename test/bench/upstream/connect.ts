@@ -63,11 +63,10 @@ async function connectRows(
       await proxy.process.stop();
       if (proxy.seconds !== undefined) programmed.push(side);
     }
-    const targets = [
-      { name: 'floor', client: floorClient, ...bystander } as const,
-      ...programmed.flatMap((side) => targetsOf(nodes, side)),
-    ];
-    const p50 = await inTurn(bench, targets);
+    const floorTarget = { name: 'floor', client: floorClient, ...bystander } as const;
+    const bystanders = programmed.map((side) => bystanderOf(nodes, side));
+    const asked = programmed.flatMap((side) => servicesOf(nodes, side));
+    const p50 = await inTurn(bench, mixed([floorTarget, ...bystanders], asked));
     const [floor] = p50.get('floor') ?? [];
     if (floor === undefined) throw new TypeError('the floor was not measured');
     const over = (side: Side, what: 'service' | 'bystander'): Figure | undefined =>
@@ -89,17 +88,29 @@ async function connectRows(
 
 const bystander = { address: lab4['pod-a'], port: podPort } as const;
 
-function targetsOf(nodes: BenchNodes, side: Side): readonly ConnectTarget[] {
+function servicesOf(nodes: BenchNodes, side: Side): readonly ConnectTarget[] {
   const client = nodes.namespace(side, 'client');
-  return [
-    ...askedServices(nodes.scale).map(({ clusterIP }) => ({
-      name: `${side} service` as const,
-      client,
-      address: clusterIP,
-      port: servicePort,
-    })),
-    { name: `${side} bystander`, client, ...bystander },
-  ];
+  return askedServices(nodes.scale).map(({ clusterIP }) => ({
+    name: `${side} service` as const,
+    client,
+    address: clusterIP,
+    port: servicePort,
+  }));
+}
+
+function bystanderOf(nodes: BenchNodes, side: Side): ConnectTarget {
+  return { name: `${side} bystander`, client: nodes.namespace(side, 'client'), ...bystander };
+}
+
+/** So many services between two turns of what there is one of: it would else have a tenth of their chances of a quiet moment. */
+const stride = 5;
+
+/** The few again and again among the many. */
+function mixed(
+  few: readonly ConnectTarget[],
+  many: readonly ConnectTarget[],
+): readonly ConnectTarget[] {
+  return [...many.flatMap((each, i) => (i % stride === 0 ? [...few, each] : [each])), ...few];
 }
 
 /** The machine's speed drifts, so all take turns; the least p50 of each target, by name. */
@@ -107,17 +118,16 @@ async function inTurn(
   bench: Bench,
   targets: readonly ConnectTarget[],
 ): Promise<ReadonlyMap<string, readonly number[]>> {
-  const least = targets.map(() => Infinity);
+  const least = new Map<string, Map<string, number>>();
   for (let round = 0; round < rounds; round++) {
-    for (const [i, target] of targets.entries()) {
-      least[i] = Math.min(least[i] ?? Infinity, await connectP50(target, bench.signal));
+    for (const target of targets) {
+      const { name, address } = target;
+      const ofName = least.get(name) ?? new Map<string, number>();
+      const p50 = await connectP50(target, bench.signal);
+      least.set(name, ofName.set(address, Math.min(ofName.get(address) ?? Infinity, p50)));
     }
   }
-  const byName = new Map<string, number[]>();
-  for (const [i, { name }] of targets.entries()) {
-    byName.set(name, [...(byName.get(name) ?? []), least[i] ?? Infinity]);
-  }
-  return byName;
+  return new Map(Array.from(least, ([name, ofName]) => [name, [...ofName.values()]]));
 }
 
 async function connectP50(
