@@ -1,14 +1,43 @@
-// docs/differences.md and what the comparison with upstream's kube-proxy takes for known are the same.
+// docs/differences.md and what the comparison with upstream's kube-proxy takes for known are the same, and the tests
+// that its rows name are there.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { knownDifferences } from '../upstream/known-differences.ts';
 
-const page = readFileSync(join(import.meta.dirname, '../../docs/differences.md'), 'utf8');
-const rows = page
+const docs = join(import.meta.dirname, '../../docs');
+const beside = '../test/upstream/upstream.test.ts';
+
+interface TestLink {
+  readonly file: string;
+  /** Of the test or the group. */
+  readonly title: string;
+}
+
+const rows = readFileSync(join(docs, 'differences.md'), 'utf8')
   .split('\n')
   .filter((line) => line.startsWith('| ') && !line.startsWith('| what '))
   .map((line) => line.slice(2, -2).split(' | '));
+
+/** `[text](file "title"), …`; anything else is kept as a link that no file has. */
+function linksOf(cell: string): readonly TestLink[] {
+  return cell.split(/, (?=\[)/).map((text) => {
+    const { file = text, title = '' } =
+      /^\[[^\]]+\]\((?<file>\S+) "(?<title>[^"]+)"\)$/.exec(text)?.groups ?? {};
+    return { file, title };
+  });
+}
+
+/**
+ * The titles given to it(), test(), describe(), their each() and skipIf(), and to a suite's test(): the last text
+ * before the function.
+ */
+function titlesOf(source: string): readonly string[] {
+  const declared =
+    /(?:\b(?:it|test|describe)(?:\.\w+)*|\))\(\s*(?:'[\w-]+',\s*)?(?<quote>['`])(?<title>(?:(?!\k<quote>)[^\\\n])+)\k<quote>,\s*(?:\{[^{}]*\},\s*)?(?:async )?\([^()]*\)(?:: [\w<>]+)? =>/g;
+  const code = source.replaceAll(/^\s*(?:\/\/|\/?\*).*$/gm, '');
+  return Array.from(code.matchAll(declared), ({ groups }) => groups?.['title'] ?? '');
+}
 
 describe('docs/differences.md', () => {
   it('has the rows that are known, and no others', () => {
@@ -18,6 +47,36 @@ describe('docs/differences.md', () => {
 
   it.each(rows)('%s: both sides, the reason and the test are there', (...cells) => {
     expect(cells).toHaveLength(5);
-    expect(cells.at(-1)).toMatch(/^(\[[^\]]+\]\(\.\.\/test\/[^)]+\)(, )?)+$/);
+    const links = linksOf(cells.at(-1) ?? '');
+    for (const { file, title } of links) {
+      const titles = titlesOf(readFileSync(join(docs, file), 'utf8'));
+      expect(
+        titles.filter((each) => each === title),
+        `${title}: a test of ${file}, and one only`,
+      ).toHaveLength(1);
+    }
+    const known = knownDifferences.find(({ row }) => row === cells[0]);
+    const isVisible = typeof known?.shows !== 'string';
+    expect(links.some(({ file }) => file === beside)).toBe(isVisible);
+  });
+});
+
+describe('titles are found', () => {
+  it.each([
+    ["it('is', () => {", ['is']],
+    ["  test.skip('is', async () => {", ['is']],
+    ["it.each([\n  [1, ')'],\n])('is %i', (n) => {", ['is %i']],
+    [
+      "describe.skipIf(!able).each(['nft'] as const)(\n  `is, ${name}`,\n  (variant) => {",
+      ['is, ${name}'],
+    ],
+    ["suite.test(\n  'an-id',\n  'is',\n  async () => {", ['is']],
+    ["it('is', { timeout: hours }, async () => {", ['is']],
+    ["// it('is', () => {", []],
+    ["const title = 'is';", []],
+    ["expect(lines).toContain('is', () => {", []],
+    ["stream.on('is', () => {", []],
+  ])('%j', (source, titles) => {
+    expect(titlesOf(source)).toEqual(titles);
   });
 });

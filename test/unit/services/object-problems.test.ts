@@ -132,6 +132,13 @@ describe('a Service that cannot be served is skipped with the reason', () => {
   it('and no more when it can be served', () => {
     expect(new Scene([rawService()]).changes.skipped.size).toBe(0);
   });
+
+  it('a cluster IP stands for the first of clusterIPs where there are none', () => {
+    const service = rawService({ ipFamilies: ['IPv4', 'IPv6'], clusterIP: '10.96.0.41' });
+    const scene = new Scene([service], [rawSlice([here])]);
+    expect(scene.sent('10.244.1.9', '10.96.0.41', 80)).toBe('10.244.1.5:8080 1');
+    expect(scene.problems).toEqual([]);
+  });
 });
 
 describe('what an EndpointSlice cannot be used for is reported', () => {
