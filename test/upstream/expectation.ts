@@ -16,6 +16,7 @@ import { serviceKind } from '../../src/services/service-kind.ts';
 import { serviceCidrs, twinFlags } from '../cluster/twin-nodes.ts';
 import { lab4, lab6 } from '../support/node-lab.ts';
 import { address, cidr } from '../support/service-ports.ts';
+import type { RawService } from './objects.ts';
 import type { LabQuestion } from './questions.ts';
 import type { Made } from './twin-cluster.ts';
 
@@ -79,6 +80,21 @@ export class Expectation {
     });
     return [...new Set(texts)].toSorted();
   }
+}
+
+/** What would be expected if one service, perhaps another one of its name, were there without the others. */
+export function expectationOf(
+  service: RawService,
+  made: readonly Made[],
+  flags: readonly string[],
+): Expectation {
+  const owners = made.filter(({ services }) =>
+    services.some(({ metadata }) => metadata.name === service.metadata.name),
+  );
+  return new Expectation(
+    owners.map((each) => ({ ...each, services: [service] })),
+    flags,
+  );
 }
 
 /** What is for the node itself never leaves it: only what leaves can be masqueraded. */

@@ -13,6 +13,7 @@ export interface HealthComparison {
 
 interface HealthCheck {
   readonly service: RawService;
+  /** Those of the asked address's family. */
   readonly slices: readonly RawSlice[];
   readonly url: string;
 }
@@ -27,11 +28,11 @@ export async function compareHealth(
     const answers = await Promise.all(
       cluster.labs().map(async ([, lab]) => lab.get('client', check.url)),
     );
-    const [ours, theirs] = answers.map(told);
+    const [ours = '', theirs = ''] = answers.map(told);
     if (ours === theirs) return [];
     const name = check.service.metadata.name;
     const text = `${name}: GET ${check.url}: Switchyard ${ours}, upstream ${theirs}`;
-    return [{ text, row: hasStrangers(check) ? healthRow : undefined }];
+    return [{ text, row: isStrangers(check, ours, theirs) ? healthRow : undefined }];
   });
   return { asked: checks.length, differences: found.flat() };
 }
@@ -40,11 +41,14 @@ function checksOf({ services, slices }: Made): readonly HealthCheck[] {
   return services.flatMap((service) => {
     const port = service.spec.healthCheckNodePort ?? 0;
     if (port === 0) return [];
-    const hosts = [nodeAddress('ipv4'), `[${nodeAddress('ipv6')}]`];
     const own = slices.filter(
       ({ metadata }) => metadata.labels['kubernetes.io/service-name'] === service.metadata.name,
     );
-    return hosts.map((host) => ({ service, slices: own, url: `http://${host}:${port}/` }));
+    return (['IPv4', 'IPv6'] as const).map((family) => ({
+      service,
+      slices: own.filter(({ addressType }) => addressType === family),
+      url: `http://${family === 'IPv4' ? nodeAddress('ipv4') : `[${nodeAddress('ipv6')}]`}:${port}/`,
+    }));
   });
 }
 
@@ -52,14 +56,25 @@ function told({ status, body }: { readonly status: number; readonly body: string
   return status === 0 ? 'no answer' : `${status} ${JSON.stringify(JSON.parse(body))}`;
 }
 
-/** A ready endpoint of the node stands in a slice port that is no port of the service. */
-function hasStrangers({ service, slices }: HealthCheck): boolean {
+/** Ours tells how many endpoints of the service's ports there are on the node, theirs how many of any port. */
+function isStrangers({ service, slices }: HealthCheck, ours: string, theirs: string): boolean {
   const ports = new Set(service.spec.ports?.map(({ name, protocol }) => `${name}/${protocol}`));
-  return slices.some(
-    (slice) =>
-      slice.ports.some(({ name, protocol }) => !ports.has(`${name}/${protocol}`)) &&
-      slice.endpoints.some(
-        ({ nodeName, conditions }) => nodeName === 'node-a' && conditions?.['ready'] !== false,
-      ),
+  const own = slices.filter((slice) =>
+    slice.ports.some(({ name, protocol }) => ports.has(`${name}/${protocol}`)),
+  );
+  return tells(ours, localReady(own)) && tells(theirs, localReady(slices));
+}
+
+function localReady(slices: readonly RawSlice[]): number {
+  const ready = slices
+    .flatMap(({ endpoints }) => endpoints)
+    .filter(({ nodeName, conditions }) => nodeName === 'node-a' && conditions?.['ready'] !== false);
+  return new Set(ready.map(({ addresses }) => addresses[0])).size;
+}
+
+function tells(answer: string, localEndpoints: number): boolean {
+  return (
+    answer.startsWith(localEndpoints === 0 ? '503 ' : '200 ') &&
+    answer.includes(`"localEndpoints":${localEndpoints},`)
   );
 }

@@ -1,40 +1,65 @@
 import { answersNodePorts } from '../../src/graph/packet.ts';
 import type { RuleGraph } from '../../src/graph/rule-graph.ts';
 import type { Difference } from './compare.ts';
+import type { Expectation } from './expectation.ts';
 import { healthRow } from './health.ts';
 import type { RawService } from './objects.ts';
+import type { LabQuestion } from './questions.ts';
 
 /** What a difference is judged by, besides itself. */
 export interface Circumstances {
   /** Everything that was there when it was seen. */
   readonly services: readonly RawService[];
   readonly graph: RuleGraph;
+  /** What `interpret` would say if a service, perhaps another one of its name, were there without the others. */
+  readonly alone: (service: RawService) => Expectation;
+}
+
+/**
+ * Whether a proxy may end a request so. Ends: `refused`, `timeout`, `10.244.0.5:8080 kept`, `moves`; rules alone, by
+ * the simulator, say the same words, and `pass` where packets are left as they are.
+ */
+type Allowed = (ends: readonly string[], difference: Difference, where: Circumstances) => boolean;
+
+/** A difference that answers, or the meaning of rules, can show. */
+interface Visible {
+  /** What is asked, and of which objects. */
+  readonly asked: (difference: Difference, where: Circumstances) => boolean;
+  readonly upstream: Allowed;
+  readonly switchyard: Allowed;
 }
 
 /** A row of docs/differences.md. */
 export interface KnownDifference {
   /** The first cell of the row. */
   readonly row: string;
-  /** Whether an answer or a rule's meaning differs so; a text says why neither can show it (its test stands in the row). */
-  readonly shows: string | ((difference: Difference, where: Circumstances) => boolean);
+  /** A text says why neither answers nor rules can show it (its test stands in the row). */
+  readonly shows: string | Visible;
 }
 
 export const knownDifferences: readonly KnownDifference[] = [
   {
     row: "the node's own connection to an external or load balancer address of a service without endpoints",
-    shows: ({ question, outcomes, theirs }) =>
-      question.actor === 'node' &&
-      ['external IP', 'load balancer IP'].includes(question.frontend) &&
-      outcomes.every(({ kind }) => kind === 'reject') &&
-      !isAnswered(theirs),
+    shows: {
+      asked: ({ question, outcomes }) =>
+        question.actor === 'node' &&
+        ['external IP', 'load balancer IP'].includes(question.frontend) &&
+        outcomes.every(({ kind }) => kind === 'reject'),
+      upstream: only('timeout', 'pass'),
+      switchyard: only('refused'),
+    },
   },
   {
     row: 'node port of a service without (local) endpoints, on an address that `--nodeport-addresses` leaves out',
-    shows: ({ question, outcomes, theirs }, { graph }) =>
-      question.frontend.startsWith('node port') &&
-      !answersNodePorts(graph.node, question.to) &&
-      outcomes.every(({ kind }) => kind === 'pass') &&
-      !isAnswered(theirs),
+    shows: {
+      asked: ({ question, outcomes }, { graph }) =>
+        question.frontend.startsWith('node port') &&
+        !answersNodePorts(graph.node, question.to) &&
+        outcomes.every(({ kind }) => kind === 'pass'),
+      upstream: only('refused', 'timeout'),
+      // Nobody listens there.
+      switchyard: only('refused', 'pass'),
+    },
   },
   {
     row: 'refusal of TCP (no endpoints)',
@@ -42,17 +67,26 @@ export const knownDifferences: readonly KnownDifference[] = [
   },
   {
     row: 'two services that claim one address, port and protocol',
-    shows: ({ question: { to, port, proto } }, { services }) =>
-      services.filter((service) => claims(service, to, port, proto)).length > 1,
+    shows: {
+      asked: ({ question }, { services }) => claimants(question, services).length > 1,
+      upstream: asAnyOf((question, services) => claimants(question, services).slice(1)),
+      switchyard: asAnyOf((question, services) => claimants(question, services).slice(0, 1)),
+    },
   },
   {
     row: "an external IP that is the node's own address, on the number of another service's node port",
-    shows: ({ question: { to, port, proto } }, { services, graph }) =>
-      to === graph.node.nodeAddress &&
-      services.some((service) => claims(service, to, port, proto)) &&
-      services.some(({ spec }) =>
-        spec.ports?.some((each) => each.nodePort === port && isProto(each.protocol, proto)),
-      ),
+    shows: {
+      asked: ({ question }, { services, graph }) =>
+        question.to === graph.node.nodeAddress &&
+        claimants(question, services).length > 0 &&
+        nodePortHolders(question, services).length > 0,
+      upstream: asAnyOf(claimants),
+      // Were the external IP's the older one, both proxies would answer alike.
+      switchyard: asAnyOf((question, services) => {
+        const rivals = [...claimants(question, services), ...nodePortHolders(question, services)];
+        return rivals.toSorted(byAge).slice(0, 1);
+      }),
+    },
   },
   {
     row: 'two services with one `healthCheckNodePort`',
@@ -60,15 +94,19 @@ export const knownDifferences: readonly KnownDifference[] = [
   },
   {
     row: 'an address that is both load balancer and external IP of one service with `loadBalancerSourceRanges`',
-    shows: ({ question: { to } }, { services }) =>
-      services.some(
-        ({ spec, status }) =>
-          (spec.loadBalancerSourceRanges ?? []).length > 0 &&
-          (spec.externalIPs ?? []).includes(to) &&
-          (status?.loadBalancer?.ingress ?? []).some(({ ip }) => ip === to),
+    shows: {
+      asked: ({ question }, { services }) => guardedTwice(question, services).length > 0,
+      upstream: asAnyOf((question, services) =>
+        guardedTwice(question, services).map(({ spec, ...rest }) => ({
+          ...rest,
+          spec: { ...spec, loadBalancerSourceRanges: [] },
+        })),
       ),
+      switchyard: only('timeout'),
+    },
   },
-  { row: healthRow, shows: () => false }, // not by a service's own answers: health.ts asks for it
+  // Not by a service's own answers: health.ts asks for it, and says which answers are allowed.
+  { row: healthRow, shows: { asked: never, upstream: never, switchyard: never } },
   {
     row: 'a Service with `ipFamilies` and `clusterIP`, but without `clusterIPs`',
     shows: 'the API server fills in `clusterIPs`',
@@ -80,8 +118,12 @@ export const knownDifferences: readonly KnownDifference[] = [
   },
   {
     row: 'ClientIP affinity',
-    shows: ({ question, theirs }) =>
-      question.frontend === 'returning clients' && theirs.includes('moves'),
+    shows: {
+      asked: ({ question }) => question.frontend === 'returning clients',
+      upstream: (ends, { wanted }) =>
+        ends.includes('moves') && ends.every((end) => end === 'moves' || wanted.includes(end)),
+      switchyard: (ends, { wanted }) => ends.every((end) => wanted.includes(end)),
+    },
   },
   {
     row: 'twins of one endpoint in several slices',
@@ -113,34 +155,96 @@ export const knownDifferences: readonly KnownDifference[] = [
 
 /** The row of a difference; undefined: nobody knows of it. Switchyard always does what `interpret` says. */
 export function rowOf(difference: Difference, where: Circumstances): string | undefined {
-  const { ours, wanted } = difference;
+  const { ours, theirs, wanted } = difference;
   if (ours.length !== wanted.length || !ours.every((text) => wanted.includes(text)))
     return undefined;
-  return knownDifferences.find(({ shows }) => typeof shows !== 'string' && shows(difference, where))
-    ?.row;
+  return knownDifferences.find(
+    ({ shows }) =>
+      typeof shows !== 'string' &&
+      shows.asked(difference, where) &&
+      shows.upstream(theirs.map(endOf), difference, where) &&
+      shows.switchyard(ours.map(endOf), difference, where),
+  )?.row;
 }
 
-function isAnswered(answers: readonly string[]): boolean {
-  return answers.some((text) => /\b(kept|replaced)\b/.test(text));
+function never(): boolean {
+  return false;
+}
+
+function only(...allowed: readonly string[]): Allowed {
+  return (ends) => ends.length > 0 && ends.every((end) => allowed.includes(end));
+}
+
+/** As one of these services would be answered for if the others were not there. */
+function asAnyOf(
+  choose: (question: LabQuestion, services: readonly RawService[]) => readonly RawService[],
+): Allowed {
+  return (ends, { question }, { services, alone }) =>
+    choose(question, services).some((service) => {
+      const answers = alone(service).answers(question);
+      return ends.length > 0 && ends.every((end) => answers.includes(end));
+    });
+}
+
+/** `10.244.0.5:8080 kept` of `10.244.0.5:8080 kept 0.500000000`, and the words that packets have for verdicts. */
+function endOf(text: string): string {
+  const end = text.replace(/ \d\.\d{9}$/, '');
+  return end === 'reject' ? 'refused' : end === 'drop' ? 'timeout' : end;
 }
 
 function isProto(protocol: string, proto: 'tcp' | 'udp'): boolean {
   return protocol.toLowerCase() === proto;
 }
 
-function claims(
-  { spec, status }: RawService,
-  to: string,
-  port: number,
-  proto: 'tcp' | 'udp',
-): boolean {
-  const addresses = [
-    ...(spec.clusterIPs ?? []),
-    ...(spec.externalIPs ?? []),
-    ...(status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip),
-  ];
-  return (
-    addresses.includes(to) &&
-    (spec.ports ?? []).some((each) => each.port === port && isProto(each.protocol, proto))
+/** Who claims what is asked for, the one that is to have it first: a cluster IP, then the older. */
+function claimants(
+  { to, port, proto }: LabQuestion,
+  services: readonly RawService[],
+): readonly RawService[] {
+  const hasPort = ({ spec }: RawService): boolean =>
+    (spec.ports ?? []).some((each) => each.port === port && isProto(each.protocol, proto));
+  const isClusterIP = ({ spec }: RawService): boolean => (spec.clusterIPs ?? []).includes(to);
+  return services
+    .filter(
+      (service) =>
+        hasPort(service) &&
+        (isClusterIP(service) || isExternalIP(service, to) || isBalancerIP(service, to)),
+    )
+    .toSorted((a, b) => Number(isClusterIP(b)) - Number(isClusterIP(a)) || byAge(a, b));
+}
+
+function nodePortHolders(
+  { port, proto }: LabQuestion,
+  services: readonly RawService[],
+): readonly RawService[] {
+  return services.filter(({ spec }) =>
+    spec.ports?.some((each) => each.nodePort === port && isProto(each.protocol, proto)),
   );
+}
+
+/** Services with source ranges that have the address as load balancer and as external IP. */
+function guardedTwice({ to }: LabQuestion, services: readonly RawService[]): readonly RawService[] {
+  return services.filter(
+    (service) =>
+      (service.spec.loadBalancerSourceRanges ?? []).length > 0 &&
+      isExternalIP(service, to) &&
+      isBalancerIP(service, to),
+  );
+}
+
+function isExternalIP({ spec }: RawService, to: string): boolean {
+  return (spec.externalIPs ?? []).includes(to);
+}
+
+/** An address of mode Proxy is the balancer's own: nodes do not capture it. */
+function isBalancerIP({ status }: RawService, to: string): boolean {
+  const list = status?.loadBalancer?.ingress ?? [];
+  return list.some(({ ip, ipMode }) => ip === to && ipMode !== 'Proxy');
+}
+
+/** The older first; of one age the one of the smaller name. */
+function byAge({ metadata: a }: RawService, { metadata: b }: RawService): number {
+  const [first = '', second = ''] = [a.creationTimestamp, b.creationTimestamp];
+  if (first !== second) return first < second ? -1 : 1;
+  return a.name < b.name ? -1 : 1;
 }

@@ -7,11 +7,11 @@ import type { Pod } from '../support/node-lab.ts';
 import { compareAnswers } from './compare.ts';
 import type { Difference } from './compare.ts';
 import { deliberateCases } from './deliberate.ts';
-import { Expectation } from './expectation.ts';
+import { Expectation, expectationOf } from './expectation.ts';
 import { compareHealth } from './health.ts';
 import { knownDifferences, rowOf } from './known-differences.ts';
 import { compareMeaning, rulesOf } from './meaning.ts';
-import type { Bundle } from './objects.ts';
+import type { Bundle, RawService } from './objects.ts';
 import { Places } from './place.ts';
 import { questionsOf } from './questions.ts';
 import type { LabQuestion } from './questions.ts';
@@ -80,9 +80,10 @@ describe.skipIf(blocked !== undefined).each(variants)(
       await cluster.with(bundles, async (made) => {
         const services = made.flatMap((each) => each.services);
         const expectation = new Expectation(made, flags);
+        const alone = (service: RawService): Expectation => expectationOf(service, made, flags);
         const row = (difference: Difference): string | undefined => {
           const graph = expectation.graphs[difference.question.family];
-          return rowOf(difference, { services, graph });
+          return rowOf(difference, { services, graph, alone });
         };
         // A pod that asks one of its addresses from another one answers itself, past the node.
         const isAskable = (question: LabQuestion): boolean =>
