@@ -2,10 +2,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Question } from '../../src/cli/demo/actor.ts';
 import { nodeObject, service, slices } from '../kernel/contract-objects.ts';
+import type { ServiceOptions } from '../kernel/contract-objects.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { dumpNode } from '../support/node-dump.ts';
 import type { NodeDump } from '../support/node-dump.ts';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
+import { RequestStream } from '../support/request-stream.ts';
 import { SteadyTraffic } from '../support/steady-traffic.ts';
 import type { Conversation } from '../support/steady-traffic.ts';
 import { ControlPlane } from './control-plane.ts';
@@ -15,8 +17,15 @@ import { upstreamCommand } from './upstream-proxy.ts';
 const blocked = ControlPlane.blocked();
 type Writer = 'kube-proxy' | 'Switchyard';
 
+/** Addresses of a load balancer, and who may use them: everybody who asks, but for the outsider. */
+const guarded = {
+  ingress: ['203.0.113.15', '2001:db8:113::15'],
+  sourceRanges: ['192.0.2.0/24', '10.244.0.0/16', '2001:db8::/64', 'fd00:10:244::/48'],
+} as const;
+const outsider = '198.18.0.7';
+
 /** Few pods and many (over 8 endpoints they have a chain of their own), with affinity, with guarded addresses. */
-const services = [
+const services: readonly { readonly name: string; readonly options: ServiceOptions }[] = [
   { name: 'web', options: { host: 10, type: 'NodePort', nodePort: 30010 } },
   {
     name: 'sticky',
@@ -27,14 +36,17 @@ const services = [
     name: 'local',
     options: { host: 13, type: 'NodePort', nodePort: 30013, externalPolicy: 'Local' },
   },
-] as const;
+  { name: 'guarded', options: { host: 15, type: 'LoadBalancer', nodePort: 30015, ...guarded } },
+];
 
-const targets: readonly Question[] = services.flatMap(({ options: { host, nodePort } }) =>
-  (['tcp', 'udp'] as const).flatMap((proto) => [
-    { to: `10.96.0.${host}`, port: 80, proto },
-    { to: `fd00:10:96::${host}`, port: 80, proto },
-    { to: lab4.node, port: nodePort, proto },
-  ]),
+const targets: readonly Question[] = services.flatMap(
+  ({ options: { host, nodePort = 0, ingress = [] } }) =>
+    (['tcp', 'udp'] as const).flatMap((proto) => [
+      { to: `10.96.0.${host}`, port: 80, proto },
+      { to: `fd00:10:96::${host}`, port: 80, proto },
+      { to: lab4.node, port: nodePort, proto },
+      ...ingress.map((to) => ({ to, port: 80, proto })),
+    ]),
 );
 
 const conversations: readonly Conversation[] = (['client', 'pod-a', 'node'] as const).flatMap(
@@ -100,6 +112,7 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
     it('loses no request, and switchyard cleanup leaves nothing of either but kube-proxy’s guard', async () => {
       await start('kube-proxy');
       const traffic = new SteadyTraffic(lab, conversations);
+      const closed = askAsOutsider();
       for (const writer of ['Switchyard', 'kube-proxy', 'Switchyard', 'kube-proxy'] as const) {
         await running?.stop();
         await start(writer);
@@ -107,6 +120,7 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
       const report = await traffic.stop();
       expect(report.failures).toEqual([]);
       expect(report.answered).toBeGreaterThan(conversations.length * 10);
+      expect(await closed.stop()).toEqual({ timeout: expect.any(Number) });
       await running?.stop();
       expect(await cleanup()).toMatchObject({ status: 0, stderr: '' });
       expect(await dumpNode(lab)).toEqual(afterKubeProxy);
@@ -115,11 +129,13 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
     it('goes back as the manual says: nothing fails, and kube-proxy’s own clean-up is complete', async () => {
       await start('Switchyard');
       const traffic = new SteadyTraffic(lab, conversations);
+      const closed = askAsOutsider();
       await running?.stop();
       await start('kube-proxy');
       const { sets } = await dumpNode(lab);
       const run = await cleanup('--leftovers');
       const report = await traffic.stop();
+      expect(await closed.stop()).toEqual({ timeout: expect.any(Number) });
       expect(sets).toContain('KUBE-AFF-');
       expect(run).toMatchObject({ status: 0, stderr: '' });
       expect(run.stdout).toMatch(/filter \(IPv4, \w+\): 1 jump, \d+ chains? of services/);
@@ -157,19 +173,25 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
       );
     }
 
-    /** Who wrote each root last. */
+    /** Whom the source ranges leave out, at the guarded address the whole time. */
+    function askAsOutsider(): RequestStream {
+      const [to] = guarded.ingress;
+      const question = { to, port: 80, from: outsider, timeoutMs: 200 };
+      return new RequestStream(lab, 'client', [question, { ...question, proto: 'udp' }]);
+    }
+
+    /** Who wrote each table last. */
     async function writers(): Promise<readonly (Writer | 'nobody')[]> {
-      const dumps = await Promise.all([
-        lab.onNode('iptables-save', '-t', 'filter'),
-        lab.onNode('iptables-save', '-t', 'nat'),
-        lab.onNode('ip6tables-save', '-t', 'nat'),
-      ]);
-      return dumps.map((dump, i) => {
-        // Chains and jumps come first: what each writes last tells that all of it is in.
-        const last = [':KUBE-SERVICES', 'MASQUERADE', 'default/many'].slice(0, [1, 3, 3][i]);
-        if (!last.every((text) => dump.includes(text))) return 'nobody';
-        return dump.includes('switchyard generation') ? 'Switchyard' : 'kube-proxy';
-      });
+      const tables = ['iptables-save', 'ip6tables-save'].flatMap((tool) =>
+        (['filter', 'nat'] as const).map((table) => ({ tool, table })),
+      );
+      return Promise.all(
+        tables.map(async ({ tool, table }) => {
+          const dump = await lab.onNode(tool, '-t', table);
+          if (!written[table].every((text) => dump.includes(text))) return 'nobody';
+          return dump.includes('switchyard generation') ? 'Switchyard' : 'kube-proxy';
+        }),
+      );
     }
 
     async function cleanup(...flags: readonly string[]) {
@@ -179,13 +201,19 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
     async function create(object: object): Promise<void> {
       const { kind } = object as { kind: keyof typeof paths };
       await plane.must('POST', paths[kind], object);
-      if (kind !== 'Node') return;
-      const { status } = object as { status: unknown };
-      const type = 'application/merge-patch+json';
-      await plane.must('PATCH', '/api/v1/nodes/node-a/status', { status }, type);
+      const { status, metadata } = object as { status?: unknown; metadata: { name: string } };
+      if (status === undefined) return;
+      const path = `${paths[kind]}/${metadata.name}/status`;
+      await plane.must('PATCH', path, { status }, 'application/merge-patch+json');
     }
   },
 );
+
+/** Chains and jumps come first in a table: what stands last in it tells that all of it is in. */
+const written = {
+  filter: [':KUBE-SERVICES', 'default/guarded', 'default/idle'],
+  nat: ['MASQUERADE', 'default/many'],
+} as const;
 
 const paths = {
   Node: '/api/v1/nodes',
