@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { toolPath } from '../../src/host/tool-path.ts';
+import { interruptible } from '../support/interruptible.ts';
 import { BenchLab, bystander } from './lab.ts';
 import type { ConnectLatency, Variant } from './lab.ts';
 import { measurePipeline } from './pipeline.ts';
@@ -32,17 +33,22 @@ if (blocked !== undefined) {
 process.stdout.write(
   `node ${process.version}, ${endpoints} endpoints a service, ${new Date().toISOString().slice(0, 10)}\n`,
 );
-const lab = new BenchLab('');
-const floor = new BenchLab('floor');
-try {
-  floor.trackConnections();
-  pipelineTable();
-  for (const variant of ['legacy', 'nft'] as const) restoreTable(variant);
-  connectTable();
-} finally {
-  lab.close();
-  floor.close();
-}
+await interruptible(async (interrupted) => {
+  const lab = await BenchLab.create('swybench', interrupted);
+  try {
+    const floor = await BenchLab.create('swyfloor', interrupted);
+    try {
+      await floor.trackConnections();
+      pipelineTable();
+      for (const variant of ['legacy', 'nft'] as const) await restoreTable(lab, variant);
+      await connectTable(lab, floor);
+    } finally {
+      await floor.close();
+    }
+  } finally {
+    await lab.close();
+  }
+});
 
 function pipelineTable(): void {
   const rows = sizes.map((size) => {
@@ -65,22 +71,27 @@ function pipelineTable(): void {
   );
 }
 
-function restoreTable(variant: Variant): void {
-  const rows = sizes.map((size) => {
+async function restoreTable(lab: BenchLab, variant: Variant): Promise<void> {
+  const rows: (readonly string[])[] = [];
+  for (const size of sizes) {
     const figures = measurePipeline(size, endpoints);
-    const own = restores(variant, figures.full, figures.update);
+    const own = await restores(lab, variant, figures.full, figures.update);
     const isUsualRun = variant === 'legacy' || size <= 1000 || values['nft-baseline'];
     const usual = isUsualRun
-      ? restores(variant, ...usualLayout(workload(size, endpoints), Math.floor(size / 2)))
+      ? await restores(
+          lab,
+          variant,
+          ...usualLayout(workload(size, endpoints), Math.floor(size / 2)),
+        )
       : undefined;
-    return [
+    rows.push([
       String(size),
       seconds(own.full),
       against(usual?.full, own.full),
       seconds(own.update),
       against(usual?.update, own.update),
-    ];
-  });
+    ]);
+  }
   printTable(
     `Restore, ${variant} tools`,
     ['services', 'full', 'usual layout', 'one update', 'usual layout'],
@@ -89,14 +100,16 @@ function restoreTable(variant: Variant): void {
 }
 
 /** Seconds: the first load into an empty node, and the best of some updates after it. */
-function restores(
+async function restores(
+  lab: BenchLab,
   variant: Variant,
   full: string,
   update: string,
-): { readonly full: number; readonly update: number } {
-  lab.reset();
-  const first = lab.restore(variant, full);
-  const updates = Array.from({ length: updateRuns }, () => lab.restore(variant, update));
+): Promise<{ readonly full: number; readonly update: number }> {
+  await lab.reset();
+  const first = await lab.restore(variant, full);
+  const updates: number[] = [];
+  for (let run = 0; run < updateRuns; run++) updates.push(await lab.restore(variant, update));
   return { full: first, update: best(updates, (each) => each) };
 }
 
@@ -104,17 +117,17 @@ function against(baseline: number | undefined, own: number): string {
   return baseline === undefined ? 'not run' : `${seconds(baseline)} (${ratio(baseline, own)})`;
 }
 
-function connectTable(): void {
+async function connectTable(lab: BenchLab, floor: BenchLab): Promise<void> {
   const rows: (readonly string[])[] = [];
   for (const size of sizes) {
     for (const variant of ['legacy', 'nft'] as const) {
-      lab.reset();
-      lab.restore(variant, measurePipeline(size, endpoints).full);
-      rows.push(connectRow(`${variant} tools`, size));
+      await lab.reset();
+      await lab.restore(variant, measurePipeline(size, endpoints).full);
+      rows.push(await connectRow(lab, floor, `${variant} tools`, size));
     }
-    lab.reset();
-    lab.restore('legacy', usualLayout(workload(size, endpoints), 0)[0]);
-    rows.push(connectRow('usual layout, legacy tools', size));
+    await lab.reset();
+    await lab.restore('legacy', usualLayout(workload(size, endpoints), 0)[0]);
+    rows.push(await connectRow(lab, floor, 'usual layout, legacy tools', size));
   }
   printTable(
     'TCP connect through the node: p50 over the floor (p50, p99)',
@@ -124,21 +137,24 @@ function connectTable(): void {
 }
 
 /** The floor, a service and a bystander take turns, since the machine's speed drifts. */
-function connectRow(rules: string, size: number): readonly string[] {
+async function connectRow(
+  lab: BenchLab,
+  floor: BenchLab,
+  rules: string,
+  size: number,
+): Promise<readonly string[]> {
   const targets = [
     { in: floor, address: bystander, port: 8080 },
     { in: lab, address: workload(size, endpoints).probeIP, port: 80 },
     { in: lab, address: bystander, port: 8080 },
   ];
-  const rounds = Array.from({ length: connectRounds }, () =>
-    targets.map(({ in: where, address, port }) => where.connects(address, port, connectCount)),
-  );
-  const [base, ...others] = targets.map((_, i) =>
-    best(
-      rounds.flatMap((round) => round[i] ?? []),
-      ({ p50 }) => p50,
-    ),
-  );
+  const runs: ConnectLatency[][] = targets.map(() => []);
+  for (let round = 0; round < connectRounds; round++) {
+    for (const [i, { in: where, address, port }] of targets.entries()) {
+      runs[i]?.push(await where.connects(address, port, connectCount));
+    }
+  }
+  const [base, ...others] = runs.map((run) => best(run, ({ p50 }) => p50));
   if (base === undefined) throw new TypeError('no connect was timed');
   return [rules, String(size), micros(base), ...others.map((each) => over(each, base))];
 }

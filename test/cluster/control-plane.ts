@@ -5,14 +5,13 @@ import {
   createWriteStream,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { ownFolder } from '../support/own-folder.ts';
 import { controlPlaneBinary } from './controlplane/build.ts';
 
 /** One answer of the API server; `status` 0: no answer, and `text` says why. */
@@ -29,10 +28,14 @@ export interface ControlPlaneOptions {
   readonly address: string;
   /** Where cluster IPs come from, the first family's range first. */
   readonly serviceCidrs?: readonly string[];
+  /** Ends what waits for the control plane. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Where etcd answers, inside the control plane's namespace. */
 export const etcdUrl = 'http://127.0.0.1:2379';
+
+const relayEnded: ApiAnswer = { status: 0, text: 'who passes requests on has ended' };
 
 /** Bearer tokens that the API server knows; the proxy has two, for when one is renewed. */
 export const tokens = {
@@ -54,7 +57,7 @@ export interface KubeconfigOptions {
  * `system:kube-proxy`, who may do what the API server's own role for kube-proxy allows, and no more.
  */
 export class ControlPlane {
-  readonly folder = mkdtempSync(join(tmpdir(), 'switchyard-cluster-'));
+  readonly folder = ownFolder('switchyard-cluster');
   readonly #options: ControlPlaneOptions;
   readonly #processes = new Map<string, ChildProcess>();
   readonly #waiting = new Map<number, (answer: ApiAnswer) => void>();
@@ -203,9 +206,10 @@ export class ControlPlane {
     type = 'application/json',
   ): Promise<ApiAnswer> {
     const id = ++this.#lastId;
+    if (this.#relay?.exitCode !== null || this.#relay.signalCode !== null) return relayEnded;
     const body = value === undefined ? undefined : { type, value };
     const answer = new Promise<ApiAnswer>((resolve) => this.#waiting.set(id, resolve));
-    this.#relay?.stdin?.write(`${JSON.stringify({ id, method, path, body })}\n`);
+    this.#relay.stdin?.write(`${JSON.stringify({ id, method, path, body })}\n`);
     return answer;
   }
 
@@ -222,6 +226,7 @@ export class ControlPlane {
   async until(what: string, condition: () => Promise<boolean>): Promise<void> {
     const deadline = Date.now() + 60_000;
     while (!(await condition())) {
+      this.#options.signal?.throwIfAborted();
       if (Date.now() > deadline)
         throw new Error(`waited 60 s until ${what}; logs in ${this.folder}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -266,6 +271,11 @@ export class ControlPlane {
       tokens.admin,
     ]);
     if (!child.stdout) throw new Error('the relay has no stdout');
+    child.stdin?.on('error', () => {}); // its end says so too
+    child.once('exit', () => {
+      for (const answer of this.#waiting.values()) answer(relayEnded);
+      this.#waiting.clear();
+    });
     createInterface({ input: child.stdout }).on('line', (line) => {
       const answer = JSON.parse(line) as ApiAnswer & { id: number };
       this.#waiting.get(answer.id)?.(answer);

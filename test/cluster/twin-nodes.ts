@@ -44,6 +44,8 @@ function flagName(flag: string): string {
 interface TwinOptions {
   readonly load?: (planeNamespace: string) => Promise<void>;
   readonly serverName?: ServerName;
+  /** Ends the wait for the control plane. */
+  readonly signal?: AbortSignal;
 }
 
 /** Two equal nodes, `node-a` both, beside one real control plane: one for our proxy, one for upstream's. */
@@ -68,7 +70,7 @@ export class TwinNodes {
    */
   static async create(
     variant: 'legacy' | 'nft',
-    { load, serverName }: TwinOptions = {},
+    { load, serverName, signal }: TwinOptions = {},
   ): Promise<TwinNodes> {
     const planeNamespaces = new Namespaces({ tools: systemTools, prefix: 'swyplane' });
     await planeNamespaces.removeLeftovers();
@@ -80,6 +82,7 @@ export class TwinNodes {
       namespace: planeNamespaces.name('plane'),
       address: planeAddress,
       serviceCidrs,
+      signal,
     });
     const twins = new TwinNodes(plane, labs, planeNamespaces);
     try {

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { toolPath } from '../../src/host/tool-path.ts';
 import { printTable } from '../bench/table.ts';
 import { ControlPlane } from '../cluster/control-plane.ts';
+import { interruptible } from '../support/interruptible.ts';
 import { soak } from './soak.ts';
 import type { RestFigures, SoakReport, SoakSample } from './soak.ts';
 
@@ -33,27 +34,30 @@ process.stdout.write(
   `node ${process.version}, ${values.tools} tools, allowed lag ${values.lag} s, seed ${values.seed}, ${new Date().toISOString().slice(0, 10)}\n`,
 );
 let printed = 0;
-const report = await soak({
-  seconds: minutes * 60,
-  warmUpSeconds,
-  changesPerSecond: Number(values.rate),
-  questionsPerSecond: 40,
-  slots: 40,
-  allowedLagMs: Number(values.lag) * 1000,
-  sampleEveryMs: 5000,
-  seed: Number(values.seed),
-  tools: values.tools === 'nft' ? 'nft' : 'legacy',
-  // Heaps breathe by about one.
-  heapToleranceMiB: 3,
-  conntrackWaitMs: 200_000,
-  onSample: (sample) => {
-    if (sample.seconds < (printed + 1) * 60) return;
-    printed = Math.floor(sample.seconds / 60);
-    process.stdout.write(`${cells([sample]).join('  ')}\n`);
-  },
+await interruptible(async (signal) => {
+  const report = await soak({
+    signal,
+    seconds: minutes * 60,
+    warmUpSeconds,
+    changesPerSecond: Number(values.rate),
+    questionsPerSecond: 40,
+    slots: 40,
+    allowedLagMs: Number(values.lag) * 1000,
+    sampleEveryMs: 5000,
+    seed: Number(values.seed),
+    tools: values.tools === 'nft' ? 'nft' : 'legacy',
+    // Heaps breathe by about one.
+    heapToleranceMiB: 3,
+    conntrackWaitMs: 200_000,
+    onSample: (sample) => {
+      if (sample.seconds < (printed + 1) * 60) return;
+      printed = Math.floor(sample.seconds / 60);
+      process.stdout.write(`${cells([sample]).join('  ')}\n`);
+    },
+  });
+  printReport(report);
+  process.exitCode = report.problems.length === 0 ? 0 : 1;
 });
-printReport(report);
-process.exitCode = report.problems.length === 0 ? 0 : 1;
 
 function printReport({ samples, before, after, apiFailures, problems }: SoakReport): void {
   const head =

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ControlPlane } from '../cluster/control-plane.ts';
 import { proxyCommand } from '../support/agent-process.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
+import { unlessAborted } from '../support/interruptible.ts';
 import { eventually, lab4, lab6, NodeLab } from '../support/node-lab.ts';
 import { Checker } from './checker.ts';
 import type { StableTarget } from './checker.ts';
@@ -32,6 +33,8 @@ export interface SoakOptions {
   /** Connections may take their time to be forgotten; undefined: not waited for. */
   readonly conntrackWaitMs: number | undefined;
   readonly onSample: (sample: SoakSample) => void;
+  /** Ends it early: it rejects once all is removed. */
+  readonly signal?: AbortSignal;
 }
 
 /** The state of things during the churn. */
@@ -71,13 +74,16 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     namespace: lab.namespace('client'),
     address: lab4.client,
     serviceCidrs,
+    signal: options.signal,
   });
   let agent: AgentProcess | undefined;
   try {
     await plane.start();
     await addNode(plane);
+    options.signal?.throwIfAborted();
     agent = startAgent(lab, plane);
-    return await new Soak(options, lab, plane, agent).run();
+    const run = new Soak(options, lab, plane, agent);
+    return await unlessAborted(options.signal, async () => run.run());
   } finally {
     await agent?.stop();
     await plane.stop();

@@ -1,5 +1,4 @@
-import { mkdir, mkdtemp, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,6 +10,7 @@ import { systemTools } from '../../src/host/run-tool.ts';
 import { toolPath } from '../../src/host/tool-path.ts';
 import { AgentProcess } from './agent-process.ts';
 import type { CommandRun } from './command-run.ts';
+import { ownFolder } from './own-folder.ts';
 
 /** Who can ask in the lab: outside, the node itself, two pods of the node, a pod of another node. */
 export type Actor = 'client' | 'node' | 'pod-a' | 'pod-b' | 'pod-c' | 'remote';
@@ -90,8 +90,7 @@ export class NodeLab {
   ): Promise<NodeLab> {
     const namespaces = new Namespaces({ tools: systemTools, prefix });
     await namespaces.removeLeftovers();
-    const folder = await mkdtemp(join(tmpdir(), 'swylab-'));
-    const lab = new NodeLab(namespaces, folder, variant, serverName);
+    const lab = new NodeLab(namespaces, ownFolder('swylab'), variant, serverName);
     try {
       await mkdir(lab.manifests);
       await linkVariant(join(lab.#folder, variant), variant);

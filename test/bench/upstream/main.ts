@@ -3,8 +3,8 @@
 // usage: npm run bench:upstream [-- --only=start,memory,…] [--sizes=50,10000,30000] [--runs=3] [--cpu-seconds=30]
 //          [--start-seconds=120] [--upstream-nft]
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { cpus, loadavg, release, tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
+import { cpus, loadavg, release } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -12,6 +12,8 @@ import { errorText } from '../../../src/error.ts';
 import { toolPath } from '../../../src/host/tool-path.ts';
 import { ControlPlane } from '../../cluster/control-plane.ts';
 import { controlPlaneBinary } from '../../cluster/controlplane/build.ts';
+import { interruptible } from '../../support/interruptible.ts';
+import { ownFolder } from '../../support/own-folder.ts';
 import { printTable } from '../table.ts';
 import type { Bench, Part } from './bench.ts';
 import { bigPart } from './big.ts';
@@ -46,18 +48,18 @@ const { values } = parseArgs({
   },
 });
 process.env['PATH'] = toolPath(process.env['PATH']);
-const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, interrupt);
-let interruptedAt = 0;
-const folderPrefix = 'switchyard-bench-';
-const folder = ownFolder();
-try {
-  await main();
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+await interruptible(async (interrupted) => {
+  const folder = ownFolder('switchyard-bench');
+  // All that this run writes.
+  process.env['TMPDIR'] = folder;
+  try {
+    await main(folder, interrupted);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
 
-async function main(): Promise<void> {
+async function main(folder: string, interrupted: AbortSignal): Promise<void> {
   const names = values.only.split(',');
   const unknown = names.filter((name) => parts[name] === undefined);
   const problem =
@@ -73,24 +75,18 @@ async function main(): Promise<void> {
   execFileSync(process.execPath, ['scripts/build.ts', bundle]);
   process.stdout.write(`${machine()}\n`);
   for (const [name, part] of Object.entries(parts)) {
-    if (!names.includes(name) || interrupted.signal.aborted) continue;
-    await runPart(name, part, bundle);
+    if (!names.includes(name) || interrupted.aborted) continue;
+    await runPart(name, part, bundle, interrupted);
   }
 }
 
-/**
- * Ends the run, which cleans up; a second signal, more than a second later, ends it at once (terminals and npm send
- * the first twice). What is left then is removed by the next run.
- */
-function interrupt(signal: NodeJS.Signals): void {
-  if (interrupted.signal.aborted && Date.now() > interruptedAt + 1000) process.exit(1);
-  if (interrupted.signal.aborted) return;
-  interruptedAt = Date.now();
-  interrupted.abort(new Error(`ended by ${signal}`));
-}
-
 /** Runs a part and prints its table, whole or as far as it came. */
-async function runPart(name: string, part: Part, bundle: string): Promise<void> {
+async function runPart(
+  name: string,
+  part: Part,
+  bundle: string,
+  interrupted: AbortSignal,
+): Promise<void> {
   const rows: Row[] = [];
   const began = Date.now();
   const progress = (text: string): void => {
@@ -105,7 +101,7 @@ async function runPart(name: string, part: Part, bundle: string): Promise<void> 
     cpuSeconds: Number(values['cpu-seconds']),
     startSeconds: Number(values['start-seconds']),
     upstreamNft: values['upstream-nft'],
-    signal: AbortSignal.any([interrupted.signal, tooLong]),
+    signal: AbortSignal.any([interrupted, tooLong]),
     progress,
     row: (row) => {
       rows.push(row);
@@ -116,8 +112,8 @@ async function runPart(name: string, part: Part, bundle: string): Promise<void> 
   try {
     await part.run(bench);
   } catch (error) {
-    failure = interrupted.signal.aborted
-      ? errorText(interrupted.signal.reason)
+    failure = interrupted.aborted
+      ? errorText(interrupted.reason)
       : tooLong.aborted
         ? `not done in ${part.limitMinutes} minutes`
         : errorText(error);
@@ -151,19 +147,4 @@ function load(): string {
   return loadavg()
     .map((each) => each.toFixed(1))
     .join(', ');
-}
-
-/** A folder for all that this run writes, named by process: the next run removes what a killed one left. */
-function ownFolder(): string {
-  for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith(folderPrefix))) {
-    try {
-      process.kill(Number(name.slice(folderPrefix.length)), 0);
-    } catch {
-      rmSync(join(tmpdir(), name), { recursive: true, force: true });
-    }
-  }
-  const own = join(tmpdir(), `${folderPrefix}${process.pid}`);
-  mkdirSync(own);
-  process.env['TMPDIR'] = own;
-  return own;
 }

@@ -60,6 +60,7 @@ export class BenchNodes {
     bench.progress(`${scale.services} services of ${scale.endpoints} endpoints, ${variant} tools`);
     const twins = await TwinNodes.create(variant, {
       load: async (namespace) => load(namespace, scale, bench.signal),
+      signal: bench.signal,
     });
     try {
       for (const lab of Object.values(twins.labs)) startPods(lab);
