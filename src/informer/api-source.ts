@@ -1,11 +1,8 @@
-import type { Clock } from '../clock.ts';
-import type { Log } from '../telemetry/log.ts';
-import type { ApiClient } from './api-client.ts';
 import type { ApiFailure } from './api-failure.ts';
 import { ApiList, type Freshness } from './api-list.ts';
-import { ApiWatch } from './api-watch.ts';
+import { ApiWatch, type ApiWatchOptions } from './api-watch.ts';
 import { Backoff } from './backoff.ts';
-import type { Kind, KubeObject } from './kind.ts';
+import type { KubeObject } from './kind.ts';
 import { ObjectVersions } from './object-versions.ts';
 import type { Source, SourceSink } from './source.ts';
 
@@ -17,13 +14,7 @@ export type ApiSourceEvent =
   | { readonly type: 'failed'; readonly failure: ApiFailure; readonly delayMs: number };
 
 /** What an {@link ApiSource} is made of. */
-export interface ApiSourceOptions<T extends KubeObject> {
-  readonly client: ApiClient;
-  readonly kind: Kind<T>;
-  readonly clock: Clock;
-  /** Numbers in [0, 1): jitter. */
-  readonly random: () => number;
-  readonly log: Log;
+export interface ApiSourceOptions<T extends KubeObject> extends ApiWatchOptions<T> {
   readonly onEvent?: (event: ApiSourceEvent) => void;
 }
 

@@ -32,6 +32,7 @@ export interface ApiWatchOptions<T extends KubeObject> {
   readonly client: ApiClient;
   readonly kind: Kind<T>;
   readonly clock: Clock;
+  /** Numbers in [0, 1): jitter. */
   readonly random: () => number;
   readonly log: Log;
 }
