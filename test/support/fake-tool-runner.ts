@@ -1,3 +1,4 @@
+import type { IptablesTools } from '../../src/backends/iptables/variant.ts';
 import { SwitchyardError } from '../../src/error.ts';
 import type { ToolOptions, ToolResult, ToolRunner } from '../../src/host/run-tool.ts';
 
@@ -41,3 +42,16 @@ export class FakeToolRunner implements ToolRunner {
     return this.runs.filter((run) => run.tool === tool).map((run) => run.input);
   }
 }
+
+/** The legacy tools, as a {@link FakeToolRunner} may have them. */
+export const legacyTools: IptablesTools = {
+  variant: 'legacy',
+  family: 'ipv4',
+  version: [1, 8, 9],
+  iptables: 'iptables-legacy',
+  restore: 'iptables-legacy-restore',
+  save: 'iptables-legacy-save',
+};
+
+/** A lock that nobody holds. */
+export const noLock = { lockFile: '/nowhere/lock', proc: '/nowhere' } as const;

@@ -414,49 +414,42 @@ test('a context without a user is anonymous and still trusts the CA of its clust
   tls.close();
 });
 
-test('a client certificate is presented', async () => {
+/** The subject of the certificate that a server whose own is the first one is shown. */
+async function presented(user: object, trust: object): Promise<string | undefined> {
   const tls = await startTls(certificates.first);
-  const user = {
-    'client-certificate-data': base64(certificates.second.cert),
-    'client-key-data': base64(certificates.second.key),
-  };
-  const cluster = {
-    server: `https://127.0.0.1:${(tls.address() as AddressInfo).port}`,
-    'insecure-skip-tls-verify': true,
-  };
+  const url = `https://127.0.0.1:${(tls.address() as AddressInfo).port}`;
   let subject: string | undefined;
   tls.on('secureConnection', (socket: TLSSocket) => {
     const { CN } = socket.getPeerCertificate().subject;
     subject = String(CN);
   });
-  expect(await status(await load({ kubeconfig: await kubeconfig(user, cluster) }))).toBe(200);
-  expect(subject).toBe('second');
+  const client = await load({ kubeconfig: await kubeconfig(user, { server: url, ...trust }) });
+  expect(await status(client)).toBe(200);
   tls.closeAllConnections();
   tls.close();
+  return subject;
+}
+
+const secondAsData = {
+  'client-certificate-data': base64(certificates.second.cert),
+  'client-key-data': base64(certificates.second.key),
+};
+
+test('a client certificate is presented', async () => {
+  expect(await presented(secondAsData, { 'insecure-skip-tls-verify': true })).toBe('second');
 });
 
-test('a client certificate that stands in the kubeconfig comes before one in a file', async () => {
-  const tls = await startTls(certificates.first);
+test('certificates that stand in the kubeconfig come before those in files', async () => {
   const user = {
-    'client-certificate-data': base64(certificates.second.cert),
-    'client-key-data': base64(certificates.second.key),
+    ...secondAsData,
     'client-certificate': 'absent.crt',
     'client-key': 'absent.key',
   };
-  const cluster = {
-    server: `https://127.0.0.1:${(tls.address() as AddressInfo).port}`,
+  const trust = {
     'certificate-authority-data': base64(certificates.first.cert),
     'certificate-authority': 'absent-ca.crt',
   };
-  let subject: string | undefined;
-  tls.on('secureConnection', (socket: TLSSocket) => {
-    const { CN } = socket.getPeerCertificate().subject;
-    subject = String(CN);
-  });
-  expect(await status(await load({ kubeconfig: await kubeconfig(user, cluster) }))).toBe(200);
-  expect(subject).toBe('second');
-  tls.closeAllConnections();
-  tls.close();
+  expect(await presented(user, trust)).toBe('second');
 });
 
 test('a client certificate that is gone for a moment of its rotation is still presented', async () => {

@@ -5,22 +5,13 @@ import { NodeState } from '../../../src/proxy/node-state.ts';
 import { NodeWatch } from '../../../src/proxy/node-watch.ts';
 import { SyncMeter } from '../../../src/proxy/sync-meter.ts';
 import { SyncRunner } from '../../../src/proxy/sync-runner.ts';
-import type { NodeObject } from '../../../src/services/objects.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { ProxyMetrics } from '../../../src/telemetry/metrics.ts';
+import { bareNode } from './bare-node.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const dayMs = 86_400_000;
 const never = new AbortController().signal;
-
-const nodeWithoutAddresses: NodeObject = {
-  meta: { namespace: '', name: 'node-a', uid: 'u', createdAtMs: 0 },
-  addresses: [],
-  podCIDRs: [],
-  zone: undefined,
-  taintKeys: [],
-  deleting: false,
-};
 
 /** A sync that is asked for by the second, and how often it ran within ten of them. */
 async function syncs(stepMs: number): Promise<number> {
@@ -104,7 +95,7 @@ async function waitsForNode(stepMs: number): Promise<readonly boolean[]> {
   const ready = watch.ready(never).then(() => (waiting = false));
   await clock.advance(1000);
   clock.setDate(stepMs);
-  watch.handler.added?.(nodeWithoutAddresses); // a look at the clock
+  watch.handler.added?.(bareNode); // a look at the clock
   await clock.advance(28_999);
   const before = waiting;
   await clock.advance(1);

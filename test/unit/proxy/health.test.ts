@@ -6,16 +6,8 @@ import { listen } from '../../../src/telemetry/http-server.ts';
 import { watchStandstills } from '../../../src/proxy/standstill.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { ProxyMetrics } from '../../../src/telemetry/metrics.ts';
+import { bareNode } from './bare-node.ts';
 import { VirtualClock } from './virtual-clock.ts';
-
-const node: NodeObject = {
-  meta: { namespace: '', name: 'node-a', uid: 'u', createdAtMs: 0 },
-  addresses: [],
-  podCIDRs: [],
-  zone: undefined,
-  taintKeys: [],
-  deleting: false,
-};
 
 function rig(nodeExpected = true) {
   const clock = new VirtualClock();
@@ -118,7 +110,7 @@ describe('the health of the proxy', () => {
     health.queued('ipv6');
     await clock.advance(60_001);
     sync('ipv4');
-    health.setNode(node);
+    health.setNode(bareNode);
     const { status, text } = await ask(health, clock, '/healthz');
     expect(status).toBe(503);
     expect(JSON.parse(text)).toMatchObject({
@@ -136,7 +128,7 @@ describe('the health of the proxy', () => {
   ])('answers 503 on /healthz but 200 on /livez when the node %s', async (_, change) => {
     const { clock, health, sync } = rig();
     sync('ipv4');
-    health.setNode({ ...node, ...change });
+    health.setNode({ ...bareNode, ...change });
     const healthz = await ask(health, clock, '/healthz');
     const livez = await ask(health, clock, '/livez');
     expect([healthz.status, livez.status]).toEqual([503, 200]);
@@ -146,7 +138,7 @@ describe('the health of the proxy', () => {
 
   it('does not mind other taints', async () => {
     const { clock, health } = rig();
-    health.setNode({ ...node, taintKeys: ['node.kubernetes.io/unschedulable'] });
+    health.setNode({ ...bareNode, taintKeys: ['node.kubernetes.io/unschedulable'] });
     expect((await ask(health, clock, '/healthz')).status).toBe(200);
   });
 
@@ -159,7 +151,7 @@ describe('the health of the proxy', () => {
 
   it('sends its headers, counts its answers and knows no other path', async () => {
     const { clock, health } = rig();
-    health.setNode(node);
+    health.setNode(bareNode);
     const { headers, metrics } = await ask(health, clock, '/healthz?verbose');
     expect(headers.get('content-type')).toBe('application/json');
     expect(headers.get('x-content-type-options')).toBe('nosniff');

@@ -8,21 +8,19 @@ import { NodeState } from '../../../src/proxy/node-state.ts';
 import { NodeWatch } from '../../../src/proxy/node-watch.ts';
 import type { NodeObject } from '../../../src/services/objects.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
+import { bareNode } from './bare-node.ts';
 import { VirtualClock, settle } from './virtual-clock.ts';
 
 const never = new AbortController().signal;
 
 function node(change: Partial<NodeObject> = {}): NodeObject {
   return {
-    meta: { namespace: '', name: 'node-a', uid: 'u', createdAtMs: 0 },
+    ...bareNode,
     addresses: [
       { type: 'InternalIP', address: '192.0.2.7' },
       { type: 'InternalIP', address: 'fd00::7' },
     ],
     podCIDRs: ['10.1.0.0/24', 'fd01::/64'],
-    zone: undefined,
-    taintKeys: [],
-    deleting: false,
     ...change,
   };
 }

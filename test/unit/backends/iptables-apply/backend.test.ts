@@ -4,7 +4,7 @@ import { IptablesBackend } from '../../../../src/backends/iptables/backend.ts';
 import type { IptablesState } from '../../../../src/backends/iptables/state.ts';
 import type { Clock } from '../../../../src/clock.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
-import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
+import { FakeToolRunner, legacyTools, noLock } from '../../../support/fake-tool-runner.ts';
 import type { Answer, RecordedRun } from '../../../support/fake-tool-runner.ts';
 import {
   dnat,
@@ -29,27 +29,18 @@ function setUp(answer: (run: RecordedRun) => Answer = () => undefined) {
     sleep: () => Promise.resolve(),
   };
   const kernel: { desired: IptablesState } = { desired: nodeState(web, api) };
-  const iptables = {
-    variant: 'legacy',
-    family: 'ipv4',
-    version: [1, 8, 9],
-    iptables: 'iptables-legacy',
-    restore: 'iptables-legacy-restore',
-    save: 'iptables-legacy-save',
-  } as const;
-  const lockPaths = { lockFile: '/nowhere/lock', proc: '/nowhere' };
   const lowering = { lower: () => kernel.desired };
   const backend = new IptablesBackend({
     tools,
-    iptables,
+    iptables: legacyTools,
     log: silentLog,
-    lockPaths,
+    lockPaths: noLock,
     lowering,
     clock,
     instanceId: 'one',
   });
   const sync = async () => backend.sync(emptyGraph, emptyDelta, signal);
-  return { tools, time, kernel, backend, sync, restores: () => tools.inputs(iptables.restore) };
+  return { tools, time, kernel, backend, sync, restores: () => tools.inputs(legacyTools.restore) };
 }
 
 const locked = {

@@ -3,18 +3,9 @@ import { describe, expect, it } from 'vitest';
 
 import { inspectFeatures, probeFeatures } from '../../../../src/backends/iptables/features.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
-import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
+import { FakeToolRunner, legacyTools, noLock } from '../../../support/fake-tool-runner.ts';
 
 const { signal } = new AbortController();
-const iptables = {
-  variant: 'legacy',
-  family: 'ipv4',
-  version: [1, 8, 9],
-  iptables: 'iptables-legacy',
-  restore: 'iptables-legacy-restore',
-  save: 'iptables-legacy-save',
-} as const;
-const lockPaths = { lockFile: '/nowhere/lock', proc: '/nowhere' };
 
 /** A machine whose KUBE-POSTROUTING ends with this; '' where there is none. */
 function machine(postrouting: string, refused = 'nothing') {
@@ -25,8 +16,8 @@ function machine(postrouting: string, refused = 'nothing') {
       ? { exitCode: 1 }
       : { stdout: `-N KUBE-POSTROUTING\n-A KUBE-POSTROUTING ${postrouting}\n` };
   });
-  const writesNat = () => tools.inputs(iptables.restore).some((text) => text.includes('*nat'));
-  return { port: { tools, iptables, log: silentLog, lockPaths }, writesNat };
+  const writesNat = () => tools.inputs(legacyTools.restore).some((text) => text.includes('*nat'));
+  return { port: { tools, iptables: legacyTools, log: silentLog, lockPaths: noLock }, writesNat };
 }
 
 const serving = '-m comment --comment "x" -j MASQUERADE --random-fully';

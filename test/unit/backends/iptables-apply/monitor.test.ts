@@ -4,7 +4,7 @@ import { auditTables, tableReason } from '../../../../src/backends/iptables/moni
 import { jumpKey, parseJump, parseSave } from '../../../../src/backends/iptables/read.ts';
 import { PrintedRules } from '../../../../src/backends/iptables/printed-rules.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
-import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
+import { FakeToolRunner, legacyTools, noLock } from '../../../support/fake-tool-runner.ts';
 import { chain, dnat, nodeState, rule } from '../../../support/iptables-states.ts';
 
 const { signal } = new AbortController();
@@ -70,17 +70,9 @@ describe('the verdict over a table', () => {
     const rules = Array.from({ length: 20_001 }, () => rule('-j RETURN'));
     const root = '-A KUBE-SERVICES -m comment --comment "switchyard generation one 7"';
     const tools = new FakeToolRunner(({ tool }) =>
-      tool === 'save' ? { stdout: `${root}\nCOMMIT\n` } : undefined,
+      tool === legacyTools.save ? { stdout: `${root}\nCOMMIT\n` } : undefined,
     );
-    const iptables = {
-      variant: 'nft',
-      family: 'ipv4',
-      version: [1, 8, 9],
-      iptables: 'ipt',
-      restore: 'restore',
-      save: 'save',
-    } as const;
-    const port = { tools, iptables, log: silentLog, lockPaths: { lockFile: '', proc: '' } };
+    const port = { tools, iptables: legacyTools, log: silentLog, lockPaths: noLock };
     const big = nodeState(...rules);
     const natOnly = {
       ...big,
