@@ -1,8 +1,7 @@
 import { compact } from '../compact.ts';
-import type { Kind, Slimmed } from '../informer/kind.ts';
-import { FieldReader, isRaw } from './field-reader.ts';
-import type { Raw } from './field-reader.ts';
-import { labelOf, metaOf } from './object-meta.ts';
+import type { Kind, ObjectMeta } from '../informer/kind.ts';
+import type { FieldReader, Raw } from './field-reader.ts';
+import { labelOf, slimNamed } from './object-meta.ts';
 import { labelProblem } from './object-names.ts';
 import type { EndpointSliceObject, SliceObjectEndpoint, SliceObjectPort } from './objects.ts';
 import { proxyLabelSelector, selectedByLabels } from './selection.ts';
@@ -18,16 +17,10 @@ export const endpointSliceKind: Kind<EndpointSliceObject> = {
   wire: endpointSliceWire,
   labelSelector: proxyLabelSelector,
   selects: selectedByLabels,
-  slim: slimSlice,
+  slim: (value) => slimNamed(value, true, readSlice),
 };
 
-function slimSlice(value: unknown): Slimmed<EndpointSliceObject> {
-  const reader = new FieldReader();
-  const { problems } = reader;
-  if (!isRaw(value))
-    return { object: undefined, problems: [{ field: '', reason: 'expected an object' }] };
-  const meta = metaOf(value, reader, true);
-  if (meta === undefined) return { object: undefined, problems };
+function readSlice(value: Raw, meta: ObjectMeta, reader: FieldReader): EndpointSliceObject {
   const serviceName = labelOf(value, reader, 'kubernetes.io/service-name') ?? '';
   if (serviceName === '') {
     reader.report(
@@ -35,7 +28,7 @@ function slimSlice(value: unknown): Slimmed<EndpointSliceObject> {
       'expected the name of the Service, got none',
     );
   }
-  const object: EndpointSliceObject = {
+  return {
     meta,
     serviceName,
     addressType: addressTypeOf(value, reader),
@@ -45,7 +38,6 @@ function slimSlice(value: unknown): Slimmed<EndpointSliceObject> {
       .map(([raw, path]) => endpointOf(raw, path, reader)),
     triggerTimeMs: triggerTimeOf(value, reader),
   };
-  return { object, problems };
 }
 
 function addressTypeOf(value: Raw, reader: FieldReader): string {

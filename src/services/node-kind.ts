@@ -1,8 +1,8 @@
-import type { Kind, Slimmed } from '../informer/kind.ts';
+import type { Kind, ObjectMeta } from '../informer/kind.ts';
 import { parseAddress } from '../ip/address.ts';
-import { FieldReader, isRaw } from './field-reader.ts';
-import type { Raw } from './field-reader.ts';
-import { labelOf, metaOf } from './object-meta.ts';
+import { isRaw } from './field-reader.ts';
+import type { FieldReader, Raw } from './field-reader.ts';
+import { labelOf, slimNamed } from './object-meta.ts';
 import type { NodeObject } from './objects.ts';
 import { nodeWire } from './wire-schemas.ts';
 
@@ -12,7 +12,7 @@ export const anyNodeKind: Kind<NodeObject> = {
   kind: 'Node',
   resource: 'nodes',
   wire: nodeWire,
-  slim: slimNode,
+  slim: (value) => slimNamed(value, false, readNode),
 };
 
 /** This node alone. */
@@ -24,18 +24,12 @@ export function nodeKind(nodeName: string): Kind<NodeObject> {
   };
 }
 
-function slimNode(value: unknown): Slimmed<NodeObject> {
-  const reader = new FieldReader();
-  const { problems } = reader;
-  if (!isRaw(value))
-    return { object: undefined, problems: [{ field: '', reason: 'expected an object' }] };
-  const meta = metaOf(value, reader, false);
-  if (meta === undefined) return { object: undefined, problems };
+function readNode(value: Raw, meta: ObjectMeta, reader: FieldReader): NodeObject {
   const spec = reader.object(value, 'spec', 'spec');
   const status = reader.object(value, 'status', 'status');
   const podCIDRs = reader.cidrs(spec, 'podCIDRs', 'spec.podCIDRs');
   const podCIDR = reader.text(spec, 'podCIDR', 'spec.podCIDR') ?? '';
-  const object: NodeObject = {
+  return {
     meta,
     addresses: reader
       .objects(status, 'addresses', 'status.addresses')
@@ -48,7 +42,6 @@ function slimNode(value: unknown): Slimmed<NodeObject> {
     deleting:
       isRaw(value['metadata']) && typeof value['metadata']['deletionTimestamp'] === 'string',
   };
-  return { object, problems };
 }
 
 /** Names of hosts stand beside addresses, under types of their own. */

@@ -1,9 +1,9 @@
 import { compact } from '../compact.ts';
 import { objectKey } from '../informer/kind.ts';
-import type { Kind, Slimmed } from '../informer/kind.ts';
-import { FieldReader, isRaw } from './field-reader.ts';
-import type { Raw } from './field-reader.ts';
-import { metaOf } from './object-meta.ts';
+import type { Kind, ObjectMeta } from '../informer/kind.ts';
+import { isRaw } from './field-reader.ts';
+import type { FieldReader, Raw } from './field-reader.ts';
+import { slimNamed } from './object-meta.ts';
 import { labelProblem } from './object-names.ts';
 import type { ServiceObject, ServiceObjectPort } from './objects.ts';
 import { excludingLabel, proxyLabelSelector } from './selection.ts';
@@ -22,7 +22,7 @@ export const serviceKind: Kind<ServiceObject> = {
   labelSelector: proxyLabelSelector,
   fieldSelector: 'spec.clusterIP!=None',
   selects: (raw) => whyNotSelected(raw) === undefined,
-  slim: slimService,
+  slim: (value) => slimNamed(value, true, readService),
 };
 
 /** The same for commands that answer questions: it keeps why it did not select a Service. */
@@ -34,7 +34,7 @@ export function recallingServiceKind(): {
   const selects = (raw: unknown): boolean => {
     const reason = whyNotSelected(raw);
     if (reason === undefined) return true;
-    const { object } = slimService(raw);
+    const { object } = serviceKind.slim(raw);
     if (object !== undefined) unselected.set(objectKey(object.meta) as ServiceName, reason);
     return false;
   };
@@ -49,13 +49,7 @@ function whyNotSelected(raw: unknown): string | undefined {
   return headless ? 'headless (clusterIP None)' : undefined;
 }
 
-function slimService(value: unknown): Slimmed<ServiceObject> {
-  const reader = new FieldReader();
-  const { problems } = reader;
-  if (!isRaw(value))
-    return { object: undefined, problems: [{ field: '', reason: 'expected an object' }] };
-  const meta = metaOf(value, reader, true);
-  if (meta === undefined) return { object: undefined, problems };
+function readService(value: Raw, meta: ObjectMeta, reader: FieldReader): ServiceObject {
   const spec = reader.object(value, 'spec', 'spec');
   const affinity = reader.object(spec, 'sessionAffinityConfig', 'spec.sessionAffinityConfig');
   const clientIP = reader.object(affinity, 'clientIP', 'spec.sessionAffinityConfig.clientIP');
@@ -88,7 +82,7 @@ function slimService(value: unknown): Slimmed<ServiceObject> {
     const reason = `expected an address, or None for a headless Service, got none${beside}`;
     reader.report('spec.clusterIP', reason);
   }
-  return { object, problems };
+  return object;
 }
 
 function policyOf(spec: Raw, key: string, reader: FieldReader): string | undefined {
