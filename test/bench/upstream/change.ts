@@ -8,8 +8,12 @@ import { none, secondsLimit } from './rows.ts';
 import type { Figure } from './rows.ts';
 
 const changes = 8;
-/** No whole number of seconds: changes should come at any moment of a proxy's own rhythm. */
 const gapMs = { quiet: 4300, steady: 2300 } as const;
+/**
+ * Proxies sync once a second, and a change is seen when a sync has just ended: with equal gaps all changes would meet the
+ * same moment of that rhythm. Multiples of the golden ratio come at all.
+ */
+const goldenRatio = 0.618_034;
 const perSecond = 10;
 
 /** From the request that replaces a service's only pod until a client is answered by the new one. */
@@ -75,7 +79,7 @@ export async function times(
 ): Promise<readonly number[]> {
   const seconds: number[] = [];
   while (seconds.length < count) {
-    await pause(everyMs, signal);
+    await pause(everyMs + 1000 * ((seconds.length * goldenRatio) % 1), signal);
     seconds.push(await service.change());
   }
   return seconds;
