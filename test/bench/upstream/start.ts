@@ -1,10 +1,13 @@
 import type { Bench, Part, Variant } from './bench.ts';
-import { sizesOf } from './bench.ts';
+import { pause, sizesOf } from './bench.ts';
 import { percentile } from './figures.ts';
 import { BenchNodes } from './nodes.ts';
 import type { Side } from './nodes.ts';
 import { gaveUp, none, ratio, secondsLimit } from './rows.ts';
 import type { Figure, Target } from './rows.ts';
+
+/** The API server has to get over one start (tens of MB of lists) before the next, or that one pays for both. */
+const settleMs = 5000;
 
 /** From the start of the process on a node without rules until every asked service answers a client. */
 export const startPart: Part = {
@@ -30,6 +33,7 @@ async function startRow(bench: Bench, services: number, variant: Variant): Promi
         bench.progress(`${side}: ${proxy.seconds?.toFixed(2) ?? 'not in time'}`);
         await proxy.process.crash();
         await nodes.reset(side);
+        await pause(settleMs, bench.signal);
       }
     }
   });
