@@ -8,7 +8,7 @@ import { buildNode } from '../../src/cli/demo/topology.ts';
 import { Namespaces } from '../../src/host/namespaces.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
 import { toolPath } from '../../src/host/tool-path.ts';
-import { AgentProcess } from './agent-process.ts';
+import { AgentProcess, proxyCommand } from './agent-process.ts';
 import type { CommandRun } from './command-run.ts';
 import { ownFolder } from './own-folder.ts';
 
@@ -200,18 +200,19 @@ export class NodeLab {
 
   /** Starts the real agent on the node; tools in `toolFolder` come before all others. */
   startAgent(flags: readonly string[], toolFolder?: string): AgentProcess {
-    const path = [toolFolder, this.#env['PATH']].filter((each) => each !== undefined);
-    const env = { ...this.#env, PATH: path.join(delimiter) };
-    return new AgentProcess(this.#namespaces, env, [
-      `--source=file:${this.manifests}`,
-      '--hostname-override=node-a',
-      ...flags,
-    ]);
+    const source = [`--source=file:${this.manifests}`, '--hostname-override=node-a'];
+    return this.startClusterAgent([...source, ...flags], proxyCommand(), toolFolder);
   }
 
-  /** Starts the real agent on the node with an API server as its source. */
-  startClusterAgent(flags: readonly string[], command?: readonly string[]): AgentProcess {
-    return new AgentProcess(this.#namespaces, this.#env, flags, command);
+  /** Starts the real agent on the node with an API server as its source; tools likewise. */
+  startClusterAgent(
+    flags: readonly string[],
+    command = proxyCommand(),
+    toolFolder?: string,
+  ): AgentProcess {
+    const path = [toolFolder, this.#env['PATH']].filter((each) => each !== undefined);
+    const env = { ...this.#env, PATH: path.join(delimiter) };
+    return new AgentProcess(this.#namespaces, env, flags, command);
   }
 
   /** The node serves on its own addresses too, as a pod in the node's network would. */

@@ -1,3 +1,4 @@
+import { eventually } from './node-lab.ts';
 import type { NodeLab } from './node-lab.ts';
 
 /**
@@ -24,4 +25,21 @@ export async function nodeRules(lab: NodeLab): Promise<string> {
     .filter((line) => line.startsWith('create'))
     .map((line) => line.replace(/ (?:bucketsize|initval) \S+/g, ''));
   return [...sorted.map(({ line }) => line), ...headers.toSorted()].join('\n');
+}
+
+/** The rules once they have been the same for about a second: what an agent had to do is done. */
+export async function restingRules(lab: NodeLab): Promise<string> {
+  let rules = '';
+  let timesSame = 0;
+  await eventually(
+    async () => {
+      const now = await nodeRules(lab);
+      timesSame = now === rules ? timesSame + 1 : 0;
+      rules = now;
+      return timesSame;
+    },
+    (times) => times >= 8,
+    40_000,
+  );
+  return rules;
 }

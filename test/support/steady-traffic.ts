@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Answer, HeldConnection, Question } from '../../src/cli/demo/actor.ts';
 import { RequestStream } from './request-stream.ts';
 import type { Actor, NodeLab } from './node-lab.ts';
@@ -11,6 +12,8 @@ export interface Conversation {
 /** How the conversations went: by what was asked, what else than answers there was. */
 export interface TrafficReport {
   readonly answered: number;
+  /** The names of those who answered, sorted. */
+  readonly by: readonly string[];
   readonly failures: readonly string[];
 }
 
@@ -18,13 +21,16 @@ export interface TrafficReport {
 export class SteadyTraffic {
   readonly #streams: readonly { readonly name: string; readonly stream: RequestStream }[];
   readonly #held: readonly Promise<TrafficReport>[];
+  readonly #pauseMs: number;
   #isOver = false;
 
-  constructor(lab: NodeLab, conversations: readonly Conversation[]) {
+  /** `pauseMs` lies between an answer and the next question. */
+  constructor(lab: NodeLab, conversations: readonly Conversation[], { pauseMs = 0 } = {}) {
+    this.#pauseMs = pauseMs;
     const byActor = Map.groupBy(conversations, ({ actor }) => actor);
     this.#streams = [...byActor].map(([name, list]) => {
       const questions = list.map(({ question }) => question);
-      return { name, stream: new RequestStream(lab, name, questions, 2) };
+      return { name, stream: new RequestStream(lab, name, questions, 2, pauseMs) };
     });
     this.#held = [...byActor.values()].map(async (list) => this.#hold(lab, list));
   }
@@ -38,13 +44,16 @@ export class SteadyTraffic {
     );
     let answered = held.reduce((sum, report) => sum + report.answered, 0);
     const failures = held.flatMap((report) => report.failures);
+    const by = new Set(held.flatMap((report) => report.by));
     for (const { name, counts } of asked) {
       for (const [answer, count] of Object.entries(counts)) {
-        if (isPod(answer)) answered += count;
-        else failures.push(`new requests of ${name}: ${answer} × ${count}`);
+        if (isPod(answer)) {
+          answered += count;
+          by.add(answer);
+        } else failures.push(`new requests of ${name}: ${answer} × ${count}`);
       }
     }
-    return { answered, failures };
+    return { answered, by: [...by].toSorted(), failures };
   }
 
   /** One connection a target: each goes on with the pod it has. */
@@ -68,9 +77,13 @@ export class SteadyTraffic {
             `held ${name}: ${JSON.stringify(answer)} after ${JSON.stringify(connection.first)}`,
           );
       }
+      if (this.#pauseMs > 0) await delay(this.#pauseMs);
     }
     await Promise.all(held.map(async ({ connection }) => connection.close()));
-    return { answered, failures };
+    const by = held.flatMap(({ connection: { first } }) =>
+      typeof first === 'string' ? [] : [first.answeredBy],
+    );
+    return { answered, by, failures };
   }
 }
 
