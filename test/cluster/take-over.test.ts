@@ -10,6 +10,7 @@ import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
 import { SteadyTraffic } from '../support/steady-traffic.ts';
 import type { Conversation } from '../support/steady-traffic.ts';
+import { createObject } from './api-objects.ts';
 import { ControlPlane } from './control-plane.ts';
 import { controlPlaneBinary } from './controlplane/build.ts';
 import { upstreamCommand } from './upstream-proxy.ts';
@@ -70,17 +71,17 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
       });
       await plane.start();
       kubeconfig = plane.kubeconfig();
-      await create(nodeObject());
+      await createObject(plane, nodeObject());
       for (const { name, options } of services) {
-        await create(dualStack(service(name, options)));
+        await createObject(plane, service(name, options));
         const isMany = name === 'many';
         const pods = isMany
           ? (['pod-a', 'pod-b', 'pod-c', 'remote'] as const)
           : (['pod-a', 'pod-b', 'remote'] as const);
         const ports = isMany ? [8080, 8081, 8082] : [8080];
-        for (const slice of slices(name, pods, ports)) await create(slice);
+        for (const slice of slices(name, pods, ports)) await createObject(plane, slice);
       }
-      await create(dualStack(service('idle', { host: 14, type: 'NodePort', nodePort: 30014 })));
+      await createObject(plane, service('idle', { host: 14, type: 'NodePort', nodePort: 30014 }));
     });
 
     afterAll(async () => {
@@ -197,15 +198,6 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
     async function cleanup(...flags: readonly string[]) {
       return lab.command('cleanup', `--state-file=${lab.stateFile}`, ...flags);
     }
-
-    async function create(object: object): Promise<void> {
-      const { kind } = object as { kind: keyof typeof paths };
-      await plane.must('POST', paths[kind], object);
-      const { status, metadata } = object as { status?: unknown; metadata: { name: string } };
-      if (status === undefined) return;
-      const path = `${paths[kind]}/${metadata.name}/status`;
-      await plane.must('PATCH', path, { status }, 'application/merge-patch+json');
-    }
   },
 );
 
@@ -214,18 +206,6 @@ const written = {
   filter: [':KUBE-SERVICES', 'default/guarded', 'default/idle'],
   nat: ['MASQUERADE', 'default/many'],
 } as const;
-
-const paths = {
-  Node: '/api/v1/nodes',
-  Service: '/api/v1/namespaces/default/services',
-  EndpointSlice: '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices',
-};
-
-/** The API server wants it said, where manifests show it by their addresses. */
-function dualStack(object: object): object {
-  const { spec, ...rest } = object as { spec: object };
-  return { ...rest, spec: { ...spec, ipFamilyPolicy: 'RequireDualStack' } };
-}
 
 /** What kube-proxy leaves when it has cleaned up: KUBE-FIREWALL in both families, and route_localnet. */
 const removeGuard = `
