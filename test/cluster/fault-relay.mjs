@@ -105,7 +105,9 @@ const commands = {
   faults: (command) => {
     faults = command.faults;
   },
-  cut: () => {
+  cut: (command) => {
+    if (command.forget) seen = [];
+    faults = command.faults;
     for (const socket of sockets) socket.destroy();
   },
   mute: () => {

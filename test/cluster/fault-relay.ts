@@ -78,9 +78,9 @@ export class FaultRelay {
     await this.#call({ do: 'faults', faults });
   }
 
-  /** Cuts all connections of the agent. */
-  async cut(): Promise<void> {
-    await this.#call({ do: 'cut' });
+  /** Cuts all connections of the agent. In the same step the faults change, and what was asked before is forgotten where told. */
+  async cut(faults: readonly RelayFault[] = [], { forget = false } = {}): Promise<void> {
+    await this.#call({ do: 'cut', faults, forget });
   }
 
   /** Answers that are under way say nothing more, and their connections stay. */
@@ -88,7 +88,7 @@ export class FaultRelay {
     await this.#call({ do: 'mute' });
   }
 
-  /** What was asked since {@link forget}. */
+  /** What was asked since it was told to {@link forget}. */
   async seen(): Promise<readonly RelayedRequest[]> {
     return (await this.#call({ do: 'seen' })) as readonly RelayedRequest[];
   }

@@ -146,14 +146,17 @@ export class FaultScene {
 
   /** Cuts all connections under some faults, from now on counted. */
   async strike(...faults: readonly RelayFault[]): Promise<void> {
-    await this.relay.forget();
-    await this.relay.faults(...faults);
-    await this.relay.cut();
+    await this.relay.cut(faults, { forget: true });
   }
 
-  /** Requests of a verb since the relay last forgot them, by kind. */
-  async count(verb: RelayedRequest['verb']): Promise<Readonly<Record<string, number>>> {
-    const requests = (await this.relay.seen()).filter((request) => request.verb === verb);
+  /** Requests of a verb since the relay last forgot them, by kind; those that were answered, or all. */
+  async count(
+    verb: RelayedRequest['verb'],
+    which: 'answered' | 'all' = 'all',
+  ): Promise<Readonly<Record<string, number>>> {
+    const requests = (await this.relay.seen()).filter(
+      (request) => request.verb === verb && (which === 'all' || request.status === 200),
+    );
     const counts = Object.groupBy(requests, ({ resource }) => resource);
     return Object.fromEntries(kinds.map((kind) => [kind, counts[kind]?.length ?? 0]));
   }
