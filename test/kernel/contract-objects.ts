@@ -25,9 +25,14 @@ export interface ServiceOptions {
   readonly internalPolicy?: 'Cluster' | 'Local';
   readonly healthCheckNodePort?: number;
   readonly affinitySeconds?: number;
+  /** Default: TCP and UDP. */
+  readonly protocols?: readonly ServiceProtocol[];
 }
 
-const protocols = ['TCP', 'UDP'] as const;
+/** What a port of a Service may speak. */
+export type ServiceProtocol = 'TCP' | 'UDP' | 'SCTP';
+
+const usualProtocols: readonly ServiceProtocol[] = ['TCP', 'UDP'];
 
 /** The node the agent runs on. */
 export function nodeObject(): object {
@@ -44,6 +49,7 @@ export function nodeObject(): object {
 /** A dual-stack Service `default/NAME`. */
 export function service(name: string, options: ServiceOptions): object {
   const { host, type = 'ClusterIP', nodePort, affinitySeconds } = options;
+  const { protocols = usualProtocols } = options;
   const clusterIPs = [`10.96.0.${host}`, `fd00:10:96::${host}`];
   return {
     apiVersion: 'v1',
@@ -81,9 +87,12 @@ export function slices(
   name: string,
   pods: readonly PodName[],
   targets: readonly number[] = podPorts.slice(0, 1),
+  protocols: readonly ServiceProtocol[] = usualProtocols,
 ): readonly object[] {
   const families = ['IPv4', 'IPv6'] as const;
-  return families.flatMap((family) => targets.map((port) => slice(name, family, pods, port)));
+  return families.flatMap((family) =>
+    targets.map((port) => slice(name, family, pods, port, protocols)),
+  );
 }
 
 function slice(
@@ -91,6 +100,7 @@ function slice(
   addressType: 'IPv4' | 'IPv6',
   pods: readonly PodName[],
   port: number,
+  protocols: readonly ServiceProtocol[],
 ): object {
   return {
     apiVersion: 'discovery.k8s.io/v1',

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
-import { NodeLab, eventually } from '../support/node-lab.ts';
+import { NodeLab, eventually, sctpBlocked } from '../support/node-lab.ts';
 import type { Actor } from '../support/node-lab.ts';
 import { nodeObject, service, slices } from './contract-objects.ts';
 import type { PodName, ServiceOptions } from './contract-objects.ts';
@@ -30,7 +30,8 @@ export type ContractTest =
   | 'foreign-flush'
   | 'forward-drop'
   | 'shared-prefix'
-  | 'node-port-off';
+  | 'node-port-off'
+  | 'sctp';
 
 /** One implementation under test. */
 export interface BackendContract {
@@ -68,7 +69,9 @@ export class Suite {
   #agent: AgentProcess | undefined;
 
   constructor(contract: BackendContract) {
-    this.#contract = contract;
+    const blocked = sctpBlocked();
+    const skip = blocked === undefined ? [] : [{ reason: blocked, tests: ['sctp'] as const }];
+    this.#contract = { ...contract, skip: [...contract.skip, ...skip] };
   }
 
   get lab(): NodeLab {
@@ -122,7 +125,8 @@ export class Suite {
     options: ServiceOptions & { readonly pods?: readonly PodName[] },
   ): Promise<void> {
     const pods = options.pods ?? ['pod-a'];
-    await this.lab.write(name, service(name, options), ...slices(name, pods));
+    const served = slices(name, pods, undefined, options.protocols);
+    await this.lab.write(name, service(name, options), ...served);
   }
 
   /** Waits until somebody answers. */

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe } from 'vitest';
 import { changing } from './contract-changing.ts';
 import { masquerading } from './contract-masquerade.ts';
 import { reaching } from './contract-reaching.ts';
+import { associating } from './contract-sctp.ts';
 import { refusing } from './contract-refusing.ts';
 import { sources } from './contract-sources.ts';
 import { sticking } from './contract-sticking.ts';
@@ -29,5 +30,6 @@ export function backendContract(contract: BackendContract): void {
     sticking(suite);
     changing(suite);
     surviving(suite);
+    associating(suite);
   });
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import process from 'node:process';
@@ -39,6 +40,18 @@ export const lab6 = {
 /** The client owns all of this: hundreds of clients in one namespace. */
 export const manyClients = '198.18.0.0/16';
 
+/** How much slower than usual the machine is: in the virtual machine, everything waits so much longer. */
+const patience = Number(process.env['SWITCHYARD_PATIENCE'] ?? 1);
+
+const usualTimeoutMs = 2000;
+
+/** Why nothing here speaks SCTP, or undefined. Nobody loads a module into the machine's kernel for a test. */
+export function sctpBlocked(): string | undefined {
+  return existsSync('/proc/net/sctp')
+    ? undefined
+    : 'this kernel has no SCTP, or has not loaded it; `npm run test:vm` runs it';
+}
+
 /** Ports every pod serves, TCP and UDP. Answers carry the pod's name. */
 export const podPorts = [8080, 8081, 8082] as const;
 
@@ -54,12 +67,15 @@ export type ServerName = (actor: Actor, address: string, port: number) => string
 
 const actors = ['client', 'node', ...pods] as const;
 
+const sctpProgram = ['python3', join(import.meta.dirname, 'sctp-actor.py')];
+
 /** A node with clients and pods in namespaces of their own, and a folder of manifests for an agent. */
 export class NodeLab {
   readonly manifests: string;
   readonly #folder: string;
   readonly #namespaces: Namespaces;
   readonly #actors = new Map<Actor, NetworkActor>();
+  readonly #sctpActors = new Map<Actor, NetworkActor>();
   readonly #env: Readonly<Record<string, string>>;
   readonly #serverName: ServerName;
   #probePort: number = probePorts.last;
@@ -104,7 +120,7 @@ export class NodeLab {
 
   async ask(actor: Actor, question: Question): Promise<Answer> {
     this.#lastAsked = question.to;
-    return this.#actor(actor).ask(question);
+    return this.#actorFor(actor, question).ask(patient(question));
   }
 
   /**
@@ -138,12 +154,23 @@ export class NodeLab {
   }
 
   async open(actor: Actor, question: Question): Promise<HeldConnection> {
-    return this.#actor(actor).open(question);
+    return this.#actorFor(actor, question).open(patient(question));
   }
 
   /** A server beside those of the pods. */
   async serve(actor: Actor, server: ServerSpec): Promise<void> {
-    await this.#actor(actor).serve(server);
+    await this.#actorFor(actor, server).serve(server);
+  }
+
+  /** The pods serve SCTP too, on the first of their ports. */
+  async serveSctp(): Promise<void> {
+    for (const pod of pods) {
+      for (const address of [lab4[pod], lab6[pod]]) {
+        const [port] = podPorts;
+        const name = this.#serverName(pod, address, port);
+        await this.serve(pod, { proto: 'sctp', address, port, name });
+      }
+    }
   }
 
   async get(actor: Actor, url: string): Promise<{ status: number; body: string }> {
@@ -153,6 +180,12 @@ export class NodeLab {
   /** Runs a program on the node, with the tools of the lab's variant. */
   async onNode(tool: string, ...args: readonly string[]): Promise<string> {
     return this.#namespaces.run('node', tool, args, { env: this.#env });
+  }
+
+  /** Runs a program on the node with lines on its standard input. */
+  async feed(tool: string, args: readonly string[], lines: readonly string[]): Promise<string> {
+    const input = `${lines.join('\n')}\n`;
+    return this.#namespaces.run('node', tool, args, { env: this.#env, input });
   }
 
   /** Runs a command of Switchyard on the node to its end, whatever its exit status. */
@@ -275,11 +308,25 @@ export class NodeLab {
     }
   }
 
+  /** Who speaks the protocol for an actor; those who speak SCTP start when they are first needed. */
+  #actorFor(actor: Actor, { proto }: Pick<Question, 'proto'>): NetworkActor {
+    if (proto !== 'sctp') return this.#actor(actor);
+    const found =
+      this.#sctpActors.get(actor) ?? new NetworkActor(this.#namespaces, actor, sctpProgram);
+    this.#sctpActors.set(actor, found);
+    return found;
+  }
+
   #actor(actor: Actor): NetworkActor {
     const found = this.#actors.get(actor);
     if (found === undefined) throw new Error(`no actor ${actor}`);
     return found;
   }
+}
+
+/** A question with the time that a slow machine needs. */
+function patient(question: Question): Question {
+  return { ...question, timeoutMs: (question.timeoutMs ?? usualTimeoutMs) * patience };
 }
 
 /** Who answered how often, sorted by name. */
@@ -298,12 +345,12 @@ export async function eventually<T>(
   check: (seen: T) => boolean,
   deadlineMs = 15_000,
 ): Promise<T> {
-  const end = Date.now() + deadlineMs;
+  const end = Date.now() + deadlineMs * patience;
   for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 1.5, 200)) {
     const seen = await look();
     if (check(seen)) return seen;
     if (Date.now() > end) {
-      throw new Error(`not within ${deadlineMs} ms; last seen: ${JSON.stringify(seen)}`);
+      throw new Error(`not within ${deadlineMs * patience} ms; last seen: ${JSON.stringify(seen)}`);
     }
     await delay(pauseMs);
   }

@@ -1,12 +1,15 @@
 import type { Socket as UdpSocket } from 'node:dgram';
 import type { Socket } from 'node:net';
 
+/** How actors talk. The program below knows no `sctp`: Node has no such sockets. */
+export type Transport = 'tcp' | 'udp' | 'sctp';
+
 /** What an actor is asked, one JSON object a line on its standard input. */
 export type ActorRequest =
   | {
       readonly id: number;
       readonly do: 'serve';
-      readonly proto: 'tcp' | 'udp';
+      readonly proto: Transport;
       readonly address: string;
       readonly port: number;
       readonly name: string;
@@ -15,7 +18,7 @@ export type ActorRequest =
       readonly id: number;
       /** `open` keeps the connection (or the UDP socket) for `again`; `ask` ends it. */
       readonly do: 'ask' | 'open';
-      readonly proto: 'tcp' | 'udp';
+      readonly proto: Transport;
       readonly to: string;
       readonly port: number;
       readonly from?: string;
@@ -143,6 +146,9 @@ function runActor(): void {
   }
 
   function obey(request: ActorRequest): void {
+    if ('proto' in request && request.proto === 'sctp') {
+      return answer(request.id, { error: 'Node has no sockets for SCTP' });
+    }
     switch (request.do) {
       case 'serve':
         return serve(request);

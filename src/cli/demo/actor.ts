@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import { SwitchyardError } from '../../error.ts';
 import type { NamespaceProcess, Namespaces } from '../../host/namespaces.ts';
 import { actorProgram } from './actor-program.ts';
-import type { ActorRequest } from './actor-program.ts';
+import type { ActorRequest, Transport } from './actor-program.ts';
 
 /** What became of one request: who answered and which address it saw, or how it failed. */
 export type Answer =
@@ -16,7 +16,7 @@ export type Answer =
 export interface Question {
   readonly to: string;
   readonly port: number;
-  readonly proto?: 'tcp' | 'udp';
+  readonly proto?: Transport;
   /** The source address; the kernel's choice where absent. */
   readonly from?: string;
   /** The source port, likewise. */
@@ -26,7 +26,7 @@ export interface Question {
 
 /** A server of an actor: it answers with its name and the address it was asked from. */
 export interface ServerSpec {
-  readonly proto: 'tcp' | 'udp';
+  readonly proto: Transport;
   readonly address: string;
   readonly port: number;
   readonly name: string;
@@ -53,9 +53,15 @@ export class NetworkActor {
   /** How its process ended; undefined while it runs. */
   #end: string | undefined;
 
-  constructor(namespaces: Namespaces, role: string) {
+  /** `program`: what obeys, with its arguments; ours unless a test needs one that knows more. */
+  constructor(
+    namespaces: Namespaces,
+    role: string,
+    program: readonly string[] = [process.execPath, '-e', actorProgram()],
+  ) {
+    const [file = '', ...args] = program;
     this.#role = role;
-    this.#child = namespaces.spawn(role, process.execPath, ['-e', actorProgram()]);
+    this.#child = namespaces.spawn(role, file, args);
     this.#child.stdin.on('error', () => {}); // it ended: asking says so
     createInterface({ input: this.#child.stdout }).on('line', (line) => {
       const { id, result } = JSON.parse(line) as { id: number; result: unknown };
