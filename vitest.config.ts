@@ -23,6 +23,17 @@ export default defineConfig({
       },
       {
         test: {
+          // In the guest of test/vm/main.ts: some ten times slower than here.
+          name: 'vm',
+          include: ['test/vm/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+          isolate: false,
+        },
+      },
+      {
+        test: {
           name: 'cluster',
           include: ['test/cluster/**/*.test.ts'],
           testTimeout: 120_000,

@@ -1,6 +1,6 @@
 // Makes a checkout ready: npm packages, then the system tools the agent drives. Runs on Node 20 or newer
 // with nothing installed, says what it does, and is quick and silent when nothing is missing.
-// usage: node scripts/setup.mjs [--packages-only]
+// usage: node scripts/setup.mjs [--packages-only | --vm]
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -19,8 +19,19 @@ const tools = [
   { tool: 'nft', package: 'nftables' },
 ];
 
+/** What the virtual machine of `npm run test:vm` is made of, and what runs in it. */
+const vmTools = [
+  { tool: 'qemu-system-x86_64', package: 'qemu-system-x86' },
+  { tool: 'busybox', package: 'busybox-static' },
+  { tool: 'cpio', package: 'cpio' },
+  { tool: 'depmod', package: 'kmod' },
+  { tool: 'ipvsadm', package: 'ipvsadm' },
+  { tool: 'python3', package: 'python3' },
+];
+
 installPackages();
-if (!process.argv.includes('--packages-only')) installTools();
+if (process.argv.includes('--vm')) installTools([...tools, ...vmTools]);
+else if (!process.argv.includes('--packages-only')) installTools(tools);
 
 function installPackages() {
   if (packagesFresh()) return;
@@ -46,8 +57,8 @@ function packagesFresh() {
   );
 }
 
-function installTools() {
-  const missing = tools.filter(({ tool }) => !onPath(tool));
+function installTools(wanted) {
+  const missing = wanted.filter(({ tool }) => !onPath(tool));
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map((entry) => entry.package))];
   const names = missing.map((entry) => entry.tool).join(', ');

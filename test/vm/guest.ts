@@ -1,0 +1,185 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { NetworkActor } from '../../src/cli/demo/actor.ts';
+import { Namespaces } from '../../src/host/namespaces.ts';
+import type { NamespaceProcess } from '../../src/host/namespaces.ts';
+import { systemTools } from '../../src/host/run-tool.ts';
+import type { GuestKernel } from './guest-kernel.ts';
+
+const checkout = join(import.meta.dirname, '../..');
+
+/** The namespace the guest runs in; its loopback device is what the guest reaches of the world. */
+const outside = 'outside';
+
+/** Where the guest reaches the loopback address of its namespace. */
+const outsideAddress = '10.0.2.2';
+
+/** How a guest is started. */
+export interface GuestOptions {
+  readonly kernel: GuestKernel;
+  readonly initrd: string;
+  /** Memory in MB; taken only as it is used. */
+  readonly memoryMb?: number;
+  /** The guest is ended after this time. */
+  readonly limitMs: number;
+  readonly signal: AbortSignal;
+  /** What its command says, as it comes. */
+  readonly onOutput: (chunk: Buffer) => void;
+}
+
+/** A command failed in the guest, or the guest itself did; the console says more. */
+export class GuestError extends Error {
+  override readonly name = 'GuestError';
+  /** The last lines of the kernel's console. */
+  readonly console: string;
+
+  constructor(message: string, console: string) {
+    super(message);
+    this.console = console;
+  }
+}
+
+/**
+ * A virtual machine without KVM: the kernel of Debian on the files of this machine, which it cannot change. It runs
+ * in a network namespace of its own, without a link to anything; what else runs in there, on 127.0.0.1, is the world
+ * it sees. `close` ends everything; so does the end of this process.
+ */
+export class Guest {
+  readonly #namespaces = new Namespaces({ tools: systemTools, prefix: 'swyvm' });
+  #folder: string | undefined;
+
+  /** Makes the namespace, and removes what killed runs have left. */
+  async open(): Promise<void> {
+    await this.#namespaces.removeLeftovers();
+    this.#folder = await mkdtemp(join(tmpdir(), 'swyvm-'));
+    await this.#namespaces.add([outside]);
+  }
+
+  /** The name of the namespace outside, for what else the guest shall reach there: an API server. */
+  get namespace(): string {
+    return this.#namespaces.name(outside);
+  }
+
+  /** A folder of this guest's own, which it sees under the same path. */
+  get folder(): string {
+    if (this.#folder === undefined) throw new Error('the guest is not open');
+    return this.#folder;
+  }
+
+  /** Serves a word outside, on TCP; answers where the guest finds it: `10.0.2.2:PORT`. */
+  async serveOutside(port: number, name: string): Promise<string> {
+    const actor = new NetworkActor(this.#namespaces, outside);
+    await actor.serve({ proto: 'tcp', address: '127.0.0.1', port, name });
+    return `${outsideAddress}:${port}`;
+  }
+
+  /** Runs one command in the checkout, in a guest that is started for it; answers its exit status. */
+  async run(command: readonly string[], options: GuestOptions): Promise<number> {
+    const job = this.folder;
+    await writeFile(join(job, 'command'), command.map((word) => `${word}\0`).join(''));
+    await Promise.all(['status', 'console'].map(async (name) => writeFile(join(job, name), '')));
+    // Its standard input stays open: qemu takes its end for the end of the reader of the output.
+    const qemu = this.#namespaces.spawn(outside, 'setpriv', [
+      '--pdeathsig',
+      'KILL',
+      'qemu-system-x86_64',
+      ...qemuArguments(job, options),
+    ]);
+    const why = await followed(qemu, options);
+    const console = (await readFile(join(job, 'console'), 'latin1')).slice(-4000).trim();
+    const status = (await readFile(join(job, 'status'), 'latin1')).trim();
+    if (why !== undefined) throw new GuestError(why, console);
+    if (!/^\d+$/.test(status)) {
+      throw new GuestError('the guest ended before its command did', console);
+    }
+    return Number(status);
+  }
+
+  async close(): Promise<void> {
+    await this.#namespaces.close();
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Waits until the machine is off; answers why it was ended, or failed, or undefined. */
+async function followed(
+  qemu: NamespaceProcess,
+  { limitMs, signal, onOutput }: GuestOptions,
+): Promise<string | undefined> {
+  let why: string | undefined;
+  let said = '';
+  const end = (reason: string): void => {
+    why ??= reason;
+    qemu.kill('SIGKILL');
+  };
+  const timer = setTimeout(() => end(`the guest did not end within ${limitMs / 1000} s`), limitMs);
+  const stop = (): void => end('the guest was stopped');
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  qemu.stdout.on('data', onOutput);
+  qemu.stderr.on('data', (chunk: Buffer) => {
+    said = (said + chunk.toString()).slice(-2000);
+  });
+  try {
+    const { exitCode } = await qemu;
+    if (why === undefined && exitCode !== 0) why = `qemu ended with ${exitCode}: ${said.trim()}`;
+    return why;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+function qemuArguments(job: string, options: GuestOptions): readonly string[] {
+  const { kernel, initrd, memoryMb = 3072 } = options;
+  const share = 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap';
+  const settings: Readonly<Record<string, readonly string[]>> = {
+    accel: ['tcg,thread=multi'],
+    cpu: ['max'],
+    smp: ['2'],
+    m: [`${memoryMb}`],
+    display: ['none'],
+    kernel: [kernel.image],
+    initrd: [initrd],
+    append: [commandLine(job, kernel)],
+    serial: [`file:${join(job, 'console')}`],
+    fsdev: [share],
+    chardev: ['stdio,id=output,signal=off', `file,id=status,path=${join(job, 'status')}`],
+    device: [
+      'virtio-9p-pci,fsdev=root,mount_tag=root',
+      'virtio-serial-pci',
+      // Files of the guest, /dev/virtio-ports/NAME, that lead to the two above.
+      ...['output', 'status'].map((name) => `virtserialport,chardev=${name},name=${name}`),
+    ],
+    nic: ['user,model=virtio-net-pci,ipv6=off'],
+  };
+  const named = Object.entries(settings).flatMap(([name, values]) =>
+    values.flatMap((value) => [`-${name}`, value]),
+  );
+  return ['-nodefaults', '-no-user-config', '-no-reboot', ...named];
+}
+
+/** What the kernel is told; names it does not know are handed to init as its environment. */
+function commandLine(job: string, kernel: GuestKernel): string {
+  const modules = join(kernel.root, 'lib', 'modules', kernel.release);
+  const parameters = {
+    console: 'ttyS0',
+    panic: '-1',
+    'net.ifnames': '0',
+    // Under software emulation the kernel mistrusts this counter, and asks a slow device for the time.
+    tsc: 'reliable',
+    // The guest is as safe as the machine it runs on; each of these costs time.
+    mitigations: 'off',
+    apparmor: '0',
+    audit: '0',
+    init_on_alloc: '0',
+    // A namespace is removed after a grace period of the kernel; tests make and remove them by the dozen.
+    'rcupdate.rcu_expedited': '1',
+    checkout,
+    modules,
+    job,
+  };
+  const named = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
+  return ['quiet', ...named].join(' ');
+}
