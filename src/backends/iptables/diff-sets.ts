@@ -1,4 +1,5 @@
-import type { IpsetSpec, SetName } from './state.ts';
+import { KeyedTable } from '../keyed-table.ts';
+import type { IpsetSpec, SetMembers, SetName } from './state.ts';
 
 /** What happens to ipsets: created and filled before the rules that use them, destroyed after. */
 export interface SetChanges {
@@ -32,18 +33,46 @@ export function diffSets(applied: Sets | undefined, desired: Sets): SetChanges {
     if (old === undefined) create.push(spec);
     else if (old.create !== spec.create) replace.push(spec);
     else {
-      for (const member of missing(spec, old)) add.push(member);
-      for (const member of missing(old, spec)) remove.push(member);
+      const { come, gone } = diffMembers(old.members, spec.members);
+      for (const member of come) add.push({ set: spec.name, member });
+      for (const member of gone) remove.push({ set: spec.name, member });
     }
   }
   const destroy = [...(applied?.keys() ?? [])].filter((name) => !desired.has(name));
   return { create, replace, add, remove, destroy };
 }
 
+/** Members of ours; none where the kernel fills the set. */
+export function membersOf({ members = [] }: IpsetSpec): Iterable<string> {
+  return members instanceof KeyedTable ? members.keys() : members;
+}
+
+interface MemberChanges {
+  readonly come: readonly string[];
+  readonly gone: readonly string[];
+}
+
+/** Sorted: a table is in no order that tells a reader anything. */
+function diffMembers(
+  before: SetMembers | undefined = [],
+  after: SetMembers | undefined = [],
+): MemberChanges {
+  if (before instanceof KeyedTable && after instanceof KeyedTable) {
+    const changes = [...after.changesFrom(before)].toSorted(([a], [b]) => (a < b ? -1 : 1));
+    const names = (isThere: boolean): string[] =>
+      changes.filter(([, there]) => (there === true) === isThere).map(([member]) => member);
+    return { come: names(true), gone: names(false) };
+  }
+  const [old, now] = [listed(before), listed(after)];
+  return { come: missing(now, old), gone: missing(old, now) };
+}
+
+function listed(members: SetMembers): readonly string[] {
+  return members instanceof KeyedTable ? [...members.keys()].toSorted() : members;
+}
+
 /** Members of `a` that `b` lacks. */
-function missing(a: IpsetSpec, b: IpsetSpec): readonly SetMember[] {
-  const there = new Set(b.members);
-  return (a.members ?? [])
-    .filter((member) => !there.has(member))
-    .map((member) => ({ set: a.name, member }));
+function missing(a: readonly string[], b: readonly string[]): readonly string[] {
+  const there = new Set(b);
+  return a.filter((member) => !there.has(member));
 }

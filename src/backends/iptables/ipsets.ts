@@ -4,6 +4,7 @@ import { SwitchyardError } from '../../error.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import { readSetting } from '../../host/sysctl.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { membersOf } from './diff-sets.ts';
 import type { SetChanges } from './diff-sets.ts';
 import type { IpsetSpec, SetName } from './state.ts';
 
@@ -200,7 +201,7 @@ function swapIn(lines: string[], spec: IpsetSpec, there: { has(name: SetName): b
 
 function addSet(lines: string[], name: string, spec: IpsetSpec): void {
   lines.push(`create -exist ${name} ${spec.create}`);
-  for (const member of spec.members ?? []) lines.push(`add -exist ${name} ${member}`);
+  for (const member of membersOf(spec)) lines.push(`add -exist ${name} ${member}`);
 }
 
 function failedLine(stderr: string): number | undefined {

@@ -1,3 +1,4 @@
+import { membersOf } from './diff-sets.ts';
 import type { Chain, Features, IptablesState, Jump, TableName } from './state.ts';
 import { carriesGeneration, generationRule } from './static-rules.ts';
 
@@ -23,10 +24,16 @@ export function renderRestore(state: IptablesState, options: RenderOptions = {})
   if (options.features !== undefined) lines.push(featuresLine(options.features));
   for (const set of state.sets.values()) {
     lines.push(`# needs: ipset create ${set.name} ${set.create}`);
-    for (const member of set.members ?? []) lines.push(`# needs: ipset add ${set.name} ${member}`);
+    for (const member of membersOf(set)) lines.push(`# needs: ipset add ${set.name} ${member}`);
   }
-  for (const table of tables) renderTable(table, state, options.generation, lines);
-  return `${lines.join('\n')}\n`;
+  return `${[...lines, ...renderTables(state, options.generation)].join('\n')}\n`;
+}
+
+/** The lines of the tables alone. */
+export function renderTables(state: IptablesState, generation?: string): readonly string[] {
+  const lines: string[] = [];
+  for (const table of tables) renderTable(table, state, generation, lines);
+  return lines;
 }
 
 /** A jump's arguments as they follow the name of the chain it is in. */

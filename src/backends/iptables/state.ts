@@ -1,5 +1,6 @@
 import type { Family } from '../../ip/address.ts';
 import type { Origin } from '../../graph/rule-graph.ts';
+import type { KeyedTable } from '../keyed-table.ts';
 
 export type TableName = 'filter' | 'nat' | 'mangle';
 /** At most 28 characters, the kernel's limit. */
@@ -40,9 +41,16 @@ export interface IpsetSpec {
   readonly name: SetName;
   /** Arguments after `create NAME`: `hash:ip family inet timeout 10800 …` */
   readonly create: string;
-  /** Members we own, sorted; undefined: the kernel fills it (affinity). */
-  readonly members: readonly string[] | undefined;
+  /** Members we own; undefined: the kernel fills it (affinity). */
+  readonly members: SetMembers | undefined;
 }
+
+/**
+ * Members of a set: a sorted list, or where there may be ten thousands of them a table, whose versions are compared
+ * by what differs.
+ */
+export type SetMembers = readonly string[] | MemberTable;
+export type MemberTable = KeyedTable<string, true>;
 
 /** Everything the iptables backend wants in the kernel for one family. Pure data, made by `lower`. */
 export interface IptablesState {

@@ -1,6 +1,6 @@
 import type { NodeContext } from '../../graph/node-context.ts';
 import type { Family } from '../../ip/address.ts';
-import type { ChainName, Jump, LoweringOptions, Rule, TableName } from './state.ts';
+import type { ChainName, Features, Jump, LoweringOptions, Rule, TableName } from './state.ts';
 
 /** A rule that no service port is the origin of. */
 export function staticRule(args: string): Rule {
@@ -123,7 +123,7 @@ export function firewallRules(): readonly Rule[] {
 /** KUBE-FORWARD, given what accepts hairpins: one match, or the rules of a tree. */
 export function forwardRules(
   marks: MarkTargets,
-  options: LoweringOptions,
+  options: Pick<LoweringOptions, 'conntrackBeLiberal'>,
   hairpin: readonly Rule[],
 ): readonly Rule[] {
   const invalid = staticRule('-m conntrack --ctstate INVALID -j DROP');
@@ -143,7 +143,7 @@ export function forwardRules(
  */
 export function postroutingRules(
   marks: MarkTargets,
-  options: LoweringOptions,
+  options: { readonly features: Pick<Features, 'randomFully'> },
   hairpin: readonly Rule[],
 ): readonly Rule[] {
   const why = comment('kubernetes service traffic requiring SNAT');

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { membersOf } from '../../../src/backends/iptables/diff-sets.ts';
 import { lowerAll } from '../../../src/backends/iptables/lower.ts';
 import { renderRestore } from '../../../src/backends/iptables/render.ts';
 import { defaultFeatures } from '../../../src/backends/iptables/state.ts';
@@ -60,7 +61,9 @@ function simulated(
 ): Shares {
   const options = { features, masqueradeMark: 0x4000, localhostNodePorts: true };
   const state = lowerAll(graph, { ...options, conntrackBeLiberal });
-  const sets = new Map([...state.sets].map(([name, set]) => [String(name), new Set(set.members)]));
+  const sets = new Map(
+    [...state.sets].map(([name, set]) => [String(name), new Set(membersOf(set))]),
+  );
   const protocol = attempt.protocol.toLowerCase() as 'tcp' | 'udp' | 'sctp';
   const packet = {
     ...attempt,
