@@ -2,6 +2,8 @@ import { lowerAll } from '../backends/iptables/lower.ts';
 import { renderRestore } from '../backends/iptables/render.ts';
 import { defaultFeatures } from '../backends/iptables/state.ts';
 import type { Features } from '../backends/iptables/state.ts';
+import { lowerIpvs } from '../backends/ipvs/lower.ts';
+import { renderIpvs } from '../backends/ipvs/render.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { SwitchyardError } from '../error.ts';
 import { conflictText } from '../graph/claims.ts';
@@ -29,15 +31,15 @@ export const command: Command = {
     {
       name: 'mode',
       type: 'enum',
-      values: ['iptables'],
+      values: ['iptables', 'ipvs'],
       default: 'iptables',
-      help: 'Whose rules: iptables.',
+      help: 'Whose rules: iptables, or ipvs (virtual servers, addresses, sets and rules, a section each).',
     },
     {
       name: 'ip-family',
       type: 'enum',
       values: ['ipv4', 'ipv6'],
-      help: 'One family alone: then the output is a file for iptables-restore --noflush. Default: both.',
+      help: 'One family alone: in mode iptables the output is then a file for iptables-restore --noflush. Default: both.',
     },
     {
       name: 'output',
@@ -61,12 +63,14 @@ export const command: Command = {
     '  kubectl get services,endpointslices,nodes -A -o yaml | switchyard render -f - --node-name=node-a',
     '  switchyard render -f examples/ --ip-family=ipv4 | iptables-restore --noflush',
     '  switchyard render -f examples/ --ip-family=ipv4 --output=svg > graph.svg',
+    '  switchyard render -f examples/ --mode=ipvs --ip-family=ipv4',
   ].join('\n'),
   run,
 };
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const features = featuresOf(args.flags.list('features'));
+  const mode = modeOf(args.flags);
   const offline = await loadOffline(args.flags, args.positionals, io.stdin);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const graphs = chosenGraphs(offline, args.flags);
@@ -89,7 +93,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
       io.stdout(await toSvg(oneGraph(graphs)));
       return 0;
     default:
-      io.stdout(graphs.map((graph) => rulesOf(graph, offline, features)).join('\n'));
+      io.stdout(graphs.map((graph) => renderers[mode](graph, offline, features)).join('\n'));
       return 0;
   }
 }
@@ -111,14 +115,32 @@ function oneGraph(graphs: readonly RuleGraph[]): RuleGraph {
   });
 }
 
-function rulesOf(graph: RuleGraph, offline: Offline, features: Features): string {
-  const state = lowerAll(graph, {
-    features,
-    masqueradeMark: offline.masqueradeMark,
-    localhostNodePorts: offline.localhostNodePorts(graph.family),
-    conntrackBeLiberal: false,
-  });
-  return renderRestore(state, { features });
+const renderers = {
+  iptables: (graph: RuleGraph, offline: Offline, features: Features): string => {
+    const state = lowerAll(graph, {
+      features,
+      masqueradeMark: offline.masqueradeMark,
+      localhostNodePorts: offline.localhostNodePorts(graph.family),
+      conntrackBeLiberal: false,
+    });
+    return renderRestore(state, { features });
+  },
+  ipvs: (graph: RuleGraph, offline: Offline, { hairpin, randomFully }: Features): string => {
+    // Where this mode can be, ipsets are: no kernel is without both bpf and them.
+    const features = { hairpin: hairpin === 'bpf' ? hairpin : 'ipset', randomFully } as const;
+    const state = lowerIpvs(graph, {
+      features,
+      masqueradeMark: offline.masqueradeMark,
+      conntrackBeLiberal: false,
+      scheduler: 'rr',
+      reserved: () => undefined,
+    });
+    return renderIpvs(state, { features });
+  },
+} as const;
+
+function modeOf(flags: FlagValues): keyof typeof renderers {
+  return flags.text('mode') === 'ipvs' ? 'ipvs' : 'iptables';
 }
 
 function featuresOf(given: readonly string[]): Features {

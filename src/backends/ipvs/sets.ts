@@ -1,0 +1,106 @@
+import type { Address, Family } from '../../ip/address.ts';
+import type { Cidr } from '../../ip/cidr.ts';
+import { cidrAddress, prefixLength } from '../../ip/cidr.ts';
+import type { Protocol } from '../../services/service-port.ts';
+import { protocolText } from '../iptables/chain-names.ts';
+import type { IpsetSpec, MemberTable, SetName } from '../iptables/state.ts';
+import { KeyedTable } from '../keyed-table.ts';
+import type { IpvsFeatures } from './options.ts';
+
+/** What a set says of its members; docs/adr/0008-ipvs-layout.md. */
+export type SetRole =
+  | 'SERVED'
+  | 'MASQ-ALL'
+  | 'MASQ-OTHERS'
+  | 'GUARDED'
+  | 'ALLOWED'
+  | 'ALLOWED-OWN'
+  | 'DROP-ALL'
+  | 'DROP-OTHERS'
+  | 'REJECTED'
+  | 'BOUND'
+  | 'HEALTH'
+  | 'HAIRPIN';
+
+/** A type never changes under a name: another type is another version. */
+const types: Readonly<Record<SetRole, { readonly type: string; readonly version: number }>> = {
+  SERVED: { type: 'hash:ip,port', version: 1 },
+  'MASQ-ALL': { type: 'hash:ip,port', version: 1 },
+  'MASQ-OTHERS': { type: 'hash:ip,port', version: 1 },
+  GUARDED: { type: 'hash:ip,port', version: 1 },
+  ALLOWED: { type: 'hash:ip,port,net', version: 1 },
+  'ALLOWED-OWN': { type: 'hash:ip,port,ip', version: 1 },
+  'DROP-ALL': { type: 'hash:ip,port', version: 1 },
+  'DROP-OTHERS': { type: 'hash:ip,port', version: 1 },
+  REJECTED: { type: 'hash:ip,port', version: 1 },
+  BOUND: { type: 'hash:ip', version: 1 },
+  HEALTH: { type: 'bitmap:port', version: 1 },
+  HAIRPIN: { type: 'hash:ip,port,ip', version: 1 },
+};
+
+/** The sets that rules look into, in the order in which they are made. */
+export function setRoles({ hairpin }: Pick<IpvsFeatures, 'hairpin'>): readonly SetRole[] {
+  const roles = Object.keys(types) as readonly SetRole[];
+  return hairpin === 'ipset' ? roles : roles.filter((role) => role !== 'HAIRPIN');
+}
+
+/** `KUBE-IPVS-SERVED-1`, IPv6 `KUBE-6-IPVS-SERVED-1`. With the `-T` of an exchange at most 31 characters. */
+export function ipvsSet(role: SetRole, family: Family): SetName {
+  const prefix = family === 'ipv4' ? 'KUBE' : 'KUBE-6';
+  return `${prefix}-IPVS-${role}-${types[role].version}` as SetName;
+}
+
+/** What follows the name where the set is made. */
+function createText(role: SetRole, family: Family): string {
+  const { type } = types[role];
+  if (type === 'bitmap:port') return `${type} range 0-65535`;
+  const inet = family === 'ipv4' ? 'inet' : 'inet6';
+  return `${type} family ${inet} hashsize 1024 maxelem 1048576`;
+}
+
+/** A frontend as a member: `10.96.0.10,tcp:80`. */
+export function frontendMember(address: Address, protocol: Protocol, port: number): string {
+  return `${address},${protocolText(protocol)}:${port}`;
+}
+
+/** A range of sources as ipset keeps it: a prefix that is one address is written without its length. */
+export function rangeText(range: Cidr): string {
+  const isOne = prefixLength(range) === (range.includes(':') ? 128 : 32);
+  return isOne ? cidrAddress(range) : range;
+}
+
+/** A set of ours as it goes from one state to the next. */
+export class SetVersions {
+  #members: MemberTable = new KeyedTable();
+  #changes = new Map<string, true | undefined>();
+  #spec: IpsetSpec;
+
+  constructor(role: SetRole, family: Family) {
+    const create = createText(role, family);
+    this.#spec = { name: ipvsSet(role, family), create, members: this.#members };
+  }
+
+  put(member: string): void {
+    this.#changes.set(member, true);
+  }
+
+  remove(member: string): void {
+    this.#changes.set(member, undefined);
+  }
+
+  /** Makes these the only members. */
+  replace(members: ReadonlySet<string>): void {
+    for (const member of this.#members.keys()) if (!members.has(member)) this.remove(member);
+    for (const member of members) this.put(member);
+  }
+
+  /** The set as it is now; the one given before where it has the same members. */
+  publish(): IpsetSpec {
+    const members = this.#members.with(this.#changes);
+    this.#changes = new Map();
+    if (members === this.#members) return this.#spec;
+    this.#members = members;
+    this.#spec = { ...this.#spec, members };
+    return this.#spec;
+  }
+}
