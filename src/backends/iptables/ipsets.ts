@@ -109,7 +109,10 @@ export async function prepareSets(
 /** So many refused lines are gone past: each costs a run. */
 const mostRefusedLines = 32;
 
-/** The tool ends at a line that is refused; those after it are for other sets. Rejects with the first refusal, at the end. */
+/**
+ * The tool ends at a line that is refused, and may not have done the members right before it: it sends them together
+ * (ipset 7.17). Those and what comes after are run again. Rejects with the first refusal, at the end.
+ */
 async function runScript(tools: ToolRunner, script: string, signal: AbortSignal): Promise<void> {
   const options = { timeoutMs, signal };
   let failure: SwitchyardError | undefined;
@@ -124,9 +127,16 @@ async function runScript(tools: ToolRunner, script: string, signal: AbortSignal)
       retryable: true,
       hint: 'services whose sets cannot be made are left out until they can',
     });
-    rest = line === undefined ? '' : lines.slice(line).join('\n');
+    rest = line === undefined ? '' : withoutLine(lines, line);
   }
   if (failure !== undefined) throw failure;
+}
+
+/** What is still to be done where a line, counted from 1, was refused. */
+function withoutLine(lines: readonly string[], refused: number): string {
+  let first = refused - 1;
+  while (/^(?:add|del) /.test(lines[first - 1] ?? '')) first--;
+  return [...lines.slice(first, refused - 1), ...lines.slice(refused)].join('\n');
 }
 
 /** Sets of another type or family cannot be exchanged for one of ours. */

@@ -105,6 +105,26 @@ describe('ipsets', () => {
     ]);
   });
 
+  it('get the members that the tool had not sent when it met a refused one', async () => {
+    const members = new Set<string>();
+    const tools = new FakeToolRunner(({ input }) => {
+      // what is sent together is lost together where a line of it cannot be read
+      const lines = input.trim().split('\n');
+      const bad = lines.findIndex((line) => line.includes('nonsense'));
+      if (bad === -1) for (const line of lines) members.add(line.split(' ').at(-1) ?? '');
+      const stderr = `ipset v7.17: Error in line ${bad + 1}: Syntax error`;
+      return bad === -1 ? undefined : { exitCode: 1, stderr };
+    });
+    const add = ['10.0.0.1', '10.0.0.2', 'nonsense', '10.0.0.3'].map((member) => ({
+      set: 'KUBE-A' as SetName,
+      member,
+    }));
+    const changes = { create: [], replace: [], add, remove: [], destroy: [] };
+    const { signal } = new AbortController();
+    await expect(prepareSets(tools, changes, [], silentLog, signal)).rejects.toThrow(/nonsense/);
+    expect([...members]).toEqual(['10.0.0.1', '10.0.0.2', '10.0.0.3']);
+  });
+
   it('are stale where no rule of this family needs them; those of others are left', () => {
     expect(staleSets(observed, state({}))).toEqual(['KUBE-AFF-A']);
     expect(staleSets(observed, state({ family: 'ipv6' }))).toEqual(['KUBE-AFF-B']);
