@@ -6,6 +6,7 @@ import { readSetting } from '../../host/sysctl.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { membersOf } from './diff-sets.ts';
 import type { SetChanges } from './diff-sets.ts';
+import { isIpvsModeSet } from './ipvs-names.ts';
 import type { IpsetSpec, SetName } from './state.ts';
 
 const timeoutMs = 120_000;
@@ -17,6 +18,8 @@ export interface ObservedSet {
   /** Type, then option and value pairs, as the kernel reports them. */
   readonly type: string;
   readonly header: string;
+  /** How many members it has; undefined where ipset does not say. */
+  readonly entries: number | undefined;
 }
 
 /** The sets in the kernel. Where ipset is not installed, that is an error (`missing`): there may be some all the same. */
@@ -33,7 +36,13 @@ export async function listSets(
 }
 
 /** Modules of the types that sets of ours have. */
-const typeModules = ['ip_set_hash_ip', 'ip_set_hash_ipportip'];
+const typeModules = [
+  'hash_ip',
+  'hash_ipport',
+  'hash_ipportip',
+  'hash_ipportnet',
+  'bitmap_port',
+].map((type) => `ip_set_${type}`);
 
 /**
  * Whether the kernel may have sets of ours, as far as it can be told without ipset. Each set holds the module of its type,
@@ -65,7 +74,9 @@ export function parseSetList(text: string): readonly ObservedSet[] {
     const header = field('Header') ?? '';
     if (name === undefined) return [];
     const family: Family = /\bfamily inet6\b/.test(header) ? 'ipv6' : 'ipv4';
-    return [{ name: name as SetName, family, type: field('Type') ?? '', header }];
+    const count = field('Number of entries');
+    const entries = count === undefined ? undefined : Number(count);
+    return [{ name: name as SetName, family, type: field('Type') ?? '', header, entries }];
   });
 }
 
@@ -240,7 +251,8 @@ const ourSets: readonly (readonly [name: RegExp, type: string])[] = [
   [/^KUBE-SWITCHYARD-PROBE-[46]$/, 'hash:ip'],
 ];
 
-/** Whether a set was made by Switchyard, of whatever run; one of another type is somebody else's. */
+/** Whether a set was made by Switchyard, of whatever run and mode; one of another type is somebody else's. */
 export function isOurSet(set: ObservedSet): boolean {
+  if (isIpvsModeSet(set.name)) return /^(?:hash:ip|bitmap:port)/.test(set.type);
   return ourSets.some(([name, type]) => name.test(set.name) && type === set.type);
 }

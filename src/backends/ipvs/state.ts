@@ -28,6 +28,8 @@ export interface VirtualServer {
   readonly schedulerFlags: readonly string[];
   /** Persistence in seconds (ClientIP affinity). */
   readonly persistentSeconds: number | undefined;
+  /** How long the connections of a real server that goes may last, where the Service says so. */
+  readonly drainSeconds?: number;
   readonly realServers: ReadonlyMap<RealServerKey, RealServer>;
   readonly origin: Origin;
 }

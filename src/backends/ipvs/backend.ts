@@ -1,0 +1,342 @@
+import type { GraphDelta, Origin, RuleGraph } from '../../graph/rule-graph.ts';
+import { errorText, SwitchyardError } from '../../error.ts';
+import { familyOf } from '../../ip/address.ts';
+import type { Address, Family } from '../../ip/address.ts';
+import { cidrContains, cidrFamily } from '../../ip/cidr.ts';
+import type { Cidr } from '../../ip/cidr.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { Backend, SyncReport, Unprogrammed } from '../backend.ts';
+import { CarefulLowering } from '../careful-lowering.ts';
+import type { RememberingLowering } from '../careful-lowering.ts';
+import { listSets } from '../iptables/ipsets.ts';
+import { RulesApplier } from '../iptables/rules-applier.ts';
+import type { RulesApplierParts } from '../iptables/rules-applier.ts';
+import { addressesReason, serversReason, setsReason } from './audit.ts';
+import { changeDevice, deviceName, diffDevice, readDevice } from './device.ts';
+import type { BoundAddresses } from './device.ts';
+import { changedKeys } from './diff.ts';
+import type { TargetServer } from './diff.ts';
+import { Drains } from './drains.ts';
+import type { Draining } from './drains.ts';
+import { readKernelTable } from './kernel-table.ts';
+import type { ObservedServers, TableReader } from './kernel-table.ts';
+import { Ownership, readNamingSets } from './ownership.ts';
+import { ServerTable, refusalReason } from './server-table.ts';
+import type { RefusedLine } from './server-table.ts';
+import { frontendMember, ipvsSet } from './sets.ts';
+import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
+
+/** What an {@link IpvsBackend} is made of. */
+export interface IpvsBackendParts extends RulesApplierParts {
+  readonly family: Family;
+  readonly lowering: RememberingLowering<IpvsState>;
+  /** Virtual servers and addresses in these are not taken away, whoever made them. */
+  readonly excludeCidrs: readonly Cidr[];
+  /** How long the connections of a real server that goes may last, where a Service says nothing. */
+  readonly drainSeconds: number;
+  /** Ends the watch over what drains; what drains then is drained by the next run. */
+  readonly lifetime: AbortSignal;
+  /** Told whenever what drains was looked at; for metrics. */
+  readonly onDraining?: (draining: Draining) => void;
+  readonly readTable?: TableReader;
+}
+
+/** What the kernel had before the first write. */
+interface Found {
+  readonly servers: ObservedServers;
+  readonly bound: BoundAddresses;
+  readonly ownership: Ownership;
+}
+
+/** What drains is looked at so often. It costs the reading of a file. */
+const drainCheckMs = 5000;
+
+/** The ipvs mode for one family: virtual servers, addresses of kube-ipvs0, and the rules and sets around them. */
+export class IpvsBackend implements Backend {
+  readonly mode = 'ipvs';
+  readonly #parts: IpvsBackendParts;
+  readonly #log: Log;
+  readonly #lowering: CarefulLowering<IpvsState>;
+  readonly #rules: RulesApplier;
+  readonly #table: ServerTable;
+  readonly #drains: Drains;
+  /** What was last asked for; undefined: the kernel has to be read, and the next sync is full. */
+  #applied: IpvsState | undefined;
+  #bound: BoundAddresses;
+  /** Servers that are not as they were asked to be, and why. */
+  #refusedServers = new Map<VirtualServerKey, RefusedLine>();
+  #refusedAddresses = new Map<Address, Unprogrammed>();
+  /** So many addresses are not bound because their virtual servers were refused. */
+  #withheld = 0;
+  /** Syncs, audits and looks at what drains take turns. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #watch: Promise<void> | undefined;
+
+  constructor(parts: IpvsBackendParts) {
+    const { family, tools, log, clock, drainSeconds, readTable = readKernelTable } = parts;
+    this.#parts = parts;
+    this.#log = log;
+    this.#lowering = new CarefulLowering(parts.lowering);
+    this.#rules = new RulesApplier(parts);
+    this.#table = new ServerTable({ family, tools, log, readTable });
+    this.#drains = new Drains({ clock, drainSeconds });
+  }
+
+  invalidate(): void {
+    this.#applied = undefined;
+    this.#rules.invalidate();
+  }
+
+  async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
+    return this.#inTurn(async () => this.#sync(this.#lowering.lower(graph, delta), signal));
+  }
+
+  async audit(signal: AbortSignal): Promise<string | undefined> {
+    return this.#inTurn(async () => this.#audit(signal));
+  }
+
+  /** Resolves when nothing drains any more, or the backend's lifetime is over. */
+  async drained(): Promise<void> {
+    await this.#watch;
+  }
+
+  async #sync(state: IpvsState, signal: AbortSignal): Promise<SyncReport> {
+    const before = this.#applied;
+    this.#applied = undefined; // until this sync has succeeded, nothing is certain
+    const found = before === undefined ? await this.#read(signal) : undefined;
+    const refusedBefore = this.#refusedServers.size + this.#refusedAddresses.size;
+    const report = await this.#rules.apply(state.rules, signal, async () => {
+      await this.#program(before, state, found, signal);
+    });
+    this.#applied = state;
+    this.#watchDrains();
+    const full = report.full || before === undefined;
+    const hasRefusals = this.#refusedServers.size + this.#refusedAddresses.size > refusedBefore;
+    const { refusedWrites: refused } = report;
+    return {
+      ...report,
+      full,
+      refusedWrites: hasRefusals
+        ? { full: refused.full + Number(full), partial: refused.partial + Number(!full) }
+        : refused,
+      unprogrammed: [...report.unprogrammed, ...this.#unprogrammed()],
+    };
+  }
+
+  /** Before sets are written: those of an earlier run tell which virtual servers are ours. */
+  async #read(signal: AbortSignal): Promise<Found> {
+    const { family, tools } = this.#parts;
+    const [servers, bound, sets] = await Promise.all([
+      this.#table.read(),
+      readDevice(family, tools, signal),
+      readNamingSets(family, tools, signal),
+    ]);
+    return { servers, bound, ownership: new Ownership(sets, bound ?? []) };
+  }
+
+  async #program(
+    before: IpvsState | undefined,
+    state: IpvsState,
+    found: Found | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (found !== undefined) this.#takeOver(state, found);
+    const keys =
+      before === undefined
+        ? [...this.#table.servers.keys(), ...state.servers.keys()]
+        : changedKeys(before.servers, state.servers);
+    const targets = this.#targets(state, [
+      ...keys,
+      ...this.#refusedServers.keys(),
+      ...this.#drains.servers,
+    ]);
+    this.#refusedServers = new Map();
+    await this.#write(targets, (target) => target !== undefined, signal);
+    await this.#bind(before, state, signal);
+    await this.#write(targets, (target) => target === undefined, signal);
+    this.#settleDrains();
+    this.#checkAnythingServed(state);
+  }
+
+  #takeOver(state: IpvsState, { servers, bound, ownership }: Found): void {
+    const known = this.#table.servers;
+    const ours = [...servers.values()].filter(
+      (server) =>
+        state.servers.has(server.key) || known.has(server.key) || ownership.isOurs(server),
+    );
+    this.#table.take(ours);
+    this.#bound = bound;
+  }
+
+  #targets(
+    state: IpvsState,
+    keys: Iterable<VirtualServerKey>,
+  ): Map<VirtualServerKey, TargetServer | undefined> {
+    const targets = new Map<VirtualServerKey, TargetServer | undefined>();
+    for (const key of new Set(keys)) {
+      const have = this.#table.servers.get(key);
+      const wanted = state.servers.get(key);
+      if (wanted === undefined && (have === undefined || this.#isExcluded(have.address))) continue;
+      const refused = (): boolean => have !== undefined && isRefused(state, have);
+      targets.set(key, this.#drains.target(have, wanted, refused));
+    }
+    return targets;
+  }
+
+  async #write(
+    targets: ReadonlyMap<VirtualServerKey, TargetServer | undefined>,
+    which: (target: TargetServer | undefined) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const some = new Map([...targets].filter(([, target]) => which(target)));
+    const refused = await this.#table.write(some, signal);
+    for (const key of some.keys()) this.#refusedServers.delete(key);
+    for (const [key, line] of refused) {
+      this.#refusedServers.set(key, line);
+      this.#log.error({ servicePort: line.origin?.name, server: key }, refusalReason(line));
+    }
+  }
+
+  async #bind(before: IpvsState | undefined, state: IpvsState, signal: AbortSignal): Promise<void> {
+    const wasRefused = this.#refusedAddresses.size + this.#withheld > 0;
+    const wanted = this.#bindable(state);
+    this.#withheld = state.addresses.size - wanted.size;
+    if (!wasRefused && this.#withheld === 0 && before?.addresses === state.addresses) return;
+    const changes = diffDevice(this.#bound, wanted, this.#isExcluded);
+    this.#refusedAddresses = new Map();
+    const refused = await changeDevice(changes, this.#parts.tools, signal);
+    for (const { address, words } of refused) {
+      const reason = `${address} cannot be bound to ${deviceName}: ${words}`;
+      const origin = state.addresses.get(address)?.origin;
+      this.#log.error({ servicePort: origin?.name }, reason);
+      if (origin !== undefined) this.#refusedAddresses.set(address, { name: origin.name, reason });
+    }
+    if (changes.add.length + changes.remove.length === 0) return;
+    const failed = new Set(refused.map(({ address }) => address));
+    const gone = new Set(changes.remove.filter((address) => !failed.has(address)));
+    const added = changes.add.filter((address) => !failed.has(address));
+    const stay = [...(this.#bound ?? [])].filter((address) => !gone.has(address));
+    this.#bound = new Set([...stay, ...added]);
+  }
+
+  /** Without its virtual servers an address would lead to the node's own sockets. */
+  #bindable({ addresses, servers }: IpvsState): IpvsState['addresses'] {
+    if (this.#refusedServers.size === 0) return addresses;
+    const served = new Set([...this.#table.servers.values()].map(({ address }) => address));
+    const refused = [...this.#refusedServers.keys()].map((key) => servers.get(key)?.address);
+    const unserved = new Set(refused.filter((address) => address && !served.has(address)));
+    return new Map([...addresses].filter(([address]) => !unserved.has(address)));
+  }
+
+  /** What refuses everything has to be mended or passes: that is no matter of single services. */
+  #checkAnythingServed({ servers }: IpvsState): void {
+    const [first] = this.#refusedServers.values();
+    const isNothingServed = [...servers.keys()].every((key) => !this.#table.servers.has(key));
+    if (first === undefined || !isNothingServed || servers.size < 2) return;
+    throw new SwitchyardError('tool', `no virtual server is taken: ${refusalReason(first)}`, {
+      retryable: true,
+      hint: 'run `switchyard doctor`: it names the kernel features and tools that are missing',
+    });
+  }
+
+  #unprogrammed(): readonly Unprogrammed[] {
+    const reasons = new Map<Unprogrammed['name'], string>();
+    const add = ({ name }: Pick<Origin, 'name'>, reason: string): void => {
+      if (!reasons.has(name)) reasons.set(name, reason);
+    };
+    for (const line of this.#refusedServers.values())
+      if (line.origin !== undefined) add(line.origin, refusalReason(line));
+    for (const { name, reason } of this.#refusedAddresses.values()) add({ name }, reason);
+    return [...reasons]
+      .map(([name, reason]) => ({ name, reason }))
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async #audit(signal: AbortSignal): Promise<string | undefined> {
+    if (this.#applied === undefined) return undefined; // a full sync is due anyway
+    const { family, tools } = this.#parts;
+    const reason =
+      (await this.#serversReason()) ??
+      (await this.#rules.audit(signal)) ??
+      setsReason(this.#applied.rules.sets, await listSets(tools, signal));
+    if (reason !== undefined) return reason;
+    const bound = await readDevice(family, tools, signal);
+    return addressesReason(new Set(this.#bound ?? []), bound, this.#isExcluded);
+  }
+
+  async #serversReason(): Promise<string | undefined> {
+    const bound = new Ownership(new Map(), this.#bound ?? []);
+    const look = async (): Promise<string | undefined> =>
+      serversReason(
+        this.#table.servers,
+        await this.#table.read(),
+        (server) => bound.isOurs(server) && !this.#isExcluded(server.address),
+      );
+    // The kernel may leave servers out of a table that the other family's agent changes meanwhile.
+    return (await look()) && (await look());
+  }
+
+  readonly #isExcluded = (address: Address): boolean =>
+    this.#parts.excludeCidrs.some(
+      (cidr) => cidrFamily(cidr) === familyOf(address) && cidrContains(cidr, address),
+    );
+
+  #watchDrains(): void {
+    if (this.#drains.isIdle) return;
+    this.#watch ??= this.#watchUntilDrained();
+  }
+
+  /** Runs while something drains: the rest of the time nothing does. */
+  async #watchUntilDrained(): Promise<void> {
+    const { clock, lifetime } = this.#parts;
+    while (!this.#drains.isIdle && !lifetime.aborted) {
+      const untilMs = Math.min(drainCheckMs, Math.max(1, this.#drains.untilDeadlineMs));
+      await clock.sleep(untilMs, lifetime);
+      if (lifetime.aborted) break;
+      try {
+        await this.#inTurn(async () => this.#removeDrained());
+      } catch (error) {
+        this.#log.warn({}, `what drains is looked at again later: ${errorText(error)}`);
+        await clock.sleep(drainCheckMs, lifetime);
+      }
+    }
+    this.#watch = undefined;
+  }
+
+  async #removeDrained(): Promise<void> {
+    const state = this.#applied;
+    if (state === undefined) return; // the next sync reads the kernel
+    this.#drains.look(await this.#table.read());
+    const targets = this.#targets(state, this.#drains.servers);
+    await this.#write(targets, () => true, this.#parts.lifetime);
+    this.#settleDrains();
+  }
+
+  #settleDrains(): void {
+    this.#drains.settle(this.#table.servers);
+    this.#parts.onDraining?.(this.#drains.draining);
+  }
+
+  async #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const before = this.#turn;
+    const run = (async () => {
+      await before;
+      return action();
+    })();
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+}
+
+/** Whether rules refuse new connections to a virtual server that is not wanted any more. */
+function isRefused(
+  { family, rules }: IpvsState,
+  { address, protocol, port }: Pick<VirtualServer, 'address' | 'protocol' | 'port'>,
+): boolean {
+  const member = frontendMember(address, protocol, port);
+  return (['REJECTED', 'DROP-ALL'] as const).some((role) => {
+    const members = rules.sets.get(ipvsSet(role, family))?.members;
+    if (members === undefined) return false;
+    return 'has' in members ? members.has(member) : members.includes(member);
+  });
+}

@@ -1,0 +1,90 @@
+import { SwitchyardError } from '../../error.ts';
+import type { ToolRunner } from '../../host/run-tool.ts';
+import type { Address, Family } from '../../ip/address.ts';
+import { isIpvsModeSet } from '../iptables/ipvs-names.ts';
+import type { ServerPlace } from './kernel-table.ts';
+import { frontendMember } from './sets.ts';
+
+const timeoutMs = 120_000;
+
+/** Members by the name of their set. */
+export type NamingSets = ReadonlyMap<string, readonly string[]>;
+
+/** A virtual server has no room for a name: which are ours is known from what lies beside them. */
+export class Ownership {
+  readonly #members: ReadonlySet<string>;
+  /** Of kube-proxy, which names node ports without addresses: `tcp:30080`. */
+  readonly #ports: ReadonlySet<string>;
+  readonly #bound: ReadonlySet<Address>;
+
+  constructor(sets: NamingSets, bound: Iterable<Address>) {
+    this.#members = new Set([...sets].flatMap(([name, members]) => (isPorts(name) ? [] : members)));
+    this.#ports = new Set(
+      [...sets].flatMap(([name, members]) =>
+        isPorts(name) ? members.map((port) => `${protocolOf(name)}:${port}`) : [],
+      ),
+    );
+    this.#bound = new Set(bound);
+  }
+
+  /** Whether Switchyard or kube-proxy in its ipvs mode made the server. */
+  isOurs({ address, protocol, port }: Omit<ServerPlace, 'key'>): boolean {
+    return (
+      this.#bound.has(address) ||
+      this.#members.has(frontendMember(address, protocol, port)) ||
+      this.#ports.has(`${protocol.toLowerCase()}:${port}`)
+    );
+  }
+}
+
+/**
+ * The sets that name virtual servers: ours of any version, and kube-proxy's (spec/kube-proxy.md 4.4). IPv6 names are
+ * cut to 31 characters.
+ */
+const naming =
+  /^KUBE-(?:6-)?(?:IPVS-(?:SERVED|REJECTED|DROP-ALL)-\d+|CLUSTER-IP|EXTERNAL-IP(?:-LOCAL)?|LOAD-BALANCER|NODE-PORT-(?:TCP|UDP|SCTP-HASH))$/;
+
+/** Whether a set is kube-proxy's. */
+export function isUpstreamNaming(set: string): boolean {
+  return naming.test(set) && !isIpvsModeSet(set);
+}
+
+function isPorts(set: string): boolean {
+  return /NODE-PORT-(?:TCP|UDP)$/.test(set);
+}
+
+function protocolOf(set: string): string {
+  return set.endsWith('-TCP') ? 'tcp' : 'udp';
+}
+
+/** The members of the sets of a family that name virtual servers. */
+export async function readNamingSets(
+  family: Family,
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<NamingSets> {
+  const { exitCode, stdout, stderr } = await tools.run('ipset', ['save'], { timeoutMs, signal });
+  if (exitCode !== 0) {
+    throw new SwitchyardError('tool', `ipset save failed: ${stderr.trim()}`, { retryable: true });
+  }
+  if (stdout !== '' && !stdout.endsWith('\n')) {
+    throw new SwitchyardError('tool', 'ipset save: its output breaks off', { retryable: true });
+  }
+  return namingSets(stdout, family);
+}
+
+/** Reads what `ipset save` prints. */
+export function namingSets(saved: string, family: Family): NamingSets {
+  const sets = new Map<string, string[]>();
+  for (const line of saved.split('\n')) {
+    const [, command, name = '', rest = ''] = /^(create|add) (KUBE-\S+) (\S+)/.exec(line) ?? [];
+    if (
+      command === 'create' &&
+      naming.test(name) &&
+      name.startsWith('KUBE-6-') === (family === 'ipv6')
+    )
+      sets.set(name, []);
+    else if (command === 'add') sets.get(name)?.push(rest);
+  }
+  return sets;
+}

@@ -1,0 +1,189 @@
+import type { Origin } from '../../graph/rule-graph.ts';
+import { SwitchyardError } from '../../error.ts';
+import { toolCure } from '../../host/run-tool.ts';
+import type { ToolResult, ToolRunner } from '../../host/run-tool.ts';
+import type { Family } from '../../ip/address.ts';
+import type { Log } from '../../telemetry/log.ts';
+import { achieved, diffServer, kernelServer } from './diff.ts';
+import type { Change, KernelServer, TargetServer } from './diff.ts';
+import { readServers } from './kernel-table.ts';
+import type { ObservedServer, ObservedServers, TableReader } from './kernel-table.ts';
+import type { VirtualServer, VirtualServerKey } from './state.ts';
+
+export interface ServerTableParts {
+  readonly family: Family;
+  readonly tools: ToolRunner;
+  readonly log: Log;
+  readonly readTable: TableReader;
+}
+
+/** A line that was refused, and what for. */
+export interface RefusedLine {
+  readonly line: string;
+  readonly words: string;
+  readonly origin: Origin | undefined;
+}
+
+/** What virtual servers are to be; undefined: not there. */
+export type Targets = ReadonlyMap<VirtualServerKey, TargetServer | undefined>;
+
+/** 2,000 servers of three real servers each take 55 s in a virtual machine without hardware support. */
+const leastTimeoutMs = 60_000;
+const timeoutMsPerLine = 20;
+
+/** So many lines that the tool's parser will not read are gone past: each costs a run. */
+const mostUnreadable = 32;
+
+/** Our virtual servers in the kernel, as they are known to be, and their only writer. */
+export class ServerTable {
+  readonly #parts: ServerTableParts;
+  #servers: Map<VirtualServerKey, KernelServer> = new Map();
+
+  constructor(parts: ServerTableParts) {
+    this.#parts = parts;
+  }
+
+  get servers(): ReadonlyMap<VirtualServerKey, KernelServer> {
+    return this.#servers;
+  }
+
+  /** Reads what the kernel has. */
+  async read(): Promise<ObservedServers> {
+    return readServers(this.#parts.family, this.#parts.readTable);
+  }
+
+  /** Takes what was read for what is there; what is known of who wanted it is kept. */
+  take(observed: readonly ObservedServer[]): void {
+    const wanted = (key: VirtualServerKey) => this.#servers.get(key)?.wanted;
+    this.#servers = new Map(
+      observed.map((each) => [each.key, { ...kernelServer(each), wanted: wanted(each.key) }]),
+    );
+  }
+
+  /**
+   * Brings virtual servers to what they are to be, in one run of ipvsadm. Where it says that something went wrong, what
+   * these servers are is read back, and what is still to be done is tried once more; gives what was refused
+   * even so, by server. Rejects where nothing can be done at all.
+   */
+  async write(
+    targets: Targets,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<VirtualServerKey, RefusedLine>> {
+    const refused = new Map<VirtualServerKey, RefusedLine>();
+    let isRetried = false;
+    for (let unreadable = 0; unreadable < mostUnreadable;) {
+      const pending = this.#changes(targets, refused);
+      if (pending.length === 0) return refused;
+      const complaint = await this.#run(pending, signal);
+      if (complaint === undefined) {
+        for (const [key, target] of targets) if (!refused.has(key)) this.#set(key, target);
+        return refused;
+      }
+      await this.#readBack(targets);
+      const rest = this.#changes(targets, refused);
+      if (complaint.isUnread && rest[0] !== undefined) {
+        unreadable++;
+        refused.set(rest[0].server, refusal(rest[0], complaint.words.join('; ')));
+      } else if (isRetried) {
+        for (const [at, each] of rest.entries()) {
+          const words = wordsFor(at, rest.length, complaint.words);
+          if (!refused.has(each.server)) refused.set(each.server, refusal(each, words));
+        }
+        return refused;
+      } else isRetried = true;
+    }
+    throw new SwitchyardError('tool', `ipvsadm cannot read what it is given: ${firstOf(refused)}`, {
+      retryable: true,
+    });
+  }
+
+  #changes(targets: Targets, except: { has(key: VirtualServerKey): boolean }): readonly Change[] {
+    return [...targets].flatMap(([key, target]) =>
+      except.has(key) ? [] : diffServer(this.#servers.get(key), target),
+    );
+  }
+
+  #set(key: VirtualServerKey, target: TargetServer | undefined): void {
+    if (target === undefined) this.#servers.delete(key);
+    else this.#servers.set(key, achieved(target, this.#servers.get(key)));
+  }
+
+  async #run(changes: readonly Change[], signal: AbortSignal): Promise<Complaint | undefined> {
+    const input = changes.map(({ line }) => `${line}\n`).join('');
+    const result = await this.#parts.tools.run('ipvsadm', ['--restore'], {
+      input,
+      timeoutMs: leastTimeoutMs + timeoutMsPerLine * changes.length,
+      signal,
+    });
+    return complaintOf(result);
+  }
+
+  async #readBack(targets: Targets): Promise<void> {
+    const observed = await this.read();
+    for (const [key, target] of targets) {
+      const found = observed.get(key);
+      if (found === undefined) {
+        this.#servers.delete(key);
+        continue;
+      }
+      const known = kernelServer(found);
+      const wanted = target?.wanted ?? this.#servers.get(key)?.wanted;
+      const isAsWritten = target?.wanted !== undefined && isScheduledAs(found, target.wanted);
+      const args = isAsWritten ? target.args : known.args;
+      this.#servers.set(key, { ...known, args, wanted });
+    }
+  }
+}
+
+/** Whether a server was found with the scheduler, and persistent or not, as it was written. */
+export function isScheduledAs(
+  observed: ObservedServer,
+  { scheduler, persistentSeconds }: VirtualServer,
+): boolean {
+  const isPersistent = observed.persistentTicks !== undefined;
+  return observed.scheduler === scheduler && isPersistent === (persistentSeconds !== undefined);
+}
+
+/** A refused virtual server as a reason: `ipvsadm refused "-A -t 10.96.0.1:80 -s nosuch": …`. */
+export function refusalReason({ line, words }: RefusedLine): string {
+  return `ipvsadm refused "${line}": ${words}`;
+}
+
+/** What ipvsadm said. */
+interface Complaint {
+  /** A line each, of what the kernel refused, in the order of the input. */
+  readonly words: readonly string[];
+  /** The tool itself could not read a line, and did nothing from there on. */
+  readonly isUnread: boolean;
+}
+
+/**
+ * `ipvsadm --restore` (1.31) goes on after what the kernel refuses, says a line for each without naming it, and ends
+ * with the status of the last line alone. What its parser refuses ends it at once.
+ */
+function complaintOf({ exitCode, stderr }: ToolResult): Complaint | undefined {
+  const words = stderr.split('\n').filter((line) => line.trim() !== '');
+  if (exitCode === 0 && words.length === 0) return undefined;
+  if (/initialize ipvs/.test(stderr)) {
+    throw new SwitchyardError('missing', `ipvs cannot be used: ${words.join(' ')}`, {
+      retryable: true,
+      hint: `load the module and run as root: modprobe ip_vs; ${toolCure('ipvsadm')}`,
+    });
+  }
+  const isUnread = exitCode === 2 || /Try `ipvsadm/.test(stderr);
+  return { words: words.length === 0 ? [`exit code ${exitCode}`] : words, isUnread };
+}
+
+function wordsFor(at: number, count: number, words: readonly string[]): string {
+  const own = words.length === count ? words[at] : undefined;
+  return own ?? [...new Set(words)].join('; ');
+}
+
+function refusal({ line, origin }: Change, words: string): RefusedLine {
+  return { line, words, origin };
+}
+
+function firstOf(refused: ReadonlyMap<VirtualServerKey, RefusedLine>): string {
+  const [first] = refused.values();
+  return first === undefined ? '' : refusalReason(first);
+}

@@ -1,0 +1,483 @@
+// What the ipvs backend does to the kernel, and what it leaves alone: every run of a tool counts.
+import { beforeEach, describe, expect, it } from 'vitest';
+import { IpvsBackend } from '../../../../src/backends/ipvs/backend.ts';
+import type { IpvsBackendParts } from '../../../../src/backends/ipvs/backend.ts';
+import type { IpvsState } from '../../../../src/backends/ipvs/state.ts';
+import { parseCidr } from '../../../../src/ip/cidr.ts';
+import type { Cidr } from '../../../../src/ip/cidr.ts';
+import { silentLog } from '../../../../src/telemetry/log.ts';
+import { FakeIpvsNode } from '../../../support/fake-ipvs-node.ts';
+import { emptyDelta, emptyGraph } from '../../../support/iptables-states.ts';
+import { smallState, virtualServer } from '../../../support/small-ipvs-states.ts';
+import { VirtualClock } from '../../proxy/virtual-clock.ts';
+
+const { signal } = new AbortController();
+const web = virtualServer('web', '10.96.0.1:80', ['10.1.0.1:80', '10.1.0.2:80']);
+const dns = virtualServer('dns', '10.96.0.10:53', ['10.1.0.9:53'], { protocol: 'UDP' });
+const webWith = (...reals: string[]) => virtualServer('web', '10.96.0.1:80', reals);
+/** As ipvsadm names the virtual server of web. */
+const atWeb = '-t 10.96.0.1:80';
+
+let node: FakeIpvsNode;
+let clock: VirtualClock;
+let ending: AbortController;
+
+beforeEach(() => {
+  node = new FakeIpvsNode();
+  clock = new VirtualClock();
+  ending = new AbortController();
+});
+
+function agent(parts: Partial<IpvsBackendParts> = {}) {
+  const wanted = { state: smallState([]) };
+  const backend = new IpvsBackend({
+    family: 'ipv4',
+    tools: node.tools,
+    iptables: {
+      variant: 'legacy',
+      family: 'ipv4',
+      version: [1, 8, 9],
+      iptables: 'iptables',
+      restore: 'iptables-restore',
+      save: 'iptables-save',
+    },
+    log: silentLog,
+    lockPaths: { lockFile: '/nowhere/lock', proc: '/nowhere' },
+    lowering: { lower: () => wanted.state },
+    clock,
+    instanceId: 'one',
+    excludeCidrs: [],
+    drainSeconds: 60,
+    lifetime: ending.signal,
+    readTable: node.readTable,
+    ...parts,
+  });
+  const sync = async (state: IpvsState) => {
+    wanted.state = state;
+    return backend.sync(emptyGraph, emptyDelta, signal);
+  };
+  return { backend, sync };
+}
+
+const bound = (): readonly string[] => [...(node.device ?? [])].toSorted();
+const members = (set: string): readonly string[] => [...(node.sets.get(set)?.members ?? [])];
+
+function others(...places: readonly string[]): void {
+  for (const place of places)
+    node.servers.set(place, { scheduler: 'wlc', persistent: undefined, realServers: new Map() });
+}
+
+const setOf = (create: string, member: string) => ({ create, members: new Set([member]) });
+/** The real servers of the only virtual server. */
+const reals = () => node.balancing()[0]?.replace(/.*: /, '');
+const snapshot = () => ({
+  balancing: node.balancing().toSorted(),
+  bound: bound(),
+  sets: [...node.sets.keys()].map((name) => [name, ...members(name)].join(' ')).toSorted(),
+});
+const secondReal = () => node.servers.get(atWeb)?.realServers.get('10.1.0.2:80') ?? {};
+
+describe('syncs of the ipvs backend', () => {
+  it('puts everything in: sets and rules first, then virtual servers, then addresses', async () => {
+    const { sync } = agent();
+    const report = await sync(smallState([web, dns]));
+    expect(report).toMatchObject({ full: true, unprogrammed: [], failure: undefined });
+    expect(node.balancing()).toEqual([
+      '-t 10.96.0.1:80 rr: 10.1.0.1:80=1 10.1.0.2:80=1',
+      '-u 10.96.0.10:53 rr: 10.1.0.9:53=1',
+    ]);
+    expect(bound()).toEqual(['10.96.0.1', '10.96.0.10']);
+    const writes = node.takeRuns().filter((run) => /restore|batch/.test(run));
+    expect(writes.map((run) => run.split(' ')[0])).toEqual([
+      'ipset',
+      'iptables-restore',
+      'ipvsadm',
+      'ip',
+    ]);
+  });
+
+  it('runs no tool where nothing has changed, whatever the number of syncs', async () => {
+    const { sync } = agent();
+    await sync(smallState([web, dns]));
+    node.takeRuns();
+    const same = smallState([web, dns]);
+    await sync(same);
+    await sync(same);
+    expect(node.takeRuns()).toEqual([]);
+  });
+
+  it('writes a new endpoint by one line of one run', async () => {
+    const { sync } = agent();
+    await sync(smallState([web, dns]));
+    node.takeRuns();
+    await sync(smallState([webWith('10.1.0.1:80', '10.1.0.2:80', '10.1.0.3:80=2'), dns]));
+    expect(node.tools.runs).toHaveLength(1);
+    expect(node.takeLines()).toEqual([`-a ${atWeb} -r 10.1.0.3:80 -m -w 2`]);
+  });
+
+  it('takes a service away from the outside in, each tool once', async () => {
+    const { sync } = agent();
+    await sync(smallState([web, dns]));
+    node.takeRuns();
+    await sync(smallState([web]));
+    expect(node.takeRuns()).toEqual(['ip -force -batch -', 'ipvsadm --restore', 'ipset restore']);
+    expect(node.balancing()).toHaveLength(1);
+    expect(bound()).toEqual(['10.96.0.1']);
+    expect(members('KUBE-IPVS-SERVED-1')).toEqual(['10.96.0.1,tcp:80']);
+  });
+
+  it('lets a service come before another goes', async () => {
+    const { sync } = agent();
+    await sync(smallState([web]));
+    node.takeRuns();
+    await sync(smallState([dns]));
+    expect(node.takeRuns()).toEqual([
+      'ipset restore',
+      'ipvsadm --restore',
+      'ip -force -batch -',
+      'ipvsadm --restore',
+      'ipset restore',
+    ]);
+    expect(node.balancing()).toEqual(['-u 10.96.0.10:53 rr: 10.1.0.9:53=1']);
+  });
+
+  it('changes scheduler, flags and persistence in place', async () => {
+    const { sync } = agent();
+    await sync(smallState([web]));
+    node.takeRuns();
+    const asked = { scheduler: 'mh', schedulerFlags: ['mh-port'], persistentSeconds: 10_800 };
+    await sync(smallState([{ ...web, ...asked }]));
+    expect(node.takeLines()).toEqual([`-E ${atWeb} -s mh -p 10800 -b mh-port`]);
+  });
+
+  it('reads the kernel at its start alone, and takes what is right in it for done', async () => {
+    await agent().sync(smallState([web, dns]));
+    node.takeRuns();
+    await agent().sync(smallState([web, dns]));
+    const runs = node.takeRuns();
+    expect(runs).not.toContain('ipvsadm --restore');
+    expect(runs.filter((run) => run.startsWith('ip '))).toEqual(['ip address show dev kube-ipvs0']);
+  });
+
+  it('gives a wanted real server its weight after a restart', async () => {
+    await agent().sync(smallState([web]));
+    const real = node.servers.get(atWeb)?.realServers.get('10.1.0.2:80');
+    if (real) real.weight = 0;
+    node.takeRuns();
+    await agent().sync(smallState([web]));
+    expect(node.takeLines()).toEqual([`-e ${atWeb} -r 10.1.0.2:80 -m -w 1`]);
+  });
+
+  it('writes persistent servers once after a restart, whose times the kernel’s table does not tell', async () => {
+    const sticky = { ...web, persistentSeconds: 30 };
+    await agent().sync(smallState([sticky]));
+    node.takeRuns();
+    const { sync } = agent();
+    await sync(smallState([sticky]));
+    expect(node.takeLines()).toEqual([`-E ${atWeb} -s rr -p 30`]);
+    await sync(smallState([sticky]));
+    expect(node.takeRuns()).toEqual([]);
+  });
+
+  it('does so again where a sync has failed: nothing is taken for done that may not be', async () => {
+    const { sync } = agent();
+    await sync(smallState([web]));
+    node.fails = ({ tool }) => (tool === 'ip' ? { exitCode: 1, stderr: 'no netlink' } : undefined);
+    await expect(sync(smallState([web, dns]))).rejects.toMatchObject({ retryable: true });
+    node.fails = () => undefined;
+    expect(await sync(smallState([web, dns]))).toMatchObject({ full: true });
+    expect(bound()).toEqual(['10.96.0.1', '10.96.0.10']);
+  });
+});
+
+describe('what the ipvs backend takes for its own', () => {
+  it('is what its sets name, and what is on kube-ipvs0; all else stays', async () => {
+    await agent().sync(smallState([web, dns]));
+    others('-t 10.9.9.9:80', '-t 10.96.0.1:8080', '-f 7');
+    node.device?.delete('10.96.0.10');
+    await agent().sync(smallState([]));
+    expect([...node.servers.keys()]).toEqual(['-t 10.9.9.9:80', '-f 7']);
+  });
+
+  it('is what the sets of kube-proxy name, node ports of any address among them', async () => {
+    node.sets.set('KUBE-CLUSTER-IP', setOf('hash:ip,port family inet', '10.96.0.7,tcp:80'));
+    node.sets.set('KUBE-NODE-PORT-TCP', setOf('bitmap:port range 0-65535', '30080'));
+    others('-t 10.96.0.7:80', '-t 192.0.2.1:30080', '-u 192.0.2.1:30080');
+    await agent().sync(smallState([web]));
+    expect([...node.servers.keys()]).toEqual(['-u 192.0.2.1:30080', atWeb]);
+  });
+
+  it('is nothing that --ipvs-exclude-cidrs names', async () => {
+    await agent().sync(smallState([web, dns]));
+    const { sync, backend } = agent({ excludeCidrs: [parseCidr('10.96.0.10/32') as Cidr] });
+    await sync(smallState([web]));
+    expect([...node.servers.keys()]).toEqual([atWeb, '-u 10.96.0.10:53']);
+    expect(bound()).toEqual(['10.96.0.1', '10.96.0.10']);
+    node.takeRuns();
+    await sync(smallState([web]));
+    expect(node.takeRuns()).toEqual([]);
+    expect(await backend.audit(signal)).toBeUndefined();
+  });
+});
+
+describe('draining in the ipvs backend', () => {
+  it('keeps a real server with connections at weight 0 until the last has ended', async () => {
+    const seen: string[] = [];
+    const { sync, backend } = agent({
+      onDraining: ({ count, oldestMs }) => void seen.push(`${count} for ${oldestMs}`),
+    });
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 3);
+    node.takeRuns();
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    expect(node.takeLines()).toEqual([`-e ${atWeb} -r 10.1.0.2:80 -m -w 0`]);
+    await clock.advance(10_000);
+    expect(node.takeRuns()).toEqual([]);
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
+    node.setConnections(atWeb, '10.1.0.2:80', 0);
+    await clock.advance(5000);
+    expect(node.takeLines()).toEqual([`-d ${atWeb} -r 10.1.0.2:80`]);
+    await backend.drained();
+    expect(seen).toEqual(['0 for 0', '1 for 0', '1 for 5000', '1 for 10000', '0 for 0']);
+  });
+
+  it('ends at the deadline of the Service, or else of the node', async () => {
+    const { sync, backend } = agent();
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.1:80', 3);
+    node.setConnections(atWeb, '10.1.0.2:80', 3);
+    await sync(smallState([{ ...webWith('10.1.0.1:80'), drainSeconds: 7 }]));
+    await clock.advance(6999);
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
+    await clock.advance(1);
+    expect(reals()).toBe('10.1.0.1:80=1');
+    await sync(smallState([webWith('10.1.0.3:80')]));
+    await clock.advance(59_999);
+    expect(reals()).toBe('10.1.0.1:80=0 10.1.0.3:80=1');
+    await clock.advance(1);
+    await backend.drained();
+    expect(reals()).toBe('10.1.0.3:80=1');
+  });
+
+  it('is not for UDP', async () => {
+    const { sync, backend } = agent();
+    await sync(smallState([dns]));
+    node.setConnections('-u 10.96.0.10:53', '10.1.0.9:53', 3);
+    const moved = virtualServer('dns', '10.96.0.10:53', ['10.1.0.8:53'], { protocol: 'UDP' });
+    await sync(smallState([moved]));
+    expect(reals()).toBe('10.1.0.8:53=1');
+    await backend.drained();
+  });
+
+  it('is over when the real server is wanted again', async () => {
+    const { sync, backend } = agent();
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 3);
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    await sync(smallState([web]));
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=1');
+    await clock.advance(120_000);
+    await backend.drained();
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=1');
+  });
+
+  it('is for the last real server, too, as long as rules refuse who comes', async () => {
+    const { sync, backend } = agent();
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 1);
+    await sync(smallState([], ['10.96.0.1:80']));
+    expect(reals()).toBe('10.1.0.1:80=0 10.1.0.2:80=0');
+    await clock.advance(5000);
+    expect(reals()).toBe('10.1.0.2:80=0');
+    expect(bound()).toEqual(['10.96.0.1']);
+    node.setConnections(atWeb, '10.1.0.2:80', 0);
+    await clock.advance(5000);
+    await backend.drained();
+    expect(node.balancing()).toEqual([]);
+  });
+
+  it('ends with the Service', async () => {
+    const { sync, backend } = agent();
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 1);
+    await sync(smallState([], ['10.96.0.1:80']));
+    await sync(smallState([]));
+    expect(node.balancing()).toEqual([]);
+    await clock.advance(5000);
+    await backend.drained();
+  });
+
+  it('begins anew after a restart, with what the kernel has beyond the graph', async () => {
+    await agent().sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 1);
+    const { sync, backend } = agent();
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
+    await clock.advance(60_000);
+    await backend.drained();
+    expect(reals()).toBe('10.1.0.1:80=1');
+  });
+
+  it('goes on where a look at it fails', async () => {
+    const { sync, backend } = agent();
+    await sync(smallState([web]));
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    const killed = { exitCode: 255, stderr: 'Memory allocation problem\n' };
+    node.fails = ({ tool }) => (tool === 'ipvsadm' ? killed : undefined);
+    await clock.advance(5000);
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
+    node.fails = () => undefined;
+    await clock.advance(60_000);
+    await backend.drained();
+    expect(reals()).toBe('10.1.0.1:80=1');
+  });
+
+  it('stops with the agent, and nothing waits any more', async () => {
+    const { sync, backend } = agent();
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 1);
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    ending.abort();
+    await backend.drained();
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
+  });
+});
+
+describe('what the kernel refuses', () => {
+  const bad = virtualServer('bad', '10.96.0.66:80', ['10.1.0.66:80'], { scheduler: 'nosuch' });
+  const words = 'Scheduler or persistence engine not found';
+
+  it('is named with its service port; the others are served, and it is tried again', async () => {
+    let isRefused = true;
+    node.refuses = (line) => (isRefused && line.endsWith('-s nosuch') ? words : undefined);
+    const { sync } = agent();
+    const state = smallState([bad, web, dns]);
+    const { unprogrammed, refusedWrites } = await sync(state);
+    const reason = `ipvsadm refused "-A -t 10.96.0.66:80 -s nosuch": ${words}`;
+    expect(unprogrammed).toEqual([{ name: 'default/bad', reason }]);
+    expect(refusedWrites).toEqual({ full: 1, partial: 0 });
+    expect(node.balancing()).toHaveLength(2);
+    // without its virtual server the node's own sockets would answer there
+    expect(bound()).toEqual(['10.96.0.1', '10.96.0.10']);
+    isRefused = false;
+    expect((await sync(state)).unprogrammed).toEqual([]);
+    expect(node.balancing()).toHaveLength(3);
+    expect(bound()).toEqual(['10.96.0.1', '10.96.0.10', '10.96.0.66']);
+    node.takeRuns();
+    await sync(state);
+    expect(node.takeRuns()).toEqual([]);
+  });
+
+  it('does not hold up what comes after a line that the tool cannot read', async () => {
+    const unread = { unread: 'invalid scheduler flag' };
+    node.refuses = (line) => (line.endsWith('-s nosuch') ? unread : undefined);
+    const { unprogrammed } = await agent().sync(smallState([bad, web, dns]));
+    const reason = 'ipvsadm refused "-A -t 10.96.0.66:80 -s nosuch": invalid scheduler flag';
+    expect(unprogrammed).toEqual([{ name: 'default/bad', reason }]);
+    expect(node.balancing()).toHaveLength(2);
+  });
+
+  it('is mended where others had changed what was thought to be there', async () => {
+    const { sync } = agent();
+    await sync(smallState([web]));
+    const mine = { weight: 7, connections: 0 };
+    node.servers.get(atWeb)?.realServers.set('10.1.0.3:80', mine);
+    const state = smallState([webWith('10.1.0.1:80', '10.1.0.2:80', '10.1.0.3:80')]);
+    expect((await sync(state)).unprogrammed).toEqual([]);
+    expect(node.balancing()[0]).toContain('10.1.0.3:80=1');
+  });
+
+  it('makes the sync fail where it is all of them', async () => {
+    node.refuses = (line) => (line.startsWith('-A') ? words : undefined);
+    await expect(agent().sync(smallState([web, dns]))).rejects.toMatchObject({
+      code: 'tool',
+      retryable: true,
+      message: expect.stringContaining(words) as string,
+    });
+  });
+
+  it('may be an address, which is tried again', async () => {
+    let isRefused = true;
+    const full = 'No buffer space available';
+    node.refuses = (line) => (isRefused && line.includes('add 10.96.0.10/') ? full : undefined);
+    const { sync } = agent();
+    const state = smallState([web, dns]);
+    expect((await sync(state)).unprogrammed.map(({ reason }) => reason)).toEqual([
+      `10.96.0.10 cannot be bound to kube-ipvs0: ${full}`,
+    ]);
+    isRefused = false;
+    expect((await sync(state)).unprogrammed).toEqual([]);
+    expect(bound()).toEqual(['10.96.0.1', '10.96.0.10']);
+  });
+
+  it('is everything where there is no ipvs', async () => {
+    const stderr = "Can't initialize ipvs: Protocol not available\n";
+    node.fails = ({ tool }) => (tool === 'ipvsadm' ? { exitCode: 2, stderr } : undefined);
+    await expect(agent().sync(smallState([web]))).rejects.toMatchObject({ code: 'missing' });
+  });
+});
+
+describe('the audit of the ipvs mode', () => {
+  const damages: readonly (readonly [string, () => unknown, RegExp])[] = [
+    ['a virtual server', () => node.servers.delete(atWeb), /TCP\/10\.96\.0\.1:80 is gone/],
+    [
+      'a real server',
+      () => node.servers.get(atWeb)?.realServers.delete('10.1.0.2:80'),
+      /real server 10\.1\.0\.2:80 .* is gone/,
+    ],
+    ['a weight', () => Object.assign(secondReal(), { weight: 0 }), /has weight 0, expected 1/],
+    [
+      'a scheduler',
+      () => Object.assign(node.servers.get(atWeb) ?? {}, { scheduler: 'wlc' }),
+      /is wlc, not persistent/,
+    ],
+    ['an address', () => node.device?.delete('10.96.0.1'), /10\.96\.0\.1 is gone from kube-ipvs0/],
+    ['the link', () => (node.device = undefined), /kube-ipvs0 is gone/],
+    ['a set', () => node.sets.delete('KUBE-IPVS-SERVED-1'), /KUBE-IPVS-SERVED-1 is gone/],
+    [
+      'members',
+      () => node.sets.get('KUBE-IPVS-SERVED-1')?.members.clear(),
+      /has 0 members, expected 2/,
+    ],
+    ['rules', () => node.tables.get('nat')?.set('KUBE-SERVICES', []), /KUBE-SERVICES/],
+  ];
+
+  it.each(damages)(
+    'tells that foreign hands took %s, and the next sync mends it',
+    async (_, damage, reason) => {
+      const { sync, backend } = agent();
+      const state = smallState([web, dns]);
+      await sync(state);
+      expect(await backend.audit(signal)).toBeUndefined();
+      const before = snapshot();
+      damage();
+      expect(await backend.audit(signal)).toMatch(reason);
+      backend.invalidate();
+      expect(await sync(state)).toMatchObject({ full: true });
+      expect(snapshot()).toEqual(before);
+      expect(await backend.audit(signal)).toBeUndefined();
+    },
+  );
+
+  it('names a virtual server that somebody else has put on an address of ours', async () => {
+    const { sync, backend } = agent();
+    await sync(smallState([web]));
+    const theirs = { scheduler: 'rr', persistent: undefined, realServers: new Map() };
+    node.servers.set('-t 10.9.9.9:80', theirs);
+    expect(await backend.audit(signal)).toBeUndefined();
+    node.servers.set('-t 10.96.0.1:81', theirs);
+    expect(await backend.audit(signal)).toMatch(
+      /second writer: virtual server TCP\/10\.96\.0\.1:81/,
+    );
+  });
+
+  it('runs ipvsadm never, and is not held before anything is written', async () => {
+    const { sync, backend } = agent();
+    expect(await backend.audit(signal)).toBeUndefined();
+    expect(node.takeRuns()).toEqual([]);
+    await sync(smallState([web, dns]));
+    node.takeRuns();
+    await backend.audit(signal);
+    expect(node.takeRuns().filter((run) => run.startsWith('ipvsadm'))).toEqual([]);
+  });
+});

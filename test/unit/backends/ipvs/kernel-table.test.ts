@@ -1,0 +1,56 @@
+// What /proc/net/ip_vs says, as Linux 6.1 prints it.
+import { describe, expect, it } from 'vitest';
+import { parseKernelTable, readServers } from '../../../../src/backends/ipvs/kernel-table.ts';
+
+const table = `IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+SCTP  0A000005:0063 rr  
+UDP  0A000004:0035 rr  persistent 2700000 FFFFFFFF
+TCP  [fd00:0000:0000:0000:0000:0000:0000:0001]:0050 mh persistent 25000 80000000
+  -> [fd00:0000:0000:0000:0000:0000:0000:0005]:1F90      Masq    3      0          0         
+TCP  0A000001:0050 rr  
+  -> 0A010002:0050      Masq    0      2          5         
+  -> 0A010001:0050      Route   1      0          0         
+FWM  00000007 rr 
+  -> 0A010009:0000      Route   1      0          0`;
+
+describe('the kernel’s table of ipvs', () => {
+  it('is read a family at a time, without services by firewall mark', () => {
+    expect([...parseKernelTable(table, 'ipv4').keys()]).toEqual([
+      'SCTP/10.0.0.5:99',
+      'UDP/10.0.0.4:53',
+      'TCP/10.0.0.1:80',
+    ]);
+    expect([...parseKernelTable(table, 'ipv6').keys()]).toEqual(['TCP/[fd00::1]:80']);
+  });
+
+  it('tells scheduler and persistence, and of real servers weight, connections and how they are reached', () => {
+    const servers = [...parseKernelTable(table, 'ipv4').values()];
+    expect(servers.map(({ scheduler, persistentTicks }) => [scheduler, persistentTicks])).toEqual([
+      ['rr', undefined],
+      ['rr', 2_700_000],
+      ['rr', undefined],
+    ]);
+    expect([...(servers[2]?.realServers ?? [])]).toEqual([
+      [
+        '10.1.0.2:80',
+        { address: '10.1.0.2', port: 80, weight: 0, isMasqueraded: true, connections: 7 },
+      ],
+      [
+        '10.1.0.1:80',
+        { address: '10.1.0.1', port: 80, weight: 1, isMasqueraded: false, connections: 0 },
+      ],
+    ]);
+    const v6 = parseKernelTable(table, 'ipv6').get('TCP/[fd00::1]:80' as never);
+    expect([...(v6?.realServers.keys() ?? [])]).toEqual(['[fd00::5]:8080']);
+  });
+
+  it('is empty where ip_vs is not loaded', async () => {
+    expect(await readServers('ipv4', async () => undefined)).toEqual(new Map());
+  });
+
+  it('is not taken for empty where it is something else', () => {
+    expect(() => parseKernelTable('', 'ipv4')).toThrow(/expected the table of ipvs/);
+  });
+});
