@@ -1,5 +1,7 @@
 import type { CleanupPlan, CleanupScope, Kept, ModeCleanup } from '../backends/cleanup.ts';
 import { IptablesCleanup } from '../backends/iptables/cleanup.ts';
+import { IpvsCleanup } from '../backends/ipvs/cleanup.ts';
+import type { TableReader } from '../backends/ipvs/kernel-table.ts';
 import { errorText } from '../error.ts';
 import type { ChangedSysctl, NodeRecord, NodeRecordFile } from '../host/node-record.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
@@ -16,6 +18,8 @@ export interface CleanupOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
   readonly scope: CleanupScope;
+  /** The kernel's table of ipvs. */
+  readonly ipvsTable?: TableReader;
 }
 
 /** What the clean-up would do, for people. */
@@ -80,9 +84,12 @@ export class NodeCleanup {
 
   /** One a mode. Those that share chains come in an order of their own. */
   #modes({ firewalls }: NodeRecord): readonly ModeCleanup[] {
-    const { tools, log, env, scope } = this.#options;
+    const { tools, log, env, scope, ipvsTable } = this.#options;
     const terms = { scope, ownFirewalls: firewalls };
-    return [new IptablesCleanup({ tools, log, lockPaths: defaultLockPaths(env), terms })];
+    return [
+      new IpvsCleanup({ tools, scope, ...(ipvsTable && { readTable: ipvsTable }) }),
+      new IptablesCleanup({ tools, log, lockPaths: defaultLockPaths(env), terms }),
+    ];
   }
 
   /** Another service proxy lives with the settings, too: then all of them stay. */

@@ -4,6 +4,7 @@ import type { CleanupScope, Kept } from '../cleanup.ts';
 import { setsOf, targetOf } from './cleanup-dump.ts';
 import type { Dump, DumpedTable } from './cleanup-dump.ts';
 import { findGeneration, generationChain } from './generation.ts';
+import { ipvsModeChains, isIpvsModeSet } from './ipvs-names.ts';
 import { isGeneratedChain } from './read.ts';
 import { chains } from './static-rules.ts';
 import type { TableName } from './state.ts';
@@ -74,9 +75,17 @@ const fixedChains: Readonly<Record<TableName, readonly string[]>> = {
     chains.nodePorts,
     chains.proxyFirewall,
     chains.canary,
+    ...ipvsModeChains.filter,
   ],
-  nat: [chains.services, chains.nodePorts, chains.postrouting, chains.markMasq, chains.canary],
-  mangle: [chains.canary],
+  nat: [
+    chains.services,
+    chains.nodePorts,
+    chains.postrouting,
+    chains.markMasq,
+    chains.canary,
+    ...ipvsModeChains.nat,
+  ],
+  mangle: [chains.canary, ...ipvsModeChains.mangle],
 };
 
 /** What goes and what stays, over what was found. Pure. */
@@ -185,12 +194,19 @@ function candidatesOf(
   dumped: DumpedTable,
   { isTaken, kubeletMasquerades, firewallGoes }: Circumstances,
 ): Set<string> {
-  const fixed = new Set(isTaken ? [] : fixedChains[table]);
+  const leftBehind = ipvsModeChains[table].filter((name) => asksOurIpvsSets(dumped, name));
+  const fixed = new Set(isTaken ? leftBehind : fixedChains[table]);
   if (table === 'nat' && kubeletMasquerades) {
     for (const name of [chains.postrouting, chains.markMasq]) fixed.delete(name);
   }
   if (table === 'filter' && firewallGoes) fixed.add(chains.firewall);
   return new Set([...dumped.keys()].filter((name) => fixed.has(name) || isGeneratedChain(name)));
+}
+
+/** Whether a chain of an ipvs mode is Switchyard's: kube-proxy's sets have other names. */
+function asksOurIpvsSets(dumped: DumpedTable, name: string): boolean {
+  const rules = dumped.get(name)?.rules ?? [];
+  return rules.some((args) => setsOf(args).some(isIpvsModeSet));
 }
 
 /** The chains that the kubelet makes too, where they stay. */
@@ -232,7 +248,7 @@ function ourRules(
 
 /** The jumps of kube-proxy, of any version, by their comments; KUBE-FIREWALL's have none. */
 const jumpPattern =
-  /^(?:-m conntrack --ctstate NEW )?-m comment --comment "kubernetes [^"]*"(?: -m conntrack --ctstate NEW)? -j KUBE-\S+$/;
+  /^(?:! -i lo )?(?:-m conntrack --ctstate NEW )?-m comment --comment "kubernetes [^"]*"(?: -m conntrack --ctstate NEW)? -j KUBE-\S+$/;
 
 function isOurJump(
   from: string,
@@ -241,11 +257,12 @@ function isOurJump(
   taken: boolean,
 ): boolean {
   const target = targetOf(args);
-  // The one jump that kube-proxy does not have, and for which its own clean-up would fail.
-  if (taken)
-    return from === 'OUTPUT' && target === chains.externalServices && jumpPattern.test(args);
+  // Jumps that kube-proxy does not have, and for which its own clean-up would fail.
+  const isOfProxy = jumpPattern.test(args);
+  if (taken && isOfProxy && from === 'OUTPUT' && target === chains.externalServices) return true;
   if (target === undefined || !candidates.has(target)) return false;
-  return jumpPattern.test(args) || args === `-j ${chains.firewall}`;
+  if (taken) return isOfProxy && !isGeneratedChain(target);
+  return isOfProxy || args === `-j ${chains.firewall}`;
 }
 
 /** What KUBE-POSTROUTING holds beyond the kubelet's three rules: marks for hairpins. */

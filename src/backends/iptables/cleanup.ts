@@ -14,6 +14,8 @@ import { isSuperseded, planRules } from './cleanup-plan.ts';
 import type { CleanupTerms, ObservedRules, RulesPlan } from './cleanup-plan.ts';
 import { removalLines, removalText } from './cleanup-text.ts';
 import { destroySets, isOurSet, listSets, mayHaveSets } from './ipsets.ts';
+import type { ObservedSet } from './ipsets.ts';
+import { isUpstreamIpvsSet } from './ipvs-names.ts';
 import type { Batch } from './restore-file.ts';
 import type { SetName } from './state.ts';
 import { iptablesTools, readLegacyTables } from './variant.ts';
@@ -47,7 +49,10 @@ const timeoutMs = 300_000;
 /** Others write the tables too: what changed between reading and writing is read again. */
 const attempts = 3;
 
-/** Removes the rules and sets of the iptables mode, in both variants of the tools and both families. */
+/**
+ * Removes the rules and sets of the iptables mode and, since they share chains, those of the ipvs mode, in both
+ * variants of the tools and both families.
+ */
 export class IptablesCleanup implements ModeCleanup {
   readonly #parts: IptablesCleanupParts;
 
@@ -131,9 +136,11 @@ export class IptablesCleanup implements ModeCleanup {
 
   /** None, and a word among what is kept, where there may be some and no tool shows them. */
   async #ownSets(keeps: Kept[], signal: AbortSignal): Promise<readonly SetName[]> {
-    const { tools, modulesPath } = this.#parts;
+    const { tools, modulesPath, terms } = this.#parts;
+    const goes = (set: ObservedSet): boolean =>
+      isOurSet(set) || (terms.scope === 'all' && isUpstreamIpvsSet(set.name, set.type));
     try {
-      return (await listSets(tools, signal)).filter(isOurSet).map(({ name }) => name);
+      return (await listSets(tools, signal)).filter(goes).map(({ name }) => name);
     } catch (error) {
       if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
       if (await mayHaveSets(modulesPath)) {

@@ -16,6 +16,8 @@ const count = 'net/netfilter/nf_conntrack_count';
 const firewall =
   '*filter\n:INPUT ACCEPT [0:0]\n:KUBE-FIREWALL - [0:0]\n-A INPUT -j KUBE-FIREWALL\nCOMMIT\n';
 
+const ipvsTable = async (): Promise<undefined> => undefined;
+
 describe('the clean-up of the node', () => {
   let folder = '';
   let record: NodeRecordFile;
@@ -57,7 +59,8 @@ describe('the clean-up of the node', () => {
         return true;
       },
     };
-    return new NodeCleanup({ tools, sysctls, record, env: {}, log: silentLog, scope });
+    const options = { tools, sysctls, record, env: {}, log: silentLog, scope, ipvsTable };
+    return new NodeCleanup(options);
   }
 
   it('puts settings back, then removes their guard, then the record', async () => {

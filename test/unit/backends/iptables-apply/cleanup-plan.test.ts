@@ -146,6 +146,43 @@ describe('the clean-up plan of the iptables mode', () => {
     expect(keeps.map(({ isObstacle }) => isObstacle)).toEqual(goes ? [] : [false]);
   });
 
+  /** What Switchyard's ipvs mode has beside the roots of all modes. */
+  const access = '-m comment --comment "kubernetes ipvs access filter"';
+  const balancer = '-m comment --comment "kubernetes load balancer firewall"';
+  const bound = '-m set --match-set KUBE-IPVS-BOUND-1 dst';
+  const ipvs =
+    table(
+      'filter',
+      ['KUBE-SERVICES', 'KUBE-IPVS-FILTER'],
+      [
+        `INPUT ! -i lo -m conntrack --ctstate NEW ${access} -j KUBE-IPVS-FILTER`,
+        `OUTPUT -m conntrack --ctstate NEW ${access} -j KUBE-IPVS-FILTER`,
+        `KUBE-IPVS-FILTER ${bound} -j REJECT`,
+      ],
+    ) +
+    table(
+      'mangle',
+      ['KUBE-PROXY-FIREWALL'],
+      [
+        `PREROUTING -m conntrack --ctstate NEW ${balancer} -j KUBE-PROXY-FIREWALL`,
+        `KUBE-PROXY-FIREWALL ${bound} -j DROP`,
+      ],
+    );
+
+  it('removes the chains of the ipvs modes, ours and kube-proxy’s', () => {
+    const upstream = table(
+      'nat',
+      ['KUBE-NODE-PORT', 'KUBE-LOAD-BALANCER'],
+      ['KUBE-LOAD-BALANCER -j DROP'],
+    );
+    expect(plan(ipvs + upstream).removals).toMatchObject([
+      { table: 'filter', chains: ['KUBE-IPVS-FILTER', 'KUBE-SERVICES'] },
+      { table: 'nat', chains: ['KUBE-LOAD-BALANCER', 'KUBE-NODE-PORT'] },
+      { table: 'mangle', chains: ['KUBE-PROXY-FIREWALL'] },
+    ]);
+    expect(plan(ipvs).keeps).toEqual([]);
+  });
+
   describe('of leftovers', () => {
     const leftovers = { scope: 'leftovers', ownFirewalls: ['nft'] } as const;
 
@@ -183,6 +220,17 @@ describe('the clean-up plan of the iptables mode', () => {
       const own = { variant: 'nft', family: 'ipv4', dump: parseDump(nat) } as const;
       const there = { variant, family: 'ipv4', dump: parseDump(other) } as const;
       expect(isSuperseded(own, [own, there])).toBe(expected);
+    });
+
+    it('removes what is left of our ipvs mode, but not what kube-proxy’s has instead', () => {
+      const { removals, usedSets } = plan(ipvs, leftovers);
+      expect(removals.map(({ chains, rules }) => [chains, rules.length])).toEqual([
+        [['KUBE-IPVS-FILTER'], 2],
+        [['KUBE-PROXY-FIREWALL'], 1],
+      ]);
+      expect([...usedSets]).toEqual([]);
+      const theirs = ipvs.replaceAll('KUBE-IPVS-BOUND-1', 'KUBE-IPVS-IPS');
+      expect(plan(theirs, leftovers).removals).toEqual([]);
     });
 
     it('keeps the set that a rule still uses', () => {
