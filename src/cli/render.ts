@@ -5,6 +5,7 @@ import type { Features } from '../backends/iptables/state.ts';
 import { lowerIpvs } from '../backends/ipvs/lower.ts';
 import { renderIpvs } from '../backends/ipvs/render.ts';
 import type { FlagValues } from '../config/flag-table.ts';
+import { proxyFlags } from '../config/proxy-flags.ts';
 import { SwitchyardError } from '../error.ts';
 import { conflictText } from '../graph/claims.ts';
 import { toDot } from '../graph/draw-dot.ts';
@@ -55,6 +56,7 @@ export const command: Command = {
       placeholder: 'NAME=VALUE',
       help: 'What tools and kernel can do: hairpin=bpf|ipset|rules, affinity=ipset|recent, randomFully=true|false, comments=all|auto|none.',
     },
+    ...proxyFlags.filter(({ name }) => name === 'ipvs-scheduler'),
   ],
   positionals: { usage: '[PATH…]', min: 0, max: 1000 },
   details: [
@@ -70,8 +72,10 @@ export const command: Command = {
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const features = featuresOf(args.flags.list('features'));
-  const mode = modeOf(args.flags);
+  const mode = args.flags.text('mode') === 'ipvs' ? 'ipvs' : 'iptables';
+  const scheduler = args.flags.text('ipvsScheduler') || 'rr';
   const offline = await loadOffline(args.flags, args.positionals, io.stdin);
+  const settings = { offline, features, scheduler };
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const graphs = chosenGraphs(offline, args.flags);
   const conflicts = graphs.flatMap((graph) => graph.conflicts.map(conflictText));
@@ -93,7 +97,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
       io.stdout(await toSvg(oneGraph(graphs)));
       return 0;
     default:
-      io.stdout(graphs.map((graph) => renderers[mode](graph, offline, features)).join('\n'));
+      io.stdout(graphs.map((graph) => renderers[mode](graph, settings)).join('\n'));
       return 0;
   }
 }
@@ -115,8 +119,14 @@ function oneGraph(graphs: readonly RuleGraph[]): RuleGraph {
   });
 }
 
+interface Settings {
+  readonly offline: Offline;
+  readonly features: Features;
+  readonly scheduler: string;
+}
+
 const renderers = {
-  iptables: (graph: RuleGraph, offline: Offline, features: Features): string => {
+  iptables: (graph: RuleGraph, { offline, features }: Settings): string => {
     const state = lowerAll(graph, {
       features,
       masqueradeMark: offline.masqueradeMark,
@@ -125,23 +135,20 @@ const renderers = {
     });
     return renderRestore(state, { features });
   },
-  ipvs: (graph: RuleGraph, offline: Offline, { hairpin, randomFully }: Features): string => {
-    // Where this mode can be, ipsets are: no kernel is without both bpf and them.
+  ipvs: (graph: RuleGraph, { offline, features: given, scheduler }: Settings): string => {
+    const { hairpin, randomFully } = given;
+    // This mode needs ipsets anyway: where bpf is missing, one does.
     const features = { hairpin: hairpin === 'bpf' ? hairpin : 'ipset', randomFully } as const;
     const state = lowerIpvs(graph, {
       features,
       masqueradeMark: offline.masqueradeMark,
       conntrackBeLiberal: false,
-      scheduler: 'rr',
+      scheduler,
       reserved: () => undefined,
     });
     return renderIpvs(state, { features });
   },
 } as const;
-
-function modeOf(flags: FlagValues): keyof typeof renderers {
-  return flags.text('mode') === 'ipvs' ? 'ipvs' : 'iptables';
-}
 
 function featuresOf(given: readonly string[]): Features {
   const chosen: Record<string, string | boolean> = { ...defaultFeatures };

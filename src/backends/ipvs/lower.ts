@@ -1,8 +1,9 @@
 import type { NodeContext } from '../../graph/node-context.ts';
 import type { Frontend, GraphDelta, Pool, RuleGraph } from '../../graph/rule-graph.ts';
 import type { Family } from '../../ip/address.ts';
+import { tableOrder } from '../iptables/diff.ts';
 import type { Excluded } from '../iptables/lower.ts';
-import type { IpsetSpec, IptablesState, SetName, TableName } from '../iptables/state.ts';
+import type { IptablesState, TableName } from '../iptables/state.ts';
 import { TableBuilder } from '../iptables/table-builder.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import { AddressClaims } from './addresses.ts';
@@ -169,7 +170,7 @@ class Parts {
 
   #writeRules(node: NodeContext): void {
     const rules = ipvsRules(node, this.#options);
-    for (const table of ['mangle', 'nat', 'filter'] as const) {
+    for (const table of tableOrder) {
       for (const [name, chain] of rules[table]) this.#tables[table].put(name, chain, 'root');
     }
   }
@@ -187,16 +188,19 @@ class Parts {
   #publishRules(): IptablesState {
     const { mangle, nat, filter } = this.#tables;
     const tables = { mangle: mangle.publish(), nat: nat.publish(), filter: filter.publish() };
-    const sets = new Map<SetName, IpsetSpec>();
-    for (const versions of this.#sets.values()) {
-      const set = versions.publish();
-      sets.set(set.name, set);
-    }
-    const before = this.#rules?.sets;
-    const isSame = [...sets].every(([name, set]) => before?.get(name) === set);
-    const kept = before !== undefined && isSame ? before : sets;
-    this.#rules = { family: this.#family, tables, jumps: this.#jumps, sets: kept };
+    const before = this.#rules;
+    const sets = this.#publishSets(before?.sets);
+    const isSame =
+      sets === before?.sets && tableOrder.every((name) => tables[name] === before.tables[name]);
+    if (isSame) return before;
+    this.#rules = { family: this.#family, tables, jumps: this.#jumps, sets };
     return this.#rules;
+  }
+
+  #publishSets(before: IptablesState['sets'] | undefined): IptablesState['sets'] {
+    const sets = Array.from(this.#sets.values(), (versions) => versions.publish());
+    const isSame = before !== undefined && sets.every((set) => before.get(set.name) === set);
+    return isSame ? before : new Map(sets.map((set) => [set.name, set]));
   }
 }
 

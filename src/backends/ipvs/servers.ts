@@ -21,25 +21,28 @@ export function realServerKey({
   return hostPort(address, port) as RealServerKey;
 }
 
-/** How connections are spread over the real servers, as `ipvsadm` takes it. */
-export type Scheduling = Pick<VirtualServer, 'scheduler' | 'schedulerFlags' | 'persistentSeconds'>;
+/** How the connections of a pool are treated. */
+export type Scheduling = Pick<
+  VirtualServer,
+  'scheduler' | 'schedulerFlags' | 'persistentSeconds' | 'drainSeconds'
+>;
 
-/** How a pool's connections are spread; the node's scheduler where the pool says nothing. */
+/** What the Service asked; where it asked nothing, the node's scheduler. */
 export function schedulingOf(pool: Pool, defaultScheduler: string): Scheduling {
-  const { scheduling } = pool as Pool & Partial<Scheduled>;
+  const { scheduling, drainSeconds } = pool as Pool & Asked;
   const scheduler = scheduling?.scheduler ?? defaultScheduler;
-  const flags = scheduling?.flags ?? [];
+  const flags = scheduling?.flags ?? none;
   return {
     scheduler,
     schedulerFlags: flags.length === 0 ? (usualFlags[scheduler] ?? none) : flags.toSorted(),
     persistentSeconds: pool.affinity?.timeoutSeconds,
+    ...(drainSeconds !== undefined && { drainSeconds }),
   };
 }
 
-interface Scheduled {
-  readonly scheduling:
-    | { readonly scheduler: string; readonly flags: readonly string[] }
-    | undefined;
+interface Asked {
+  readonly scheduling?: { readonly scheduler: string; readonly flags: readonly string[] };
+  readonly drainSeconds?: number;
 }
 
 const none: readonly string[] = Object.freeze([]);
@@ -68,6 +71,7 @@ export function isSameServer(a: VirtualServer, b: VirtualServer): boolean {
     a.scheduler === b.scheduler &&
     a.schedulerFlags.join() === b.schedulerFlags.join() &&
     a.persistentSeconds === b.persistentSeconds &&
+    a.drainSeconds === b.drainSeconds &&
     a.origin.servicePort === b.origin.servicePort &&
     isSameRealServers(a.realServers, b.realServers)
   );
