@@ -65,7 +65,12 @@ export async function renderScenario(name: string): Promise<readonly RenderedFil
     const suffix = family === 'ipv6' ? '-ipv6' : '';
     const only = [...args, `--ip-family=${family}`];
     const picture = await run(render, folder, [...only, '--output=svg']);
-    add(`iptables${suffix}.rules`, (await run(render, folder, only)).stdout);
+    for (const mode of ['iptables', 'ipvs']) {
+      add(
+        `${mode}${suffix}.rules`,
+        (await run(render, folder, [...only, `--mode=${mode}`])).stdout,
+      );
+    }
     add(`graph${suffix}.svg`, picture.stdout);
   }
   if (all.stderr !== '') add('warnings.txt', all.stderr);
@@ -98,9 +103,11 @@ export function renderIndex(rendered: ReadonlyMap<string, readonly RenderedFile[
 }
 
 const linkTexts: Readonly<Record<string, string>> = {
-  'iptables.rules': 'rules',
+  'iptables.rules': 'iptables',
+  'ipvs.rules': 'ipvs',
   'graph.svg': 'picture',
-  'iptables-ipv6.rules': 'IPv6 rules',
+  'iptables-ipv6.rules': 'IPv6 iptables',
+  'ipvs-ipv6.rules': 'IPv6 ipvs',
   'graph-ipv6.svg': 'IPv6 picture',
   'warnings.txt': 'warnings',
   'explain.txt': 'explained',
