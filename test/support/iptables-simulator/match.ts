@@ -36,7 +36,7 @@ const tests: Readonly<Record<string, Test>> = {
   '--dst-type': ([v = ''], { packet }, { node }) => isLocal(v, packet.destination, node),
   '--bytecode': ([v = ''], world) => runFilter(v, header(world)) !== 0,
   '--match-set': ([set = '', flags = ''], world, { node }) =>
-    node.sets.get(set)?.has(setKey(flags, world)) ?? false,
+    isMember(node.sets.get(set) ?? new Set(), flags, world),
   '--rcheck': never,
   '--physdev-is-in': never,
   '--physdev-is-bridged': never,
@@ -103,8 +103,8 @@ function inPorts(range: string, port: number): boolean {
   return port >= from && port <= to;
 }
 
-function hasState(state: string, { packet, translated }: World): boolean {
-  return state === 'DNAT' ? translated : state === packet.state;
+function hasState(state: string, { packet, translated, balanced }: World): boolean {
+  return state === 'DNAT' ? translated && balanced !== true : state === packet.state;
 }
 
 /** Whether the address is the node's own; all of 127.0.0.0/8 is. */
@@ -117,11 +117,30 @@ function isLocal(type: string, address: Address, node: SimulatedNode): boolean {
   return isOwn(address, node);
 }
 
-function setKey(flags: string, { packet }: World): string {
+/** A set of addresses, of ports, of both, or of both and a third address or prefix, as `ipset` prints its members. */
+function isMember(set: ReadonlySet<string>, flags: string, { packet }: World): boolean {
   const { source, destination, destinationPort, protocol } = packet;
-  if (flags === 'src') return source;
-  if (flags === 'dst,dst,src') return `${destination},${protocol}:${destinationPort},${source}`;
-  throw new Error(`unknown set dimensions ${flags}`);
+  const frontend = `${destination},${protocol}:${destinationPort}`;
+  switch (flags) {
+    case 'src':
+      return set.has(source);
+    case 'dst':
+      return set.has(destination) || set.has(String(destinationPort));
+    case 'dst,dst':
+      return set.has(frontend);
+    case 'dst,dst,src':
+      return set.has(`${frontend},${source}`) || isInRange(set, frontend, source);
+    default:
+      throw new Error(`unknown set dimensions ${flags}`);
+  }
+}
+
+function isInRange(set: ReadonlySet<string>, frontend: string, source: Address): boolean {
+  for (const member of set) {
+    if (!member.startsWith(`${frontend},`) || !member.includes('/')) continue;
+    if (inPrefix(member.slice(frontend.length + 1), source)) return true;
+  }
+  return false;
 }
 
 function header({ packet }: World): DataView {

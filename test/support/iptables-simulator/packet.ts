@@ -24,6 +24,8 @@ export interface World {
   readonly packet: SimulatedPacket;
   readonly mark: number;
   readonly translated: boolean;
+  /** By ipvs, which leaves no trace of it in the state of the connection. */
+  readonly balanced?: boolean;
   readonly masqueraded: boolean;
   readonly probability: number;
 }

@@ -16,12 +16,15 @@ export interface SimulatedOutcome {
 }
 
 type Verdict = 'accept' | 'drop' | 'reject' | 'return';
-interface Ended {
+
+/** A share of the packets, and what the rules so far say of it. */
+export interface Ended {
   readonly world: World;
   readonly verdict: Verdict;
 }
 
-const order = ['raw', 'mangle', 'nat', 'filter'] as const;
+/** The tables of a hook, in the order in which they are asked. */
+export const order = ['raw', 'mangle', 'nat', 'filter'] as const;
 
 /** Sends the packet through the rules; the outcomes' probabilities add up to 1. */
 export function simulate(
@@ -29,11 +32,16 @@ export function simulate(
   node: SimulatedNode,
   packet: SimulatedPacket,
 ): readonly SimulatedOutcome[] {
-  const start: World = { packet, mark: 0, translated: false, masqueraded: false, probability: 1 };
   const first = packet.inInterface === undefined ? 'OUTPUT' : 'PREROUTING';
-  return hook(tables, node, first, [{ world: start, verdict: 'accept' }])
+  return hook(tables, node, first, [starting(packet)])
     .flatMap((ended) => afterRouting(tables, node, first, ended))
-    .map(({ world, verdict }) => outcome(world, verdict));
+    .map(outcome);
+}
+
+/** All of a packet, before any rule. */
+export function starting(packet: SimulatedPacket): Ended {
+  const world = { packet, mark: 0, translated: false, masqueraded: false, probability: 1 };
+  return { world, verdict: 'accept' };
 }
 
 function afterRouting(
@@ -52,22 +60,24 @@ function afterRouting(
   return hook(tables, node, 'POSTROUTING', hook(tables, node, 'FORWARD', [ended]));
 }
 
-function outcome(world: World, verdict: Verdict): SimulatedOutcome {
+/** Where a share of the packets ends, once no table is left. */
+export function outcome({ world, verdict }: Ended): SimulatedOutcome {
   const { packet, translated, masqueraded, probability } = world;
   const { destination, destinationPort: port } = packet;
   const kind = verdict === 'drop' || verdict === 'reject' ? verdict : 'delivered';
   return { kind, destination, port, translated, masqueraded, probability };
 }
 
-/** All tables of one hook, each for the packets the table before let through. */
-function hook(
+/** All tables of one hook, or some of them, each for the packets the table before let through. */
+export function hook(
   tables: ParsedTables,
   node: SimulatedNode,
   name: string,
   from: readonly Ended[],
+  which: readonly (typeof order)[number][] = order,
 ): readonly Ended[] {
   let flowing = from;
-  for (const table of order) {
+  for (const table of which) {
     const chain = tables.get(table)?.get(name);
     if (!chain) continue;
     flowing = flowing.flatMap((ended) => {
