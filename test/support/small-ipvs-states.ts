@@ -1,3 +1,4 @@
+import { comment } from '../../src/backends/iptables/static-rules.ts';
 import { ipvsSet } from '../../src/backends/ipvs/sets.ts';
 import { realServerKey, virtualServerKey } from '../../src/backends/ipvs/servers.ts';
 import type { IpvsState, VirtualServer } from '../../src/backends/ipvs/state.ts';
@@ -71,7 +72,10 @@ export function smallState(
         chain('KUBE-SERVICES', 'root'),
         chain('KUBE-IPVS-FILTER', 'root', rule('-j RETURN')),
       ],
-      jumps: [jump('nat', 'OUTPUT', 'KUBE-SERVICES'), jump('filter', 'INPUT', 'KUBE-IPVS-FILTER')],
+      jumps: [
+        jump('nat', 'OUTPUT', 'KUBE-SERVICES', comment('kubernetes service portals')),
+        jump('filter', 'INPUT', 'KUBE-IPVS-FILTER', comment('kubernetes ipvs access filter')),
+      ],
       sets: (['SERVED', 'REJECTED'] as const).map((role) =>
         ipset(ipvsSet(role, family), `hash:ip,port family ${inet}`, sets[role].toSorted()),
       ),

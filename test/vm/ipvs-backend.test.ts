@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readlink } from 'node:fs/promises';
+import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { IptablesCleanup } from '../../src/backends/iptables/cleanup.ts';
 import { iptablesTools } from '../../src/backends/iptables/variant.ts';
@@ -17,6 +18,7 @@ import { emptyDelta, emptyGraph } from '../support/iptables-states.ts';
 import { smallState, virtualServer } from '../support/small-ipvs-states.ts';
 
 const { signal } = new AbortController();
+const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
 const web = virtualServer('web', '10.96.0.1:80', ['10.1.0.2:80', '10.1.0.2:81=3']);
 const dns = virtualServer('dns', '10.96.0.10:53', ['10.1.0.2:53'], { protocol: 'UDP' });
 const sctp = virtualServer('tele', '10.96.0.11:99', ['10.1.0.2:99'], { protocol: 'SCTP' });
@@ -93,7 +95,7 @@ async function until(isSo: () => Promise<boolean>, limitMs = 60_000): Promise<vo
   }
 }
 
-describe('the ipvs backend', () => {
+describe.skipIf(!inGuest)('the ipvs backend (needs the guest of npm run test:vm)', () => {
   let node: Namespace;
   let ending: AbortController;
   let children: ChildProcess[];
