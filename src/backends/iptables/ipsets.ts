@@ -57,10 +57,17 @@ export async function mayHaveSets(modulesPath = '/sys/module'): Promise<boolean>
   return holds.some((count) => Number(count ?? 0) > 0);
 }
 
-/** A set of which only the name is there would pass for one of another type, and be destroyed. */
+/**
+ * A set of which only the name is there would pass for one of another type, and be destroyed. The number of entries ends
+ * what is told of a set; tools before 6.30 tell it of none.
+ */
 function wholeList(text: string): readonly ObservedSet[] {
   const sets = parseSetList(text);
-  const isWhole = /(?:^|\n)$/.test(text) && sets.every(({ type, header }) => type && header);
+  const counted = sets.filter(({ entries }) => entries !== undefined).length;
+  const isWhole =
+    /(?:^|\n)$/.test(text) &&
+    sets.every(({ type, header }) => type && header) &&
+    (counted === 0 || counted === sets.length);
   if (isWhole) return sets;
   throw new SwitchyardError('tool', 'ipset list: its output breaks off', { retryable: true });
 }

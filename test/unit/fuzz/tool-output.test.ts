@@ -276,7 +276,11 @@ describe('ipset list', () => {
           const all = await setsIn(whole);
           expect(all.filter(({ name }) => state.sets.has(name))).toHaveLength(state.sets.size);
           const found = await orUnreadable(setsIn(cutAt(whole, share)));
-          for (const set of found ?? []) expect(all).toContainEqual(set);
+          // One set whose end is missing looks like the output of a tool that counts no entries.
+          for (const { entries, ...set } of found ?? []) {
+            const counts = all.filter(({ name }) => name === set.name).map((each) => each.entries);
+            expect(all).toContainEqual({ ...set, entries: entries ?? counts[0] });
+          }
         }),
         bounded(150),
       );
