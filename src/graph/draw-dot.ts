@@ -1,6 +1,7 @@
 import { familyLabel, hostPort } from '../ip/address.ts';
 import { arrange } from './drawing.ts';
 import type { Drawing, DrawnService, Gate, Switch } from './drawing.ts';
+import { askedText, isWeighted } from './pool.ts';
 import { rational, toFraction } from './rational.ts';
 import type { Branch, BranchSource, Frontend, Pool, RuleGraph, Verdict } from './rule-graph.ts';
 
@@ -143,18 +144,23 @@ function verdictNode(service: string, verdict: Verdict): string {
   return `  ${quote(`verdict ${service} ${verdictKey(verdict)}`)} [${fill(kind)} shape=octagon style=filled margin="0.02,0" label=<${label}>];`;
 }
 
-function poolAttributes({ id, endpoints, affinity }: Pool): string {
+function poolAttributes(pool: Pool): string {
+  const { id, endpoints, affinity } = pool;
   const { fill: background, line } = colours.pool;
   const total = endpoints.reduce((sum, { weight }) => sum + weight, 0);
   const sticky = affinity ? `, each client keeps its own for ${affinity.timeoutSeconds} s` : '';
+  const asked = askedText(pool);
+  const scheduled = asked === '' ? '' : `, ${asked}`;
+  const weighted = isWeighted(pool);
   const rows = endpoints.slice(0, shownEndpoints).map(({ address, port, weight }) => {
     const share = weight === total ? 'all' : toFraction(rational(weight, total));
-    return `<TR><TD ALIGN="LEFT" BGCOLOR="#ffffff">${escape(hostPort(address, port))}</TD><TD ALIGN="RIGHT" BGCOLOR="#ffffff"><FONT COLOR="${line}">${share}</FONT></TD></TR>`;
+    const why = weighted ? small(`   weight ${weight}`) : '';
+    return `<TR><TD ALIGN="LEFT" BGCOLOR="#ffffff">${escape(hostPort(address, port))}${why}</TD><TD ALIGN="RIGHT" BGCOLOR="#ffffff"><FONT COLOR="${line}">${share}</FONT></TD></TR>`;
   });
   const hidden = endpoints.length - rows.length;
   if (hidden > 0)
     rows.push(`<TR><TD COLSPAN="2" BGCOLOR="#ffffff">${small(`and ${hidden} more`)}</TD></TR>`);
-  const header = `<TR><TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="${background}">${small(count(endpoints.length, 'endpoint') + sticky)}</TD></TR>`;
+  const header = `<TR><TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="${background}">${small(count(endpoints.length, 'endpoint') + scheduled + sticky)}</TD></TR>`;
   const table = `<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="5" COLOR="${line}">${header}${rows.join('')}</TABLE>`;
   return `shape=plain style="" tooltip=${quote(`pool ${id}`)} label=<${table}>`;
 }

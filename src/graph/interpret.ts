@@ -4,6 +4,7 @@ import { frontendId } from './frontends.ts';
 import { compareFrontends } from './order.ts';
 import { answersNodePorts } from './packet.ts';
 import type { Packet } from './packet.ts';
+import { askedText, isWeighted } from './pool.ts';
 import { one, rational } from './rational.ts';
 import type { Rational } from './rational.ts';
 import type {
@@ -187,9 +188,12 @@ function poolOutcomes(
 
 function poolText(pool: Pool): string {
   const count = pool.endpoints.length;
-  const choice = count === 1 ? 'one endpoint' : `one of ${count} endpoints at random`;
-  if (!pool.affinity) return choice;
-  return `${choice} for a first connection; the client then keeps it for ${pool.affinity.timeoutSeconds} s`;
+  const byWeight = isWeighted(pool) ? ', by weight' : '';
+  const choice = count === 1 ? 'one endpoint' : `one of ${count} endpoints at random${byWeight}`;
+  const asked = askedText(pool);
+  const first = asked === '' ? choice : `${choice} (in ipvs mode: ${asked})`;
+  if (!pool.affinity) return first;
+  return `${first} for a first connection; the client then keeps it for ${pool.affinity.timeoutSeconds} s`;
 }
 
 function masqueradeReason(packet: Packet, target: PoolTarget, hairpin: boolean): string {

@@ -1,11 +1,12 @@
 import { hash } from 'node:crypto';
 import { hostPort } from '../ip/address.ts';
+import { weightOf } from '../services/balancing.ts';
 import type { Endpoint, ServicePort } from '../services/service-port.ts';
 import type { Affinity, Pool, PoolEndpoint, PoolId } from './rule-graph.ts';
 
 /**
- * The pool of the given endpoints, one of weight 1 each. Its id depends on nothing but content, so
- * equal pools of different services are one node of the graph; a pool with ClientIP affinity also
+ * The pool of the given endpoints, each with the weight its Service gives it. Its id depends on nothing but
+ * content, so equal pools of different services are one node of the graph; a pool with ClientIP affinity also
  * carries its service port, since two services must never share a client's pin.
  * `endpoints` is sorted bytewise by `ip:port` and not empty.
  */
@@ -14,19 +15,46 @@ export function poolOf(port: ServicePort, endpoints: readonly Endpoint[]): Pool 
     port.affinitySeconds === undefined
       ? undefined
       : { servicePort: port.key, timeoutSeconds: port.affinitySeconds };
-  const members = endpoints.map(({ address, port: number }): PoolEndpoint => ({
-    address,
-    port: number,
-    weight: 1,
+  const { scheduling, weights, drainSeconds } = port.balancing ?? {};
+  const members = endpoints.map((endpoint): PoolEndpoint => ({
+    address: endpoint.address,
+    port: endpoint.port,
+    weight: weightOf(weights, endpoint),
   }));
-  return { id: poolId(members, affinity), endpoints: members, affinity };
+  const pool = { endpoints: members, affinity };
+  if (scheduling === undefined && drainSeconds === undefined)
+    return { id: poolId(pool), endpoints: members, affinity };
+  const asked = {
+    ...pool,
+    ...(scheduling && { scheduling }),
+    ...(drainSeconds !== undefined && { drainSeconds }),
+  };
+  return { id: poolId(asked), ...asked };
 }
 
-function poolId(endpoints: readonly PoolEndpoint[], affinity: Affinity | undefined): PoolId {
+function poolId({ endpoints, affinity, scheduling, drainSeconds }: Omit<Pool, 'id'>): PoolId {
   let content = affinity ? `${affinity.servicePort} ${affinity.timeoutSeconds}` : '';
+  if (scheduling) content += `\n${[scheduling.scheduler, ...scheduling.flags].join(' ')}`;
+  if (drainSeconds !== undefined) content += `\ndrain ${drainSeconds}`;
   for (const { address, port, weight } of endpoints) {
     content += `\n${hostPort(address, port)} ${weight}`;
   }
   // a part of a text keeps the whole of it: cut the bytes
   return hash('sha256', content, 'buffer').toString('hex', 0, 8) as PoolId;
+}
+
+/** `scheduler mh (mh-port), drained for 30 s`: what a Service asks beside weights; '' where nothing. */
+export function askedText({ scheduling, drainSeconds }: Pool): string {
+  const parts: string[] = [];
+  if (scheduling) {
+    const { scheduler, flags } = scheduling;
+    parts.push(`scheduler ${scheduler}${flags.length > 0 ? ` (${flags.join(', ')})` : ''}`);
+  }
+  if (drainSeconds !== undefined) parts.push(`drained for ${drainSeconds} s`);
+  return parts.join(', ');
+}
+
+/** Whether some endpoint gets more than another. */
+export function isWeighted({ endpoints }: Pool): boolean {
+  return endpoints.some(({ weight }) => weight !== endpoints[0]?.weight);
 }

@@ -1,5 +1,6 @@
 import type { Address, Family } from '../ip/address.ts';
 import type { Cidr } from '../ip/cidr.ts';
+import type { Scheduling } from '../services/balancing.ts';
 import type {
   Protocol,
   ServiceName,
@@ -78,6 +79,10 @@ export interface Pool {
   readonly id: PoolId;
   readonly endpoints: readonly PoolEndpoint[];
   readonly affinity: Affinity | undefined;
+  /** How a mode with virtual servers chooses, where the Service says so; others choose at random. */
+  readonly scheduling?: Scheduling;
+  /** How long connections to an endpoint that left may last, where the Service says so. */
+  readonly drainSeconds?: number;
 }
 
 /** ClientIP affinity: kept per service port and endpoint, whichever frontend was used. */

@@ -1,4 +1,5 @@
 import type { KubeObject } from '../informer/kind.ts';
+import type { Balancing } from './balancing.ts';
 
 /** The fields of a Service the proxy reads (spec/kube-proxy.md 1.3), as they stand in the object. */
 export interface ServiceObject extends KubeObject {
@@ -16,6 +17,8 @@ export interface ServiceObject extends KubeObject {
   readonly internalTrafficPolicy: string | undefined;
   readonly externalTrafficPolicy: string | undefined;
   readonly healthCheckNodePort: number;
+  /** Its annotations that are ours: most Services have none, and none of this. */
+  readonly balancing?: Balancing;
 }
 
 export interface ServiceObjectPort {

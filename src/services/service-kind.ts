@@ -1,6 +1,7 @@
 import { compact } from '../compact.ts';
 import { objectKey } from '../informer/kind.ts';
 import type { Kind, ObjectMeta } from '../informer/kind.ts';
+import { balancingOf } from './balancing-annotations.ts';
 import { isRaw } from './field-reader.ts';
 import type { FieldReader, Raw } from './field-reader.ts';
 import { slimNamed } from './object-meta.ts';
@@ -82,7 +83,8 @@ function readService(value: Raw, meta: ObjectMeta, reader: FieldReader): Service
     const reason = `expected an address, or None for a headless Service, got none${beside}`;
     reader.report('spec.clusterIP', reason);
   }
-  return object;
+  const balancing = balancingOf(value, reader);
+  return balancing === undefined ? object : { ...object, balancing };
 }
 
 function policyOf(spec: Raw, key: string, reader: FieldReader): string | undefined {

@@ -1,5 +1,6 @@
 import type { Address, Family } from '../ip/address.ts';
 import type { Cidr } from '../ip/cidr.ts';
+import type { Balancing } from './balancing.ts';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 export type TrafficPolicy = 'Cluster' | 'Local';
@@ -88,6 +89,8 @@ export interface ServicePort {
   /** Service creation in milliseconds since the epoch (0: unknown): the older wins a contested address. */
   readonly createdAtMs: number;
   readonly uid: string;
+  /** What annotations of the Service ask for; not there where there are none. */
+  readonly balancing?: Balancing;
   readonly endpoints: EndpointChoice;
 }
 

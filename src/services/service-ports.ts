@@ -61,7 +61,12 @@ function clusterIPText(service: ServiceObject, family: Family): string | undefin
 /** What all ports of a Service have in common. */
 type Shared = Pick<
   ServicePort,
-  'externalIPs' | 'loadBalancerIPs' | 'sourceRanges' | 'affinitySeconds' | 'internalPolicy'
+  | 'externalIPs'
+  | 'loadBalancerIPs'
+  | 'sourceRanges'
+  | 'affinitySeconds'
+  | 'internalPolicy'
+  | 'balancing'
 >;
 
 class Reading {
@@ -85,7 +90,8 @@ class Reading {
   }
 
   #shared(): Shared {
-    const { externalIPs, ingress, sessionAffinity, affinityTimeoutSeconds } = this.#service;
+    const { externalIPs, ingress, sessionAffinity, affinityTimeoutSeconds, balancing } =
+      this.#service;
     const balanced = ingress.filter(({ ipMode }) => ipMode === undefined || ipMode === 'VIP');
     return {
       externalIPs: this.#addresses(externalIPs, 'externalIPs'),
@@ -98,6 +104,7 @@ class Reading {
       affinitySeconds:
         sessionAffinity === 'ClientIP' ? (affinityTimeoutSeconds ?? 10_800) : undefined,
       internalPolicy: this.#service.internalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
+      ...(balancing && { balancing }),
     };
   }
 

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import type { NodeContext, PodDetector } from '../../src/graph/node-context.ts';
 import type { Address, Family } from '../../src/ip/address.ts';
+import type { Balancing } from '../../src/services/balancing.ts';
 import type { Protocol, ServiceName, ServicePort } from '../../src/services/service-port.ts';
 import { address, cidr, endpoint, servicePort } from './service-ports.ts';
 
@@ -66,6 +67,32 @@ const crowd = Array.from({ length: 80 }, (_, i) => ({
   terminating: false,
 }));
 
+/** What annotations may ask: mostly nothing, else weights of some endpoints and of a node, and a scheduler. */
+function balancings(family: Family): fc.Arbitrary<Balancing | undefined> {
+  const weight = fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 65_535 }));
+  const key = fc.oneof(
+    fc
+      .tuple(fc.constantFrom('pod', 'far'), fc.integer({ min: 1, max: 22 }))
+      .map(([net, n]): string => plans[family].at(net, n)),
+    fc.constantFrom('node/node-1', 'node/node-2'),
+  );
+  const asked = fc.record({
+    weights: fc
+      .array(fc.tuple(key, weight), { minLength: 1, maxLength: 12 })
+      .map((entries) => new Map(entries)),
+    scheduling: fc.constantFrom(
+      { scheduler: 'wrr' as const, flags: [] },
+      { scheduler: 'mh' as const, flags: ['mh-port' as const] },
+    ),
+    drainSeconds: fc.constantFrom(0, 30),
+  });
+  return fc.oneof(
+    { weight: 2, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: asked.map(({ weights }) => ({ weights })) },
+    { weight: 1, arbitrary: asked },
+  );
+}
+
 /** Service ports that are crowded on few addresses, with up to 20 endpoints each; one in ten has a crowd besides. */
 export function servicePortLists(family: Family): fc.Arbitrary<readonly ServicePort[]> {
   const plan = plans[family];
@@ -96,6 +123,7 @@ export function servicePortLists(family: Family): fc.Arbitrary<readonly ServiceP
     affinity: fc.boolean(),
     internalPolicy: policy,
     externalPolicy: policy,
+    balancing: balancings(family),
     endpoints,
     crowd: fc.nat(9).map((n) => (n === 0 ? crowd : [])),
   });
@@ -113,6 +141,7 @@ export function servicePortLists(family: Family): fc.Arbitrary<readonly ServiceP
         affinitySeconds: s.affinity ? 10_800 : undefined,
         internalPolicy: s.internalPolicy,
         externalPolicy: s.externalPolicy,
+        ...(s.balancing && { balancing: s.balancing }),
         endpoints: [...s.endpoints, ...s.crowd].map(({ n, ...state }) => {
           const where = plan.at(state.local ? 'pod' : 'far', n);
           return endpoint(family === 'ipv4' ? `${where}:8080` : `[${where}]:8080`, state);

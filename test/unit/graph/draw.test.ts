@@ -105,6 +105,18 @@ describe('the dot text', () => {
     expect(dot.match(/-> "gate /g)).toHaveLength(2);
   });
 
+  it('shows weights and scheduler where a Service asks for them, and nowhere else', () => {
+    const balancing = {
+      weights: new Map([['10.244.1.5', 3]]),
+      scheduling: { scheduler: 'mh' as const, flags: ['mh-port' as const] },
+    };
+    const asked = toDot(compileAll(byKey([named('web', { balancing })]), node));
+    expect(asked).toContain('3 endpoints, scheduler mh (mh-port)<');
+    expect(asked.match(/weight \d+/g)).toEqual(['weight 3', 'weight 1', 'weight 1']);
+    expect(asked).toContain('>3/5<');
+    expect(dot).not.toMatch(/scheduler|weight/);
+  });
+
   it('labels the way of each source', () => {
     for (const text of [
       'pods of this node',
