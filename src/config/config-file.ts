@@ -14,13 +14,14 @@ export interface ConfigFile {
 const apiVersion = 'kubeproxy.config.k8s.io/v1alpha1';
 const kind = 'KubeProxyConfiguration';
 
-/** Flags that count beside a file, as in kube-proxy, and --source and --state-file, which no file can say. */
+/** Flags that count beside a file, as in kube-proxy, and our own, which no file can say. */
 const besideFile = new Set([
   'config',
   'hostname-override',
   'master',
   'source',
   'state-file',
+  'ipvs-drain-timeout',
   'init-only',
   'cleanup',
   'v',
@@ -34,7 +35,12 @@ const besideFile = new Set([
 ]);
 
 /** Fields of which an explicit 0s means the default: KubeProxyConfiguration cannot leave them out. */
-const zeroIsUnset = new Set(['iptables.syncPeriod', 'iptables.minSyncPeriod', 'configSyncPeriod']);
+const zeroIsUnset = new Set([
+  'iptables.syncPeriod',
+  'iptables.minSyncPeriod',
+  'ipvs.syncPeriod',
+  'configSyncPeriod',
+]);
 
 /**
  * Reads a KubeProxyConfiguration into the values of the flags that say the same. Empty and null

@@ -35,6 +35,20 @@ export interface ConntrackConfig {
   readonly udpStreamTimeoutMs: number;
 }
 
+/** Settings of the ipvs mode; a time-out of 0 leaves the kernel's value. */
+export interface IpvsConfig {
+  /** As the kernel names it; `rr` where nothing was said. */
+  readonly scheduler: string;
+  /** Virtual servers at these addresses belong to others. */
+  readonly excludeCidrs: readonly Cidr[];
+  readonly strictArp: boolean;
+  readonly tcpTimeoutMs: number;
+  readonly tcpFinTimeoutMs: number;
+  readonly udpTimeoutMs: number;
+  /** How long open connections to an endpoint that went away may last. */
+  readonly drainMs: number;
+}
+
 export interface LoggingConfig {
   /** `auto`: text on a terminal, else JSON. */
   readonly format: 'auto' | 'json' | 'text';
@@ -43,7 +57,7 @@ export interface LoggingConfig {
 
 /** Everything an operator can set of the proxy: typed, validated, complete. */
 export interface ProxyConfig {
-  readonly mode: 'iptables';
+  readonly mode: 'iptables' | 'ipvs';
   readonly source: SourceConfig;
   /** '' : the machine's host name. */
   readonly hostnameOverride: string;
@@ -51,11 +65,13 @@ export interface ProxyConfig {
   readonly bindAddressHardFail: boolean;
   readonly healthzBind: BindConfig | undefined;
   readonly metricsBind: BindConfig | undefined;
+  /** Those of the mode. */
   readonly syncPeriodMs: number;
   readonly minSyncPeriodMs: number;
   readonly masqueradeAll: boolean;
   /** 0 to 31 */
   readonly masqueradeBit: number;
+  /** Never in ipvs mode. */
   readonly localhostNodePorts: boolean;
   readonly detectLocal: DetectLocalConfig;
   /** At most one of each family. */
@@ -63,6 +79,7 @@ export interface ProxyConfig {
   readonly nodePortAddresses: NodePortAddressesConfig;
   readonly oomScoreAdj: number;
   readonly conntrack: ConntrackConfig;
+  readonly ipvs: IpvsConfig;
   readonly logging: LoggingConfig;
   readonly initOnly: boolean;
 }

@@ -3,13 +3,15 @@ import type { Address } from '../ip/address.ts';
 import { cidrFamily, parseCidr } from '../ip/cidr.ts';
 import type { Cidr } from '../ip/cidr.ts';
 import { SwitchyardError } from '../error.ts';
-import { formatDuration } from './duration.ts';
 import type { FlagValues } from './flag-table.ts';
+import { readIpvs, readSyncPeriods, warnOfIpvs } from './ipvs-fields.ts';
+import type { FieldReport } from './ipvs-fields.ts';
 import { bindText, bindsCollide, parseBind } from './bind-address.ts';
 import type {
   BindConfig,
   ConntrackConfig,
   DetectLocalConfig,
+  IpvsConfig,
   LoggingConfig,
   NodePortAddressesConfig,
   ProxyConfig,
@@ -17,8 +19,9 @@ import type {
 } from './proxy-config.ts';
 
 const modes = {
-  iptables: 'iptables',
-  later: ['ipvs', 'nftables', 'userspace'],
+  usual: 'iptables',
+  built: ['iptables', 'ipvs'],
+  later: ['nftables', 'userspace'],
 } as const;
 
 /** A setting that cannot be used as it was given. */
@@ -42,6 +45,15 @@ export class ProxyFields {
   readonly #problems: FieldProblem[] = [];
   readonly #flags: FlagValues;
   readonly #warn: (text: string) => void;
+  readonly #report: FieldReport = {
+    problem: (field, text, hint) => {
+      this.#problem(field, text, hint);
+    },
+    warn: (text) => {
+      this.#warn(text);
+    },
+    cidrs: (field) => this.#cidrs(field, this.#flags.list(field)),
+  };
 
   /** `warn` is told what was given and has no effect beside the rest. */
   constructor(flags: FlagValues, warn: (text: string) => void = () => {}) {
@@ -60,17 +72,18 @@ export class ProxyFields {
     throw new SwitchyardError('usage', messages.join('\n'), options);
   }
 
-  mode(): 'iptables' {
+  mode(): ProxyConfig['mode'] {
     const mode = this.#flags.text('mode');
-    if (mode === '' || mode === modes.iptables) return modes.iptables;
+    const built = modes.built.find((each) => each === (mode === '' ? modes.usual : mode));
+    if (built !== undefined) return built;
     const known = modes.later.some((each) => each === mode);
     const what = known ? 'is not built yet' : 'is not a mode';
     this.#problem(
       'mode',
-      `${JSON.stringify(mode)} ${what}; modes that exist: iptables`,
-      'leave it out, or say iptables',
+      `${JSON.stringify(mode)} ${what}; modes that exist: ${modes.built.join(', ')}`,
+      `leave it out, or say ${modes.built.join(' or ')}`,
     );
-    return modes.iptables;
+    return modes.usual;
   }
 
   source(): SourceConfig {
@@ -164,20 +177,14 @@ export class ProxyFields {
     return bind?.port === 0 ? undefined : bind;
   }
 
-  syncPeriods(): Pick<ProxyConfig, 'syncPeriodMs' | 'minSyncPeriodMs'> {
-    const syncPeriodMs = this.#flags.number('iptablesSyncPeriod');
-    const minSyncPeriodMs = this.#flags.number('iptablesMinSyncPeriod');
-    if (syncPeriodMs <= 0)
-      this.#problem('iptablesSyncPeriod', 'must be above 0', 'the default is 30s');
-    if (minSyncPeriodMs < 0) {
-      this.#problem('iptablesMinSyncPeriod', 'must not be negative', 'give 0s to write at once');
-    }
-    if (minSyncPeriodMs > syncPeriodMs) {
-      const period = this.#flags.shown('iptablesSyncPeriod');
-      const text = `must not be above ${period}, which is ${formatDuration(syncPeriodMs)}`;
-      this.#problem('iptablesMinSyncPeriod', text, 'lower the one or raise the other');
-    }
-    return { syncPeriodMs, minSyncPeriodMs };
+  syncPeriods(mode: ProxyConfig['mode']): Pick<ProxyConfig, 'syncPeriodMs' | 'minSyncPeriodMs'> {
+    return readSyncPeriods(this.#flags, mode, this.#report);
+  }
+
+  ipvs(mode: ProxyConfig['mode']): IpvsConfig {
+    if (mode === 'ipvs') return readIpvs(this.#flags, this.#report);
+    warnOfIpvs(this.#flags, mode, this.#report);
+    return readIpvs(this.#flags, { problem: () => {}, warn: () => {}, cidrs: () => [] });
   }
 
   intWithin(field: string, min: number, max: number): number {

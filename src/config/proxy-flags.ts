@@ -1,6 +1,5 @@
 import type { FlagSpec, FlagTable } from './flag-table.ts';
-
-const ipvsLater = 'ipvs mode is not built yet; leave the flag out with --mode=iptables';
+import { ipvsFlags } from './ipvs-flags.ts';
 
 /** Where objects come from; also used by commands that read manifests. */
 const sourceFlags: FlagTable = [
@@ -45,7 +44,7 @@ const serviceFlags: FlagTable = [
     field: 'mode',
     placeholder: 'MODE',
     configPath: 'mode',
-    help: 'How Services are made to work: iptables (also the default). Same as --mode.',
+    help: 'How Services are made to work: iptables (also the default) or ipvs. Same as --mode.',
   },
   {
     name: 'iptables-sync-period',
@@ -68,7 +67,7 @@ const serviceFlags: FlagTable = [
     type: 'int',
     default: 14,
     configPath: 'iptables.masqueradeBit',
-    help: 'Bit of the packet mark that asks for masquerading, 0 to 31.',
+    help: 'Bit of the packet mark that asks for masquerading, 0 to 31; in ipvs mode too.',
     group: 'iptables',
   },
   {
@@ -76,7 +75,7 @@ const serviceFlags: FlagTable = [
     type: 'bool',
     default: false,
     configPath: 'iptables.masqueradeAll',
-    help: 'Masquerade all traffic to cluster IPs.',
+    help: 'Masquerade all traffic to cluster IPs; in ipvs mode too.',
     group: 'iptables',
   },
   {
@@ -216,7 +215,7 @@ const processFlags: FlagTable = [
     name: 'config',
     type: 'string',
     placeholder: 'FILE',
-    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --init-only, --cleanup and logging.',
+    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --ipvs-drain-timeout, --init-only, --cleanup and logging.',
   },
 ];
 
@@ -356,18 +355,6 @@ const otherFlags: FlagTable = [
       `logging.options.${format}.splitStream`,
     ),
   ]),
-  ...(
-    [
-      ['ipvs-sync-period', 'duration'],
-      ['ipvs-min-sync-period', 'duration'],
-      ['ipvs-scheduler', 'string'],
-      ['ipvs-exclude-cidrs', 'list'],
-      ['ipvs-strict-arp', 'bool'],
-      ['ipvs-tcp-timeout', 'duration'],
-      ['ipvs-tcpfin-timeout', 'duration'],
-      ['ipvs-udp-timeout', 'duration'],
-    ] as const
-  ).map(([name, type]) => ({ name, type, help: ipvsLater, notYet: ipvsLater })),
   {
     name: 'write-config-to',
     type: 'string',
@@ -381,6 +368,7 @@ export const proxyFlags: FlagTable = [
   ...serviceFlags,
   ...processFlags,
   ...sourceFlags,
+  ...ipvsFlags,
   ...conntrackFlags,
   ...loggingFlags,
   ...otherFlags,

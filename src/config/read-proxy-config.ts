@@ -9,22 +9,24 @@ import { ProxyFields } from './proxy-fields.ts';
  */
 export function proxyConfig(flags: FlagValues, warn?: (text: string) => void): ProxyConfig {
   const fields = new ProxyFields(flags, warn);
+  const mode = fields.mode();
   const config: ProxyConfig = {
-    mode: fields.mode(),
+    mode,
     source: fields.source(),
     hostnameOverride: fields.hostnameOverride(),
     bindAddress: fields.bindAddress(),
     bindAddressHardFail: flags.bool('bindAddressHardFail'),
     ...fields.binds(),
-    ...fields.syncPeriods(),
+    ...fields.syncPeriods(mode),
     masqueradeAll: flags.bool('masqueradeAll'),
     masqueradeBit: fields.intWithin('iptablesMasqueradeBit', 0, 31),
-    localhostNodePorts: flags.bool('iptablesLocalhostNodeports'),
+    localhostNodePorts: mode === 'iptables' && flags.bool('iptablesLocalhostNodeports'),
     detectLocal: fields.detectLocal(),
     clusterCidrs: fields.clusterCidrs(),
     nodePortAddresses: fields.nodePortAddresses(),
     oomScoreAdj: fields.intWithin('oomScoreAdj', -1000, 1000),
     conntrack: fields.conntrack(),
+    ipvs: fields.ipvs(mode),
     logging: fields.logging(),
     initOnly: flags.bool('initOnly'),
   };

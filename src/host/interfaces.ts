@@ -30,6 +30,14 @@ export async function listInterfaces(
   return parseInterfaces(stdout);
 }
 
+/** The link on which ipvs mode, ours and kube-proxy's, binds the addresses of Services. */
+export const serviceLink = 'kube-ipvs0';
+
+/** All addresses of the node itself: those of Services are the kernel's own too, but never the node's. */
+export function ownAddresses(interfaces: readonly NetworkInterface[]): readonly Address[] {
+  return interfaces.flatMap(({ name, addresses }) => (name === serviceLink ? [] : addresses));
+}
+
 /** Local addresses of a family over all interfaces, sorted, each once. */
 export function localAddresses(
   interfaces: readonly NetworkInterface[],

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError } from '../error.ts';
-import { listInterfaces } from '../host/interfaces.ts';
+import { listInterfaces, ownAddresses } from '../host/interfaces.ts';
 import type { NodeRecordFile } from '../host/node-record.ts';
 import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
@@ -23,11 +23,13 @@ import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
 import { ProxyHealth, healthHandler } from './health.ts';
 import { openBackends, prepareNode } from './backends.ts';
+import { clusterReservations } from './cluster-reservations.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
 import { metricsHandler } from './metrics-handler.ts';
 import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
+import type { ReservedAddresses } from './reserved-addresses.ts';
 import { openSources } from './sources.ts';
 import { watchStandstills } from './standstill.ts';
 import type { ObjectSources } from './sources.ts';
@@ -99,8 +101,9 @@ class Agent {
       nodeName: this.#nodeName,
       settings: config,
       bindAddress: config.bindAddress,
-      readInterfaces: async (signal) =>
-        (await listInterfaces(tools, signal)).flatMap((link) => link.addresses),
+      readInterfaces: async (signal) => ownAddresses(await listInterfaces(tools, signal)),
+      // A virtual server stands at one address: node ports have one for each.
+      rulesNameAddresses: config.mode === 'ipvs',
       addressesFromInterfaces: !fromCluster,
       // Only node ports narrowed to prefixes depend on the interfaces; they then do at each sync.
       interfacesMaxAgeMs: config.nodePortAddresses.kind === 'cidrs' ? 0 : config.syncPeriodMs,
@@ -134,7 +137,7 @@ class Agent {
       log.info({}, 'privileged settings are made; ending, as --init-only asks');
       return;
     }
-    await this.#openFamilies(signal);
+    await this.#openFamilies(sources, signal);
     await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
     this.#running.push(watchStandstills(this.#options, onStandstill, signal));
@@ -149,9 +152,10 @@ class Agent {
   }
 
   /** A pipeline for each family that this machine can do. */
-  async #openFamilies(signal: AbortSignal): Promise<void> {
+  async #openFamilies(sources: ObjectSources, signal: AbortSignal): Promise<void> {
     await this.#endOrphans();
-    const backends = await openBackends(this.#options, signal);
+    const reserved = this.#reservations(sources, signal);
+    const backends = await openBackends({ ...this.#options, reserved }, signal);
     let unwritten = backends.length;
     const onFirstRules = (): void => {
       if (--unwritten === 0) this.#options.onFirstRules();
@@ -166,6 +170,20 @@ class Agent {
         metrics: this.#metrics,
       }),
     );
+  }
+
+  /** Only ipvs mode takes addresses. */
+  #reservations(sources: ObjectSources, signal: AbortSignal): ReservedAddresses | undefined {
+    if (this.#options.config.mode !== 'ipvs') return undefined;
+    const reserved = clusterReservations(sources, {
+      ...this.#options,
+      nodeName: this.#nodeName,
+      onChange: () => {
+        this.#requestAll();
+      },
+    });
+    if (reserved) this.#running.push(reserved.run(signal));
+    return reserved;
   }
 
   /** Waits for all that runs, then frees ports and connections. */

@@ -8,7 +8,9 @@ import type { Sysctls } from '../host/sysctl.ts';
 import type { Family } from '../ip/address.ts';
 import type { Log } from '../telemetry/log.ts';
 import { openIptables } from './iptables-backends.ts';
+import { openIpvs, prepareIpvs } from './ipvs-backends.ts';
 import { allowLocalhostNodePorts } from './localhost-node-ports.ts';
+import type { ReservedAddresses } from './reserved-addresses.ts';
 
 /** What the backends of any mode need of the machine and the process. */
 export interface BackendsOptions {
@@ -19,7 +21,12 @@ export interface BackendsOptions {
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  /** Addresses of others, which ipvs mode must not take; left out: none are known. */
+  readonly reserved?: Reservations | undefined;
 }
+
+/** What is said of addresses changes with `version`. */
+export type Reservations = Pick<ReservedAddresses, 'reason' | 'ready' | 'version'>;
 
 /** A family this machine can do, and what programs it. */
 export interface FamilyBackend {
@@ -37,6 +44,7 @@ interface ModeEntry {
 
 const modes: Readonly<Record<ProxyConfig['mode'], ModeEntry>> = {
   iptables: { open: openIptables, prepare: allowLocalhostNodePorts },
+  ipvs: { open: openIpvs, prepare: prepareIpvs },
 };
 
 const firstRetryMs = 1000;

@@ -16,8 +16,10 @@ export interface NodeStateOptions {
   readonly settings: NodeSettings;
   /** A specific --bind-address stands for the node's address of its family; a wildcard does not. */
   readonly bindAddress: Address;
-  /** All addresses of the node's interfaces. */
+  /** All addresses of the node's interfaces, but for those of Services. */
   readonly readInterfaces: (signal: AbortSignal) => Promise<readonly Address[]>;
+  /** Whether rules are made for each of these addresses: then one more or less is another context. */
+  readonly rulesNameAddresses: boolean;
   /** With manifests alone and no Node among them, the node's addresses are those of its interfaces. */
   readonly addressesFromInterfaces: boolean;
   /** How long a reading of the interfaces is good for. */
@@ -90,7 +92,8 @@ export class NodeState {
       },
       family,
     );
-    const rules = JSON.stringify({ ...context, localAddresses: [] });
+    const named = this.#options.rulesNameAddresses ? context.localAddresses.filter(canBeNamed) : [];
+    const rules = JSON.stringify({ ...context, localAddresses: named });
     const before = this.#contexts.get(family);
     if (before?.rules === rules) return before.context;
     this.#contexts.set(family, { rules, context });
@@ -126,6 +129,11 @@ export class NodeState {
       .map((family) => usable.find((each) => familyOf(each) === family))
       .filter((each) => each !== undefined);
   }
+}
+
+/** Loopback ones are never named, and IPv6 link-local ones come and go with every pod's interface. */
+function canBeNamed(address: Address): boolean {
+  return !/^127\.|^::1$|^fe[89ab]/.test(address);
 }
 
 /** Loopback and link-local addresses say nothing about where others reach the node. */

@@ -11,6 +11,8 @@ import type { Log } from '../telemetry/log.ts';
 
 /** Where all kinds of objects come from. */
 export interface ObjectSources {
+  /** URL of the API server; undefined where objects come from elsewhere. */
+  readonly server: string | undefined;
   source<T extends KubeObject>(kind: Kind<T>): Source<T>;
   /** Ends connections; after the sources have ended. */
   close(): Promise<void>;
@@ -34,12 +36,12 @@ export async function openSources(options: SourcesOptions): Promise<ObjectSource
   switch (config.kind) {
     case 'files': {
       const watch = new ManifestWatch({ paths: config.paths, kinds, clock, log });
-      return { source: (kind) => watch.source(kind), close: async () => {} };
+      return { server: undefined, source: (kind) => watch.source(kind), close: async () => {} };
     }
     case 'url': {
       const { url } = config;
       const watch = new UrlWatch({ url, intervalMs: urlIntervalMs, kinds, clock, log, env });
-      return { source: (kind) => watch.source(kind), close: async () => {} };
+      return { server: undefined, source: (kind) => watch.source(kind), close: async () => {} };
     }
     case 'kubernetes':
       return openCluster(options, config.kubeconfig, config.master);
@@ -64,6 +66,7 @@ async function openCluster(
   });
   log.info({ server: client.server }, 'objects come from the API server');
   return {
+    server: client.server,
     source: (kind) => new ApiSource({ client, kind, clock, random, log }),
     close: async () => client.close(),
   };

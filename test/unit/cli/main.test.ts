@@ -50,7 +50,7 @@ describe('the command line', () => {
     expect(status).toBe(0);
     expect(stdout).toContain('--proxy-mode, --mode=MODE');
     expect(stdout).toMatch(/--iptables-sync-period=DURATION\n.*?Default:\s+30s\./s);
-    expect(stdout).not.toContain('--ipvs-');
+    expect(stdout).toContain('--ipvs-drain-timeout=DURATION');
     expect(stdout).not.toContain('--feature-gates');
   });
 
@@ -63,9 +63,9 @@ describe('the command line', () => {
     [['proxy', 'more'], 'error: unexpected argument "more"\nhint: see switchyard proxy --help\n'],
     [
       ['proxy', '--mode=nftables', '--oom-score-adj=5000'],
-      'error: --mode: "nftables" is not built yet; modes that exist: iptables\n' +
+      'error: --mode: "nftables" is not built yet; modes that exist: iptables, ipvs\n' +
         'error: --oom-score-adj: 5000 is not -1000 to 1000\n' +
-        'hint: leave it out, or say iptables; give a whole number within these\n',
+        'hint: leave it out, or say iptables or ipvs; give a whole number within these\n',
     ],
     [
       ['proxy', '--config=/nowhere/c.yaml'],

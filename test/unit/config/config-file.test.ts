@@ -13,7 +13,8 @@ function read(body: string, ...argv: readonly string[]) {
     proxyFlags,
     parseFlags(proxyFlags, argv).flags,
   );
-  return { config: proxyConfig(file.flags), warnings: file.warnings };
+  const warnings = [...file.warnings];
+  return { config: proxyConfig(file.flags, (text) => warnings.push(text)), warnings };
 }
 
 /** As kubeadm writes it: every field is there, most of them empty. */
@@ -82,14 +83,38 @@ describe('a KubeProxyConfiguration', () => {
   it('warns of fields that are not used, by name', () => {
     const { warnings } = read('ipvs: {scheduler: rr}\nbindAdress: 1.2.3.4\n');
     expect(warnings).toEqual([
-      'c.yaml: ipvs.scheduler is not used',
       'c.yaml: bindAdress is not used',
+      'c.yaml: ipvs.scheduler has no effect: the mode is iptables',
     ]);
+  });
+
+  it('sets ipvs mode, beside what no file can say', () => {
+    const body =
+      'mode: ipvs\niptables: {masqueradeAll: true, syncPeriod: 0s, minSyncPeriod: 0s}\n' +
+      'ipvs: {scheduler: sh, syncPeriod: 0s, minSyncPeriod: 2s, strictARP: true, excludeCIDRs: [10.9.9.0/24], udpTimeout: 90s}\n';
+    const { config, warnings } = read(body, '--ipvs-drain-timeout=1m', '--ipvs-scheduler=rr');
+    expect(warnings).toEqual(['--ipvs-scheduler is ignored: --config is given']);
+    expect(config).toMatchObject({
+      mode: 'ipvs',
+      syncPeriodMs: 30_000,
+      minSyncPeriodMs: 2000,
+      masqueradeAll: true,
+      ipvs: {
+        scheduler: 'sh',
+        excludeCidrs: ['10.9.9.0/24'],
+        strictArp: true,
+        tcpTimeoutMs: 0,
+        udpTimeoutMs: 90_000,
+        drainMs: 60_000,
+      },
+    });
   });
 
   it.each([
     ['iptables: {syncPeriod: soon}', 'c.yaml: iptables.syncPeriod: "soon" is not a duration'],
-    ['mode: ipvs', 'c.yaml: mode: "ipvs" is not built yet'],
+    ['mode: nftables', 'c.yaml: mode: "nftables" is not built yet'],
+    ['mode: ipvs\nipvs: {syncPeriod: -1s}', 'c.yaml: ipvs.syncPeriod: must be above 0'],
+    ['mode: ipvs\nipvs: {excludeCIDRs: [x]}', 'c.yaml: ipvs.excludeCIDRs: "x" is not a CIDR'],
     ['iptables: {masqueradeBit: 99}', 'c.yaml: iptables.masqueradeBit: 99 is not 0 to 31'],
     ['iptables: 3', 'c.yaml: iptables: 3 is not a section with fields'],
     ['mode: {name: iptables}', 'c.yaml: mode: expected a value, got fields'],

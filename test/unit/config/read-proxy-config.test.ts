@@ -47,6 +47,15 @@ describe('the proxy configuration', () => {
         udpTimeoutMs: 0,
         udpStreamTimeoutMs: 0,
       },
+      ipvs: {
+        scheduler: 'rr',
+        excludeCidrs: [],
+        strictArp: false,
+        tcpTimeoutMs: 0,
+        tcpFinTimeoutMs: 0,
+        udpTimeoutMs: 0,
+        drainMs: 300_000,
+      },
       logging: { format: 'auto', verbosity: 0 },
       initOnly: false,
     });
@@ -87,8 +96,31 @@ describe('the proxy configuration', () => {
   });
 
   it.each<[readonly string[], readonly string[]]>([
-    [['--mode=ipvs'], ['--mode: "ipvs" is not built yet; modes that exist: iptables']],
-    [['--proxy-mode=xyz'], ['--proxy-mode: "xyz" is not a mode; modes that exist: iptables']],
+    [
+      ['--mode=nftables'],
+      ['--mode: "nftables" is not built yet; modes that exist: iptables, ipvs'],
+    ],
+    [['--proxy-mode=xyz'], ['--proxy-mode: "xyz" is not a mode; modes that exist: iptables, ipvs']],
+    [
+      [
+        '--mode=ipvs',
+        '--ipvs-scheduler=Round Robin',
+        '--ipvs-exclude-cidrs=10.0.0.1,x',
+        '--ipvs-tcp-timeout=-1s',
+        '--ipvs-drain-timeout=-1s',
+        '--ipvs-sync-period=1s',
+        '--ipvs-min-sync-period=2s',
+      ],
+      [
+        '--ipvs-min-sync-period: must not be above --ipvs-sync-period, which is 1s',
+        '--ipvs-scheduler: "Round Robin" is not a name',
+        '--ipvs-exclude-cidrs: "10.0.0.1" is not a CIDR',
+        '--ipvs-exclude-cidrs: "x" is not a CIDR',
+        '--ipvs-tcp-timeout: must not be negative',
+        '--ipvs-drain-timeout: must not be negative',
+      ],
+    ],
+    [['--mode=ipvs', '--ipvs-sync-period=0s'], ['--ipvs-sync-period: must be above 0']],
     [
       ['--iptables-masquerade-bit=32', '--oom-score-adj=-1001'],
       [
@@ -151,7 +183,7 @@ describe('the proxy configuration', () => {
   });
 
   it.each<[readonly string[], string]>([
-    [['--mode=ipvs'], 'leave it out, or say iptables'],
+    [['--mode=userspace'], 'leave it out, or say iptables or ipvs'],
     [['--source=manifests'], 'did you mean file:manifests?'],
     [
       ['--cluster-cidr=10.0.0.0', '--bind-address=x'],
@@ -175,6 +207,17 @@ describe('the proxy configuration', () => {
         '--pod-interface-name-prefix has no effect: it needs --detect-local-mode=InterfaceNamePrefix, which is NodeCIDR',
       ],
     ],
+    [
+      ['--ipvs-scheduler=mh', '--ipvs-strict-arp=false', '--ipvs-tcp-timeout=-1s'],
+      [
+        '--ipvs-scheduler has no effect: the mode is iptables',
+        '--ipvs-tcp-timeout has no effect: the mode is iptables',
+      ],
+    ],
+    [
+      ['--mode=ipvs', '--iptables-min-sync-period=5s', '--masquerade-all'],
+      ['--iptables-min-sync-period has no effect: the mode is ipvs, --ipvs-min-sync-period counts'],
+    ],
   ])('warns of what has no effect in %j', (argv, expected) => {
     const warnings: string[] = [];
     proxyConfig(parseFlags(proxyFlags, argv).flags, (text) => warnings.push(text));
@@ -192,8 +235,37 @@ describe('the proxy configuration', () => {
     expect(config('--cleanup=false')).toEqual(config());
   });
 
-  it('says of the flags of later work that they come later', () => {
-    expect(problems('--ipvs-scheduler=rr')[0]).toContain('ipvs mode is not built yet');
+  it('in ipvs mode takes the periods of ipvs, and the masquerading of iptables', () => {
+    const argv = ['--iptables-masquerade-bit=7', '--masquerade-all'];
+    expect(config('--mode=ipvs', '--ipvs-sync-period=1m', ...argv)).toMatchObject({
+      mode: 'ipvs',
+      syncPeriodMs: 60_000,
+      minSyncPeriodMs: 0,
+      masqueradeBit: 7,
+      masqueradeAll: true,
+      localhostNodePorts: false,
+    });
+  });
+
+  it('has what the flags of ipvs say', () => {
+    const argv = [
+      '--ipvs-scheduler=wlc',
+      '--ipvs-exclude-cidrs=10.9.9.0/24,fd09::/64',
+      '--ipvs-strict-arp',
+      '--ipvs-tcp-timeout=15m',
+      '--ipvs-tcpfin-timeout=2m',
+      '--ipvs-udp-timeout=5m',
+      '--ipvs-drain-timeout=0s',
+    ];
+    expect(config('--mode=ipvs', ...argv).ipvs).toEqual({
+      scheduler: 'wlc',
+      excludeCidrs: ['10.9.9.0/24', 'fd09::/64'],
+      strictArp: true,
+      tcpTimeoutMs: 900_000,
+      tcpFinTimeoutMs: 120_000,
+      udpTimeoutMs: 300_000,
+      drainMs: 0,
+    });
   });
 });
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { systemClock } from '../../../src/clock.ts';
-import { localAddresses, parseInterfaces } from '../../../src/host/interfaces.ts';
+import { localAddresses, ownAddresses, parseInterfaces } from '../../../src/host/interfaces.ts';
 import { systemTools, toolCure } from '../../../src/host/run-tool.ts';
 import { toolPath } from '../../../src/host/tool-path.ts';
 import { lockHolderPid } from '../../../src/host/xtables-lock.ts';
@@ -120,6 +120,19 @@ describe('the addresses of the machine', () => {
     ]);
     expect(localAddresses(links, 'ipv4')).toEqual(['10.0.0.9', '127.0.0.1']);
     expect(localAddresses(links, 'ipv6')).toEqual(['::1', 'fe80::1']);
+  });
+
+  it('are not those of Services, which ipvs mode binds to a link', () => {
+    const services = { ifname: 'kube-ipvs0', flags: [], addr_info: [{ local: '10.96.0.10' }] };
+    const links = parseInterfaces(JSON.stringify([...(JSON.parse(json) as object[]), services]));
+    expect(links.map(({ name }) => name)).toContain('kube-ipvs0');
+    expect(ownAddresses(links).toSorted()).toEqual([
+      '10.0.0.9',
+      '10.0.0.9',
+      '127.0.0.1',
+      '::1',
+      'fe80::1',
+    ]);
   });
 
   it('are none where ip prints nothing', () => {

@@ -71,6 +71,7 @@ function nodeState() {
     settings: {} as never,
     bindAddress: '0.0.0.0' as never,
     readInterfaces: async () => (read++, []),
+    rulesNameAddresses: false,
     addressesFromInterfaces: true,
     interfacesMaxAgeMs: 3000,
     clock,

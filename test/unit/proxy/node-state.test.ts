@@ -30,7 +30,11 @@ class Rig {
   interfaces: readonly string[] = ['127.0.0.1', '198.51.100.1', '::1', 'fe80::1', '2001:db8::1'];
   readonly state: NodeState;
 
-  constructor(argv: readonly string[] = [], addressesFromInterfaces = true) {
+  constructor(
+    argv: readonly string[] = [],
+    addressesFromInterfaces = true,
+    rulesNameAddresses = false,
+  ) {
     const settings = proxyConfig(parseFlags(proxyFlags, argv).flags);
     this.state = new NodeState({
       nodeName: 'node-a',
@@ -40,6 +44,7 @@ class Rig {
         if (this.interfaces.length === 0) throw new Error('no ip here');
         return this.interfaces as readonly Address[];
       },
+      rulesNameAddresses,
       addressesFromInterfaces,
       interfacesMaxAgeMs: 1000,
       clock: this.clock,
@@ -99,6 +104,29 @@ describe('the node', () => {
     expect(before.nodePortAddresses).toEqual({ kind: 'list', addresses: [] });
     expect(after.nodePortAddresses).toEqual({ kind: 'list', addresses: ['203.0.113.9'] });
   });
+
+  it.each([
+    ['203.0.113.9', 'ipv4', true],
+    ['169.254.20.10', 'ipv4', true],
+    ['127.0.0.2', 'ipv4', false],
+    ['2001:db8::9', 'ipv6', true],
+    ['2001:db8::9', 'ipv4', false],
+    ['fe80::9', 'ipv6', false],
+  ] as const)(
+    'where rules name its addresses, %s more is another node for %s: %s',
+    async (address, family, isAnother) => {
+      const rig = new Rig([], true, true);
+      rig.state.setNode(node());
+      const before = await rig.state.context(family, never);
+      rig.interfaces = [...rig.interfaces, address];
+      await rig.clock.advance(1000);
+      const after = await rig.state.context(family, never);
+      expect(after !== before).toBe(isAnother);
+      expect(after.localAddresses.some((each) => each === address)).toBe(isAnother);
+      await rig.clock.advance(1000);
+      expect(await rig.state.context(family, never)).toBe(after);
+    },
+  );
 
   it('keeps its interfaces when they cannot be read', async () => {
     const rig = new Rig();

@@ -1,0 +1,79 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Cidr } from '../ip/cidr.ts';
+import { formatDuration } from './duration.ts';
+import { fieldOf } from './flag-table.ts';
+import type { FlagSpec, FlagValues } from './flag-table.ts';
+import { ipvsFlags } from './ipvs-flags.ts';
+import type { IpvsConfig, ProxyConfig } from './proxy-config.ts';
+
+/** Who is told what is wrong with a setting. */
+export interface FieldReport {
+  problem(field: string, text: string, hint: string): void;
+  warn(text: string): void;
+  /** Those that are CIDRs; the others are problems. */
+  cidrs(field: string): readonly Cidr[];
+}
+
+/** The ipvs settings; they are checked in ipvs mode alone, as in kube-proxy. */
+export function readIpvs(flags: FlagValues, report: FieldReport): IpvsConfig {
+  const atLeastZero = (field: string, hint: string): number => {
+    const value = flags.number(field);
+    if (value < 0) report.problem(field, 'must not be negative', hint);
+    return value;
+  };
+  const timeout = (field: string): number =>
+    atLeastZero(field, "give 0s to leave the kernel's value");
+  const scheduler = flags.text('ipvsScheduler');
+  if (!/^[a-z0-9_-]{0,15}$/.test(scheduler)) {
+    const hint = 'give a scheduler such as rr, wrr, wlc or mh';
+    report.problem('ipvsScheduler', `${JSON.stringify(scheduler)} is not a name`, hint);
+  }
+  return {
+    scheduler: scheduler === '' ? 'rr' : scheduler,
+    excludeCidrs: report.cidrs('ipvsExcludeCidrs'),
+    strictArp: flags.bool('ipvsStrictArp'),
+    tcpTimeoutMs: timeout('ipvsTcpTimeout'),
+    tcpFinTimeoutMs: timeout('ipvsTcpfinTimeout'),
+    udpTimeoutMs: timeout('ipvsUdpTimeout'),
+    drainMs: atLeastZero('ipvsDrainTimeout', 'give 0s to wait for no connection'),
+  };
+}
+
+/** Says which settings of ipvs mode were given to another one. Its own values are what kubeadm writes. */
+export function warnOfIpvs(flags: FlagValues, mode: string, report: FieldReport): void {
+  for (const flag of ipvsFlags) {
+    if (isSet(flags, flag))
+      report.warn(`${flags.shown(fieldOf(flag))} has no effect: the mode is ${mode}`);
+  }
+}
+
+function isSet(flags: FlagValues, flag: FlagSpec): boolean {
+  const field = fieldOf(flag);
+  return flags.given(field) && !isDeepStrictEqual(flags.value(field), flag.default ?? []);
+}
+
+/** The periods of the mode that is used, and their checks. */
+export function readSyncPeriods(
+  flags: FlagValues,
+  mode: ProxyConfig['mode'],
+  report: FieldReport,
+): Pick<ProxyConfig, 'syncPeriodMs' | 'minSyncPeriodMs'> {
+  const other = mode === 'ipvs' ? 'iptables' : undefined;
+  for (const name of ['SyncPeriod', 'MinSyncPeriod']) {
+    if (other === undefined || !flags.given(other + name)) continue;
+    const counts = `--${mode}-${name === 'SyncPeriod' ? '' : 'min-'}sync-period counts`;
+    report.warn(`${flags.shown(other + name)} has no effect: the mode is ${mode}, ${counts}`);
+  }
+  const [period, least] = [`${mode}SyncPeriod`, `${mode}MinSyncPeriod`];
+  const syncPeriodMs = flags.number(period);
+  const minSyncPeriodMs = flags.number(least);
+  if (syncPeriodMs <= 0) report.problem(period, 'must be above 0', 'the default is 30s');
+  if (minSyncPeriodMs < 0) {
+    report.problem(least, 'must not be negative', 'give 0s to write at once');
+  }
+  if (minSyncPeriodMs > syncPeriodMs) {
+    const text = `must not be above ${flags.shown(period)}, which is ${formatDuration(syncPeriodMs)}`;
+    report.problem(least, text, 'lower the one or raise the other');
+  }
+  return { syncPeriodMs, minSyncPeriodMs };
+}

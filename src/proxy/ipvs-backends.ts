@@ -1,0 +1,154 @@
+import { randomBytes } from 'node:crypto';
+import type { Backend } from '../backends/backend.ts';
+import type { ApplyPort } from '../backends/iptables/apply.ts';
+import { inspectFeatures } from '../backends/iptables/features.ts';
+import { ipvsRuleFeatures } from '../backends/ipvs/features.ts';
+import type { RuleFeatures } from '../backends/ipvs/features.ts';
+import { missingForIpvs, refuseMissing } from '../backends/ipvs/preflight.ts';
+import { ipv6Problem } from '../backends/ipvs/schedulers.ts';
+import { applyIpvsSysctls, setIpvsTimeouts } from '../backends/ipvs/sysctls.ts';
+import type { Clock } from '../clock.ts';
+import { SwitchyardError } from '../error.ts';
+import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
+import type { Address, Family } from '../ip/address.ts';
+import type { Cidr } from '../ip/cidr.ts';
+import type { BackendsOptions, FamilyBackend, Reservations } from './backends.ts';
+import { openFamilyBackends } from './family-backends.ts';
+import type { FamilyBackendsOptions } from './family-backends.ts';
+import { isConntrackLiberal } from './iptables-backends.ts';
+
+/** What the backend of a family is made of. */
+export interface IpvsParts extends ApplyPort {
+  readonly family: Family;
+  readonly lowering: {
+    readonly features: RuleFeatures;
+    readonly masqueradeMark: number;
+    readonly conntrackBeLiberal: boolean;
+    /** Of Services that name none. */
+    readonly scheduler: string;
+    /** Why an external or load balancer IP is not taken, or undefined. */
+    readonly reserved: (address: Address) => string | undefined;
+  };
+  readonly clock: Clock;
+  readonly instanceId: string;
+  /** Of Services that name no time of their own. */
+  readonly drainSeconds: number;
+  readonly excludeCidrs: readonly Cidr[];
+  /** Ends what watches over endpoints that drain. */
+  readonly lifetime: AbortSignal;
+}
+
+export interface IpvsBackendsOptions extends FamilyBackendsOptions {
+  readonly makeBackend?: (parts: IpvsParts) => Backend;
+}
+
+/**
+ * A backend for each family that kernel and tools can do, after everything that needs privileges. Both families share
+ * the kernel's table and kube-ipvs0. `signal` ends their work. Throws, naming each missing thing with its cure, where
+ * the mode cannot be used.
+ */
+export async function openIpvs(
+  options: IpvsBackendsOptions,
+  signal: AbortSignal,
+): Promise<readonly FamilyBackend[]> {
+  await prepareIpvs(options, signal);
+  return openFamilyBackends(options, async (port) => openBackend(port, options, signal), signal);
+}
+
+/** What needs privileges and comes before rules, for --init-only too: modules, sysctls and time-outs. */
+export async function prepareIpvs(
+  { config: { ipvs }, tools, sysctls, log }: BackendsOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { scheduler } = ipvs;
+  // kube-proxy's mh looks at the port too: else all connections of a client would meet one endpoint
+  const flags = scheduler === 'mh' ? ['mh-port'] : [];
+  refuseMissing(await missingForIpvs({ tools, scheduler: { scheduler, flags } }, signal));
+  await applyIpvsSysctls(ipvs, sysctls, log);
+  await setIpvsTimeouts(ipvs, tools, log, signal);
+}
+
+/** The backend, or why there can be none for this family. */
+async function openBackend(
+  port: ApplyPort,
+  { config, sysctls, clock, tools, log, reserved, makeBackend = notBuilt }: IpvsBackendsOptions,
+  signal: AbortSignal,
+): Promise<Backend | string> {
+  const { family } = port.iptables;
+  const own = family === 'ipv6' ? await ipv6Problem(tools, signal) : undefined;
+  if (own !== undefined) return `${own.name}: ${own.reason}; ${own.cure}`;
+  const { features, missing, warnings } = ipvsRuleFeatures(await inspectFeatures(port, signal));
+  for (const warning of warnings) log.warn({ family }, warning);
+  if (missing.length > 0) {
+    const each = missing.map(({ name, reason, cure }) => `${name} (${reason}; ${cure})`);
+    return `rules need what is missing: ${each.join(', ')}`;
+  }
+  log.info({ family, features }, 'features of kernel and tools');
+  const backend = makeBackend({
+    ...port,
+    family,
+    lowering: {
+      features,
+      masqueradeMark: 2 ** config.masqueradeBit,
+      conntrackBeLiberal: await isConntrackLiberal(sysctls),
+      scheduler: config.ipvs.scheduler,
+      reserved: (address) => reserved?.reason(address),
+    },
+    clock,
+    instanceId: randomBytes(4).toString('hex'),
+    drainSeconds: Math.ceil(config.ipvs.drainMs / 1000),
+    excludeCidrs: config.ipvs.excludeCidrs,
+    lifetime: signal,
+  });
+  return reserved === undefined ? backend : new Reserving(backend, reserved);
+}
+
+function notBuilt(): Backend {
+  throw new SwitchyardError('internal', 'the backend of ipvs mode is not there yet');
+}
+
+/** Makes everything anew where another Node or API server came or went: no object of ours tells of that. */
+export class Reserving implements Backend {
+  readonly #backend: Backend;
+  readonly #reserved: Reservations;
+  #version: number;
+
+  constructor(backend: Backend, reserved: Reservations) {
+    this.#backend = backend;
+    this.#reserved = reserved;
+    this.#version = reserved.version;
+  }
+
+  get mode(): Backend['mode'] {
+    return this.#backend.mode;
+  }
+
+  async sync(...[graph, delta, signal]: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+    await this.#reserved.ready(takenAddresses(graph, delta), signal);
+    const { version } = this.#reserved;
+    const everything = delta.everything || version !== this.#version;
+    const report = await this.#backend.sync(graph, { ...delta, everything }, signal);
+    this.#version = version;
+    return report;
+  }
+
+  async audit(signal: AbortSignal): Promise<string | undefined> {
+    return this.#backend.audit(signal);
+  }
+
+  invalidate(): void {
+    this.#backend.invalidate();
+  }
+}
+
+/** What Services take from outside, of the frontends that are new or changed. */
+function takenAddresses(graph: RuleGraph, delta: GraphDelta): readonly Address[] {
+  const ids = delta.everything ? graph.frontends.keys() : delta.frontends;
+  const addresses = new Set<Address>();
+  for (const id of ids) {
+    const frontend = graph.frontends.get(id);
+    if (frontend?.address === undefined || frontend.kind === 'clusterIP') continue;
+    addresses.add(frontend.address);
+  }
+  return [...addresses];
+}

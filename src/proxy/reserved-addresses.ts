@@ -1,0 +1,130 @@
+import type { Clock } from '../clock.ts';
+import { errorText } from '../error.ts';
+import { Wakeup } from '../informer/wakeup.ts';
+import { parseAddress } from '../ip/address.ts';
+import type { Address } from '../ip/address.ts';
+import type { NodeObject } from '../services/objects.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** What {@link ReservedAddresses} are made of. */
+export interface ReservedAddressesOptions {
+  /** This node's name: its own addresses are no other's. */
+  readonly nodeName: string;
+  /** Every Node there is, once. Owns its retries; rejects only where `signal` aborts. */
+  readonly listNodes: (signal: AbortSignal) => Promise<readonly NodeObject[]>;
+  /** Where the API server answers. */
+  readonly apiServers: (signal: AbortSignal) => Promise<readonly Address[]>;
+  /** Another answer may be given now to what was asked before. */
+  readonly onChange: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** An address that nobody asked for yet is looked up in a list no older than this. */
+const freshMs = 60_000;
+/** Nodes that join may have an address that a Service took before. */
+const relistMs = 3_600_000;
+const retryMs = 30_000;
+const longestWaitMs = 5000;
+
+/**
+ * Addresses that no Service may take, since they are another Node's or the API server's: a node that took them would cut
+ * itself off. Nothing is read before the first external address is asked for, and then one list of Nodes, so that a
+ * cluster without such addresses pays nothing. Until the list has come the answer is no.
+ */
+export class ReservedAddresses {
+  readonly #options: ReservedAddressesOptions;
+  readonly #wakeup = new Wakeup();
+  /** What was said of each address that was asked for; `wanted`: nothing yet. */
+  readonly #asked = new Map<Address, 'wanted' | 'unknown' | 'free' | 'taken'>();
+  /** Who waits for the next list. */
+  readonly #waiting = new Set<AbortController>();
+  #owners: ReadonlyMap<Address, string> = new Map();
+  #listedAtMs = Number.NEGATIVE_INFINITY;
+  #version = 0;
+
+  constructor(options: ReservedAddressesOptions) {
+    this.#options = options;
+  }
+
+  /** Changes with the answers: who keeps one asks anew. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Why a Service may not take the address, or undefined. */
+  reason(address: Address): string | undefined {
+    const owner = this.#owners.get(address);
+    const isKnown = this.#isKnown(address);
+    this.#asked.set(address, owner !== undefined ? 'taken' : isKnown ? 'free' : 'unknown');
+    if (owner !== undefined) return `${address} is an address of ${owner}`;
+    if (isKnown) return undefined;
+    this.#wakeup.ring();
+    return `it is not known yet whether ${address} is an address of another Node`;
+  }
+
+  /** Waits, but not long, until there are answers for the addresses: a refusal that passes would only alarm people. */
+  async ready(addresses: readonly Address[], signal: AbortSignal): Promise<void> {
+    const unknown = addresses.filter((each) => !this.#isKnown(each));
+    if (unknown.length === 0) return;
+    for (const each of unknown) if (!this.#asked.has(each)) this.#asked.set(each, 'wanted');
+    const wait = new AbortController();
+    this.#waiting.add(wait);
+    this.#wakeup.ring();
+    await this.#options.clock.sleep(longestWaitMs, AbortSignal.any([signal, wait.signal]));
+    this.#waiting.delete(wait);
+  }
+
+  #isKnown(address: Address): boolean {
+    const isFresh = this.#options.clock.monotonic() - this.#listedAtMs < freshMs;
+    return isFresh || this.#owners.has(address) || this.#asked.get(address) === 'free';
+  }
+
+  /** Looks up what is asked for, until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    let waitMs = relistMs;
+    while (!signal.aborted) {
+      await this.#wakeup.wait(this.#options.clock, waitMs, signal);
+      if (signal.aborted) return;
+      waitMs = relistMs;
+      if (this.#asked.size > 0 && !(await this.#look(signal))) waitMs = retryMs;
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<boolean> {
+    const { clock, log, onChange } = this.#options;
+    try {
+      this.#owners = await this.#list(signal);
+    } catch (error) {
+      if (!signal.aborted) log.warn({ err: error }, `cannot list Nodes: ${errorText(error)}`);
+      return false;
+    }
+    this.#listedAtMs = clock.monotonic();
+    let isOther = false;
+    for (const [address, before] of this.#asked) {
+      const answer = this.#owners.has(address) ? 'taken' : 'free';
+      isOther ||= before !== 'wanted' && answer !== before;
+      this.#asked.set(address, answer);
+    }
+    if (isOther) {
+      this.#version++;
+      onChange();
+    }
+    for (const each of this.#waiting) each.abort();
+    return true;
+  }
+
+  async #list(signal: AbortSignal): Promise<ReadonlyMap<Address, string>> {
+    const { listNodes, apiServers, nodeName } = this.#options;
+    const nodes = (await listNodes(signal)).filter(({ meta }) => meta.name !== nodeName);
+    const owners = new Map<Address, string>();
+    for (const address of await apiServers(signal)) owners.set(address, 'the API server');
+    for (const { meta, addresses } of nodes) {
+      for (const each of addresses) {
+        const address = parseAddress(each.address);
+        if (address !== undefined) owners.set(address, `Node ${meta.name}`);
+      }
+    }
+    return owners;
+  }
+}

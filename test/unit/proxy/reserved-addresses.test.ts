@@ -1,0 +1,254 @@
+// Which addresses no Service may take, when that is looked up, and what happens when the answer changes.
+import { describe, expect, it } from 'vitest';
+import type { Backend } from '../../../src/backends/backend.ts';
+import { compileAll } from '../../../src/graph/compile.ts';
+import type { FrontendId, GraphDelta } from '../../../src/graph/rule-graph.ts';
+import { clusterReservations } from '../../../src/proxy/cluster-reservations.ts';
+import { ReservedAddresses } from '../../../src/proxy/reserved-addresses.ts';
+import { Reserving } from '../../../src/proxy/ipvs-backends.ts';
+import type { Kind, KubeObject } from '../../../src/informer/kind.ts';
+import type { Source } from '../../../src/informer/source.ts';
+import { aborted } from '../../../src/informer/wakeup.ts';
+import type { NodeObject } from '../../../src/services/objects.ts';
+import { silentLog } from '../../../src/telemetry/log.ts';
+import { emptyDelta, emptyGraph } from '../../support/iptables-states.ts';
+import { address, byKey, endpoint, nodeContext, servicePort } from '../../support/service-ports.ts';
+import { VirtualClock, settle } from './virtual-clock.ts';
+
+const [free, taken, api, own] = ['203.0.113.1', '192.0.2.2', '192.0.2.9', '192.0.2.1'].map(address);
+
+function node(name: string, ...addresses: readonly string[]): NodeObject {
+  return {
+    meta: { namespace: '', name, uid: name, createdAtMs: 0 },
+    addresses: [
+      { type: 'Hostname', address: name },
+      ...addresses.map((each) => ({ type: 'InternalIP', address: each })),
+    ],
+    podCIDRs: [],
+    zone: undefined,
+    taintKeys: [],
+    deleting: false,
+  };
+}
+
+class Rig {
+  readonly clock = new VirtualClock();
+  nodes: readonly NodeObject[] | Error = [node('node-a', '192.0.2.1'), node('node-b', '192.0.2.2')];
+  lists = 0;
+  changes = 0;
+  readonly stop = new AbortController();
+  readonly reserved = new ReservedAddresses({
+    nodeName: 'node-a',
+    listNodes: async () => {
+      this.lists++;
+      if (this.nodes instanceof Error) throw this.nodes;
+      return this.nodes;
+    },
+    apiServers: async () => [address('192.0.2.9')],
+    onChange: () => void this.changes++,
+    clock: this.clock,
+    log: silentLog,
+  });
+  readonly running = this.reserved.run(this.stop.signal);
+
+  reasons(): readonly (string | undefined)[] {
+    return [free, taken, api, own].map((each) => each && this.reserved.reason(each));
+  }
+}
+
+const known = [
+  undefined,
+  '192.0.2.2 is an address of Node node-b',
+  '192.0.2.9 is an address of the API server',
+  undefined,
+];
+
+describe('the addresses of other Nodes and of the API server', () => {
+  it('are not read before somebody asks', async () => {
+    const rig = new Rig();
+    await rig.clock.advance(86_400_000);
+    expect(rig.lists).toBe(0);
+  });
+
+  it('are refused, and all others too until the list has come', async () => {
+    const rig = new Rig();
+    for (const reason of rig.reasons()) expect(reason).toMatch(/^it is not known yet whether /);
+    await settle();
+    expect([rig.lists, rig.changes, rig.reserved.version]).toEqual([1, 1, 1]);
+    expect(rig.reasons()).toEqual(known);
+    await settle();
+    expect([rig.lists, rig.changes]).toEqual([1, 1]);
+  });
+
+  it('are waited for, and then nothing has to be said twice', async () => {
+    const rig = new Rig();
+    const wanted = [free, taken].filter((each) => each !== undefined);
+    await rig.reserved.ready(wanted, rig.stop.signal);
+    expect(rig.reasons()).toEqual(known);
+    await rig.reserved.ready(wanted, rig.stop.signal);
+    expect([rig.lists, rig.changes]).toEqual([1, 0]);
+  });
+
+  it('are not waited for longer than five seconds', async () => {
+    const rig = new Rig();
+    rig.nodes = new Error('no list');
+    let isOver = false;
+    const waiting = rig.reserved.ready([address('203.0.113.1')], rig.stop.signal);
+    void waiting.then(() => (isOver = true));
+    await rig.clock.advance(4999);
+    expect(isOver).toBe(false);
+    await rig.clock.advance(1);
+    expect(isOver).toBe(true);
+  });
+
+  it('are listed anew for an address that is asked for later', async () => {
+    const rig = new Rig();
+    rig.reasons();
+    await settle();
+    await rig.clock.advance(60_000);
+    rig.nodes = [node('node-c', '192.0.2.77')];
+    const late = address('192.0.2.77');
+    expect(rig.reserved.reason(late)).toMatch(/^it is not known yet/);
+    expect(rig.reasons()[0]).toBeUndefined();
+    await settle();
+    expect(rig.lists).toBe(2);
+    expect(rig.reserved.reason(late)).toBe('192.0.2.77 is an address of Node node-c');
+  });
+
+  it('are listed each hour: a Node may come or go that has an address of a Service', async () => {
+    const rig = new Rig();
+    rig.reasons();
+    await settle();
+    await rig.clock.advance(3_600_000);
+    expect([rig.lists, rig.changes]).toEqual([2, 1]);
+    rig.nodes = [node('node-b', '192.0.2.3'), node('node-c', '203.0.113.1')];
+    await rig.clock.advance(3_600_000);
+    expect([rig.lists, rig.changes]).toEqual([3, 2]);
+    expect(rig.reasons().slice(0, 2)).toEqual([
+      '203.0.113.1 is an address of Node node-c',
+      undefined,
+    ]);
+  });
+
+  it('stay as they were while they cannot be listed, which is tried again', async () => {
+    const rig = new Rig();
+    const nodes = rig.nodes;
+    rig.nodes = new Error('no list');
+    rig.reasons();
+    await settle();
+    expect(rig.reasons()[0]).toMatch(/^it is not known yet/);
+    rig.nodes = nodes;
+    await rig.clock.advance(30_000);
+    expect(rig.reasons()).toEqual(known);
+  });
+
+  it('are no longer looked up when the agent ends', async () => {
+    const rig = new Rig();
+    rig.stop.abort();
+    await rig.running;
+    rig.reasons();
+    await settle();
+    expect(rig.lists).toBe(0);
+  });
+});
+
+const slice = (namespace: string, ...addresses: readonly string[]) => ({
+  meta: { namespace, name: 'kubernetes', uid: '', createdAtMs: 0 },
+  endpoints: addresses.map((each) => ({ addresses: [each] })),
+});
+
+describe('in a cluster', () => {
+  const lists: Readonly<Record<string, readonly unknown[]>> = {
+    nodes: [node('node-a', '192.0.2.1'), node('node-b', '192.0.2.2')],
+    endpointslices: [slice('default', '192.0.2.8'), slice('other', '192.0.2.7')],
+  };
+
+  async function reasons(server: string | undefined): Promise<readonly (string | undefined)[]> {
+    const asked: (string | undefined)[] = [];
+    const source = <T extends KubeObject>({ resource, labelSelector }: Kind<T>): Source<T> => ({
+      run: async (sink, signal) => {
+        asked.push(`${resource} ${labelSelector ?? ''}`.trim());
+        sink.replace(lists[resource] as readonly T[]);
+        await aborted(signal);
+      },
+    });
+    const stop = new AbortController();
+    const options = { nodeName: 'node-a', onChange: () => {}, log: silentLog };
+    const sources = { server, source, close: async () => {} };
+    const reserved = clusterReservations(sources, { ...options, clock: new VirtualClock() });
+    if (reserved === undefined) return ['none'];
+    const running = reserved.run(stop.signal);
+    const addresses = [1, 2, 7, 8, 9].map((n) => address(`192.0.2.${n}`));
+    await reserved.ready(addresses, stop.signal);
+    stop.abort();
+    await running;
+    expect(asked).toEqual(['nodes', 'endpointslices kubernetes.io/service-name=kubernetes']);
+    return addresses.map((each) => reserved.reason(each)?.replace(/.* is an address of /, ''));
+  }
+
+  it('are those of Nodes, of the API server that is used, and of those that it names', async () => {
+    expect(await reasons('https://192.0.2.9:6443')).toEqual([
+      undefined,
+      'Node node-b',
+      undefined,
+      'the API server',
+      'the API server',
+    ]);
+  });
+
+  it('are not known where there is none', async () => {
+    expect(await reasons(undefined)).toEqual(['none']);
+  });
+});
+
+/** A backend that tells what it is asked, and whether each of its syncs was of everything. */
+function reservingBackend() {
+  const deltas: boolean[] = [];
+  const failing = { now: false };
+  const inner = {
+    mode: 'ipvs',
+    sync: async (_: unknown, { everything }: GraphDelta) => {
+      deltas.push(everything);
+      if (failing.now) throw new Error('refused');
+      return {};
+    },
+  } as unknown as Backend;
+  const asked: string[] = [];
+  const ready = async (addresses: readonly string[]) => void asked.push(addresses.join());
+  const reservations = { reason: () => undefined, ready, version: 0 };
+  return { asked, deltas, failing, reservations, backend: new Reserving(inner, reservations) };
+}
+
+describe('a backend that keeps to them', () => {
+  const { signal } = new AbortController();
+
+  it('makes everything anew once after the answers changed, and again where that failed', async () => {
+    const { deltas, failing, reservations, backend: reserving } = reservingBackend();
+    const sync = async () => reserving.sync(emptyGraph, emptyDelta, signal);
+    await sync();
+    reservations.version = 1;
+    failing.now = true;
+    await expect(sync()).rejects.toThrow('refused');
+    failing.now = false;
+    await sync();
+    await sync();
+    expect(deltas).toEqual([false, true, true, false]);
+  });
+
+  it('asks for the addresses that Services take from outside, of what changed', async () => {
+    const { asked, backend: reserving } = reservingBackend();
+    const port = servicePort({
+      nodePort: 30_080,
+      externalIPs: ['203.0.113.1'],
+      loadBalancerIPs: ['203.0.113.2'],
+      endpoints: [endpoint('10.244.1.5:80')],
+    });
+    const graph = compileAll(byKey([port]), nodeContext());
+    const everything = { ...emptyDelta, everything: true };
+    await reserving.sync(graph, everything, signal);
+    await reserving.sync(graph, emptyDelta, signal);
+    const frontends = new Set(['203.0.113.2/TCP/80' as FrontendId]);
+    await reserving.sync(graph, { ...emptyDelta, frontends }, signal);
+    expect(asked).toEqual(['203.0.113.2,203.0.113.1', '', '203.0.113.2']);
+  });
+});
