@@ -30,7 +30,7 @@ export async function listInterfaces(
   return parseInterfaces(stdout);
 }
 
-/** The link on which ipvs mode, ours and kube-proxy's, binds the addresses of Services. */
+/** The dummy link whose addresses make the node take packets to Services for its own; as kube-proxy names it. It is down. */
 export const serviceLink = 'kube-ipvs0';
 
 /** All addresses of the node itself: those of Services are the kernel's own too, but never the node's. */

@@ -2,44 +2,23 @@ import { randomBytes } from 'node:crypto';
 import type { Backend } from '../backends/backend.ts';
 import type { ApplyPort } from '../backends/iptables/apply.ts';
 import { inspectFeatures } from '../backends/iptables/features.ts';
+import { IpvsBackend } from '../backends/ipvs/backend.ts';
+import type { IpvsBackendParts } from '../backends/ipvs/backend.ts';
 import { ipvsRuleFeatures } from '../backends/ipvs/features.ts';
-import type { RuleFeatures } from '../backends/ipvs/features.ts';
+import { IpvsLowering } from '../backends/ipvs/lower.ts';
+import type { IpvsOptions } from '../backends/ipvs/options.ts';
 import { missingForIpvs, refuseMissing } from '../backends/ipvs/preflight.ts';
 import { ipv6Problem } from '../backends/ipvs/schedulers.ts';
 import { applyIpvsSysctls, setIpvsTimeouts } from '../backends/ipvs/sysctls.ts';
-import type { Clock } from '../clock.ts';
-import { SwitchyardError } from '../error.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
-import type { Address, Family } from '../ip/address.ts';
-import type { Cidr } from '../ip/cidr.ts';
+import type { Address } from '../ip/address.ts';
 import type { BackendsOptions, FamilyBackend, Reservations } from './backends.ts';
 import { openFamilyBackends } from './family-backends.ts';
 import type { FamilyBackendsOptions } from './family-backends.ts';
 import { isConntrackLiberal } from './iptables-backends.ts';
 
-/** What the backend of a family is made of. */
-export interface IpvsParts extends ApplyPort {
-  readonly family: Family;
-  readonly lowering: {
-    readonly features: RuleFeatures;
-    readonly masqueradeMark: number;
-    readonly conntrackBeLiberal: boolean;
-    /** Of Services that name none. */
-    readonly scheduler: string;
-    /** Why an external or load balancer IP is not taken, or undefined. */
-    readonly reserved: (address: Address) => string | undefined;
-  };
-  readonly clock: Clock;
-  readonly instanceId: string;
-  /** Of Services that name no time of their own. */
-  readonly drainSeconds: number;
-  readonly excludeCidrs: readonly Cidr[];
-  /** Ends what watches over endpoints that drain. */
-  readonly lifetime: AbortSignal;
-}
-
 export interface IpvsBackendsOptions extends FamilyBackendsOptions {
-  readonly makeBackend?: (parts: IpvsParts) => Backend;
+  readonly makeBackend?: (parts: IpvsBackendParts, lowering: IpvsOptions) => Backend;
 }
 
 /**
@@ -71,7 +50,15 @@ export async function prepareIpvs(
 /** The backend, or why there can be none for this family. */
 async function openBackend(
   port: ApplyPort,
-  { config, sysctls, clock, tools, log, reserved, makeBackend = notBuilt }: IpvsBackendsOptions,
+  {
+    config,
+    sysctls,
+    clock,
+    tools,
+    log,
+    reserved,
+    makeBackend = (each) => new IpvsBackend(each),
+  }: IpvsBackendsOptions,
   signal: AbortSignal,
 ): Promise<Backend | string> {
   const { family } = port.iptables;
@@ -84,27 +71,25 @@ async function openBackend(
     return `rules need what is missing: ${each.join(', ')}`;
   }
   log.info({ family, features }, 'features of kernel and tools');
-  const backend = makeBackend({
+  const settings: IpvsOptions = {
+    features,
+    masqueradeMark: 2 ** config.masqueradeBit,
+    conntrackBeLiberal: await isConntrackLiberal(sysctls),
+    scheduler: config.ipvs.scheduler,
+    reserved: (address) => reserved?.reason(address),
+  };
+  const parts: IpvsBackendParts = {
     ...port,
     family,
-    lowering: {
-      features,
-      masqueradeMark: 2 ** config.masqueradeBit,
-      conntrackBeLiberal: await isConntrackLiberal(sysctls),
-      scheduler: config.ipvs.scheduler,
-      reserved: (address) => reserved?.reason(address),
-    },
+    lowering: new IpvsLowering(settings),
     clock,
     instanceId: randomBytes(4).toString('hex'),
     drainSeconds: Math.ceil(config.ipvs.drainMs / 1000),
     excludeCidrs: config.ipvs.excludeCidrs,
     lifetime: signal,
-  });
+  };
+  const backend = makeBackend(parts, settings);
   return reserved === undefined ? backend : new Reserving(backend, reserved);
-}
-
-function notBuilt(): Backend {
-  throw new SwitchyardError('internal', 'the backend of ipvs mode is not there yet');
 }
 
 /** Makes everything anew where another Node or API server came or went: no object of ours tells of that. */

@@ -1,3 +1,4 @@
+import { isLinkLocal, isLoopback } from '../backends/ipvs/node-addresses.ts';
 import type { Clock } from '../clock.ts';
 import { errorText } from '../error.ts';
 import type { NodeContext } from '../graph/node-context.ts';
@@ -133,7 +134,7 @@ export class NodeState {
 
 /** Loopback ones are never named, and IPv6 link-local ones come and go with every pod's interface. */
 function canBeNamed(address: Address): boolean {
-  return !/^127\.|^::1$|^fe[89ab]/.test(address);
+  return !isLoopback(address) && !isLinkLocal(address);
 }
 
 /** Loopback and link-local addresses say nothing about where others reach the node. */

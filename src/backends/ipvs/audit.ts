@@ -1,7 +1,7 @@
+import { serviceLink } from '../../host/interfaces.ts';
 import type { ObservedSet } from '../iptables/ipsets.ts';
 import type { IpsetSpec, SetName } from '../iptables/state.ts';
 import type { Address } from '../../ip/address.ts';
-import { deviceName } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import type { KernelServer } from './diff.ts';
 import type { ObservedServer, ObservedServers } from './kernel-table.ts';
@@ -22,7 +22,7 @@ export function serversReason(
   }
   for (const [key, server] of observed) {
     if (!written.has(key) && isOurs(server))
-      return `a second writer: virtual server ${key} is at an address of ${deviceName} and not ours`;
+      return `a second writer: virtual server ${key} is at an address of ${serviceLink} and not ours`;
   }
   return undefined;
 }
@@ -51,12 +51,12 @@ export function addressesReason(
   bound: BoundAddresses,
   isExcluded: (address: Address) => boolean,
 ): string | undefined {
-  if (bound === undefined) return written.size === 0 ? undefined : `${deviceName} is gone`;
+  if (bound === undefined) return written.size === 0 ? undefined : `${serviceLink} is gone`;
   for (const address of written)
-    if (!bound.has(address)) return `${address} is gone from ${deviceName}`;
+    if (!bound.has(address)) return `${address} is gone from ${serviceLink}`;
   for (const address of bound) {
     if (!written.has(address) && !isExcluded(address))
-      return `${address} on ${deviceName} is not ours`;
+      return `${address} on ${serviceLink} is not ours`;
   }
   return undefined;
 }

@@ -1,5 +1,6 @@
 import type { GraphDelta, Origin, RuleGraph } from '../../graph/rule-graph.ts';
 import { errorText, SwitchyardError } from '../../error.ts';
+import { serviceLink } from '../../host/interfaces.ts';
 import { familyOf } from '../../ip/address.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import { cidrContains, cidrFamily } from '../../ip/cidr.ts';
@@ -12,7 +13,7 @@ import { listSets } from '../iptables/ipsets.ts';
 import { RulesApplier } from '../iptables/rules-applier.ts';
 import type { RulesApplierParts } from '../iptables/rules-applier.ts';
 import { addressesReason, serversReason, setsReason } from './audit.ts';
-import { changeDevice, deviceName, diffDevice, readDevice } from './device.ts';
+import { changeDevice, diffDevice, readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import { changedKeys } from './diff.ts';
 import type { TargetServer } from './diff.ts';
@@ -206,7 +207,7 @@ export class IpvsBackend implements Backend {
     this.#refusedAddresses = new Map();
     const refused = await changeDevice(changes, this.#parts.tools, signal);
     for (const { address, words } of refused) {
-      const reason = `${address} cannot be bound to ${deviceName}: ${words}`;
+      const reason = `${address} cannot be bound to ${serviceLink}: ${words}`;
       const origin = state.addresses.get(address)?.origin;
       this.#log.error({ servicePort: origin?.name }, reason);
       if (origin !== undefined) this.#refusedAddresses.set(address, { name: origin.name, reason });

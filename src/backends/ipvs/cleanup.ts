@@ -1,10 +1,11 @@
 import { SwitchyardError } from '../../error.ts';
+import { serviceLink } from '../../host/interfaces.ts';
 import { toolCure } from '../../host/run-tool.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import { familyLabel } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
 import type { CleanupPlan, CleanupScope, Kept, ModeCleanup } from '../cleanup.ts';
-import { deviceName, readDevice } from './device.ts';
+import { readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import { serverName } from './ipvsadm-text.ts';
 import { parseKernelTable, readKernelTable } from './kernel-table.ts';
@@ -47,7 +48,7 @@ export class IpvsCleanup implements ModeCleanup {
     const removes: string[] = [];
     if (hasDevice) {
       const count = families.reduce((sum, family) => sum + (device[family]?.size ?? 0), 0);
-      removes.push(`${deviceName} with ${counted(count, 'address', 'addresses')}`);
+      removes.push(`${serviceLink} with ${counted(count, 'address', 'addresses')}`);
     }
     for (const family of families) {
       const count = ours.filter((server) => isOf(family, server)).length;
@@ -67,7 +68,7 @@ export class IpvsCleanup implements ModeCleanup {
       if (exitCode !== 0 || words !== '') failures.push(`${tool} ${args.join(' ')}: ${words}`);
     };
     // First: an address without its virtual servers would lead to the node's own sockets.
-    if (hasDevice) await run('ip', ['link', 'delete', deviceName], '');
+    if (hasDevice) await run('ip', ['link', 'delete', serviceLink], '');
     if (ours.length > 0) {
       const lines = ours.map((server) => `-D ${serverName(server)}\n`);
       await run('ipvsadm', ['--restore'], lines.join(''));
@@ -92,7 +93,7 @@ export class IpvsCleanup implements ModeCleanup {
     const sets = await this.#namingSets(keeps, signal);
     if (scope === 'leftovers' && [...sets.keys()].some(isUpstreamNaming)) {
       const why = 'kube-proxy’s ipvs mode has taken them over: its sets are there';
-      keeps.push({ what: `${deviceName} and its virtual servers`, why, isObstacle: false });
+      keeps.push({ what: `${serviceLink} and its virtual servers`, why, isObstacle: false });
       return { device, hasDevice: false, ours: [], keeps };
     }
     const ownership = new Ownership(sets, [...(device.ipv4 ?? []), ...(device.ipv6 ?? [])]);
@@ -110,7 +111,7 @@ export class IpvsCleanup implements ModeCleanup {
     } catch (error) {
       if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
       const why = `it cannot be looked at: ${error.message}; ${toolCure('ip')}`;
-      keeps.push({ what: `${deviceName}, if it is there`, why, isObstacle: false });
+      keeps.push({ what: `${serviceLink}, if it is there`, why, isObstacle: false });
       return { ipv4: undefined, ipv6: undefined };
     }
   }
@@ -124,7 +125,7 @@ export class IpvsCleanup implements ModeCleanup {
     } catch (error) {
       if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
       const why = `which are ours stands in ipsets: ${error.message}; ${toolCure('ipset')}`;
-      keeps.push({ what: `virtual servers that are not on ${deviceName}`, why, isObstacle: true });
+      keeps.push({ what: `virtual servers that are not on ${serviceLink}`, why, isObstacle: true });
       return new Map();
     }
   }
@@ -139,7 +140,7 @@ function foreign(servers: readonly ObservedServer[]): readonly Kept[] {
   const shown = servers.slice(0, mostNamed).map(({ key }) => key);
   const more = servers.length - shown.length;
   const what = `virtual servers ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
-  const why = `neither on ${deviceName} nor in a set of Switchyard or kube-proxy: somebody else’s`;
+  const why = `neither on ${serviceLink} nor in a set of Switchyard or kube-proxy: somebody else’s`;
   return [{ what, why, isObstacle: false }];
 }
 

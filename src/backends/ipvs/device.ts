@@ -1,12 +1,9 @@
 import { SwitchyardError } from '../../error.ts';
-import { parseInterfaces } from '../../host/interfaces.ts';
+import { parseInterfaces, serviceLink } from '../../host/interfaces.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import { familyOf } from '../../ip/address.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import { isLinkLocal } from './node-addresses.ts';
-
-/** The dummy link whose addresses make the node take packets to Services for its own; as kube-proxy names it. */
-export const deviceName = 'kube-ipvs0';
 
 const timeoutMs = 60_000;
 
@@ -19,7 +16,7 @@ export async function readDevice(
   tools: ToolRunner,
   signal: AbortSignal,
 ): Promise<BoundAddresses> {
-  const args = ['-j', 'address', 'show', 'dev', deviceName];
+  const args = ['-j', 'address', 'show', 'dev', serviceLink];
   const { exitCode, stdout, stderr } = await tools.run('ip', args, { timeoutMs, signal });
   if (exitCode !== 0 && /does not exist/.test(stderr)) return undefined;
   if (exitCode !== 0) {
@@ -27,7 +24,7 @@ export async function readDevice(
       retryable: true,
     });
   }
-  const link = parseInterfaces(stdout).find(({ name }) => name === deviceName);
+  const link = parseInterfaces(stdout).find(({ name }) => name === serviceLink);
   if (link === undefined) return undefined;
   return new Set(link.addresses.filter((each) => familyOf(each) === family && !isLinkLocal(each)));
 }
@@ -102,19 +99,19 @@ function batchLines({ create, add, remove }: DeviceChanges): readonly BatchLine[
   if (create && add.length > 0) {
     const link = { address: undefined };
     lines.push(
-      { ...link, text: `link add ${deviceName} type dummy`, harmless: /File exists/ },
+      { ...link, text: `link add ${serviceLink} type dummy`, harmless: /File exists/ },
       // The link stays down, where IPv6 gives it no address; whoever sets it up shall not get one either.
-      { ...link, text: `link set dev ${deviceName} addrgenmode none`, harmless: /./ },
+      { ...link, text: `link set dev ${serviceLink} addrgenmode none`, harmless: /./ },
     );
   }
   for (const address of add) {
-    const text = `address add ${addressText(address)} dev ${deviceName}`;
+    const text = `address add ${addressText(address)} dev ${serviceLink}`;
     // Duplicate address detection would keep the address from being used for a second.
     const detection = familyOf(address) === 'ipv6' ? ' nodad' : '';
     lines.push({ text: `${text}${detection}`, address, harmless: /File exists/ });
   }
   for (const address of remove) {
-    const text = `address del ${addressText(address)} dev ${deviceName}`;
+    const text = `address del ${addressText(address)} dev ${serviceLink}`;
     lines.push({ text, address, harmless: /Cannot assign requested address/ });
   }
   return lines;
@@ -127,6 +124,6 @@ function addressText(address: Address): string {
 function deviceError({ text }: BatchLine, words: string): SwitchyardError {
   return new SwitchyardError('tool', `ip refused "${text}": ${words}`, {
     retryable: true,
-    hint: `the kernel module dummy makes ${deviceName}: modprobe dummy`,
+    hint: `the kernel module dummy makes ${serviceLink}: modprobe dummy`,
   });
 }

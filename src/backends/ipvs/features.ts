@@ -1,12 +1,6 @@
 import type { FeatureReport } from '../iptables/features.ts';
-import type { Features } from '../iptables/state.ts';
+import type { IpvsFeatures } from './options.ts';
 import type { Missing } from './tool-problems.ts';
-
-/** What of tools and kernel this mode's rules differ by. */
-export interface RuleFeatures {
-  readonly hairpin: 'bpf' | 'ipset';
-  readonly randomFully: Features['randomFully'];
-}
 
 /** Sets stand in for what iptables mode has rules for, and ipvs chooses endpoints and keeps clients. */
 const unused = new Set(['match statistic', 'match recent', 'target SET']);
@@ -14,7 +8,7 @@ const needed = new Set(['ipset', 'match set']);
 
 /** What the probe of the iptables features means for this mode: what it lacks, and what it does without. */
 export function ipvsRuleFeatures({ features, missing }: FeatureReport): {
-  readonly features: RuleFeatures;
+  readonly features: IpvsFeatures;
   readonly missing: readonly Missing[];
   /** For the log. */
   readonly warnings: readonly string[];

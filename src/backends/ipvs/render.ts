@@ -1,11 +1,9 @@
+import { serviceLink } from '../../host/interfaces.ts';
 import { membersOf } from '../iptables/diff-sets.ts';
 import { renderTables } from '../iptables/render.ts';
 import { realServerArgs, serverArgs } from './ipvsadm-text.ts';
 import type { IpvsFeatures } from './options.ts';
 import type { IpvsState, VirtualServer } from './state.ts';
-
-/** The interface that has the services' addresses; it is down, its addresses are the node's all the same. */
-export const dummyInterface = 'kube-ipvs0';
 
 /** The parts of the text, in the order in which they are loaded, and what loads each. */
 export const ipvsSections = ['sets', 'rules', 'virtual servers', 'addresses'] as const;
@@ -63,11 +61,11 @@ const contents: Readonly<Record<IpvsSection, (state: IpvsState) => readonly stri
     return sorted.flatMap(serverLines);
   },
   addresses: ({ addresses, family }) => [
-    `link add ${dummyInterface} type dummy`,
+    `link add ${serviceLink} type dummy`,
     ...[...addresses.keys()]
       .toSorted(inOrder)
       .map(
-        (address) => `address add ${address}/${family === 'ipv4' ? 32 : 128} dev ${dummyInterface}`,
+        (address) => `address add ${address}/${family === 'ipv4' ? 32 : 128} dev ${serviceLink}`,
       ),
   ],
 };

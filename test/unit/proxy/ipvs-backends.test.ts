@@ -1,13 +1,14 @@
 // How the backends of ipvs mode are opened: what is looked at and set first, and what they are made of.
 import { describe, expect, it } from 'vitest';
 import type { Backend } from '../../../src/backends/backend.ts';
+import type { IpvsBackendParts } from '../../../src/backends/ipvs/backend.ts';
+import type { IpvsOptions } from '../../../src/backends/ipvs/options.ts';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
 import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
 import type { Sysctls } from '../../../src/host/sysctl.ts';
 import { prepareNode } from '../../../src/proxy/backends.ts';
 import { openIpvs } from '../../../src/proxy/ipvs-backends.ts';
-import type { IpvsParts } from '../../../src/proxy/ipvs-backends.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import type { Log } from '../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
@@ -41,9 +42,9 @@ function machine(flags: readonly string[], answer: (run: RecordedRun) => Answer 
   const log: Log = { ...silentLog, info: told('info'), warn: told('warn'), error: told('error') };
   const config = proxyConfig(parseFlags(proxyFlags, ['--mode=ipvs', ...flags]).flags);
   const record = { noteFirewall: async () => undefined };
-  const made: IpvsParts[] = [];
-  const makeBackend = (parts: IpvsParts): Backend => {
-    made.push(parts);
+  const made: (IpvsBackendParts & { readonly settings: IpvsOptions })[] = [];
+  const makeBackend = (parts: IpvsBackendParts, settings: IpvsOptions): Backend => {
+    made.push({ ...parts, settings });
     return { mode: 'ipvs' } as Backend;
   };
   const options = { config, tools, sysctls, record, clock: new VirtualClock(), env: {}, log };
@@ -66,7 +67,7 @@ describe('the backends of ipvs mode', () => {
     ]);
     expect(made.map(({ iptables }) => iptables.family)).toEqual(['ipv4', 'ipv6']);
     expect(made[0]).toMatchObject({
-      lowering: {
+      settings: {
         features: { hairpin: 'bpf', randomFully: true },
         masqueradeMark: 8,
         conntrackBeLiberal: false,
