@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
-import { NodeLab, eventually, sctpBlocked } from '../support/node-lab.ts';
+import { NodeLab, eventually, manyRequests, sctpBlocked } from '../support/node-lab.ts';
 import type { Actor } from '../support/node-lab.ts';
 import { nodeObject, service, slices } from './contract-objects.ts';
 import type { PodName, ServiceOptions } from './contract-objects.ts';
@@ -48,6 +48,8 @@ export interface BackendContract {
   }[];
   /** What does not apply to this mode, each with the reason. */
   readonly skip: readonly { readonly reason: string; readonly tests: readonly ContractTest[] }[];
+  /** Where the rest is proven elsewhere: the tests to run, and the reason. */
+  readonly only?: { readonly reason: string; readonly tests: readonly ContractTest[] };
 }
 
 /** The flag by which the agent tells pods, unless a test says otherwise. */
@@ -85,7 +87,9 @@ export class Suite {
 
   /** Declares a test; one that the contract leaves out shows its reason instead. */
   test(id: ContractTest, title: string, body: () => Promise<void>): void {
-    const skipped = this.#contract.skip.find(({ tests }) => tests.includes(id));
+    const { skip, only } = this.#contract;
+    const left = only !== undefined && !only.tests.includes(id) ? only : undefined;
+    const skipped = skip.find(({ tests }) => tests.includes(id)) ?? left;
     if (skipped) test.skip(`[${id}] ${title}: ${skipped.reason}`);
     else test(`[${id}] ${title}`, body);
   }
@@ -147,11 +151,13 @@ export class Suite {
     expect(await eventually(look, (seen) => seen === how)).toBe(how);
   }
 
-  /** Waits until exactly these pods answer, and nobody else within 60 requests. */
+  /** Waits until exactly these pods answer, and nobody else within many requests. */
   async answeredBy(actor: Actor, question: Question, pods: readonly string[]): Promise<void> {
     await this.answers(actor, question);
     const look = async (): Promise<readonly string[]> =>
-      Object.keys(await this.lab.tally(actor, { timeoutMs: 500, ...question }, 60, 'probe'));
+      Object.keys(
+        await this.lab.tally(actor, { timeoutMs: 500, ...question }, manyRequests, 'probe'),
+      );
     const wanted = pods.toSorted();
     const seen = await eventually(look, (names) => names.join() === wanted.join());
     expect(seen).toEqual(wanted);

@@ -23,6 +23,8 @@ export interface GuestOptions {
   readonly memoryMb?: number;
   /** The guest is ended after this time. */
   readonly limitMs: number;
+  /** Likewise when its command has said nothing for so long. */
+  readonly silenceMs?: number;
   readonly signal: AbortSignal;
   /** What its command says, as it comes. */
   readonly onOutput: (chunk: Buffer) => void;
@@ -105,7 +107,7 @@ export class Guest {
 /** Waits until the machine is off; answers why it was ended, or failed, or undefined. */
 async function followed(
   qemu: NamespaceProcess,
-  { limitMs, signal, onOutput }: GuestOptions,
+  { limitMs, silenceMs, signal, onOutput }: GuestOptions,
 ): Promise<string | undefined> {
   let why: string | undefined;
   let said = '';
@@ -114,10 +116,17 @@ async function followed(
     qemu.kill('SIGKILL');
   };
   const timer = setTimeout(() => end(`the guest did not end within ${limitMs / 1000} s`), limitMs);
+  const silence =
+    silenceMs === undefined
+      ? undefined
+      : setTimeout(() => end(`the guest said nothing for ${silenceMs / 1000} s`), silenceMs);
   const stop = (): void => end('the guest was stopped');
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
-  qemu.stdout.on('data', onOutput);
+  qemu.stdout.on('data', (chunk: Buffer) => {
+    silence?.refresh();
+    onOutput(chunk);
+  });
   qemu.stderr.on('data', (chunk: Buffer) => {
     said = (said + chunk.toString()).slice(-2000);
   });
@@ -127,6 +136,7 @@ async function followed(
     return why;
   } finally {
     clearTimeout(timer);
+    clearTimeout(silence);
     signal.removeEventListener('abort', stop);
   }
 }
