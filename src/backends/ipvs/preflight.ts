@@ -21,15 +21,16 @@ export async function missingForIpvs(
   { tools, scheduler }: PreflightOptions,
   signal: AbortSignal,
 ): Promise<readonly Missing[]> {
-  const missing: Missing[] = [];
-  const add = (problem: Missing | undefined): boolean => {
-    if (problem !== undefined) missing.push(problem);
-    return problem === undefined;
-  };
-  if (add(await ipvsProblem(tools, signal))) add(await schedulerProblem(scheduler, tools, signal));
-  if (add(await ipsetProblem(tools, signal))) missing.push(...(await setTypes(tools, signal)));
-  add(await linkProblem(tools, signal));
-  return missing;
+  // All are waited for, whatever becomes of one: what is tried is removed again only where it ends.
+  const settled = await Promise.allSettled([
+    ipvsProblems(tools, scheduler, signal),
+    setProblems(tools, signal),
+    linkProblem(tools, signal),
+  ]);
+  return settled.flatMap((each) => {
+    if (each.status === 'rejected') throw each.reason;
+    return each.value ?? [];
+  });
 }
 
 /** Throws where something is missing, with each by name and what to do about it. Another mode is never taken instead. */
@@ -45,6 +46,14 @@ export function refuseMissing(missing: readonly Missing[]): void {
 const ipvsCure =
   'load the kernel module ip_vs on the host (modprobe ip_vs; a container needs /lib/modules of the host for that), or use a kernel with CONFIG_IP_VS';
 
+async function ipvsProblems(
+  tools: ToolRunner,
+  scheduler: SchedulerChoice,
+  signal: AbortSignal,
+): Promise<Missing | undefined> {
+  return (await ipvsProblem(tools, signal)) ?? schedulerProblem(scheduler, tools, signal);
+}
+
 /** ipvsadm loads ip_vs where it can; where not, modprobe may still: an image has it in another place than the host. */
 async function ipvsProblem(tools: ToolRunner, signal: AbortSignal): Promise<Missing | undefined> {
   const look = async () => ask(tools, 'ipvsadm', ['-L', '--timeout'], signal);
@@ -58,6 +67,11 @@ async function ipvsProblem(tools: ToolRunner, signal: AbortSignal): Promise<Miss
   return isMissing(second) || second.exitCode === 0
     ? undefined
     : refusal('ip_vs', second, ipvsCure);
+}
+
+async function setProblems(tools: ToolRunner, signal: AbortSignal): Promise<readonly Missing[]> {
+  const problem = await ipsetProblem(tools, signal);
+  return problem === undefined ? setTypeProblems(tools, signal) : [problem];
 }
 
 /** Before 6.0 ipset has no `restore` that this mode could use (spec/kube-proxy.md 4.1). */
@@ -83,12 +97,22 @@ const setTypeArgs = {
 /** A set of a name of its own, so that one that a killed agent left goes with the next start. */
 const probeSet = 'KUBE-SWITCHYARD-PROBE-I';
 
-async function setTypes(tools: ToolRunner, signal: AbortSignal): Promise<readonly Missing[]> {
+/** All of them in one run, which most machines can do; what cannot be is then found one by one. */
+async function setTypeProblems(
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<readonly Missing[]> {
+  const scripts = Object.entries(setTypeArgs).map(
+    ([type, args]) => [type, `create ${probeSet} ${type} ${args}\ndestroy ${probeSet}\n`] as const,
+  );
+  const restore = async (script: string) => ask(tools, 'ipset', ['restore'], signal, script);
+  const all = await restore(scripts.map(([, script]) => script).join(''));
+  if (isMissing(all)) return [all];
+  if (all.exitCode === 0) return [];
   const missing: Missing[] = [];
-  for (const [type, args] of Object.entries(setTypeArgs)) {
+  for (const [type, script] of scripts) {
     await ask(tools, 'ipset', ['destroy', probeSet], signal);
-    const create = `create ${probeSet} ${type} ${args}\ndestroy ${probeSet}\n`;
-    const answer = await ask(tools, 'ipset', ['restore'], signal, create);
+    const answer = await restore(script);
     if (isMissing(answer) || answer.exitCode === 0) continue;
     const module = `ip_set_${type.replace(':', '_').replaceAll(',', '')}`;
     const cure = `load the kernel modules ip_set and ${module}`;
