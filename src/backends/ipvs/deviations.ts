@@ -20,7 +20,7 @@ export const deviations: Readonly<Record<DeviationId, string>> = {
   'masqueraded node':
     "The node's own connections are masqueraded where no detector of pods is configured, too.",
   'affinity by frontend':
-    'ClientIP affinity holds for each frontend by itself (iptables mode: for all frontends of a service port).',
+    'ClientIP affinity holds for each frontend by itself (iptables mode: for all frontends of a service port), and beyond its time-out for as long as the kernel remembers a connection of the client: two to three minutes after the last one over TCP.',
   'node ports of loopback': 'Node ports do not answer on 127.0.0.1, nor on link-local addresses.',
   'refused address':
     'An external or load balancer IP that is an address of another Node or of the API server, or a loopback or link-local address, is not served; this is reported.',
