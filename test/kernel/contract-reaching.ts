@@ -34,7 +34,9 @@ export function reaching(suite: Suite): void {
       'pod-b',
       'remote',
     ]);
-    await suite.answeredBy('node', { to: '127.0.0.1', port: 30011 }, ['pod-b', 'remote']);
+    const loopback = { to: '127.0.0.1', port: 30011 };
+    if (suite.deviates('node ports of loopback')) await suite.ends('node', loopback, 'refused');
+    else await suite.answeredBy('node', loopback, ['pod-b', 'remote']);
     await suite.answeredBy('node', { to: lab4.node, port: 30011 }, ['pod-b', 'remote']);
   });
 

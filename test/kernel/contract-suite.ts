@@ -1,5 +1,6 @@
 /* oxlint-disable vitest/no-standalone-expect, vitest/valid-title, vitest/no-disabled-tests, vitest/no-conditional-tests -- tests are declared once for each backend */
 import { expect, test } from 'vitest';
+import type { DeviationId } from '../../src/backends/ipvs/deviations.ts';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { NodeLab, eventually, manyRequests, sctpBlocked } from '../support/node-lab.ts';
@@ -46,6 +47,8 @@ export interface BackendContract {
     readonly name: string;
     readonly run: (lab: NodeLab) => Promise<void>;
   }[];
+  /** Where this mode means something else, on purpose: what is asked stays, what is expected differs. */
+  readonly deviations: ReadonlySet<DeviationId>;
   /** What does not apply to this mode, each with the reason. */
   readonly skip: readonly { readonly reason: string; readonly tests: readonly ContractTest[] }[];
   /** Where the rest is proven elsewhere: the tests to run, and the reason. */
@@ -83,6 +86,11 @@ export class Suite {
 
   get disturbances(): BackendContract['disturbances'] {
     return this.#contract.disturbances;
+  }
+
+  /** Whether this mode deviates so. */
+  deviates(id: DeviationId): boolean {
+    return this.#contract.deviations.has(id);
   }
 
   /** Declares a test; one that the contract leaves out shows its reason instead. */

@@ -25,6 +25,7 @@ export function iptablesContract(variant: 'legacy' | 'nft'): BackendContract {
     variant,
     start: (lab, flags) => lab.startAgent(['--proxy-mode=iptables', ...flags]),
     disturbances: variant === 'nft' ? [...disturbances, ...nftFlush] : disturbances,
+    deviations: new Set(),
     skip: [],
   };
 }
