@@ -26,8 +26,8 @@ export default defineConfig({
           // In the guest of test/vm/main.ts: some ten times slower than here.
           name: 'vm',
           include: ['test/vm/**/*.test.ts'],
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
           fileParallelism: false,
           isolate: false,
         },

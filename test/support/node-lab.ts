@@ -43,6 +43,9 @@ export const manyClients = '198.18.0.0/16';
 /** How much slower than usual the machine is: in the virtual machine, everything waits so much longer. */
 const patience = Number(process.env['SWITCHYARD_PATIENCE'] ?? 1);
 
+/** Deadlines are generous there: only a failure takes so long, and the machine under the virtual one may be busy. */
+const deadlinePatience = patience > 1 ? 4 * patience : 1;
+
 /** So many requests meet everybody who may answer, and hardly miss whoever may not; fewer where each costs a lot. */
 export const manyRequests = patience > 1 ? 24 : 60;
 
@@ -348,12 +351,14 @@ export async function eventually<T>(
   check: (seen: T) => boolean,
   deadlineMs = 15_000,
 ): Promise<T> {
-  const end = Date.now() + deadlineMs * patience;
+  const end = Date.now() + deadlineMs * deadlinePatience;
   for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 1.5, 200)) {
     const seen = await look();
     if (check(seen)) return seen;
     if (Date.now() > end) {
-      throw new Error(`not within ${deadlineMs * patience} ms; last seen: ${JSON.stringify(seen)}`);
+      throw new Error(
+        `not within ${deadlineMs * deadlinePatience} ms; last seen: ${JSON.stringify(seen)}`,
+      );
     }
     await delay(pauseMs);
   }

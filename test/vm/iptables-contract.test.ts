@@ -10,7 +10,7 @@ const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
 const some = {
   only: {
     reason: 'npm run test:kernel runs it; here with SWITCHYARD_VM_WHOLE=1',
-    tests: ['sctp', 'external', 'load-balancer', 'hairpin', 'restart'],
+    tests: ['sctp', 'external', 'load-balancer', 'hairpin'],
   },
 } as const;
 

@@ -11,7 +11,7 @@ import { buildInitrd } from './initrd.ts';
 
 const checkout = join(import.meta.dirname, '../..');
 /** A machine under load may take long; a guest in which nothing is said has come to a halt. */
-const limits = { limitMs: 1_800_000, ...(process.argv[2] === 'test' && { silenceMs: 400_000 }) };
+const limits = { limitMs: 1_800_000, ...(process.argv[2] === 'test' && { silenceMs: 700_000 }) };
 /** Where the guest finds a word outside of it, for the test that it does. */
 const outsidePort = 4711;
 /** How much longer than here everything may take in the guest. */
