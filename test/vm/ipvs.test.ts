@@ -24,6 +24,7 @@ describe.skipIf(!inGuest)(
     let lab: NodeLab;
     beforeAll(async () => {
       lab = await NodeLab.create('nft');
+      await lab.serveSctp();
     });
     afterAll(async () => lab?.close());
 
@@ -83,7 +84,7 @@ describe.skipIf(!inGuest)(
         ['link add kube-ipvs0 type dummy', `addr add ${vip}/${length} dev kube-ipvs0`],
       );
       try {
-        for (const proto of ['tcp', 'udp'] as const) {
+        for (const proto of ['tcp', 'udp', 'sctp'] as const) {
           expect(await lab.ask('client', { to: vip, port: 80, proto })).not.toHaveProperty(
             'answeredBy',
           );
