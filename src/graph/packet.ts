@@ -1,4 +1,4 @@
-import { familyOf } from '../ip/address.ts';
+import { familyOf, isLoopback } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
 import { cidrContains } from '../ip/cidr.ts';
 import type { Protocol } from '../services/service-port.ts';
@@ -63,10 +63,6 @@ export function alwaysAnswersNodePorts(node: NodeContext, address: Address): boo
   if (where.kind === 'list') return where.addresses.includes(address);
   if (address === node.nodeAddress) return true;
   return where.loopback && isLoopback(address) && familyOf(address) === 'ipv4';
-}
-
-function isLoopback(address: Address): boolean {
-  return address === '::1' || address.startsWith('127.');
 }
 
 function detects(detector: PodDetector, source: Address, inInterface: string | undefined): boolean {

@@ -15,6 +15,16 @@ export function familyOf(address: Address): Family {
   return address.includes(':') ? 'ipv6' : 'ipv4';
 }
 
+/** 127.0.0.0/8 and ::1. */
+export function isLoopback(address: Address): boolean {
+  return address === '::1' || address.startsWith('127.');
+}
+
+/** fe80::/10: such an address means nothing without an interface. */
+export function isLinkLocal(address: Address): boolean {
+  return /^fe[89ab]/.test(address);
+}
+
 /**
  * Reads an address leniently, as upstream does: leading zeros in IPv4 octets are decimal
  * (`10.0.0.041` is `10.0.0.41`; spec/kube-proxy.md 1.3), an IPv4-mapped IPv6 address is IPv4.

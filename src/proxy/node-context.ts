@@ -4,7 +4,7 @@ import type {
   ProxyConfig,
 } from '../config/proxy-config.ts';
 import type { NodeContext, NodePortAddresses, PodDetector } from '../graph/node-context.ts';
-import { familyOf } from '../ip/address.ts';
+import { familyOf, isLoopback } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
 import { cidrContains, cidrFamily, prefixLength } from '../ip/cidr.ts';
 import type { Cidr } from '../ip/cidr.ts';
@@ -110,8 +110,4 @@ function cidrsOf(config: NodePortAddressesConfig, family: Family): 'all' | reado
 function coversLoopback(cidr: Cidr): boolean {
   const loopback = '127.0.0.0' as Address;
   return cidr.startsWith('127.') || cidrContains(cidr, loopback);
-}
-
-function isLoopback(address: Address): boolean {
-  return address === '::1' || address.startsWith('127.');
 }

@@ -1,8 +1,7 @@
-import { isLinkLocal, isLoopback } from '../backends/ipvs/node-addresses.ts';
 import type { Clock } from '../clock.ts';
 import { errorText } from '../error.ts';
 import type { NodeContext } from '../graph/node-context.ts';
-import { familyOf } from '../ip/address.ts';
+import { familyOf, isLinkLocal, isLoopback } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
 import { parseCidr } from '../ip/cidr.ts';
 import type { Cidr } from '../ip/cidr.ts';
@@ -139,5 +138,5 @@ function canBeNamed(address: Address): boolean {
 
 /** Loopback and link-local addresses say nothing about where others reach the node. */
 function isOnlyLocal(address: Address): boolean {
-  return /^127\.|^169\.254\.|^::1$|^fe[89ab]/.test(address);
+  return isLoopback(address) || isLinkLocal(address) || address.startsWith('169.254.');
 }

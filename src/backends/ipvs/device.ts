@@ -1,9 +1,8 @@
 import { SwitchyardError } from '../../error.ts';
 import { parseInterfaces, serviceLink } from '../../host/interfaces.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
-import { familyOf } from '../../ip/address.ts';
+import { familyOf, isLinkLocal } from '../../ip/address.ts';
 import type { Address, Family } from '../../ip/address.ts';
-import { isLinkLocal } from './node-addresses.ts';
 
 const timeoutMs = 60_000;
 

@@ -1,5 +1,6 @@
 import type { NodeContext } from '../../graph/node-context.ts';
 import type { Frontend, GraphDelta, Pool, RuleGraph } from '../../graph/rule-graph.ts';
+import { isLinkLocal, isLoopback } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
 import { tableOrder } from '../iptables/diff.ts';
 import type { Excluded } from '../iptables/lower.ts';
@@ -10,7 +11,6 @@ import { AddressClaims } from './addresses.ts';
 import { frontendFacts } from './frontend-facts.ts';
 import type { SetMember } from './frontend-facts.ts';
 import { HairpinMembers } from './hairpin-members.ts';
-import { isLinkLocal, isLoopback } from './node-addresses.ts';
 import type { IpvsOptions } from './options.ts';
 import { GraphPlaces } from './places.ts';
 import type { Place } from './places.ts';
