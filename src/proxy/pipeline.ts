@@ -1,4 +1,5 @@
 import type { Backend, SyncReport } from '../backends/backend.ts';
+import { Turns } from '../backends/turns.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeContext } from '../graph/node-context.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
@@ -91,7 +92,7 @@ export class Pipeline {
   #incomplete = false;
   #lastNode: NodeContext | undefined;
   /** Syncs and audits take turns. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   /** Ends the audit that runs, where it gives way to a sync. */
   #audit = new AbortController();
 
@@ -112,7 +113,7 @@ export class Pipeline {
     this.#runner = new SyncRunner({
       sync: async (signal) => {
         this.#audit.abort();
-        await this.#inTurn(async () => this.#sync(signal));
+        await this.#turns.take(async () => this.#sync(signal));
       },
       clock: options.clock,
       log: options.log,
@@ -263,7 +264,7 @@ export class Pipeline {
       if (signal.aborted || !this.#written) continue;
       for (let stopped = 0; !signal.aborted; stopped++) {
         const givesWay = stopped < mostAuditsStopped;
-        if (await this.#inTurn(async () => this.#look(signal, givesWay))) break;
+        if (await this.#turns.take(async () => this.#look(signal, givesWay))) break;
       }
       const isDue = this.#incomplete || this.#udpPending;
       if (isDue || (await this.#options.node(signal)) !== this.#lastNode) this.request();
@@ -286,15 +287,5 @@ export class Pipeline {
       if (!signal.aborted) this.#notices.auditFailed(error);
     }
     return true;
-  }
-
-  async #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const before = this.#turn;
-    const run = (async () => {
-      await before;
-      return action();
-    })();
-    this.#turn = run.catch(() => undefined);
-    return run;
   }
 }

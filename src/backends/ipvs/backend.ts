@@ -9,6 +9,7 @@ import type { Log } from '../../telemetry/log.ts';
 import type { Backend, SyncReport, Unprogrammed } from '../backend.ts';
 import { CarefulLowering } from '../careful-lowering.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';
+import { Turns } from '../turns.ts';
 import { listSets } from '../iptables/ipsets.ts';
 import { RulesApplier } from '../iptables/rules-applier.ts';
 import type { RulesApplierParts } from '../iptables/rules-applier.ts';
@@ -70,7 +71,7 @@ export class IpvsBackend implements Backend {
   /** So many addresses are not bound because their virtual servers were refused. */
   #withheld = 0;
   /** Syncs, audits and looks at what drains take turns. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #watch: Promise<void> | undefined;
 
   constructor(parts: IpvsBackendParts) {
@@ -89,11 +90,11 @@ export class IpvsBackend implements Backend {
   }
 
   async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
-    return this.#inTurn(async () => this.#sync(this.#lowering.lower(graph, delta), signal));
+    return this.#turns.take(async () => this.#sync(this.#lowering.lower(graph, delta), signal));
   }
 
   async audit(signal: AbortSignal): Promise<string | undefined> {
-    return this.#inTurn(async () => this.#audit(signal));
+    return this.#turns.take(async () => this.#audit(signal));
   }
 
   /** Resolves when nothing drains any more, or the backend's lifetime is over. */
@@ -295,7 +296,7 @@ export class IpvsBackend implements Backend {
       await clock.sleep(untilMs, lifetime);
       if (lifetime.aborted) break;
       try {
-        await this.#inTurn(async () => this.#removeDrained());
+        await this.#turns.take(async () => this.#removeDrained());
       } catch (error) {
         this.#log.warn({}, `what drains is looked at again later: ${errorText(error)}`);
         await clock.sleep(drainCheckMs, lifetime);
@@ -316,16 +317,6 @@ export class IpvsBackend implements Backend {
   #settleDrains(): void {
     this.#drains.settle(this.#table.servers);
     this.#parts.onDraining?.(this.#drains.draining);
-  }
-
-  async #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const before = this.#turn;
-    const run = (async () => {
-      await before;
-      return action();
-    })();
-    this.#turn = run.catch(() => undefined);
-    return run;
   }
 }
 
