@@ -9,6 +9,7 @@ import { IpvsLowering } from '../backends/ipvs/lower.ts';
 import type { IpvsOptions } from '../backends/ipvs/options.ts';
 import { missingForIpvs, refuseMissing } from '../backends/ipvs/preflight.ts';
 import { ipv6Problem } from '../backends/ipvs/schedulers.ts';
+import { usualFlags } from '../backends/ipvs/servers.ts';
 import { applyIpvsSysctls, setIpvsTimeouts } from '../backends/ipvs/sysctls.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
 import type { Address } from '../ip/address.ts';
@@ -40,8 +41,7 @@ export async function prepareIpvs(
   signal: AbortSignal,
 ): Promise<void> {
   const { scheduler } = ipvs;
-  // kube-proxy's mh looks at the port too: else all connections of a client would meet one endpoint
-  const flags = scheduler === 'mh' ? ['mh-port'] : [];
+  const flags = usualFlags(scheduler);
   refuseMissing(await missingForIpvs({ tools, scheduler: { scheduler, flags } }, signal));
   await applyIpvsSysctls(ipvs, sysctls, log);
   await setIpvsTimeouts(ipvs, tools, log, signal);
