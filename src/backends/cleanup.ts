@@ -23,6 +23,15 @@ export interface CleanupPlan {
   readonly keeps: readonly Kept[];
 }
 
+/** What a removal ends with: nothing where a look finds nothing any more, else what failed on the way and what is still there. */
+export function unremoved(
+  { removes }: CleanupPlan,
+  failures: readonly string[],
+): readonly string[] {
+  if (removes.length === 0) return [];
+  return [...failures, ...removes.map((line) => `still there: ${line}`)];
+}
+
 /** The clean-up of a mode: `look` only reads. */
 export interface ModeCleanup {
   look(signal: AbortSignal): Promise<CleanupPlan>;

@@ -6,6 +6,7 @@ import type { LockPaths } from '../../host/xtables-lock.ts';
 import { familyLabel } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { unremoved } from '../cleanup.ts';
 import type { CleanupPlan, Kept, ModeCleanup } from '../cleanup.ts';
 import { restoreBatch } from './apply.ts';
 import type { Refusal } from './apply.ts';
@@ -86,10 +87,7 @@ export class IptablesCleanup implements ModeCleanup {
     const { sets } = await this.#find(signal);
     const left = await destroySets(tools, sets, log, signal);
     if (left.length > 0) failures.push(`ipsets are still used: ${left.join(', ')}`);
-    const { removes } = await this.look(signal);
-    return removes.length === 0
-      ? []
-      : [...failures, ...removes.map((line) => `still there: ${line}`)];
+    return unremoved(await this.look(signal), failures);
   }
 
   /** An agent tries again by itself when the lock is held; of a clean-up that would be untrue. */

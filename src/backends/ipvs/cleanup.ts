@@ -4,6 +4,7 @@ import { toolCure } from '../../host/run-tool.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import { familyLabel } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
+import { unremoved } from '../cleanup.ts';
 import type { CleanupPlan, CleanupScope, Kept, ModeCleanup } from '../cleanup.ts';
 import { readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
@@ -73,10 +74,7 @@ export class IpvsCleanup implements ModeCleanup {
       const lines = ours.map((server) => `-D ${serverName(server)}\n`);
       await run('ipvsadm', ['--restore'], lines.join(''));
     }
-    const { removes } = await this.look(signal);
-    return removes.length === 0
-      ? []
-      : [...failures, ...removes.map((line) => `still there: ${line}`)];
+    return unremoved(await this.look(signal), failures);
   }
 
   async #find(signal: AbortSignal): Promise<Found> {
