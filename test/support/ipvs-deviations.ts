@@ -1,5 +1,6 @@
 import type { DeviationId } from '../../src/backends/ipvs/deviations.ts';
 import type { IpvsOptions } from '../../src/backends/ipvs/options.ts';
+import { frontendId } from '../../src/graph/frontends.ts';
 import { interpret } from '../../src/graph/interpret.ts';
 import type { Outcome } from '../../src/graph/interpret.ts';
 import { packetFrom } from '../../src/graph/packet.ts';
@@ -81,7 +82,16 @@ class Meant {
       const isReserved = kind !== 'clusterIP' && !isOwn && this.#reserved(address) !== undefined;
       return this.#without('refused address', isReserved || isLoopback(address));
     });
-    return new Map(served);
+    return new Map(served.filter(([, { kind }]) => kind !== 'nodePort' || !this.#isOutdone()));
+  }
+
+  /** Whether the node port gives way for everybody: a place has one virtual server, and it is another frontend's. */
+  #isOutdone(): boolean {
+    const { protocol, destination, port } = this.#attempt;
+    const own = this.#graph.frontends.get(frontendId(destination, protocol, port));
+    const isOutdone = own?.branches.some(({ to }) => to.kind === 'pool') ?? false;
+    if (isOutdone) this.#deviations.add('one pool');
+    return isOutdone;
   }
 
   #without(id: DeviationId, isLeftOut: boolean): boolean {
