@@ -6,7 +6,7 @@ import type { Outcome } from '../../src/graph/interpret.ts';
 import { packetFrom } from '../../src/graph/packet.ts';
 import { toNumber } from '../../src/graph/rational.ts';
 import type { Pool, PoolEndpoint, RuleGraph } from '../../src/graph/rule-graph.ts';
-import type { Address } from '../../src/ip/address.ts';
+import { isLoopback } from '../../src/ip/address.ts';
 import type { Attempt } from './arbitraries.ts';
 import { weightsCount } from './ipvs-simulator/traverse.ts';
 
@@ -132,7 +132,7 @@ class Meant {
   }
 
   #counts(pool: Pool): boolean {
-    const { scheduling } = pool as Pool & { readonly scheduling?: { readonly scheduler: string } };
+    const { scheduling } = pool;
     const isWeighted = new Set(pool.endpoints.map(({ weight }) => weight)).size > 1;
     const counts = !isWeighted || weightsCount(scheduling?.scheduler ?? this.#scheduler);
     if (!counts) this.#deviations.add('scheduler');
@@ -185,8 +185,4 @@ export function sharesOf(all: Iterable<Share>): Shares {
   const shares: Record<string, number> = {};
   for (const [key, share] of all) shares[key] = (shares[key] ?? 0) + share;
   return shares;
-}
-
-function isLoopback(address: Address): boolean {
-  return address === '::1' || address.startsWith('127.');
 }
