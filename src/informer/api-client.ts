@@ -38,6 +38,17 @@ export interface ApiClient {
   close(): Promise<void>;
 }
 
+/** The same connections, for those who write. */
+export interface ApiWriter extends Pick<ApiClient, 'server' | 'reloadCredentials'> {
+  /** Sends a value as JSON: creates an object below `path`, or merges it into the one at `path`. Else as {@link ApiClient.get}. */
+  send(
+    verb: 'create' | 'merge',
+    path: string,
+    value: unknown,
+    signal: AbortSignal,
+  ): Promise<ApiResponse>;
+}
+
 /** Where the API server is. None of the two: the pod's own service account. */
 export interface ApiClientOptions {
   readonly kubeconfig?: string;
@@ -58,11 +69,16 @@ const OWN_HEADERS = {
   'accept-encoding': 'identity',
   'user-agent': 'switchyard',
 };
+const jsonType = 'application/json';
+const writes = {
+  create: { method: 'POST', type: jsonType },
+  merge: { method: 'PATCH', type: 'application/merge-patch+json' },
+} as const;
 /** Plugins may be slow and all sources ask at once after a 401: one reload serves them all. */
 const RELOAD_INTERVAL_MS = 1_000;
 
 /** Loads the settings and makes the client; opens no connection. Throws where the settings cannot be used. */
-export async function loadApiClient(options: ApiClientOptions): Promise<ApiClient> {
+export async function loadApiClient(options: ApiClientOptions): Promise<ApiClient & ApiWriter> {
   const load = (): ApiAccess =>
     loadKubeConfig({
       ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
@@ -76,13 +92,20 @@ export async function loadApiClient(options: ApiClientOptions): Promise<ApiClien
   return new UndiciApiClient(load(), load, undici, options);
 }
 
+/** What differs between requests. */
+interface OwnRequest {
+  readonly method: 'GET' | 'POST' | 'PATCH';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
 /** One look at the credentials, for all who ask meanwhile. */
 interface Look {
   readonly credentials: Promise<Credentials>;
   readonly stop: AbortController;
 }
 
-class UndiciApiClient implements ApiClient {
+class UndiciApiClient implements ApiClient, ApiWriter {
   readonly #load: () => ApiAccess;
   readonly #undici: typeof Undici;
   readonly #log: Log;
@@ -113,16 +136,32 @@ class UndiciApiClient implements ApiClient {
     path: string,
     query: Readonly<Record<string, string>>,
     signal: AbortSignal,
-    accept = 'application/json',
+    accept = jsonType,
   ): Promise<ApiResponse> {
-    signal.throwIfAborted();
     const url = new URL(this.server + path);
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    return this.#request(url, { method: 'GET', headers: { accept } }, signal);
+  }
+
+  async send(
+    verb: 'create' | 'merge',
+    path: string,
+    value: unknown,
+    signal: AbortSignal,
+  ): Promise<ApiResponse> {
+    const { method, type } = writes[verb];
+    const headers = { accept: jsonType, 'content-type': type };
+    const request = { method, headers, body: JSON.stringify(value) };
+    return this.#request(new URL(this.server + path), request, signal);
+  }
+
+  async #request(url: URL, request: OwnRequest, signal: AbortSignal): Promise<ApiResponse> {
+    signal.throwIfAborted();
     try {
       const { headers, tls } = await abortable(this.#currentCredentials(), signal);
       const response = await this.#undici.request(url, {
-        method: 'GET',
-        headers: { ...OWN_HEADERS, accept, ...headers },
+        ...request,
+        headers: { ...OWN_HEADERS, ...request.headers, ...headers },
         dispatcher: this.#dispatcher(tls),
         signal,
       });

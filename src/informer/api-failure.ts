@@ -5,7 +5,11 @@ import type { ApiResponse } from './api-client.ts';
 import type { Kind, KubeObject } from './kind.ts';
 import { wireMediaType, wireStatusMessage } from './wire-list.ts';
 
-/** Why a list or watch did not go on, and what to do next. */
+/** What a request is for, as a rule of RBAC names it. */
+type Verb = 'list' | 'watch' | 'create' | 'patch';
+type Resource = Pick<Kind<KubeObject>, 'apiVersion' | 'resource'>;
+
+/** Why a request came to nothing, and what to do next. */
 export interface ApiFailure {
   readonly reason: string;
   /** HTTP status, or the code of an ERROR event; undefined where nobody answered. */
@@ -26,8 +30,8 @@ const POSITION_KEPT = new Set([401, 403, 408, 429]);
 /** An answer other than 200. */
 export async function failureOfResponse(
   response: ApiResponse,
-  verb: 'list' | 'watch',
-  kind: Kind<KubeObject>,
+  verb: Verb,
+  kind: Resource,
   nowMs: number,
 ): Promise<ApiFailure> {
   const { status } = response;
@@ -36,7 +40,7 @@ export async function failureOfResponse(
   const message = isWire ? wireStatusMessage(body) : statusMessage(body.toString('utf8'));
   const said = message === '' ? `answered ${status}` : `answered ${status}: ${message}`;
   return {
-    reason: `cannot ${verb} ${kind.resource}: ${said}${accessHint(status, kind)}`,
+    reason: `cannot ${verb} ${kind.resource}: ${said}${accessHint(status, verb, kind)}`,
     status,
     retryAfterMs: retryAfter(response.headers['retry-after'], sentAtMs(response, nowMs)),
     relist: positionLost(status),
@@ -63,11 +67,7 @@ export function failureOfStatus(status: unknown, kind: Kind<KubeObject>): ApiFai
 }
 
 /** No answer, or one that broke off. */
-export function failureOfError(
-  error: unknown,
-  verb: 'list' | 'watch',
-  kind: Kind<KubeObject>,
-): ApiFailure {
+export function failureOfError(error: unknown, verb: Verb, kind: Resource): ApiFailure {
   return {
     reason: `cannot ${verb} ${kind.resource}: ${errorText(error)}`,
     status: undefined,
@@ -80,11 +80,12 @@ function positionLost(status: number): boolean {
   return status >= 400 && status < 500 && !POSITION_KEPT.has(status);
 }
 
-function accessHint(status: number, kind: Kind<KubeObject>): string {
+function accessHint(status: number, verb: Verb, kind: Resource): string {
   if (status === 401) return '; the credentials are read again';
   if (status !== 403) return '';
   const group = kind.apiVersion.includes('/') ? kind.apiVersion.split('/')[0] : '""';
-  return `; its ClusterRole needs the rule {apiGroups: [${group}], resources: [${kind.resource}], verbs: [list, watch]}`;
+  const verbs = verb === 'list' || verb === 'watch' ? 'list, watch' : 'create, patch';
+  return `; its ClusterRole needs the rule {apiGroups: [${group}], resources: [${kind.resource}], verbs: [${verbs}]}`;
 }
 
 /** By the server's own date: ours may be wrong. */

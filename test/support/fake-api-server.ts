@@ -12,7 +12,7 @@ export interface RawObject {
 
 /** What goes wrong with the next request, or the next `times` ones, that it fits. */
 export type Fault = {
-  readonly on: 'list' | 'watch';
+  readonly on: 'list' | 'watch' | 'create' | 'patch';
   /** `/api/v1/services`; any resource without. */
   readonly path?: string;
   /** Only list requests with a continue token. */
@@ -37,9 +37,12 @@ export type Fault = {
 
 /** A request as it came. */
 export interface FakeRequest {
+  readonly method: string;
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly headers: IncomingMessage['headers'];
+  /** Undefined where there is none. */
+  readonly body: unknown;
 }
 
 interface Change {
@@ -64,8 +67,8 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
 }
 
 /**
- * Enough of the Kubernetes API to list and watch, over real sockets, and to go wrong on request.
- * Paths are those of all namespaces: `/api/v1/services`.
+ * Enough of the Kubernetes API to list, watch, create and merge, over real sockets, and to go wrong on request.
+ * Paths are those of all namespaces, `/api/v1/services`, but for what is written: that lies below the path it is created at.
  */
 export class FakeApiServer {
   readonly requests: FakeRequest[] = [];
@@ -220,20 +223,31 @@ export class FakeApiServer {
     const url = new URL(request.url ?? '/', this.url);
     const path = url.pathname;
     const query = Object.fromEntries(url.searchParams);
-    this.requests.push({ path, query, headers: request.headers });
+    const { method = 'GET', headers } = request;
+    const body = method === 'GET' ? undefined : await bodyOf(request);
+    this.requests.push({ method, path, query, headers, body });
     if (this.#token !== undefined && request.headers.authorization !== `Bearer ${this.#token}`) {
       sendStatus(response, 401);
       return;
     }
-    const fault = this.#takeFault(path, query);
+    const fault = this.#takeFault(path, verbOf(method, query), query);
     if (fault?.type === 'hold') await fault.until;
     else if (fault !== undefined && this.#goWrong(fault, response)) return;
-    if (query['watch'] === 'true') this.#watch(path, query, response, fault);
+    if (body !== undefined) this.#write(method, path, body as RawObject, response);
+    else if (query['watch'] === 'true') this.#watch(path, query, response, fault);
     else this.#list(path, query, response);
   }
 
-  #takeFault(path: string, query: Readonly<Record<string, string>>): Fault | undefined {
-    const on = query['watch'] === 'true' ? 'watch' : 'list';
+  #write(method: string, path: string, object: RawObject, response: ServerResponse): void {
+    if (method === 'POST') this.#create(path, object, response);
+    else this.#merge(path, object, response);
+  }
+
+  #takeFault(
+    path: string,
+    on: Fault['on'],
+    query: Readonly<Record<string, string>>,
+  ): Fault | undefined {
     const entry = this.#faults.find(({ fault, left }) => {
       const fits = fault.on === on && (fault.path ?? path) === path;
       return left > 0 && fits && (fault.continued !== true || query['continue'] !== undefined);
@@ -264,6 +278,25 @@ export class FakeApiServer {
         break;
     }
     return false;
+  }
+
+  /** Objects below a path, as stored. */
+  objects(path: string): readonly RawObject[] {
+    return [...(this.#objects.get(path)?.values() ?? [])];
+  }
+
+  #create(path: string, object: RawObject, response: ServerResponse): void {
+    if (this.#objects.get(path)?.has(rawKey(object)) === true) sendStatus(response, 409);
+    else response.writeHead(201).end(JSON.stringify(this.put(path, object)));
+  }
+
+  /** One level deep. */
+  #merge(path: string, change: object, response: ServerResponse): void {
+    const folder = path.slice(0, path.lastIndexOf('/'));
+    const name = decodeURIComponent(path.slice(folder.length + 1));
+    const before = this.objects(folder).find(({ metadata }) => metadata.name === name);
+    if (before === undefined) sendStatus(response, 404);
+    else response.end(JSON.stringify(this.put(folder, { ...before, ...change })));
   }
 
   #list(path: string, query: Readonly<Record<string, string>>, response: ServerResponse): void {
@@ -310,6 +343,18 @@ export class FakeApiServer {
       if (change.path === path && change.version > from) tell(watcher, change);
     }
   }
+}
+
+function verbOf(method: string, query: Readonly<Record<string, string>>): Fault['on'] {
+  if (method === 'POST') return 'create';
+  if (method === 'PATCH') return 'patch';
+  return query['watch'] === 'true' ? 'watch' : 'list';
+}
+
+async function bodyOf(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+  return JSON.parse(Buffer.concat(chunks).toString());
 }
 
 /** An object that leaves the selection is deleted for who watches with it. */
