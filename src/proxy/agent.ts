@@ -154,8 +154,16 @@ class Agent {
   /** A pipeline for each family that this machine can do. */
   async #openFamilies(sources: ObjectSources, signal: AbortSignal): Promise<void> {
     await this.#endOrphans();
-    const reserved = this.#reservations(sources, signal);
-    const backends = await openBackends({ ...this.#options, reserved }, signal);
+    const backends = await openBackends(
+      {
+        ...this.#options,
+        reserved: this.#reservations(sources, signal),
+        onDraining: (family, draining) => {
+          this.#metrics.draining(familyLabel(family), draining);
+        },
+      },
+      signal,
+    );
     let unwritten = backends.length;
     const onFirstRules = (): void => {
       if (--unwritten === 0) this.#options.onFirstRules();

@@ -1,4 +1,5 @@
 import type { Backend } from '../backends/backend.ts';
+import type { Draining } from '../backends/ipvs/drains.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError } from '../error.ts';
@@ -23,6 +24,8 @@ export interface BackendsOptions {
   readonly log: Log;
   /** Addresses of others, which ipvs mode must not take; left out: none are known. */
   readonly reserved?: Reservations | undefined;
+  /** Told of the real servers that drain; for metrics. */
+  readonly onDraining?: (family: Family, draining: Draining) => void;
 }
 
 /** What is said of addresses changes with `version`. */

@@ -57,6 +57,7 @@ async function openBackend(
     tools,
     log,
     reserved,
+    onDraining,
     makeBackend = (each) => new IpvsBackend(each),
   }: IpvsBackendsOptions,
   signal: AbortSignal,
@@ -87,6 +88,7 @@ async function openBackend(
     drainSeconds: Math.ceil(config.ipvs.drainMs / 1000),
     excludeCidrs: config.ipvs.excludeCidrs,
     lifetime: signal,
+    onDraining: (draining) => onDraining?.(family, draining),
   };
   const backend = makeBackend(parts, settings);
   return reserved === undefined ? backend : new Reserving(backend, reserved);

@@ -109,6 +109,18 @@ export class ProxyMetrics {
     labelNames: ['ip_family'],
     registers: [this.registry],
   });
+  readonly drainingServers = new Gauge({
+    name: 'switchyard_draining_real_servers',
+    help: 'Real servers of ipvs mode that take no new connection and stay for those they have',
+    labelNames: ['ip_family'],
+    registers: [this.registry],
+  });
+  readonly oldestDrain = new Gauge({
+    name: 'switchyard_draining_oldest_seconds',
+    help: 'For how long the oldest of them has drained, in seconds; 0 where none does',
+    labelNames: ['ip_family'],
+    registers: [this.registry],
+  });
 
   constructor(build: { readonly version: string }) {
     const info = new Gauge({
@@ -131,9 +143,16 @@ export class ProxyMetrics {
     this.partialRestoreFailures.inc({ ip_family: family }, 0);
     this.conntrackDeleted.inc({ ip_family: family }, 0);
     this.unprogrammed.set({ ip_family: family }, 0);
+    this.draining(family, { count: 0, oldestMs: 0 });
     for (const policy of ['internal', 'external']) {
       this.noLocalEndpoints.set({ traffic_policy: policy, ip_family: family }, 0);
     }
+  }
+
+  /** What drains in a family. */
+  draining(family: FamilyLabel, now: { readonly count: number; readonly oldestMs: number }): void {
+    this.drainingServers.set({ ip_family: family }, now.count);
+    this.oldestDrain.set({ ip_family: family }, now.oldestMs / 1000);
   }
 
   #histogram(name: string, help: string, buckets: number[] = syncBuckets): Histogram<'ip_family'> {

@@ -81,6 +81,19 @@ describe('the backends of ipvs mode', () => {
     expect(made[0]?.instanceId).not.toBe(made[1]?.instanceId);
   });
 
+  it('tell what drains of each family', async () => {
+    const { options, made } = machine([]);
+    const told: unknown[] = [];
+    const onDraining = (...each: readonly unknown[]): void => void told.push(each);
+    await openIpvs({ ...options, onDraining }, signal);
+    const draining = { count: 2, oldestMs: 5000 };
+    for (const { onDraining: tell } of made) tell?.(draining);
+    expect(told).toEqual([
+      ['ipv4', draining],
+      ['ipv6', draining],
+    ]);
+  });
+
   it('come after the checks, the sysctls and the time-outs', async () => {
     const { options, happened } = machine(['--ipvs-tcp-timeout=5m', '--ipvs-strict-arp']);
     await openIpvs(options, signal);

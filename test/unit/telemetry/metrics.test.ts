@@ -49,6 +49,27 @@ describe("the proxy's metrics", () => {
     expect(await other.registry.metrics()).toContain('service_changes_total 0');
   });
 
+  it('say how many real servers drain, and since when', async () => {
+    const metrics = new ProxyMetrics({ version: 'test' });
+    const drained = async () =>
+      (await metrics.registry.metrics())
+        .split('\n')
+        .filter((line) => line.startsWith('switchyard_drain'));
+    metrics.openFamily('IPv4');
+    const none = await drained();
+    metrics.draining('IPv4', { count: 3, oldestMs: 2500 });
+    expect([none, await drained()]).toEqual([
+      [
+        'switchyard_draining_real_servers{ip_family="IPv4"} 0',
+        'switchyard_draining_oldest_seconds{ip_family="IPv4"} 0',
+      ],
+      [
+        'switchyard_draining_real_servers{ip_family="IPv4"} 3',
+        'switchyard_draining_oldest_seconds{ip_family="IPv4"} 2.5',
+      ],
+    ]);
+  });
+
   it('of a family stand at 0 before anything failed', async () => {
     const metrics = new ProxyMetrics({ version: 'test' });
     metrics.openFamily('IPv6');
