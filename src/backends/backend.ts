@@ -1,5 +1,6 @@
 import type { SwitchyardError } from '../error.ts';
-import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
+import type { GraphDelta, Origin, RuleGraph } from '../graph/rule-graph.ts';
+import type { Address } from '../ip/address.ts';
 import type { ServicePortName } from '../services/service-port.ts';
 
 export type Mode = 'iptables' | 'ipvs' | 'nftables' | 'userspace';
@@ -10,6 +11,14 @@ export interface Unprogrammed {
   readonly reason: string;
 }
 
+/** An address at which a Service is not served, since the mode must not take it. */
+export interface RefusedAddress {
+  readonly address: Address;
+  /** A service port that asked for it. */
+  readonly origin: Origin;
+  readonly reason: string;
+}
+
 /** What one sync did, for metrics, health and status. */
 export interface SyncReport {
   readonly full: boolean;
@@ -17,6 +26,8 @@ export interface SyncReport {
   readonly rulesTotal: Readonly<Record<string, number>>;
   readonly rulesWritten: Readonly<Record<string, number>>;
   readonly unprogrammed: readonly Unprogrammed[];
+  /** One for each address and service port; left out by modes that take no address. */
+  readonly refusedAddresses?: readonly RefusedAddress[];
   /** Writes that were refused on the way, what was left out or a full write having mended them. */
   readonly refusedWrites: { readonly full: number; readonly partial: number };
   /** What is still to be done although the rules are in: the sync is to be repeated, and is then full. */

@@ -30,6 +30,8 @@ import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
 import type { ReservedAddresses } from './reserved-addresses.ts';
+import { openServiceEvents } from './service-events.ts';
+import type { ServiceEvents } from './service-events.ts';
 import { openSources } from './sources.ts';
 import { watchStandstills } from './standstill.ts';
 import type { ObjectSources } from './sources.ts';
@@ -85,6 +87,7 @@ class Agent {
   #families: readonly FamilyParts[] = [];
   #servers: readonly HttpServer[] = [];
   #sources: ObjectSources | undefined;
+  #events: ServiceEvents | undefined;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -164,6 +167,7 @@ class Agent {
       },
       signal,
     );
+    this.#events = this.#openEvents(sources, signal);
     let unwritten = backends.length;
     const onFirstRules = (): void => {
       if (--unwritten === 0) this.#options.onFirstRules();
@@ -172,6 +176,7 @@ class Agent {
       openFamily(each, {
         ...this.#options,
         onFirstRules,
+        events: this.#events,
         nodeName: this.#nodeName,
         state: this.#state,
         health: this.#health,
@@ -192,6 +197,14 @@ class Agent {
     });
     if (reserved) this.#running.push(reserved.run(signal));
     return reserved;
+  }
+
+  #openEvents(sources: ObjectSources, signal: AbortSignal): ServiceEvents | undefined {
+    const settings = { ...this.#options, nodeName: this.#nodeName };
+    const opened = openServiceEvents(sources.events, settings, signal);
+    if (opened === undefined) return undefined;
+    this.#running.push(opened.running);
+    return opened.events;
   }
 
   /** Waits for all that runs, then frees ports and connections. */
@@ -272,6 +285,7 @@ class Agent {
       ownNode,
       nodeHandler: this.#nodeWatch.handler,
       serviceCidrHandler: this.#serviceCidrHandler(),
+      serviceHandlers: this.#events === undefined ? [] : [this.#events.handler],
       consumers: this.#families.map(({ pipeline }) => pipeline),
     });
     this.#running.push(informers.run(signal));

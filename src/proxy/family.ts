@@ -13,6 +13,7 @@ import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeState } from './node-state.ts';
 import { Pipeline } from './pipeline.ts';
+import type { ServiceEvents } from './service-events.ts';
 import { healthTargets, ServiceHealth } from './service-health.ts';
 
 export interface FamilyOptions {
@@ -24,6 +25,7 @@ export interface FamilyOptions {
   readonly tools: ToolRunner;
   readonly clock: Clock;
   readonly log: Log;
+  readonly events: ServiceEvents | undefined;
   /** Called once, when rules were written for the first time. */
   readonly onFirstRules: () => void;
 }
@@ -41,7 +43,7 @@ export function openFamily(
   { family, backend }: { readonly family: Family; readonly backend: Backend },
   options: FamilyOptions,
 ): FamilyParts {
-  const { config, nodeName, state, health, metrics, clock, log, onFirstRules } = options;
+  const { config, nodeName, state, health, metrics, clock, log, events, onFirstRules } = options;
   const serviceHealth = new ServiceHealth({ proxyHealthy: () => health.report().healthy, log });
   const conntrack = openConntrack(family, options);
   const pipeline = new Pipeline({
@@ -54,6 +56,7 @@ export function openFamily(
     metrics,
     clock,
     log,
+    events,
     syncPeriodMs: config.syncPeriodMs,
     minSyncPeriodMs: config.minSyncPeriodMs,
     onFirstRules,

@@ -1,26 +1,37 @@
-import type { SyncReport } from '../backends/backend.ts';
+import type { RefusedAddress, SyncReport } from '../backends/backend.ts';
 import { errorText } from '../error.ts';
 import { conflictText } from '../graph/claims.ts';
 import type { Conflict, RuleGraph } from '../graph/rule-graph.ts';
 import type { Family } from '../ip/address.ts';
 import type { CatalogChanges } from '../services/service-catalog.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { ServiceEvents, ServicePorts } from './service-events.ts';
 
 /** Says what an operator should know of one family's syncs: each thing once, and again when it is over. */
 export class Notices {
   readonly #log: Log;
   readonly #family: Family;
+  readonly #events: ServiceEvents | undefined;
   #conflicts = new Set<string>();
   #conntrackFailure: string | undefined;
   #unprogrammed = new Map<string, string>();
+  /** By Service and address. */
+  #refused = new Map<string, string>();
 
-  constructor(log: Log, family: Family) {
+  /** What concerns one object is an Event on it too, where there are any. */
+  constructor(log: Log, family: Family, events?: ServiceEvents) {
     this.#log = log;
     this.#family = family;
+    this.#events = events;
   }
 
-  /** A sync succeeded. */
-  synced(graph: RuleGraph, report: SyncReport, before: boolean): void {
+  /** A sync succeeded; `before`: so did one before. */
+  synced(
+    graph: RuleGraph,
+    report: SyncReport,
+    before: boolean,
+    servicePorts: ServicePorts = new Map(),
+  ): void {
     const fields = {
       family: this.#family,
       full: report.full,
@@ -30,7 +41,8 @@ export class Notices {
     if (before) this.#log.debug(fields, 'rules written');
     else this.#log.info(fields, 'first rules written');
     this.#tellConflicts(graph.conflicts);
-    this.#tellUnprogrammed(report);
+    this.#tellUnprogrammed(report, servicePorts);
+    this.#tellRefused(report.refusedAddresses ?? [], servicePorts);
   }
 
   /** A sync took these changes from the catalog. */
@@ -86,12 +98,12 @@ export class Notices {
     this.#conflicts = now;
   }
 
-  #tellUnprogrammed(report: SyncReport): void {
-    const now = new Map<string, string>(
-      report.unprogrammed.map(({ name, reason }) => [name, reason]),
-    );
-    for (const [name, reason] of now) {
+  #tellUnprogrammed({ unprogrammed }: SyncReport, servicePorts: ServicePorts): void {
+    const now = new Map<string, string>();
+    for (const { name, reason } of unprogrammed) {
+      now.set(name, reason);
       if (this.#unprogrammed.get(name) === reason) continue;
+      this.#events?.notProgrammed({ name, reason }, servicePorts);
       this.#log.error(
         { family: this.#family, servicePort: name, reason },
         `${name} is not programmed`,
@@ -101,5 +113,24 @@ export class Notices {
       if (!now.has(name)) this.#log.info({ family: this.#family }, `${name} is programmed now`);
     }
     this.#unprogrammed = now;
+  }
+
+  #tellRefused(addresses: readonly RefusedAddress[], servicePorts: ServicePorts): void {
+    const now = new Map<string, string>();
+    for (const refused of addresses) {
+      const { address, origin, reason } = refused;
+      const what = `${origin.service} is not served at ${address}`;
+      const isTold = now.has(what) || this.#refused.get(what) === reason;
+      now.set(what, reason);
+      if (isTold) continue;
+      this.#events?.addressRefused(refused, servicePorts);
+      this.#log.warn(
+        { family: this.#family, service: origin.service, address },
+        `${what}: ${reason}`,
+      );
+    }
+    for (const what of this.#refused.keys())
+      if (!now.has(what)) this.#log.info({ family: this.#family }, `no longer: ${what}`);
+    this.#refused = now;
   }
 }

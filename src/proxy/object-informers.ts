@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { Informer } from '../informer/informer.ts';
 import type { Kind, KubeObject } from '../informer/kind.ts';
-import type { InformerHandler } from '../informer/source.ts';
+import type { InformerHandler, Source } from '../informer/source.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
 import type {
   EndpointSliceObject,
@@ -22,6 +22,8 @@ export interface ObjectInformersOptions {
   readonly ownNode: Kind<NodeObject>;
   readonly nodeHandler: InformerHandler<NodeObject>;
   readonly serviceCidrHandler: InformerHandler<ServiceCidrObject>;
+  /** Told of Services before the consumers. */
+  readonly serviceHandlers: readonly InformerHandler<ServiceObject>[];
   /** A pipeline for each family. */
   readonly consumers: readonly ObjectConsumer[];
   readonly clock: Clock;
@@ -44,11 +46,15 @@ export class ObjectInformers {
 
   constructor(options: ObjectInformersOptions) {
     this.#options = options;
-    const { consumers } = options;
-    this.#node = this.#informer(options.ownNode, options.nodeHandler);
-    this.#serviceCidrs = this.#informer(serviceCidrKind, options.serviceCidrHandler);
-    this.#services = this.#informer(serviceKind, ...consumers.map(({ services }) => services));
-    this.#slices = this.#informer(endpointSliceKind, ...consumers.map(({ slices }) => slices));
+    const { consumers, sources, serviceHandlers } = options;
+    const services = [...serviceHandlers, ...consumers.map((each) => each.services)];
+    const slices = consumers.map((each) => each.slices);
+    this.#node = this.#informer('nodes', sources.source(options.ownNode), [options.nodeHandler]);
+    this.#serviceCidrs = this.#informer('servicecidrs', sources.source(serviceCidrKind), [
+      options.serviceCidrHandler,
+    ]);
+    this.#services = this.#informer('services', sources.source(serviceKind), services);
+    this.#slices = this.#informer('endpointslices', sources.source(endpointSliceKind), slices);
   }
 
   /** Lists and watches until `signal` aborts, and says which first list is long in coming. */
@@ -64,8 +70,11 @@ export class ObjectInformers {
     ]);
   }
 
-  #informer<T extends KubeObject>(kind: Kind<T>, ...handlers: InformerHandler<T>[]): Informer<T> {
-    const { sources, log } = this.#options;
-    return new Informer({ source: sources.source(kind), handlers, log, name: kind.resource });
+  #informer<T extends KubeObject>(
+    name: string,
+    source: Source<T>,
+    handlers: readonly InformerHandler<T>[],
+  ): Informer<T> {
+    return new Informer({ source, handlers, log: this.#options.log, name });
   }
 }

@@ -14,6 +14,7 @@ import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import { ConntrackTurns } from './conntrack-turns.ts';
 import type { ProxyHealth } from './health.ts';
 import { Notices } from './notices.ts';
+import type { ServiceEvents } from './service-events.ts';
 import { SyncMeter } from './sync-meter.ts';
 import { SyncRunner } from './sync-runner.ts';
 
@@ -43,6 +44,7 @@ export interface PipelineOptions {
   readonly metrics: ProxyMetrics;
   readonly clock: Clock;
   readonly log: Log;
+  readonly events?: ServiceEvents | undefined;
   readonly syncPeriodMs: number;
   readonly minSyncPeriodMs: number;
   /** Called once, after the first sync; stale connection tracking entries may still be looked for. */
@@ -100,7 +102,7 @@ export class Pipeline {
     this.#options = options;
     this.#createdMs = options.clock.now();
     this.#meter = new SyncMeter(options.metrics, options.clock, options.family);
-    this.#notices = new Notices(options.log, options.family);
+    this.#notices = new Notices(options.log, options.family, options.events);
     this.#conntrack = new ConntrackTurns({
       clock: options.clock,
       onDone: () => this.#notices.conntrackReconciled(),
@@ -195,7 +197,7 @@ export class Pipeline {
     this.#carry(changes);
     const { graph, report } = await this.#write(changes, signal);
     const isFirst = !this.#written;
-    this.#notices.synced(graph, report, !isFirst);
+    this.#notices.synced(graph, report, !isFirst, changes.servicePorts);
     await this.#afterwards(changes, graph, report);
     if (isFirst) this.#options.onFirstRules();
     if (report.failure !== undefined) throw report.failure;

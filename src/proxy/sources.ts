@@ -1,12 +1,14 @@
 import type { Clock } from '../clock.ts';
 import type { SourceConfig } from '../config/proxy-config.ts';
 import { runProgram } from '../host/run-program.ts';
+import { ApiEventSink } from '../informer/api-events.ts';
 import { loadApiClient } from '../informer/api-client.ts';
 import { ApiSource } from '../informer/api-source.ts';
 import type { Kind, KubeObject } from '../informer/kind.ts';
 import { ManifestWatch } from '../informer/manifest-watch.ts';
 import type { Source } from '../informer/source.ts';
 import { UrlWatch } from '../informer/url-watch.ts';
+import type { EventSink } from '../telemetry/events.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** Where all kinds of objects come from. */
@@ -14,6 +16,8 @@ export interface ObjectSources {
   /** URL of the API server; undefined where objects come from elsewhere. */
   readonly server: string | undefined;
   source<T extends KubeObject>(kind: Kind<T>): Source<T>;
+  /** Where Events on the objects go; undefined where objects come from elsewhere. */
+  readonly events: EventSink | undefined;
   /** Ends connections; after the sources have ended. */
   close(): Promise<void>;
 }
@@ -29,6 +33,8 @@ export interface SourcesOptions {
 }
 
 const urlIntervalMs = 5000;
+/** What all sources but the API server have in common. */
+const elsewhere = { server: undefined, events: undefined, close: async (): Promise<void> => {} };
 
 /** Opens the configured source; connections are made when the sources run. */
 export async function openSources(options: SourcesOptions): Promise<ObjectSources> {
@@ -36,12 +42,12 @@ export async function openSources(options: SourcesOptions): Promise<ObjectSource
   switch (config.kind) {
     case 'files': {
       const watch = new ManifestWatch({ paths: config.paths, kinds, clock, log });
-      return { server: undefined, source: (kind) => watch.source(kind), close: async () => {} };
+      return { ...elsewhere, source: (kind) => watch.source(kind) };
     }
     case 'url': {
       const { url } = config;
       const watch = new UrlWatch({ url, intervalMs: urlIntervalMs, kinds, clock, log, env });
-      return { server: undefined, source: (kind) => watch.source(kind), close: async () => {} };
+      return { ...elsewhere, source: (kind) => watch.source(kind) };
     }
     case 'kubernetes':
       return openCluster(options, config.kubeconfig, config.master);
@@ -68,6 +74,7 @@ async function openCluster(
   return {
     server: client.server,
     source: (kind) => new ApiSource({ client, kind, clock, random, log }),
+    events: new ApiEventSink(client, clock),
     close: async () => client.close(),
   };
 }

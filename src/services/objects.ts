@@ -1,4 +1,4 @@
-import type { KubeObject } from '../informer/kind.ts';
+import type { FieldProblem, KubeObject } from '../informer/kind.ts';
 import type { Balancing } from './balancing.ts';
 
 /** The fields of a Service the proxy reads (spec/kube-proxy.md 1.3), as they stand in the object. */
@@ -19,6 +19,8 @@ export interface ServiceObject extends KubeObject {
   readonly healthCheckNodePort: number;
   /** Its annotations that are ours: most Services have none, and none of this. */
   readonly balancing?: Balancing;
+  /** What of these annotations is not understood, for the object's Event; never empty. */
+  readonly misunderstood?: readonly FieldProblem[];
 }
 
 export interface ServiceObjectPort {

@@ -83,8 +83,11 @@ function readService(value: Raw, meta: ObjectMeta, reader: FieldReader): Service
     const reason = `expected an address, or None for a headless Service, got none${beside}`;
     reader.report('spec.clusterIP', reason);
   }
+  const others = reader.problems.length;
   const balancing = balancingOf(value, reader);
-  return balancing === undefined ? object : { ...object, balancing };
+  const misunderstood = reader.problems.slice(others);
+  if (balancing === undefined) return object;
+  return { ...object, balancing, ...(misunderstood.length > 0 && { misunderstood }) };
 }
 
 function policyOf(spec: Raw, key: string, reader: FieldReader): string | undefined {

@@ -37,11 +37,12 @@ export const etcdUrl = 'http://127.0.0.1:2379';
 
 const relayEnded: ApiAnswer = { status: 0, text: 'who passes requests on has ended' };
 
-/** Bearer tokens that the API server knows; the proxy has two, for when one is renewed. */
+/** Bearer tokens that the API server knows; the proxy has two, for when one is renewed. The guest may do nothing at first. */
 export const tokens = {
   admin: 'token-admin',
   proxy: 'token-proxy',
   proxyRenewed: 'token-proxy-renewed',
+  guest: 'token-guest',
 };
 
 /** What a kubeconfig of the proxy says other than usual. */
@@ -50,6 +51,8 @@ export interface KubeconfigOptions {
   readonly port?: number;
   /** Default: the token itself. */
   readonly tokenFile?: string;
+  /** Default: the proxy's. */
+  readonly token?: string;
 }
 
 /**
@@ -74,7 +77,7 @@ export class ControlPlane {
     });
     writeFileSync(
       this.#file('tokens.csv'),
-      `${tokens.admin},admin,1,"system:masters"\n${tokens.proxy},system:kube-proxy,2\n${tokens.proxyRenewed},system:kube-proxy,2\n`,
+      `${tokens.admin},admin,1,"system:masters"\n${tokens.proxy},system:kube-proxy,2\n${tokens.proxyRenewed},system:kube-proxy,2\n${tokens.guest},guest,3\n`,
     );
   }
 
@@ -174,10 +177,10 @@ export class ControlPlane {
   }
 
   /** A kubeconfig for the proxy's token. */
-  kubeconfig({ port = 6443, tokenFile }: KubeconfigOptions = {}): string {
+  kubeconfig({ port = 6443, tokenFile, token = tokens.proxy }: KubeconfigOptions = {}): string {
     const file = this.#file('proxy.kubeconfig');
     const ca = readFileSync(this.#file('certs/apiserver.crt')).toString('base64');
-    const user = tokenFile === undefined ? { token: tokens.proxy } : { tokenFile };
+    const user = tokenFile === undefined ? { token } : { tokenFile };
     const value = {
       apiVersion: 'v1',
       kind: 'Config',
@@ -196,6 +199,22 @@ export class ControlPlane {
     };
     writeFileSync(file, JSON.stringify(value), { mode: 0o600 });
     return file;
+  }
+
+  /** Allows the guest what these rules say, and no more. */
+  async allowGuest(rules: readonly object[]): Promise<void> {
+    const group = 'rbac.authorization.k8s.io';
+    const metadata = { name: 'guest' };
+    const role = { apiVersion: `${group}/v1`, kind: 'ClusterRole', metadata, rules };
+    const binding = {
+      apiVersion: `${group}/v1`,
+      kind: 'ClusterRoleBinding',
+      metadata,
+      roleRef: { apiGroup: group, kind: 'ClusterRole', name: 'guest' },
+      subjects: [{ apiGroup: group, kind: 'User', name: 'guest' }],
+    };
+    await this.must('POST', `/apis/${group}/v1/clusterroles`, role);
+    await this.must('POST', `/apis/${group}/v1/clusterrolebindings`, binding);
   }
 
   /** One request as cluster admin. */

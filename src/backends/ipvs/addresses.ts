@@ -1,8 +1,9 @@
 import type { Origin } from '../../graph/rule-graph.ts';
 import type { Address } from '../../ip/address.ts';
 import type { ServicePortKey } from '../../services/service-port.ts';
+import type { RefusedAddress } from '../backend.ts';
 import { KeyedTable } from '../keyed-table.ts';
-import type { BoundAddress, RefusedAddress, VirtualServerKey } from './state.ts';
+import type { BoundAddress, VirtualServerKey } from './state.ts';
 
 /** Who asks for addresses: which are bound to kube-ipvs0, and which are refused. */
 export class AddressClaims {

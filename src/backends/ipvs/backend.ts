@@ -122,6 +122,7 @@ export class IpvsBackend implements Backend {
         ? { full: refused.full + Number(full), partial: refused.partial + Number(!full) }
         : refused,
       unprogrammed: [...report.unprogrammed, ...this.#unprogrammed()],
+      refusedAddresses: state.refused,
     };
   }
 

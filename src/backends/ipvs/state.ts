@@ -1,6 +1,7 @@
 import type { Origin } from '../../graph/rule-graph.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import type { Protocol } from '../../services/service-port.ts';
+import type { RefusedAddress } from '../backend.ts';
 import type { IptablesState } from '../iptables/state.ts';
 
 /** `TCP/10.96.0.10:53`, `UDP/[fd00::1]:53` */
@@ -39,13 +40,6 @@ export interface BoundAddress {
   readonly address: Address;
   /** A service port that asked for it, for reports. */
   readonly origin: Origin;
-}
-
-/** An address that is not bound, and why, for the log and the object's Event. */
-export interface RefusedAddress {
-  readonly address: Address;
-  readonly origin: Origin;
-  readonly reason: string;
 }
 
 /** Everything the ipvs backend wants in the kernel for one family. Pure data, made by `lower`. */

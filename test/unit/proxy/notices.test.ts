@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import type { SyncReport } from '../../../src/backends/backend.ts';
+import type { Origin } from '../../../src/graph/rule-graph.ts';
 import { Notices } from '../../../src/proxy/notices.ts';
+import { ServiceEvents } from '../../../src/proxy/service-events.ts';
+import type { ServicePortKey, ServicePortName } from '../../../src/services/service-port.ts';
+import type { ObjectEvent } from '../../../src/telemetry/events.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
+import { serviceKind } from '../../../src/services/service-kind.ts';
 import { rawService, Scene } from '../../support/scene.ts';
+import { address } from '../../support/service-ports.ts';
 
 const report = {
   rulesWritten: {},
@@ -14,14 +21,20 @@ const report = {
 const claiming = (name: string, clusterIP: string, spec: object = {}) =>
   rawService({ clusterIP, externalIPs: ['203.0.113.9'], ...spec }, { metadata: { name } });
 
-function listen(): { readonly notices: Notices; readonly lines: readonly string[] } {
+function listen(): {
+  readonly notices: Notices;
+  readonly lines: readonly string[];
+  readonly events: readonly ObjectEvent[];
+} {
   const lines: string[] = [];
+  const events: ObjectEvent[] = [];
   const say = (level: string) => (fields: object, text: string) => {
     const { service, reason } = fields as { service?: string; reason?: string };
     lines.push([level, text, service, reason].filter((part) => part !== undefined).join(': '));
   };
-  const log = { ...silentLog, debug: say('debug'), info: say('info'), warn: say('warn') };
-  return { notices: new Notices(log, 'ipv4'), lines };
+  const levels = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
+  const told = new ServiceEvents({ tell: (event) => void events.push(event) }, 'node-a');
+  return { notices: new Notices({ ...silentLog, ...levels }, 'ipv4', told), lines, events };
 }
 
 describe('an operator is told', () => {
@@ -51,5 +64,140 @@ describe('an operator is told', () => {
       'debug: Service without rules here: ns1/a: type ExternalName has no cluster IP to serve',
       'debug: Service without rules here: ns1/b: clusterIP "10.96.0" is not an IP address',
     ]);
+  });
+});
+
+const refusedAt = (reason: string, ...ports: readonly string[]) =>
+  ports.map((port) => {
+    const [name, servicePort] = [`ns1/web:${port}`, `ns1/web:${port}/TCP`];
+    const origin = { service: 'ns1/web', name, servicePort } as Origin;
+    return { address: address('192.0.2.2'), origin, reason };
+  });
+
+const annotated = (annotations: Readonly<Record<string, string>>) => {
+  const { object } = serviceKind.slim(
+    rawService({}, { metadata: { name: 'web', uid: 'u', annotations } }),
+  );
+  if (object === undefined) throw new Error('no Service');
+  return object;
+};
+
+describe('an address that is refused', () => {
+  const scene = new Scene([
+    rawService({ externalIPs: ['192.0.2.2'] }, { metadata: { name: 'web', uid: 'uid-web' } }),
+  ]);
+  const { graph, changes } = scene;
+  const sync = (notices: Notices, refusedAddresses: SyncReport['refusedAddresses']): void => {
+    notices.synced(
+      graph,
+      { ...report, ...(refusedAddresses && { refusedAddresses }) },
+      true,
+      changes.servicePorts,
+    );
+  };
+  const taken = '192.0.2.2 is an address of Node node-b';
+
+  it('is told once for a Service, in the log and as an Event, until it is over or has another reason', () => {
+    const { notices, lines, events } = listen();
+    for (let i = 0; i < 3; i++) sync(notices, refusedAt(taken, 'http', 'other'));
+    sync(notices, refusedAt('it is not known yet', 'http'));
+    sync(notices, undefined);
+    sync(notices, refusedAt(taken, 'http'));
+    const what = 'ns1/web is not served at 192.0.2.2';
+    expect(lines.filter((line) => !line.startsWith('debug'))).toEqual([
+      `warn: ${what}: ${taken}: ns1/web`,
+      `warn: ${what}: it is not known yet: ns1/web`,
+      `info: no longer: ${what}`,
+      `warn: ${what}: ${taken}: ns1/web`,
+    ]);
+    expect(events.map(({ note }) => note.split(';')[0])).toEqual([
+      `not served at 192.0.2.2: ${taken}`,
+      'not served at 192.0.2.2: it is not known yet',
+      `not served at 192.0.2.2: ${taken}`,
+    ]);
+  });
+
+  it('is an Event on the Service that says what to do, once for the cluster', () => {
+    const { notices, events } = listen();
+    sync(notices, refusedAt(taken, 'http'));
+    expect(events).toEqual([
+      {
+        regarding: {
+          apiVersion: 'v1',
+          kind: 'Service',
+          namespace: 'ns1',
+          name: 'web',
+          uid: 'uid-web',
+        },
+        reason: 'AddressRefused',
+        action: 'BindAddress',
+        note: `not served at 192.0.2.2: ${taken}; expected an address that is neither loopback nor link-local, nor of a Node or the API server: choose another for spec.externalIPs or status.loadBalancer.ingress`,
+        scope: 'cluster',
+      },
+    ]);
+  });
+
+  it('of a Service that is gone meanwhile is none', () => {
+    const { notices, events } = listen();
+    notices.synced(
+      graph,
+      { ...report, refusedAddresses: refusedAt(taken, 'http') },
+      true,
+      new Map(),
+    );
+    expect(events).toEqual([]);
+  });
+});
+
+describe('a service port that is not programmed', () => {
+  const dns = {
+    clusterIP: '10.96.0.9',
+    ports: [{ name: 'dns', port: 53, protocol: 'UDP' }],
+  };
+  const { graph, changes } = new Scene([
+    rawService(dns, { metadata: { name: 'dns', uid: 'uid-dns' } }),
+  ]);
+  const unprogrammed = [{ name: 'ns1/dns:dns' as ServicePortName, reason: 'no such match' }];
+
+  it('is an Event of this node, once for as long as it lasts', () => {
+    const { notices, events } = listen();
+    const bad = { ...report, unprogrammed };
+    for (const each of [bad, bad, report, bad])
+      notices.synced(graph, each, true, changes.servicePorts);
+    expect([...changes.servicePorts.keys()]).toEqual(['ns1/dns:dns/UDP' as ServicePortKey]);
+    expect(events).toHaveLength(2);
+    expect(events[0]).toMatchObject({
+      regarding: { name: 'dns', uid: 'uid-dns' },
+      reason: 'NotProgrammed',
+      note: 'ns1/dns:dns is not served by node node-a: no such match; it is tried again; the log of switchyard there says more',
+      scope: 'node',
+    });
+  });
+});
+
+describe('an annotation that is not understood', () => {
+  const bad = { 'switchyard.io/scheduler': 'fast', 'switchyard.io/drain-seconds': 'soon' };
+
+  it('is an Event on the Service when it comes and when it changes, and none while it stays', () => {
+    const events: ObjectEvent[] = [];
+    const { handler } = new ServiceEvents({ tell: (event) => void events.push(event) }, 'node-a');
+    const { 'switchyard.io/scheduler': _, ...less } = bad;
+    const steps = [{}, bad, bad, { ...bad, 'switchyard.io/weights': '10.244.1.5=2' }, less, {}];
+    handler.added?.(annotated(bad));
+    for (let i = 1; i < steps.length; i++)
+      handler.updated?.(annotated(steps[i - 1] ?? {}), annotated(steps[i] ?? {}));
+    const drain =
+      'metadata.annotations[switchyard.io/drain-seconds]: expected 0 to 86400, got "soon"';
+    const all = `left out, the default is used: metadata.annotations[switchyard.io/scheduler]: expected one of rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh, ovf, got "fast"; ${drain}`;
+    expect(events.map(({ note }) => note)).toEqual([
+      all,
+      all,
+      `left out, the default is used: ${drain}`,
+    ]);
+    expect(events[0]).toMatchObject({
+      regarding: { kind: 'Service', namespace: 'ns1', name: 'web', uid: 'u' },
+      reason: 'AnnotationNotUnderstood',
+      scope: 'cluster',
+    });
   });
 });

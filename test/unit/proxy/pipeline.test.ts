@@ -3,14 +3,17 @@ import { describe, expect, it } from 'vitest';
 import type { Backend, SyncReport } from '../../../src/backends/backend.ts';
 import { GraphCompiler } from '../../../src/graph/compile.ts';
 import type { NodeContext } from '../../../src/graph/node-context.ts';
-import type { GraphDelta, RuleGraph } from '../../../src/graph/rule-graph.ts';
+import type { GraphDelta, Origin, RuleGraph } from '../../../src/graph/rule-graph.ts';
 import type { Address } from '../../../src/ip/address.ts';
 import { SwitchyardError } from '../../../src/error.ts';
 import { ProxyHealth } from '../../../src/proxy/health.ts';
 import { Pipeline } from '../../../src/proxy/pipeline.ts';
+import { ServiceEvents } from '../../../src/proxy/service-events.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../../src/services/objects.ts';
 import { ServiceCatalog } from '../../../src/services/service-catalog.ts';
+import type { ServicePortName } from '../../../src/services/service-port.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
+import type { Events } from '../../../src/telemetry/events.ts';
 import type { Log } from '../../../src/telemetry/log.ts';
 import { ProxyMetrics } from '../../../src/telemetry/metrics.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -29,6 +32,7 @@ class FakeBackend implements Backend {
   invalidations = 0;
   foreign: string | undefined;
   unprogrammed: SyncReport['unprogrammed'] = [];
+  refusedAddresses: SyncReport['refusedAddresses'];
   refusedWrites = { full: 0, partial: 0 };
   /** What the next syncs leave undone, in turn. */
   readonly unfinished: SwitchyardError[] = [];
@@ -52,6 +56,7 @@ class FakeBackend implements Backend {
       rulesTotal: { nat: graph.frontends.size },
       rulesWritten: { nat: delta.frontends.size },
       unprogrammed: this.unprogrammed,
+      ...(this.refusedAddresses && { refusedAddresses: this.refusedAddresses }),
       refusedWrites: this.refusedWrites,
       failure,
     };
@@ -89,6 +94,8 @@ class Rig {
   readonly backend = new FakeBackend();
   readonly metrics = new ProxyMetrics({ version: 'test' });
   readonly lines: string[] = [];
+  /** `NAMESPACE/NAME UID: REASON` */
+  readonly events: string[] = [];
   readonly health = new ProxyHealth({ clock: this.clock, timeoutMs: 60_000, nodeExpected: false });
   readonly stop = new AbortController();
   readonly conntrackMs: number[] = [];
@@ -108,6 +115,7 @@ class Rig {
     metrics: this.metrics,
     clock: this.clock,
     log: this.#log(),
+    events: new ServiceEvents({ tell: this.#tell }, 'node-a'),
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1000,
     onFirstRules: () => void this.firstRulesMs.push(this.clock.now()),
@@ -134,6 +142,11 @@ class Rig {
       .find((each) => each.startsWith(line))
       ?.slice(line.length)
       .trim();
+  }
+
+  get #tell(): Events['tell'] {
+    return ({ regarding, reason }) =>
+      void this.events.push(`${regarding.namespace}/${regarding.name} ${regarding.uid}: ${reason}`);
   }
 
   #log(): Log {
@@ -194,6 +207,23 @@ describe('a pipeline', () => {
     pipeline.request();
     await clock.advance(3_600_000);
     expect(backend.writes).toEqual([]);
+  });
+
+  it('has an Event on each Service that is not served somewhere, or not at all, once', async () => {
+    const rig = new Rig();
+    for (const each of [web, api]) rig.pipeline.services.added?.(each);
+    const name = 'default/web:p' as ServicePortName;
+    const origin = { service: 'default/web', name, servicePort: `${name}/TCP` } as Origin;
+    const address = '192.0.2.2' as Address;
+    rig.backend.refusedAddresses = [{ address, origin, reason: 'it is of Node node-b' }];
+    rig.backend.unprogrammed = [{ name: 'default/api:p' as ServicePortName, reason: 'refused' }];
+    rig.sync();
+    await rig.clock.advance(300_000);
+    expect(rig.backend.writes.length).toBeGreaterThan(2); // what is not programmed is tried again
+    expect(rig.events).toEqual([
+      'default/api api: NotProgrammed',
+      'default/web web: AddressRefused',
+    ]);
   });
 
   it('writes once, at once, when both lists are complete and empty', async () => {

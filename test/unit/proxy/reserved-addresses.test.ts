@@ -174,7 +174,7 @@ describe('in a cluster', () => {
     });
     const stop = new AbortController();
     const options = { nodeName: 'node-a', onChange: () => {}, log: silentLog };
-    const sources = { server, source, close: async () => {} };
+    const sources = { server, source, events: undefined, close: async () => {} };
     const reserved = clusterReservations(sources, { ...options, clock: new VirtualClock() });
     if (reserved === undefined) return ['none'];
     const running = reserved.run(stop.signal);

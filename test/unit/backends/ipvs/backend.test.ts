@@ -5,6 +5,7 @@ import type { IpvsBackendParts } from '../../../../src/backends/ipvs/backend.ts'
 import type { IpvsState } from '../../../../src/backends/ipvs/state.ts';
 import { parseCidr } from '../../../../src/ip/cidr.ts';
 import type { Cidr } from '../../../../src/ip/cidr.ts';
+import { address as parsed } from '../../../support/service-ports.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { FakeIpvsNode } from '../../../support/fake-ipvs-node.ts';
 import { emptyDelta, emptyGraph } from '../../../support/iptables-states.ts';
@@ -217,6 +218,21 @@ describe('what the ipvs backend takes for its own', () => {
     await sync(smallState([web]));
     expect(node.takeRuns()).toEqual([]);
     expect(await backend.audit(signal)).toBeUndefined();
+  });
+});
+
+describe('addresses that the ipvs backend must not take', () => {
+  it('are in the report of each sync, and no reason to repeat it', async () => {
+    const { sync } = agent();
+    const refused = [
+      { address: parsed('192.0.2.2'), origin: web.origin, reason: 'of Node node-b' },
+    ];
+    const state = { ...smallState([web]), refused };
+    for (let i = 0; i < 2; i++) {
+      const report = await sync(state);
+      expect(report.refusedAddresses).toEqual(refused);
+      expect([report.unprogrammed, report.failure]).toEqual([[], undefined]);
+    }
   });
 });
 

@@ -1,0 +1,105 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { RefusedAddress, Unprogrammed } from '../backends/backend.ts';
+import type { Clock } from '../clock.ts';
+import type { ObjectMeta } from '../informer/kind.ts';
+import type { InformerHandler } from '../informer/source.ts';
+import type { ServiceObject } from '../services/objects.ts';
+import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
+import { EventRecorder } from '../telemetry/event-recorder.ts';
+import type { EventSink, Events, ObjectEvent } from '../telemetry/events.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** The service ports of the moment, by which an Event finds the Service that it is about. */
+export type ServicePorts = ReadonlyMap<ServicePortKey, ServicePort>;
+
+export interface ServiceEventsOptions {
+  readonly nodeName: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const controller = 'switchyard.io/proxy';
+
+/** Events on Services for what an operator must act on. Who calls this tells each problem once, and again when it came back. */
+export class ServiceEvents {
+  readonly #events: Events;
+  readonly #nodeName: string;
+
+  constructor(events: Events, nodeName: string) {
+    this.#events = events;
+    this.#nodeName = nodeName;
+  }
+
+  /** Tells of annotations that are not understood; Services without any cost nothing. */
+  readonly handler: InformerHandler<ServiceObject> = {
+    added: (service) => {
+      this.#misunderstood(service);
+    },
+    updated: (previous, service) => {
+      if (isDeepStrictEqual(previous.misunderstood, service.misunderstood)) return;
+      this.#misunderstood(service);
+    },
+  };
+
+  /** A Service is not served at an address. */
+  addressRefused({ address, origin, reason }: RefusedAddress, servicePorts: ServicePorts): void {
+    const expected =
+      'expected an address that is neither loopback nor link-local, nor of a Node or the API server';
+    const advice = 'choose another for spec.externalIPs or status.loadBalancer.ingress';
+    this.#tell(servicePorts.get(origin.servicePort), {
+      reason: 'AddressRefused',
+      action: 'BindAddress',
+      note: `not served at ${address}: ${reason}; ${expected}: ${advice}`,
+      scope: 'cluster',
+    });
+  }
+
+  /** The kernel refused what a service port needs. */
+  notProgrammed({ name, reason }: Unprogrammed, servicePorts: ServicePorts): void {
+    const keys = ['TCP', 'UDP', 'SCTP'].map((protocol) => `${name}/${protocol}` as ServicePortKey);
+    const port = keys.map((key) => servicePorts.get(key)).find((each) => each !== undefined);
+    const advice = 'it is tried again; the log of switchyard there says more';
+    this.#tell(port, {
+      reason: 'NotProgrammed',
+      action: 'ProgramRules',
+      note: `${name} is not served by node ${this.#nodeName}: ${reason}; ${advice}`,
+      scope: 'node',
+    });
+  }
+
+  #misunderstood({ meta, misunderstood = [] }: ServiceObject): void {
+    if (misunderstood.length === 0) return;
+    const each = misunderstood.map(({ field, reason }) => `${field}: ${reason}`);
+    this.#tellOn(meta, {
+      reason: 'AnnotationNotUnderstood',
+      action: 'ReadAnnotations',
+      note: `left out, the default is used: ${each.join('; ')}`,
+      scope: 'cluster',
+    });
+  }
+
+  #tell(port: ServicePort | undefined, event: Omit<ObjectEvent, 'regarding'>): void {
+    if (port === undefined) return; // gone meanwhile
+    const [namespace = '', name = ''] = port.service.split('/');
+    this.#tellOn({ namespace, name, uid: port.uid }, event);
+  }
+
+  #tellOn(
+    { namespace, name, uid }: Pick<ObjectMeta, 'namespace' | 'name' | 'uid'>,
+    event: Omit<ObjectEvent, 'regarding'>,
+  ): void {
+    const regarding = { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
+    this.#events.tell({ ...event, regarding });
+  }
+}
+
+/** Events that go to `sink` until `signal` aborts; undefined without one: then the log alone has what they say. */
+export function openServiceEvents(
+  sink: EventSink | undefined,
+  { nodeName, clock, log }: ServiceEventsOptions,
+  signal: AbortSignal,
+): { readonly events: ServiceEvents; readonly running: Promise<void> } | undefined {
+  if (sink === undefined) return undefined;
+  const recorder = new EventRecorder({ sink, controller, instance: nodeName, clock, log });
+  return { events: new ServiceEvents(recorder, nodeName), running: recorder.run(signal) };
+}
