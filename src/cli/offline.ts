@@ -15,6 +15,7 @@ import { parseCidr } from '../ip/cidr.ts';
 import type { Cidr } from '../ip/cidr.ts';
 import { nodeContextOf, servesLocalhostNodePorts } from '../proxy/node-context.ts';
 import type { NodeFacts, NodeSettings } from '../proxy/node-context.ts';
+import { nodeOwners } from '../proxy/node-owners.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
 import { nodeAddresses } from '../services/node-addresses.ts';
 import { anyNodeKind } from '../services/node-kind.ts';
@@ -81,6 +82,8 @@ export interface Offline {
   readonly nodeName: string;
   readonly families: ReadonlyMap<Family, OfflineFamily>;
   readonly masqueradeMark: number;
+  /** Addresses of other Nodes among the manifests, and whose each is. */
+  readonly nodeOwners: ReadonlyMap<Address, string>;
   readonly localhostNodePorts: (family: Family) => boolean;
   /** What could not be used, one line each; the rest is in the graphs. */
   readonly problems: readonly string[];
@@ -120,6 +123,7 @@ export async function loadOffline(
     nodeName: facts.nodeName,
     families,
     masqueradeMark: 2 ** settings.masqueradeBit,
+    nodeOwners: nodeOwners(manifests.of(anyNodeKind), facts.nodeName),
     localhostNodePorts: (family) => servesLocalhostNodePorts(settings, family),
     problems: [...new Set(problems)],
   };

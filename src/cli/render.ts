@@ -12,6 +12,7 @@ import { toDot } from '../graph/draw-dot.ts';
 import { toJson } from '../graph/draw-json.ts';
 import { toSvg } from '../graph/draw-svg.ts';
 import type { RuleGraph } from '../graph/rule-graph.ts';
+import { ownedReason } from '../proxy/node-owners.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
 import { loadOffline, offlineFlags } from './offline.ts';
 import type { Offline } from './offline.ts';
@@ -144,7 +145,10 @@ const renderers = {
       masqueradeMark: offline.masqueradeMark,
       conntrackBeLiberal: false,
       scheduler,
-      reserved: () => undefined,
+      reserved: (address) => {
+        const owner = offline.nodeOwners.get(address);
+        return owner === undefined ? undefined : ownedReason(address, owner);
+      },
     });
     return renderIpvs(state, { features });
   },

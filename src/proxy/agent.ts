@@ -6,13 +6,12 @@ import type { NodeRecordFile } from '../host/node-record.ts';
 import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
-import type { Kind } from '../informer/kind.ts';
 import type { InformerHandler } from '../informer/source.ts';
 import { familyLabel, familyOf } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
-import { nodeKind } from '../services/node-kind.ts';
-import type { NodeObject, ServiceCidrObject } from '../services/objects.ts';
+import { anyNodeKind } from '../services/node-kind.ts';
+import type { ServiceCidrObject } from '../services/objects.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -23,13 +22,14 @@ import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
 import { ProxyHealth, healthHandler } from './health.ts';
 import { openBackends, prepareNode } from './backends.ts';
+import type { Reservations } from './backends.ts';
 import { clusterReservations } from './cluster-reservations.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
 import { metricsHandler } from './metrics-handler.ts';
 import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
-import type { ReservedAddresses } from './reserved-addresses.ts';
+import { ownNode } from './own-node.ts';
 import { openServiceEvents } from './service-events.ts';
 import type { ServiceEvents } from './service-events.ts';
 import { openSources } from './sources.ts';
@@ -131,8 +131,7 @@ class Agent {
     const { config, log, sysctls } = this.#options;
     const { signal } = stop;
     // First what can be wrong without touching anything: credentials and the like.
-    const ownNode = nodeKind(this.#nodeName);
-    const sources = await this.#openSources(ownNode);
+    const sources = await this.#openSources();
     await adjustOomScore(config.oomScoreAdj, log);
     await tuneConntrack(config.conntrack, sysctls, log);
     if (config.initOnly) {
@@ -144,7 +143,7 @@ class Agent {
     await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
     this.#running.push(watchStandstills(this.#options, onStandstill, signal));
-    this.#inform(sources, ownNode, signal);
+    this.#inform(sources, signal);
     await this.#state.refresh(signal);
     await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
     if (signal.aborted) return;
@@ -186,7 +185,7 @@ class Agent {
   }
 
   /** Only ipvs mode takes addresses. */
-  #reservations(sources: ObjectSources, signal: AbortSignal): ReservedAddresses | undefined {
+  #reservations(sources: ObjectSources, signal: AbortSignal): Reservations | undefined {
     if (this.#options.config.mode !== 'ipvs') return undefined;
     const reserved = clusterReservations(sources, {
       ...this.#options,
@@ -195,7 +194,7 @@ class Agent {
         this.#requestAll();
       },
     });
-    if (reserved) this.#running.push(reserved.run(signal));
+    this.#running.push(reserved.run(signal));
     return reserved;
   }
 
@@ -271,18 +270,18 @@ class Agent {
     for (const each of this.#servers) await each.start();
   }
 
-  async #openSources(ownNode: Kind<NodeObject>): Promise<ObjectSources> {
+  async #openSources(): Promise<ObjectSources> {
     const { config, clock, random, env, log } = this.#options;
-    const kinds = [serviceKind, endpointSliceKind, ownNode, serviceCidrKind];
+    const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
     this.#sources = await openSources({ config: config.source, kinds, clock, random, env, log });
     return this.#sources;
   }
 
-  #inform(sources: ObjectSources, ownNode: Kind<NodeObject>, signal: AbortSignal): void {
+  #inform(sources: ObjectSources, signal: AbortSignal): void {
     const informers = new ObjectInformers({
       ...this.#options,
       sources,
-      ownNode,
+      ownNode: ownNode(sources, this.#nodeName),
       nodeHandler: this.#nodeWatch.handler,
       serviceCidrHandler: this.#serviceCidrHandler(),
       serviceHandlers: this.#events === undefined ? [] : [this.#events.handler],

@@ -5,6 +5,7 @@ import { parseAddress } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
 import { anyNodeKind } from '../services/node-kind.ts';
+import { ManifestReservations } from './manifest-reservations.ts';
 import { ReservedAddresses } from './reserved-addresses.ts';
 import type { ReservedAddressesOptions } from './reserved-addresses.ts';
 import type { ObjectSources } from './sources.ts';
@@ -15,13 +16,14 @@ const apiServerSlices = {
   labelSelector: 'kubernetes.io/service-name=kubernetes',
 };
 
-/** What a cluster keeps from Services; undefined where objects come from manifests, which tell of no other Node. */
+/** What a cluster keeps from Services; of manifests, what the Nodes among them have. */
 export function clusterReservations(
   sources: ObjectSources,
   options: Omit<ReservedAddressesOptions, 'listNodes' | 'apiServers'>,
-): ReservedAddresses | undefined {
+): ReservedAddresses | ManifestReservations {
   const { server } = sources;
-  if (server === undefined) return undefined;
+  if (server === undefined)
+    return new ManifestReservations({ ...options, nodes: sources.source(anyNodeKind) });
   return new ReservedAddresses({
     ...options,
     listNodes: async (signal) => listOnce(sources, anyNodeKind, signal),

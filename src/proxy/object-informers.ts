@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { Informer } from '../informer/informer.ts';
-import type { Kind, KubeObject } from '../informer/kind.ts';
+import type { KubeObject } from '../informer/kind.ts';
 import type { InformerHandler, Source } from '../informer/source.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
 import type {
@@ -18,8 +18,8 @@ import type { ObjectSources } from './sources.ts';
 /** What {@link ObjectInformers} are made of. */
 export interface ObjectInformersOptions {
   readonly sources: ObjectSources;
-  /** The kind of Nodes, narrowed to this one. */
-  readonly ownNode: Kind<NodeObject>;
+  /** This Node alone. */
+  readonly ownNode: Source<NodeObject>;
   readonly nodeHandler: InformerHandler<NodeObject>;
   readonly serviceCidrHandler: InformerHandler<ServiceCidrObject>;
   /** Told of Services before the consumers. */
@@ -49,7 +49,7 @@ export class ObjectInformers {
     const { consumers, sources, serviceHandlers } = options;
     const services = [...serviceHandlers, ...consumers.map((each) => each.services)];
     const slices = consumers.map((each) => each.slices);
-    this.#node = this.#informer('nodes', sources.source(options.ownNode), [options.nodeHandler]);
+    this.#node = this.#informer('nodes', options.ownNode, [options.nodeHandler]);
     this.#serviceCidrs = this.#informer('servicecidrs', sources.source(serviceCidrKind), [
       options.serviceCidrHandler,
     ]);

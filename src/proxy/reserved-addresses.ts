@@ -1,10 +1,10 @@
 import type { Clock } from '../clock.ts';
 import { errorText } from '../error.ts';
 import { Wakeup } from '../informer/wakeup.ts';
-import { parseAddress } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
 import type { NodeObject } from '../services/objects.ts';
 import type { Log } from '../telemetry/log.ts';
+import { nodeOwners, ownedReason } from './node-owners.ts';
 
 /** What {@link ReservedAddresses} are made of. */
 export interface ReservedAddressesOptions {
@@ -57,10 +57,10 @@ export class ReservedAddresses {
     const owner = this.#owners.get(address);
     const isKnown = this.#isKnown(address);
     this.#asked.set(address, owner !== undefined ? 'taken' : isKnown ? 'free' : 'unknown');
-    if (owner !== undefined) return `${address} is an address of ${owner}`;
+    if (owner !== undefined) return ownedReason(address, owner);
     if (isKnown) return undefined;
     this.#wakeup.ring();
-    return `it is not known yet whether ${address} is an address of another Node`;
+    return `it is not known yet whether ${address} is an address of another Node, since Nodes are not listed yet (the log says why)`;
   }
 
   /** Waits, but not long, until there are answers for the addresses: a refusal that passes would only alarm people. */
@@ -116,15 +116,10 @@ export class ReservedAddresses {
 
   async #list(signal: AbortSignal): Promise<ReadonlyMap<Address, string>> {
     const { listNodes, apiServers, nodeName } = this.#options;
-    const nodes = (await listNodes(signal)).filter(({ meta }) => meta.name !== nodeName);
+    const nodes = nodeOwners(await listNodes(signal), nodeName);
     const owners = new Map<Address, string>();
     for (const address of await apiServers(signal)) owners.set(address, 'the API server');
-    for (const { meta, addresses } of nodes) {
-      for (const each of addresses) {
-        const address = parseAddress(each.address);
-        if (address !== undefined) owners.set(address, `Node ${meta.name}`);
-      }
-    }
+    for (const [address, owner] of nodes) owners.set(address, owner);
     return owners;
   }
 }

@@ -6,7 +6,7 @@ import { labelOf, slimNamed } from './object-meta.ts';
 import type { NodeObject } from './objects.ts';
 import { nodeWire } from './wire-schemas.ts';
 
-/** Every Node: for commands that read manifests. */
+/** Every Node. */
 export const anyNodeKind: Kind<NodeObject> = {
   apiVersion: 'v1',
   kind: 'Node',
@@ -15,13 +15,9 @@ export const anyNodeKind: Kind<NodeObject> = {
   slim: (value) => slimNamed(value, false, readNode),
 };
 
-/** This node alone. */
+/** This node alone, of an API server, which selects it. */
 export function nodeKind(nodeName: string): Kind<NodeObject> {
-  return {
-    ...anyNodeKind,
-    fieldSelector: `metadata.name=${nodeName}`,
-    selects: (raw) => isRaw(raw) && isRaw(raw['metadata']) && raw['metadata']['name'] === nodeName,
-  };
+  return { ...anyNodeKind, fieldSelector: `metadata.name=${nodeName}` };
 }
 
 function readNode(value: Raw, meta: ObjectMeta, reader: FieldReader): NodeObject {

@@ -44,3 +44,37 @@ describe('render --mode=ipvs', () => {
     }
   });
 });
+
+const neighbours = [
+  ...['node-a', 'node-b'].map((name, i) => ({
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name },
+    status: { addresses: [{ type: 'InternalIP', address: `192.0.2.${i + 1}` }] },
+  })),
+  {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web' },
+    spec: {
+      clusterIP: '10.96.0.10',
+      externalIPs: ['192.0.2.1', '192.0.2.2', '203.0.113.1'],
+      ports: [{ port: 80 }],
+    },
+  },
+];
+
+describe('render --mode=ipvs, with other Nodes among the manifests,', () => {
+  it.each([
+    ['node-a', '192.0.2.2 is an address of Node node-b'],
+    ['node-b', '192.0.2.1 is an address of Node node-a'],
+  ])('seen from %s refuses the other’s address and serves its own', async (name, reason) => {
+    const stdin = neighbours.map((object) => JSON.stringify(object)).join('\n---\n');
+    const args = ['render', '-f', '-', `--node-name=${name}`, '--mode=ipvs', '--ip-family=ipv4'];
+    const { stdout } = await runCommand(['node', 'switchyard', ...args], { stdin });
+    const [refused = ''] = reason.split(' ');
+    expect(stdout.match(/^# refused: .*$/gm)).toEqual([`# refused: ${refused}: ${reason}`]);
+    const bound = parseIpvs(stdout).addresses;
+    expect(bound.toSorted()).toEqual(['10.96.0.10', '203.0.113.1']);
+  });
+});
