@@ -38,6 +38,8 @@ export class FakeIpvsNode {
   refuses: (line: string) => string | { readonly unread: string } | undefined = () => undefined;
   /** Instead of an answer, before anything is done. */
   fails: (run: RecordedRun) => Answer = () => undefined;
+  /** Told after every line that a tool has done, and every table. */
+  onStep: (tool: string) => void = () => {};
   /** Whether ip_vs is loaded: ipvsadm loads it. */
   isLoaded = false;
   readonly tools = new FakeToolRunner((run) => this.fails(run) ?? this.#answer(run));
@@ -96,9 +98,9 @@ export class FakeIpvsNode {
     if (tool === 'ipvsadm') return this.#ipvsadm(input);
     if (tool === 'ipset') return this.#ipset(args, input);
     if (tool === 'ip') return this.#ip(args, input);
-    if (tool.endsWith('-restore')) this.#restore(input);
+    if (tool.endsWith('-restore')) return this.#restore(input);
     if (tool.endsWith('-save'))
-      return { stdout: this.#save(args.includes('-t') ? (args.at(-1) ?? '') : '') };
+      return { stdout: this.save(args.includes('-t') ? (args.at(-1) ?? '') : '') };
     return undefined;
   }
 
@@ -116,6 +118,7 @@ export class FakeIpvsNode {
       const words = refused ?? this.#change(line);
       exitCode = words === undefined ? 0 : 255;
       if (words !== undefined) complaints.push(words);
+      this.onStep('ipvsadm');
     }
     return { exitCode, stderr: complaints.map((words) => `${words}\n`).join('') };
   }
@@ -162,7 +165,10 @@ export class FakeIpvsNode {
 
   #ipset(args: readonly string[], input: string): Answer {
     if (args[0] === 'restore') {
-      for (const line of input.replaceAll(' -exist', '').split('\n')) this.#changeSet(line);
+      for (const line of input.replaceAll(' -exist', '').split('\n')) {
+        this.#changeSet(line);
+        this.onStep('ipset');
+      }
       return undefined;
     }
     const isTerse = args[0] === 'list';
@@ -210,6 +216,7 @@ export class FakeIpvsNode {
     const complaints = input.split('\n').flatMap((line, i) => {
       const refused = line === '' ? undefined : this.refuses(line);
       const words = typeof refused === 'string' ? refused : this.#changeDevice(line);
+      this.onStep('ip');
       return words === undefined
         ? []
         : [`RTNETLINK answers: ${words}\nCommand failed -:${i + 1}\n`];
@@ -232,24 +239,36 @@ export class FakeIpvsNode {
     return isMissing ? 'Cannot assign requested address' : undefined;
   }
 
-  #restore(input: string): void {
+  /** A table as a whole or not at all; a chain to which a rule leads is not deleted. */
+  #restore(input: string): Answer {
+    let name = '';
     let table = new Map<string, string[]>();
-    for (const line of input.split('\n')) {
+    for (const [i, line] of input.split('\n').entries()) {
       const [word = '', chain = ''] = line.split(' ');
       if (line.startsWith('*')) {
-        const name = line.slice(1);
-        table = this.tables.get(name) ?? new Map(builtIn.map((each) => [each, []]));
-        this.tables.set(name, table);
+        name = line.slice(1);
+        const there = this.tables.get(name) ?? builtIn.map((each) => [each, []] as const);
+        table = new Map([...there].map(([each, rules]) => [each, [...rules]]));
       }
       const rule = line.slice(word.length + chain.length + 2);
       if (word.startsWith(':')) table.set(word.slice(1), []);
       if (word === '-A') table.get(chain)?.push(rule);
       if (word === '-I') table.get(chain)?.unshift(rule.replace(/^\d+ /, ''));
-      if (word === '-X') table.delete(chain);
+      if (word === '-X') {
+        const isUsed = [...table.values()].flat().some((each) => each.endsWith(` ${chain}`));
+        if (isUsed) return { exitCode: 1, stderr: `iptables-restore: line ${i + 1} failed\n` };
+        table.delete(chain);
+      }
+      if (word === 'COMMIT') {
+        this.tables.set(name, table);
+        this.onStep('iptables-restore');
+      }
     }
+    return undefined;
   }
 
-  #save(table: string): string {
+  /** What iptables-save prints of a table, or of all. */
+  save(table = ''): string {
     const dumps = [...this.tables.keys()].map((name) => {
       if (table !== '' && table !== name) return '';
       const chains = [...(this.tables.get(name) ?? [])];

@@ -49,6 +49,9 @@ const deadlinePatience = patience > 1 ? 4 * patience : 1;
 /** So many requests meet everybody who may answer, and hardly miss whoever may not; fewer where each costs a lot. */
 export const manyRequests = patience > 1 ? 24 : 60;
 
+/** Between two requests of one that never stops asking: where each costs a lot, whoever serves needs the time. */
+export const requestPauseMs = patience > 1 ? 200 : 0;
+
 const usualTimeoutMs = 2000;
 
 /** Why nothing here speaks SCTP, or undefined. Nobody loads a module into the machine's kernel for a test. */

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
-import { countAnswers } from './node-lab.ts';
+import { countAnswers, requestPauseMs } from './node-lab.ts';
 import type { Actor, NodeLab } from './node-lab.ts';
 
 /** Requests that never stop, several at a time, while something else happens. */
@@ -15,7 +15,7 @@ export class RequestStream {
     actor: Actor,
     questions: readonly Question[],
     atATime = 4,
-    pauseMs = 0,
+    pauseMs = requestPauseMs,
   ) {
     this.#askers = Array.from({ length: atATime }, async () => {
       for (let i = 0; !this.#isOver; i++) {

@@ -3,6 +3,8 @@ import type { IpsetSpec, SetMembers, SetName } from './state.ts';
 
 /** What happens to ipsets: created and filled before the rules that use them, destroyed after. */
 export interface SetChanges {
+  /** Put in before everything else, into sets whose members no state tells. */
+  readonly first?: readonly SetMember[];
   readonly create: readonly IpsetSpec[];
   /** Same name, other parameters: made anew under another name and swapped, rules keep working. */
   readonly replace: readonly IpsetSpec[];

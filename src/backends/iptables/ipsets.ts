@@ -169,13 +169,18 @@ function isForeign({ name, create }: IpsetSpec, observed: readonly ObservedSet[]
 export function prepareScript(changes: SetChanges, observed: readonly ObservedSet[]): string {
   const there = new Map(observed.map((set) => [set.name, set]));
   const lines: string[] = [];
-  for (const spec of changes.create) {
+  const make = (spec: IpsetSpec): void => {
     const old = there.get(spec.name);
     // A set that exists may hold members nobody wants any more: those that we fill are made anew.
     const isFit = old === undefined || (sameParameters(old, spec) && spec.members === undefined);
     if (isFit) addSet(lines, spec.name, spec);
     else swapIn(lines, spec, there);
-  }
+  };
+  const { first = [] } = changes;
+  const early = new Set(first.map(({ set }) => set));
+  for (const spec of changes.create) if (early.has(spec.name)) make(spec);
+  for (const { set, member } of first) lines.push(`add -exist ${set} ${member}`);
+  for (const spec of changes.create) if (!early.has(spec.name)) make(spec);
   for (const spec of changes.replace) swapIn(lines, spec, there);
   for (const { set, member } of changes.add) lines.push(`add -exist ${set} ${member}`);
   for (const { set, member } of changes.remove) lines.push(`del -exist ${set} ${member}`);

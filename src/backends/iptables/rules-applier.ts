@@ -3,22 +3,25 @@ import type { Origin } from '../../graph/rule-graph.ts';
 import { SwitchyardError } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { SyncReport } from '../backend.ts';
+import { isTranslating, onlyChains } from './ahead.ts';
 import { deleteChains, refusalError, restoreBatch } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';
 import { countRules } from './chain-table.ts';
 import { diff } from './diff.ts';
-import type { SetMember } from './diff-sets.ts';
+import type { SetChanges, SetMember } from './diff-sets.ts';
 import type { Transaction } from './diff.ts';
 import { generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
 import { destroySets, listSets, prepareSets, staleSets } from './ipsets.ts';
 import type { ObservedSet } from './ipsets.ts';
+import { keptSets } from './kept-sets.ts';
+import type { FoundMembers } from './kept-sets.ts';
 import { auditTables, readTables } from './monitor.ts';
 import { PrintedRules } from './printed-rules.ts';
 import type { Refused } from './bisect.ts';
 import { findBadServicePorts, takesAnyRule, withoutServicePorts } from './probe.ts';
 import { Quarantine } from './quarantine.ts';
-import type { IptablesState, SetName, TableName } from './state.ts';
+import type { IpsetSpec, IptablesState, SetName, TableName } from './state.ts';
 
 /** What a {@link RulesApplier} is made of. */
 export interface RulesApplierParts extends ApplyPort {
@@ -26,6 +29,33 @@ export interface RulesApplierParts extends ApplyPort {
   /** Names this run of the agent in the generation comment; letters, digits, dots and dashes. */
   readonly instanceId: string;
 }
+
+/** What else is done while a state is written. */
+export interface Meanwhile {
+  /** Members put in before everything else, into sets whose members no state tells. */
+  readonly first: readonly SetMember[];
+  /** What sets had before this sync, where they were read. */
+  readonly found: FoundMembers | undefined;
+  /**
+   * Runs when what comes is there, and before the members of sets that go are taken out. Gives those to be taken out
+   * after all others.
+   */
+  readonly run: () => Promise<readonly SetMember[]>;
+  /**
+   * Chains that no other mode has. Where rules of an iptables mode are in force, these come first, then what is done
+   * meanwhile, and only then the chains that both have: until then services go on as before.
+   */
+  readonly ownChains: Readonly<Record<TableName, readonly string[]>>;
+}
+
+interface PutOff {
+  readonly remove: readonly SetMember[];
+  /** Exchanged for what is in the kernel. */
+  readonly create: readonly IpsetSpec[];
+  readonly observed: readonly ObservedSet[];
+}
+
+const nothing: PutOff = { remove: [], create: [], observed: [] };
 
 /** What a sync has put into the kernel, and how. */
 interface Written {
@@ -50,8 +80,11 @@ export class RulesApplier {
   #lastFullMs = 0;
   /** Why the last attempt could not make its sets; rules that use a set that is not there are refused. */
   #setFailure: SwitchyardError | undefined;
-  /** Members of sets that go at the end of the sync; undefined: they go with the others that change. */
-  #putOff: readonly SetMember[] | undefined;
+  #meanwhile: Meanwhile | undefined;
+  /** What {@link Meanwhile.run} has given in this sync. */
+  #taken: readonly SetMember[] | undefined;
+  /** What goes at the end of the sync, where something is done meanwhile. */
+  #putOff: PutOff = nothing;
   /** Since the start of the sync. */
   #refused = { full: 0, partial: 0 };
 
@@ -82,19 +115,18 @@ export class RulesApplier {
     return reason;
   }
 
-  /**
-   * Makes the kernel agree with a state. Rejects and reports as {@link Backend.sync} does. `meanwhile` runs when what
-   * comes is there, and before the members of sets that go are taken out.
-   */
+  /** Makes the kernel agree with a state. Rejects and reports as {@link Backend.sync} does. */
   async apply(
     lowered: IptablesState,
     signal: AbortSignal,
-    meanwhile?: () => Promise<void>,
+    meanwhile?: Meanwhile,
   ): Promise<SyncReport> {
     const before = this.#knownState();
     this.#applied = undefined; // until this sync has succeeded, nothing is certain
     this.#refused = { full: 0, partial: 0 };
-    this.#putOff = meanwhile === undefined ? undefined : [];
+    this.#meanwhile = meanwhile;
+    this.#taken = undefined;
+    this.#putOff = nothing;
     const state = withoutServicePorts(lowered, this.#quarantine.review(lowered));
     const hadSetFailure = this.#setFailure !== undefined;
     let written = await this.#program(before, state, lowered, signal);
@@ -102,8 +134,7 @@ export class RulesApplier {
       this.#quarantine.release();
       written = await this.#program(undefined, lowered, lowered, signal);
     }
-    await meanwhile?.();
-    await this.#removeMembers(signal);
+    if (meanwhile !== undefined) await this.#finish(meanwhile, signal);
     if (this.#setFailure === undefined) this.#applied = written.state;
     if (written.full) {
       this.#lastFullMs = this.#parts.clock.monotonic();
@@ -194,19 +225,43 @@ export class RulesApplier {
     const generation = { ...last, number: last.number + 1 };
     const transaction = diff(before, state, generationText(generation), observed);
     const sets = await this.#prepareSets(transaction, state, full, signal);
-    if (transaction.restore !== '') {
-      this.#lastGeneration = generation;
-      for (const table of transaction.tables) this.#generations.set(table, generation);
-      const batch = { text: transaction.restore, origins: transaction.origins };
-      const refusal = await restoreBatch(this.#parts, batch, signal);
-      if (refusal !== undefined) {
-        this.#refused[full ? 'full' : 'partial']++;
-        return { transaction, refusal };
-      }
+    const { ownChains } = this.#meanwhile ?? {};
+    if (
+      ownChains !== undefined &&
+      this.#taken === undefined &&
+      observed &&
+      isTranslating(observed)
+    ) {
+      const own = diff(
+        undefined,
+        onlyChains(state, ownChains),
+        generationText(generation),
+        observed,
+      );
+      const refusal = await this.#restore(own, generation, full, signal);
+      if (refusal !== undefined) return { transaction: own, refusal };
+      this.#taken = await this.#meanwhile?.run();
+      return this.#attempt(before, state, signal);
     }
+    const refusal = await this.#restore(transaction, generation, full, signal);
+    if (refusal !== undefined) return { transaction, refusal };
     const stale = full ? staleSets(sets, state) : [];
     await this.#removeStale(transaction, stale, signal);
     return { transaction, refusal: undefined };
+  }
+
+  async #restore(
+    { restore: text, origins, tables }: Transaction,
+    generation: Generation,
+    full: boolean,
+    signal: AbortSignal,
+  ): Promise<Refusal | undefined> {
+    if (text === '') return undefined;
+    this.#lastGeneration = generation;
+    for (const table of tables) this.#generations.set(table, generation);
+    const refusal = await restoreBatch(this.#parts, { text, origins }, signal);
+    if (refusal !== undefined) this.#refused[full ? 'full' : 'partial']++;
+    return refusal;
   }
 
   /**
@@ -223,11 +278,8 @@ export class RulesApplier {
     this.#setFailure = undefined;
     try {
       const observed = full ? await listSets(tools, signal) : [];
-      const { remove } = transaction.sets;
-      const now =
-        this.#putOff === undefined ? transaction.sets : { ...transaction.sets, remove: [] };
+      const now = this.#comingSets(transaction, observed);
       await prepareSets(tools, now, observed, this.#log, signal);
-      if (this.#putOff !== undefined) this.#putOff = remove;
       return observed;
     } catch (error) {
       signal.throwIfAborted();
@@ -238,12 +290,35 @@ export class RulesApplier {
     }
   }
 
-  async #removeMembers(signal: AbortSignal): Promise<void> {
-    const remove = this.#putOff ?? [];
-    this.#putOff = undefined;
-    if (remove.length === 0) return;
-    const changes = { create: [], replace: [], add: [], remove, destroy: [] };
-    await prepareSets(this.#parts.tools, changes, [], this.#log, signal);
+  /** Where something is done meanwhile: what comes. */
+  #comingSets({ sets }: Transaction, observed: readonly ObservedSet[]): SetChanges {
+    if (this.#meanwhile === undefined) return sets;
+    const { first, found } = this.#meanwhile;
+    const { create, add, exchange } = keptSets(sets.create, observed, found);
+    // What came in an order goes in the opposite one.
+    const putOff = { remove: sets.remove.toReversed(), create: exchange.toReversed(), observed };
+    this.#putOff = putOff;
+    return { ...sets, first, create, add: [...add, ...sets.add], remove: [] };
+  }
+
+  async #finish({ run }: Meanwhile, signal: AbortSignal): Promise<void> {
+    const last = this.#taken ?? (await run());
+    const { remove, create, observed } = this.#putOff;
+    await this.#changeSets({ create, remove: [...remove, ...last] }, signal, observed);
+  }
+
+  /** Puts members in out of turn, while something is done {@link Meanwhile}. */
+  async addMembers(add: readonly SetMember[], signal: AbortSignal): Promise<void> {
+    await this.#changeSets({ add }, signal);
+  }
+
+  async #changeSets(
+    some: Partial<SetChanges>,
+    signal: AbortSignal,
+    observed: readonly ObservedSet[] = [],
+  ): Promise<void> {
+    const changes = { create: [], replace: [], add: [], remove: [], destroy: [], ...some };
+    await prepareSets(this.#parts.tools, changes, observed, this.#log, signal);
   }
 
   /** Never fails a sync: a full sync finds in the kernel what could not be removed, and tries again. */

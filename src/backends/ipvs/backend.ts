@@ -10,10 +10,14 @@ import type { Backend, SyncReport, Unprogrammed } from '../backend.ts';
 import { CarefulLowering } from '../careful-lowering.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';
 import { Turns } from '../turns.ts';
+import type { SetMember } from '../iptables/diff-sets.ts';
 import { listSets } from '../iptables/ipsets.ts';
+import { ipvsModeChains } from '../iptables/ipvs-names.ts';
+import type { FoundMembers } from '../iptables/kept-sets.ts';
 import { RulesApplier } from '../iptables/rules-applier.ts';
 import type { RulesApplierParts } from '../iptables/rules-applier.ts';
 import { addressesReason, serversReason, setsReason } from './audit.ts';
+import { ClosedFrontends } from './closed-frontends.ts';
 import { changeDevice, diffDevice, readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import { changedKeys } from './diff.ts';
@@ -21,10 +25,10 @@ import type { TargetServer } from './diff.ts';
 import { Drains } from './drains.ts';
 import type { Draining } from './drains.ts';
 import { readKernelTable } from './kernel-table.ts';
-import type { ObservedServers, TableReader } from './kernel-table.ts';
-import { Ownership, readNamingSets } from './ownership.ts';
+import type { ObservedServers, ServerPlace, TableReader } from './kernel-table.ts';
+import { Ownership, readMembers } from './ownership.ts';
 import { ServerTable, refusalReason } from './server-table.ts';
-import type { RefusedLine } from './server-table.ts';
+import type { RefusedLine, Targets } from './server-table.ts';
 import { frontendMember, ipvsSet } from './sets.ts';
 import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
 
@@ -47,6 +51,7 @@ export interface IpvsBackendParts extends RulesApplierParts {
 interface Found {
   readonly servers: ObservedServers;
   readonly bound: BoundAddresses;
+  readonly sets: FoundMembers;
   readonly ownership: Ownership;
 }
 
@@ -62,6 +67,7 @@ export class IpvsBackend implements Backend {
   readonly #rules: RulesApplier;
   readonly #table: ServerTable;
   readonly #drains: Drains;
+  readonly #closed: ClosedFrontends;
   /** What was last asked for; undefined: the kernel has to be read, and the next sync is full. */
   #applied: IpvsState | undefined;
   #bound: BoundAddresses;
@@ -82,6 +88,7 @@ export class IpvsBackend implements Backend {
     this.#rules = new RulesApplier(parts);
     this.#table = new ServerTable({ family, tools, log, readTable });
     this.#drains = new Drains({ clock, drainSeconds });
+    this.#closed = new ClosedFrontends(family);
   }
 
   invalidate(): void {
@@ -107,8 +114,13 @@ export class IpvsBackend implements Backend {
     this.#applied = undefined; // until this sync has succeeded, nothing is certain
     const found = before === undefined ? await this.#read(signal) : undefined;
     const refusedBefore = this.#refusedServers.size + this.#refusedAddresses.size;
-    const report = await this.#rules.apply(state.rules, signal, async () => {
-      await this.#program(before, state, found, signal);
+    if (found !== undefined) this.#takeOver(state, found);
+    const targets = this.#plan(before, state);
+    const report = await this.#rules.apply(state.rules, signal, {
+      found: found?.sets,
+      ownChains: ipvsModeChains,
+      first: this.#closed.close(this.#changingFrontends(state, targets)),
+      run: async () => this.#program(before, state, targets, signal),
     });
     this.#applied = state;
     this.#watchDrains();
@@ -132,36 +144,62 @@ export class IpvsBackend implements Backend {
     const [servers, bound, sets] = await Promise.all([
       this.#table.read(),
       readDevice(family, tools, signal),
-      readNamingSets(family, tools, signal),
+      readMembers(family, tools, signal),
     ]);
-    return { servers, bound, ownership: new Ownership(sets, bound ?? []) };
+    return { servers, bound, sets, ownership: new Ownership(sets, bound ?? []) };
   }
 
-  async #program(
-    before: IpvsState | undefined,
-    state: IpvsState,
-    found: Found | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    if (found !== undefined) this.#takeOver(state, found);
+  #plan(before: IpvsState | undefined, state: IpvsState): Targets {
     const keys =
       before === undefined
         ? [...this.#table.servers.keys(), ...state.servers.keys()]
         : changedKeys(before.servers, state.servers);
-    const targets = this.#targets(state, [
-      ...keys,
-      ...this.#refusedServers.keys(),
-      ...this.#drains.servers,
-    ]);
+    const refused = this.#refusedServers.keys();
+    return this.#targets(state, [...keys, ...refused, ...this.#drains.servers]);
+  }
+
+  /** What is to be closed until its virtual server has come or gone. */
+  #changingFrontends(state: IpvsState, targets: Targets): readonly ServerPlace[] {
+    const there = this.#table.servers;
+    return [...targets].flatMap(([key, target]) => {
+      const have = there.get(key);
+      if ((have === undefined) === (target === undefined)) return [];
+      const place = target ?? have;
+      if (place === undefined) return [];
+      const isBound = this.#bound?.has(place.address) === true;
+      const staysBound = state.addresses.has(place.address);
+      // An address that comes or goes is not the node's while its virtual server is not there.
+      const isSafe = target === undefined ? isBound && !staysBound : !isBound && staysBound;
+      return isSafe ? [] : [place];
+    });
+  }
+
+  /** Gives what is not to be closed any more. */
+  async #program(
+    before: IpvsState | undefined,
+    state: IpvsState,
+    targets: Targets,
+    signal: AbortSignal,
+  ): Promise<readonly SetMember[]> {
     this.#refusedServers = new Map();
     await this.#write(targets, (target) => target !== undefined, signal);
+    await this.#rules.addMembers(this.#closed.close(this.#missing(state)), signal);
     await this.#bind(before, state, signal);
     await this.#write(targets, (target) => target === undefined, signal);
     this.#settleDrains();
     this.#checkAnythingServed(state);
+    return this.#closed.open(this.#missing(state));
   }
 
-  #takeOver(state: IpvsState, { servers, bound, ownership }: Found): void {
+  /** Virtual servers that the kernel would not take. */
+  #missing({ servers }: IpvsState): readonly VirtualServer[] {
+    return [...this.#refusedServers.keys()].flatMap((key) =>
+      this.#table.servers.has(key) ? [] : (servers.get(key) ?? []),
+    );
+  }
+
+  #takeOver(state: IpvsState, { servers, bound, sets, ownership }: Found): void {
+    this.#closed.take(sets);
     const known = this.#table.servers;
     const ours = [...servers.values()].filter(
       (server) =>
@@ -171,10 +209,7 @@ export class IpvsBackend implements Backend {
     this.#bound = bound;
   }
 
-  #targets(
-    state: IpvsState,
-    keys: Iterable<VirtualServerKey>,
-  ): Map<VirtualServerKey, TargetServer | undefined> {
+  #targets(state: IpvsState, keys: Iterable<VirtualServerKey>): Targets {
     const targets = new Map<VirtualServerKey, TargetServer | undefined>();
     for (const key of new Set(keys)) {
       const have = this.#table.servers.get(key);
@@ -187,7 +222,7 @@ export class IpvsBackend implements Backend {
   }
 
   async #write(
-    targets: ReadonlyMap<VirtualServerKey, TargetServer | undefined>,
+    targets: Targets,
     which: (target: TargetServer | undefined) => boolean,
     signal: AbortSignal,
   ): Promise<void> {

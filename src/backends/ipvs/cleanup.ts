@@ -11,8 +11,8 @@ import type { BoundAddresses } from './device.ts';
 import { serverName } from './ipvsadm-text.ts';
 import { parseKernelTable, readKernelTable } from './kernel-table.ts';
 import type { ObservedServer, TableReader } from './kernel-table.ts';
-import { Ownership, isUpstreamNaming, readNamingSets } from './ownership.ts';
-import type { NamingSets } from './ownership.ts';
+import { Ownership, isUpstreamNaming, readMembers } from './ownership.ts';
+import type { FoundMembers } from '../iptables/kept-sets.ts';
 
 export interface IpvsCleanupParts {
   readonly tools: ToolRunner;
@@ -88,7 +88,7 @@ export class IpvsCleanup implements ModeCleanup {
     );
     if (!hasDevice && servers.every((list) => list.length === 0))
       return { device, hasDevice, ours: [], keeps };
-    const sets = await this.#namingSets(keeps, signal);
+    const sets = await this.#members(keeps, signal);
     if (scope === 'leftovers' && [...sets.keys()].some(isUpstreamNaming)) {
       const why = 'kube-proxy’s ipvs mode has taken them over: its sets are there';
       keeps.push({ what: `${serviceLink} and its virtual servers`, why, isObstacle: false });
@@ -114,10 +114,10 @@ export class IpvsCleanup implements ModeCleanup {
     }
   }
 
-  async #namingSets(keeps: Kept[], signal: AbortSignal): Promise<NamingSets> {
+  async #members(keeps: Kept[], signal: AbortSignal): Promise<FoundMembers> {
     try {
       const [ipv4, ipv6] = await Promise.all(
-        families.map(async (family) => readNamingSets(family, this.#parts.tools, signal)),
+        families.map(async (family) => readMembers(family, this.#parts.tools, signal)),
       );
       return new Map([...(ipv4 ?? []), ...(ipv6 ?? [])]);
     } catch (error) {

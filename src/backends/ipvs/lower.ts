@@ -4,7 +4,7 @@ import { isLinkLocal, isLoopback } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
 import { tableOrder } from '../iptables/diff.ts';
 import type { Excluded } from '../iptables/lower.ts';
-import type { IptablesState, TableName } from '../iptables/state.ts';
+import type { IpsetSpec, IptablesState, TableName } from '../iptables/state.ts';
 import { TableBuilder } from '../iptables/table-builder.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import { AddressClaims } from './addresses.ts';
@@ -16,7 +16,7 @@ import { GraphPlaces } from './places.ts';
 import type { Place } from './places.ts';
 import { ipvsJumps, ipvsRules } from './rules.ts';
 import { isSameServer, realServersOf, schedulingOf } from './servers.ts';
-import { SetVersions, setRoles } from './sets.ts';
+import { SetVersions, closedSet, setRoles } from './sets.ts';
 import type { SetRole } from './sets.ts';
 import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
 
@@ -61,6 +61,7 @@ class Parts {
   readonly #family: Family;
   readonly #options: IpvsOptions;
   readonly #lowered = new Map<VirtualServerKey, Lowered>();
+  readonly #closed: IpsetSpec;
   readonly #sets: ReadonlyMap<SetRole, SetVersions>;
   readonly #claims = new AddressClaims();
   readonly #hairpins: HairpinMembers | undefined;
@@ -77,7 +78,8 @@ class Parts {
   constructor(family: Family, options: IpvsOptions) {
     this.#family = family;
     this.#options = options;
-    const roles = setRoles(options.features);
+    const roles = setRoles(options.features).filter((role) => role !== 'CLOSED');
+    this.#closed = closedSet(family);
     this.#sets = new Map(roles.map((role) => [role, new SetVersions(role, family)]));
     const hairpins = this.#sets.get('HAIRPIN');
     this.#hairpins = hairpins && new HairpinMembers(hairpins);
@@ -198,7 +200,8 @@ class Parts {
   }
 
   #publishSets(before: IptablesState['sets'] | undefined): IptablesState['sets'] {
-    const sets = Array.from(this.#sets.values(), (versions) => versions.publish());
+    const filled = Array.from(this.#sets.values(), (versions) => versions.publish());
+    const sets = [this.#closed, ...filled];
     const isSame = before !== undefined && sets.every((set) => before.get(set.name) === set);
     return isSame ? before : new Map(sets.map((set) => [set.name, set]));
   }

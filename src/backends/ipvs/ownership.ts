@@ -2,13 +2,11 @@ import { SwitchyardError } from '../../error.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import { isIpvsModeSet } from '../iptables/ipvs-names.ts';
+import type { FoundMembers } from '../iptables/kept-sets.ts';
 import type { ServerPlace } from './kernel-table.ts';
 import { frontendMember } from './sets.ts';
 
 const timeoutMs = 120_000;
-
-/** Members by the name of their set. */
-export type NamingSets = ReadonlyMap<string, readonly string[]>;
 
 /** A virtual server has no room for a name: which are ours is known from what lies beside them. */
 export class Ownership {
@@ -17,10 +15,12 @@ export class Ownership {
   readonly #ports: ReadonlySet<string>;
   readonly #bound: ReadonlySet<Address>;
 
-  constructor(sets: NamingSets, bound: Iterable<Address>) {
-    this.#members = new Set([...sets].flatMap(([name, members]) => (isPorts(name) ? [] : members)));
+  /** `sets`: all that there are; some of them name virtual servers. */
+  constructor(sets: FoundMembers, bound: Iterable<Address>) {
+    const names = [...sets].filter(([name]) => naming.test(name));
+    this.#members = new Set(names.flatMap(([name, members]) => (isPorts(name) ? [] : members)));
     this.#ports = new Set(
-      [...sets].flatMap(([name, members]) =>
+      names.flatMap(([name, members]) =>
         isPorts(name) ? members.map((port) => `${protocolOf(name)}:${port}`) : [],
       ),
     );
@@ -42,7 +42,7 @@ export class Ownership {
  * cut to 31 characters.
  */
 const naming =
-  /^KUBE-(?:6-)?(?:IPVS-(?:SERVED|REJECTED|DROP-ALL)-\d+|CLUSTER-IP|EXTERNAL-IP(?:-LOCAL)?|LOAD-BALANCER|NODE-PORT-(?:TCP|UDP|SCTP-HASH))$/;
+  /^KUBE-(?:6-)?(?:IPVS-(?:SERVED|REJECTED|DROP-ALL|CLOSED)-\d+|CLUSTER-IP|EXTERNAL-IP(?:-LOCAL)?|LOAD-BALANCER|NODE-PORT-(?:TCP|UDP|SCTP-HASH))$/;
 
 /** Whether a set is kube-proxy's. */
 export function isUpstreamNaming(set: string): boolean {
@@ -57,12 +57,12 @@ function protocolOf(set: string): string {
   return set.endsWith('-TCP') ? 'tcp' : 'udp';
 }
 
-/** The members of the sets of a family that name virtual servers. */
-export async function readNamingSets(
+/** The members of the sets of a family that are ours or kube-proxy's. */
+export async function readMembers(
   family: Family,
   tools: ToolRunner,
   signal: AbortSignal,
-): Promise<NamingSets> {
+): Promise<FoundMembers> {
   const { exitCode, stdout, stderr } = await tools.run('ipset', ['save'], { timeoutMs, signal });
   if (exitCode !== 0) {
     throw new SwitchyardError('tool', `ipset save failed: ${stderr.trim()}`, { retryable: true });
@@ -70,20 +70,17 @@ export async function readNamingSets(
   if (stdout !== '' && !stdout.endsWith('\n')) {
     throw new SwitchyardError('tool', 'ipset save: its output breaks off', { retryable: true });
   }
-  return namingSets(stdout, family);
+  return savedMembers(stdout, family);
 }
 
 /** Reads what `ipset save` prints. */
-export function namingSets(saved: string, family: Family): NamingSets {
+export function savedMembers(saved: string, family: Family): FoundMembers {
   const sets = new Map<string, string[]>();
   for (const line of saved.split('\n')) {
     const [, command, name = '', rest = ''] = /^(create|add) (KUBE-\S+) (\S+)/.exec(line) ?? [];
-    if (
-      command === 'create' &&
-      naming.test(name) &&
-      name.startsWith('KUBE-6-') === (family === 'ipv6')
-    )
-      sets.set(name, []);
+    const isOfFamily = name.startsWith('KUBE-6-') === (family === 'ipv6');
+    const isKnown = naming.test(name) || isIpvsModeSet(name);
+    if (command === 'create' && isOfFamily && isKnown) sets.set(name, []);
     else if (command === 'add') sets.get(name)?.push(rest);
   }
   return sets;

@@ -104,12 +104,13 @@ function guardRule(family: Family): Rule {
 
 /**
  * What a service's address does not take. The node's own connections that ipvs has translated carry the mark, and leave
- * first: their real server may by chance have the address and port of another frontend.
+ * before all but what has no virtual server: their real server may by chance have the address and port of another frontend.
  */
 function filterRules({ family, podDetector }: NodeContext, isMarked: string): readonly Rule[] {
   const notNode = '-m addrtype ! --src-type LOCAL';
   const notPods = podMatch(podDetector, true);
   return [
+    ...refusals(inSet('CLOSED', family), family),
     matching(isMarked, '-j RETURN'),
     matching(`${notNode} ${inSet('DROP-OTHERS', family)}`, '-j DROP', notPods),
     matching(inSet('SERVED', family), '-j RETURN'),

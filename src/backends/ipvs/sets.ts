@@ -9,6 +9,7 @@ import type { IpvsFeatures } from './options.ts';
 
 /** What a set says of its members; docs/adr/0008-ipvs-layout.md. */
 export type SetRole =
+  | 'CLOSED'
   | 'SERVED'
   | 'MASQ-ALL'
   | 'MASQ-OTHERS'
@@ -22,20 +23,24 @@ export type SetRole =
   | 'HEALTH'
   | 'HAIRPIN';
 
-/** A type never changes under a name: another type is another version. */
+/**
+ * The order is the one in which members come (they go in the opposite one): what restricts before what lets in. A type
+ * never changes under a name: another type is another version.
+ */
 const types: Readonly<Record<SetRole, { readonly type: string; readonly version: number }>> = {
-  SERVED: { type: 'hash:ip,port', version: 1 },
+  CLOSED: { type: 'hash:ip,port', version: 1 },
   'MASQ-ALL': { type: 'hash:ip,port', version: 1 },
   'MASQ-OTHERS': { type: 'hash:ip,port', version: 1 },
-  GUARDED: { type: 'hash:ip,port', version: 1 },
   ALLOWED: { type: 'hash:ip,port,net', version: 1 },
   'ALLOWED-OWN': { type: 'hash:ip,port,ip', version: 1 },
-  'DROP-ALL': { type: 'hash:ip,port', version: 1 },
+  GUARDED: { type: 'hash:ip,port', version: 1 },
   'DROP-OTHERS': { type: 'hash:ip,port', version: 1 },
+  'DROP-ALL': { type: 'hash:ip,port', version: 1 },
   REJECTED: { type: 'hash:ip,port', version: 1 },
-  BOUND: { type: 'hash:ip', version: 1 },
   HEALTH: { type: 'bitmap:port', version: 1 },
   HAIRPIN: { type: 'hash:ip,port,ip', version: 1 },
+  SERVED: { type: 'hash:ip,port', version: 1 },
+  BOUND: { type: 'hash:ip', version: 1 },
 };
 
 /** The sets that rules look into, in the order in which they are made. */
@@ -67,6 +72,12 @@ export function frontendMember(address: Address, protocol: Protocol, port: numbe
 export function rangeText(range: Cidr): string {
   const isOne = prefixLength(range) === (range.includes(':') ? 128 : 32);
   return isOne ? cidrAddress(range) : range;
+}
+
+/** The set whose members the backend puts in and takes out as it goes: none of them is in a state. */
+export function closedSet(family: Family): IpsetSpec {
+  const create = createText('CLOSED', family);
+  return { name: ipvsSet('CLOSED', family), create, members: undefined };
 }
 
 /** A set of ours as it goes from one state to the next. */

@@ -83,6 +83,7 @@ class Path {
     const server = this.#ipvs.servers.get(key);
     if (verdict !== 'accept' || server === undefined || state !== 'NEW') return undefined;
     const shares = sharesOf(server);
+    if (shares.length === 0) return [{ world, verdict: 'reject' }];
     const total = shares.reduce((sum, [, share]) => sum + share, 0);
     return shares.map(([real, share]) => ({
       world: translated(world, real, share / total),
@@ -103,14 +104,14 @@ class Path {
   }
 }
 
-/** A first connection's share of each real server. */
+/** A first connection's share of each real server; one that drains has none. */
 function sharesOf({
   scheduler,
   real,
 }: ParsedServer): readonly (readonly [ParsedRealServer, number])[] {
-  if (real.length === 0) throw new Error('a virtual server has no real server');
   const counts = weightsCount(scheduler);
-  return real.map((each) => [each, counts ? each.weight : 1]);
+  const taking = real.filter(({ weight }) => weight > 0);
+  return taking.map((each) => [each, counts ? each.weight : 1]);
 }
 
 const heeding = new Set(['wrr', 'wlc', 'lblc', 'lblcr', 'sed', 'nq', 'sh', 'mh']);

@@ -155,17 +155,17 @@ describe('ipvs states, one after the other', () => {
     const { restore, sets, deletions } = diff(before.rules, after.rules, 'generation a 2');
     expect({ restore, deletions }).toEqual({ restore: '', deletions: [] });
     expect(prepareScript(sets, []).split('\n')).toEqual([
-      'add -exist KUBE-IPVS-SERVED-1 10.96.0.10,tcp:80',
-      'add -exist KUBE-IPVS-SERVED-1 198.51.100.7,tcp:80',
       'add -exist KUBE-IPVS-MASQ-ALL-1 198.51.100.7,tcp:80',
       'add -exist KUBE-IPVS-MASQ-OTHERS-1 10.96.0.10,tcp:80',
-      'add -exist KUBE-IPVS-GUARDED-1 198.51.100.7,tcp:80',
       'add -exist KUBE-IPVS-ALLOWED-1 198.51.100.7,tcp:80,203.0.113.0/24',
+      'add -exist KUBE-IPVS-GUARDED-1 198.51.100.7,tcp:80',
+      'add -exist KUBE-IPVS-SERVED-1 10.96.0.10,tcp:80',
+      'add -exist KUBE-IPVS-SERVED-1 198.51.100.7,tcp:80',
       'add -exist KUBE-IPVS-BOUND-1 198.51.100.7',
-      'del -exist KUBE-IPVS-SERVED-1 10.96.0.7,tcp:1007',
-      'del -exist KUBE-IPVS-SERVED-1 203.0.113.7,tcp:1007',
       'del -exist KUBE-IPVS-MASQ-ALL-1 203.0.113.7,tcp:1007',
       'del -exist KUBE-IPVS-MASQ-OTHERS-1 10.96.0.7,tcp:1007',
+      'del -exist KUBE-IPVS-SERVED-1 10.96.0.7,tcp:1007',
+      'del -exist KUBE-IPVS-SERVED-1 203.0.113.7,tcp:1007',
       'del -exist KUBE-IPVS-BOUND-1 10.96.0.7',
       '',
     ]);

@@ -276,14 +276,14 @@ describe('what is there besides', () => {
       '10.244.1.7,tcp:8080,10.244.1.7',
       '10.244.2.1,tcp:8080,10.244.2.1',
     ]);
-    expect(ipvsState([port]).rules.sets.size).toBe(11);
+    expect(ipvsState([port]).rules.sets.size).toBe(12);
   });
 
   test('names of sets leave room for the two letters of an exchange', () => {
     for (const family of ['ipv4', 'ipv6'] as const) {
       const features = { hairpin: 'ipset', randomFully: true } as const;
       const { rules } = ipvsState([], { family, localAddresses: [] }, { features });
-      expect(rules.sets.size).toBe(12);
+      expect(rules.sets.size).toBe(13);
       for (const name of rules.sets.keys()) expect(name.length).toBeLessThanOrEqual(29);
     }
   });

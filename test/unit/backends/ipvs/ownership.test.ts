@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import {
   Ownership,
   isUpstreamNaming,
-  namingSets,
-  readNamingSets,
+  savedMembers,
+  readMembers,
 } from '../../../../src/backends/ipvs/ownership.ts';
 import type { Address } from '../../../../src/ip/address.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
@@ -34,8 +34,8 @@ const server = (protocol: 'TCP' | 'UDP' | 'SCTP', address: string, port: number)
 });
 
 describe('ownership of virtual servers', () => {
-  const v4 = new Ownership(namingSets(saved, 'ipv4'), ['10.96.0.6' as Address]);
-  const v6 = new Ownership(namingSets(saved, 'ipv6'), []);
+  const v4 = new Ownership(savedMembers(saved, 'ipv4'), ['10.96.0.6' as Address]);
+  const v6 = new Ownership(savedMembers(saved, 'ipv6'), []);
 
   it.each([
     [server('TCP', '10.96.0.1', 80), true],
@@ -60,13 +60,13 @@ describe('ownership of virtual servers', () => {
   });
 
   it('tells the sets of kube-proxy from ours', () => {
-    const sets = [...namingSets(saved, 'ipv4').keys(), ...namingSets(saved, 'ipv6').keys()];
+    const sets = [...savedMembers(saved, 'ipv4').keys(), ...savedMembers(saved, 'ipv6').keys()];
     expect(sets.filter(isUpstreamNaming)).toEqual(['KUBE-NODE-PORT-UDP', 'KUBE-6-CLUSTER-IP']);
   });
 
   it('is not believed of half an output: servers of ours would stay for ever', async () => {
     const tools = new FakeToolRunner(() => ({ stdout: saved.slice(0, -5) }));
     const { signal } = new AbortController();
-    await expect(readNamingSets('ipv4', tools, signal)).rejects.toThrow(/breaks off/);
+    await expect(readMembers('ipv4', tools, signal)).rejects.toThrow(/breaks off/);
   });
 });
