@@ -12,6 +12,9 @@ function withSlices(name: string, host: number, pods: readonly PodName[]): reado
   return [service(name, { host }), ...slices(name, pods)];
 }
 
+/** An address of two services. */
+const shared = '203.0.113.57';
+
 /** Traffic follows the objects, and nothing that works is disturbed. */
 export function changing(suite: Suite): void {
   suite.test('udp-change', 'a UDP client with a fixed source port follows the pods', async () => {
@@ -74,14 +77,29 @@ export function changing(suite: Suite): void {
           'tide',
           ...withSlices('ebb', 53, first ?? []),
           ...withSlices('flow', 54, second ?? []),
+          service('resident', { host: 57, externalIPs: [shared], protocols: ['UDP'] }),
+          ...(isFlow
+            ? [
+                service('visitor', { host: 58, externalIPs: [shared], protocols: ['TCP'] }),
+                ...slices('visitor', ['pod-b']),
+              ]
+            : []),
         );
         await suite.answers('node', isFlow ? flow : ebb);
         await suite.ends('node', isFlow ? ebb : flow, 'refused');
       };
       await turn(false);
+      // Whoever listens on every address of the node must not be met at those of services.
+      const stranger = { address: '0.0.0.0', port: http.port, name: 'the node itself' };
+      await suite.lab.serve('node', { ...stranger, proto: 'tcp' });
       const stream = new RequestStream(suite.lab, 'client', targets);
+      const visitor = { to: shared, port: http.port, timeoutMs: 200 };
+      const visits = new RequestStream(suite.lab, 'client', [visitor], 1);
       for (const isFlow of [true, false, true, false, true, false]) await turn(isFlow);
       expect(Object.keys(await stream.stop())).toEqual(['pod-a', 'pod-b', 'refused']);
+      const visited = Object.keys(await visits.stop());
+      expect(visited).toContain('pod-b');
+      expect(visited).not.toContain('the node itself');
       for (const { to } of targets) {
         const untranslated = new RegExp(`src=${lab4.client} .* src=${to} `);
         expect(await suite.lab.tracked(to)).not.toContainEqual(expect.stringMatching(untranslated));

@@ -1,7 +1,7 @@
 /* oxlint-disable vitest/no-standalone-expect -- declared once for each backend, by the suite */
 import { expect } from 'vitest';
 import type { Question } from '../../src/cli/demo/actor.ts';
-import { lab4, lab6 } from '../support/node-lab.ts';
+import { isSlow, lab4, lab6 } from '../support/node-lab.ts';
 import type { Actor } from '../support/node-lab.ts';
 import { clusterCidr, http } from './contract-suite.ts';
 import type { Suite } from './contract-suite.ts';
@@ -120,7 +120,7 @@ async function seen(suite: Suite, { asker, question }: Row): Promise<readonly st
   const lab = question.to.includes(':') ? lab6 : lab4;
   const own = asker === 'loopback' ? question.to : lab[actor];
   const answers = await Promise.all(
-    Array.from({ length: 12 }, async () => suite.lab.ask(actor, question)),
+    Array.from({ length: isSlow ? 6 : 12 }, async () => suite.lab.ask(actor, question)),
   );
   const told = answers.map((answer) => {
     if (typeof answer === 'string') return answer;

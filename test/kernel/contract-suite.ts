@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { DeviationId } from '../../src/backends/ipvs/deviations.ts';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
-import { NodeLab, eventually, manyRequests, sctpBlocked } from '../support/node-lab.ts';
+import { NodeLab, eventually, isSlow, manyRequests, sctpBlocked } from '../support/node-lab.ts';
 import type { Actor } from '../support/node-lab.ts';
 import { nodeObject, service, slices } from './contract-objects.ts';
 import type { PodName, ServiceOptions } from './contract-objects.ts';
@@ -34,6 +34,14 @@ export type ContractTest =
   | 'node-port-off'
   | 'sctp';
 
+/** Tests that a mode leaves out. */
+export interface ContractException {
+  readonly reason: string;
+  /** What it follows from, where this mode means something else on purpose. */
+  readonly deviation?: DeviationId;
+  readonly tests: readonly ContractTest[];
+}
+
 /** One implementation under test. */
 export interface BackendContract {
   /** As the report shows it: `iptables, legacy tools`. */
@@ -50,7 +58,7 @@ export interface BackendContract {
   /** Where this mode means something else, on purpose: what is asked stays, what is expected differs. */
   readonly deviations: ReadonlySet<DeviationId>;
   /** What does not apply to this mode, each with the reason. */
-  readonly skip: readonly { readonly reason: string; readonly tests: readonly ContractTest[] }[];
+  readonly skip: readonly ContractException[];
   /** Where the rest is proven elsewhere: the tests to run, and the reason. */
   readonly only?: { readonly reason: string; readonly tests: readonly ContractTest[] };
 }
@@ -59,7 +67,8 @@ export interface BackendContract {
 export const clusterCidr = '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48';
 
 const flags = [
-  '--iptables-sync-period=1s',
+  // Each look at what a stranger may have changed runs half a dozen programs.
+  `--iptables-sync-period=${isSlow ? 5 : 1}s`,
   '--iptables-min-sync-period=0s',
   '--conntrack-max-per-core=0',
 ];

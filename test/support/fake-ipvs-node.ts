@@ -39,7 +39,7 @@ export class FakeIpvsNode {
   /** Instead of an answer, before anything is done. */
   fails: (run: RecordedRun) => Answer = () => undefined;
   /** Told after every line that a tool has done, and every table. */
-  onStep: (tool: string) => void = () => {};
+  onStep: (tool: string, line: string) => void = () => {};
   /** Whether ip_vs is loaded: ipvsadm loads it. */
   isLoaded = false;
   readonly tools = new FakeToolRunner((run) => this.fails(run) ?? this.#answer(run));
@@ -118,7 +118,7 @@ export class FakeIpvsNode {
       const words = refused ?? this.#change(line);
       exitCode = words === undefined ? 0 : 255;
       if (words !== undefined) complaints.push(words);
-      this.onStep('ipvsadm');
+      this.onStep('ipvsadm', line);
     }
     return { exitCode, stderr: complaints.map((words) => `${words}\n`).join('') };
   }
@@ -167,7 +167,7 @@ export class FakeIpvsNode {
     if (args[0] === 'restore') {
       for (const line of input.replaceAll(' -exist', '').split('\n')) {
         this.#changeSet(line);
-        this.onStep('ipset');
+        this.onStep('ipset', line);
       }
       return undefined;
     }
@@ -216,7 +216,7 @@ export class FakeIpvsNode {
     const complaints = input.split('\n').flatMap((line, i) => {
       const refused = line === '' ? undefined : this.refuses(line);
       const words = typeof refused === 'string' ? refused : this.#changeDevice(line);
-      this.onStep('ip');
+      this.onStep('ip', line);
       return words === undefined
         ? []
         : [`RTNETLINK answers: ${words}\nCommand failed -:${i + 1}\n`];
@@ -244,24 +244,16 @@ export class FakeIpvsNode {
     let name = '';
     let table = new Map<string, string[]>();
     for (const [i, line] of input.split('\n').entries()) {
-      const [word = '', chain = ''] = line.split(' ');
       if (line.startsWith('*')) {
         name = line.slice(1);
         const there = this.tables.get(name) ?? builtIn.map((each) => [each, []] as const);
         table = new Map([...there].map(([each, rules]) => [each, [...rules]]));
       }
-      const rule = line.slice(word.length + chain.length + 2);
-      if (word.startsWith(':')) table.set(word.slice(1), []);
-      if (word === '-A') table.get(chain)?.push(rule);
-      if (word === '-I') table.get(chain)?.unshift(rule.replace(/^\d+ /, ''));
-      if (word === '-X') {
-        const isUsed = [...table.values()].flat().some((each) => each.endsWith(` ${chain}`));
-        if (isUsed) return { exitCode: 1, stderr: `iptables-restore: line ${i + 1} failed\n` };
-        table.delete(chain);
-      }
-      if (word === 'COMMIT') {
+      if (!changeChain(table, line))
+        return { exitCode: 1, stderr: `iptables-restore: line ${i + 1} failed\n` };
+      if (line === 'COMMIT') {
         this.tables.set(name, table);
-        this.onStep('iptables-restore');
+        this.onStep('iptables-restore', line);
       }
     }
     return undefined;
@@ -283,6 +275,18 @@ export class FakeIpvsNode {
 }
 
 const builtIn = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING'];
+
+/** Does a line of a restore file; false: it is refused. */
+function changeChain(table: Map<string, string[]>, line: string): boolean {
+  const [word = '', chain = ''] = line.split(' ');
+  const rule = line.slice(word.length + chain.length + 2);
+  if (word.startsWith(':')) table.set(word.slice(1), []);
+  if (word === '-A') table.get(chain)?.push(rule);
+  if (word === '-I') table.get(chain)?.unshift(rule.replace(/^\d+ /, ''));
+  if (word !== '-X') return true;
+  if ([...table.values()].flat().some((each) => each.endsWith(` ${chain}`))) return false;
+  return table.delete(chain);
+}
 
 /** `10.96.0.1:80` as the kernel's table has it. */
 function hexPlace(place: string): string {

@@ -43,14 +43,17 @@ export const manyClients = '198.18.0.0/16';
 /** How much slower than usual the machine is: in the virtual machine, everything waits so much longer. */
 const patience = Number(process.env['SWITCHYARD_PATIENCE'] ?? 1);
 
+/** Whether everything costs so much that tests have to be thrifty. */
+export const isSlow = patience > 1;
+
 /** Deadlines are generous there: only a failure takes so long, and the machine under the virtual one may be busy. */
-const deadlinePatience = patience > 1 ? 4 * patience : 1;
+const deadlinePatience = isSlow ? 4 * patience : 1;
 
 /** So many requests meet everybody who may answer, and hardly miss whoever may not; fewer where each costs a lot. */
-export const manyRequests = patience > 1 ? 24 : 60;
+export const manyRequests = isSlow ? 24 : 60;
 
 /** Between two requests of one that never stops asking: where each costs a lot, whoever serves needs the time. */
-export const requestPauseMs = patience > 1 ? 200 : 0;
+export const requestPauseMs = isSlow ? 200 : 0;
 
 const usualTimeoutMs = 2000;
 

@@ -1,5 +1,5 @@
 import { comment } from '../../src/backends/iptables/static-rules.ts';
-import { ipvsSet } from '../../src/backends/ipvs/sets.ts';
+import { closedSet, ipvsSet } from '../../src/backends/ipvs/sets.ts';
 import { realServerKey, virtualServerKey } from '../../src/backends/ipvs/servers.ts';
 import type { IpvsState, VirtualServer } from '../../src/backends/ipvs/state.ts';
 import { familyOf, parseAddress } from '../../src/ip/address.ts';
@@ -76,9 +76,12 @@ export function smallState(
         jump('nat', 'OUTPUT', 'KUBE-SERVICES', comment('kubernetes service portals')),
         jump('filter', 'INPUT', 'KUBE-IPVS-FILTER', comment('kubernetes ipvs access filter')),
       ],
-      sets: (['SERVED', 'REJECTED'] as const).map((role) =>
-        ipset(ipvsSet(role, family), `hash:ip,port family ${inet}`, sets[role].toSorted()),
-      ),
+      sets: [
+        closedSet(family),
+        ...(['SERVED', 'REJECTED'] as const).map((role) =>
+          ipset(ipvsSet(role, family), `hash:ip,port family ${inet}`, sets[role].toSorted()),
+        ),
+      ],
     }),
   };
 }

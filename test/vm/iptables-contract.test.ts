@@ -1,4 +1,4 @@
-// The iptables mode does on Debian's kernel what no other layer can ask of it: SCTP; and a little of everything else.
+// The iptables mode does on Debian's kernel what no other layer can ask of it: SCTP.
 import process from 'node:process';
 import { describe } from 'vitest';
 import { backendContract } from '../kernel/contract.ts';
@@ -10,7 +10,7 @@ const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
 const some = {
   only: {
     reason: 'npm run test:kernel runs it; here with SWITCHYARD_VM_WHOLE=1',
-    tests: ['sctp', 'external', 'load-balancer', 'hairpin'],
+    tests: ['sctp'],
   },
 } as const;
 

@@ -200,6 +200,26 @@ describe.skipIf(!inGuest)('the ipvs backend (needs the guest of npm run test:vm)
     expect(await table()).toBe(before.replace(/(0051 +Masq +)0/, '$13'));
   });
 
+  it('keeps the endpoint of a client beyond its time-out, while it remembers a connection', async () => {
+    const pods = ['10.1.0.2:80', '10.1.0.3:80', '10.1.0.4:80'];
+    const brief = virtualServer('brief', '10.96.0.1:80', pods, { persistentSeconds: 1 });
+    await (await agent()).sync(smallState([brief]));
+    await node.shell('ip route add 10.1.0.0/24 dev lo');
+    const connect = "require('net').connect(80, '10.96.0.1').on('error', () => {})";
+    children.push(node.spawn(connect));
+    /** Of the client: its endpoint, in hexadecimal, and the seconds for which that is remembered. */
+    const remembered = async () => {
+      const lines = (await node.shell('cat /proc/net/ip_vs_conn')).split('\n');
+      const template = lines.map((line) => line.split(/\s+/)).find(([, , port]) => port === '0000');
+      return { endpoint: template?.[5], seconds: Number(template?.[8] ?? 0) };
+    };
+    await until(async () => (await remembered()).endpoint !== undefined);
+    const { endpoint } = await remembered();
+    // When its time-out is over, the kernel gives it another minute.
+    await until(async () => (await remembered()).seconds > 1);
+    expect((await remembered()).endpoint).toBe(endpoint);
+  });
+
   it('drains a connection to its end: it goes on, and then the real server is gone', async () => {
     const pod = await Namespace.open();
     try {

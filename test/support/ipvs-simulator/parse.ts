@@ -93,8 +93,8 @@ function parseServers(lines: readonly string[]): ReadonlyMap<string, ParsedServe
       server.real.push(realServer(optionsOf(rest, line), line));
     } else throw new Error(`ipvsadm would refuse: ${line}`);
   }
-  for (const [key, { real }] of servers)
-    if (real.length === 0) throw new Error(`the virtual server ${key} has no real server`);
+  const empty = [...servers].find(([, { real }]) => real.length === 0);
+  if (empty !== undefined) throw new Error(`the virtual server ${empty[0]} has no real server`);
   return servers;
 }
 

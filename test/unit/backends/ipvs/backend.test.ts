@@ -191,6 +191,58 @@ describe('syncs of the ipvs backend', () => {
   });
 });
 
+describe('frontends without their virtual server', () => {
+  const closed = (): readonly string[] => members('KUBE-IPVS-CLOSED-1');
+  const other = virtualServer('other', '10.96.0.1:81', ['10.1.0.1:80']);
+
+  it('are closed while it comes or goes at an address that stays', async () => {
+    const { sync } = agent();
+    await sync(smallState([web]));
+    const seen = new Set<string>();
+    node.onStep = () => void seen.add(closed().join());
+    await sync(smallState([web, other]));
+    expect([...seen]).toEqual(['10.96.0.1,tcp:81', '']);
+    seen.clear();
+    await sync(smallState([web]));
+    expect([...seen]).toEqual(['10.96.0.1,tcp:81', '']);
+  });
+
+  it('are left alone where the address comes or goes with it', async () => {
+    const seen = new Set<string>();
+    node.onStep = () => void seen.add(closed().join());
+    const { sync } = agent();
+    await sync(smallState([web]));
+    await sync(smallState([dns]));
+    expect([...seen]).toEqual(['']);
+  });
+
+  it('stay closed where the kernel refuses it, beside another that is served', async () => {
+    let isRefused = true;
+    node.refuses = (line) => (isRefused && line.includes(':81') ? 'no' : undefined);
+    const { sync } = agent();
+    await sync(smallState([web, other]));
+    expect({ bound: bound(), closed: closed() }).toEqual({
+      bound: ['10.96.0.1'],
+      closed: ['10.96.0.1,tcp:81'],
+    });
+    isRefused = false;
+    await sync(smallState([web, other]));
+    expect(closed()).toEqual([]);
+  });
+
+  it('are opened by the next run where one was killed in between', async () => {
+    const broken = { exitCode: 255, stderr: "Can't initialize ipvs" };
+    const { sync } = agent();
+    await sync(smallState([web]));
+    node.fails = ({ tool }) => (tool === 'ipvsadm' ? broken : undefined);
+    await expect(sync(smallState([web, other]))).rejects.toThrow();
+    expect(closed()).toEqual(['10.96.0.1,tcp:81']);
+    node.fails = () => undefined;
+    await agent().sync(smallState([web, other]));
+    expect(closed()).toEqual([]);
+  });
+});
+
 describe('what the ipvs backend takes for its own', () => {
   it('is what its sets name, and what is on kube-ipvs0; all else stays', async () => {
     await agent().sync(smallState([web, dns]));
