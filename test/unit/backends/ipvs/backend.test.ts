@@ -61,6 +61,7 @@ function agent(parts: Partial<IpvsBackendParts> = {}) {
 }
 
 const bound = (): readonly string[] => [...(node.device ?? [])].toSorted();
+const closed = (): readonly string[] => members('KUBE-IPVS-CLOSED-1');
 const members = (set: string): readonly string[] => [...(node.sets.get(set)?.members ?? [])];
 
 function others(...places: readonly string[]): void {
@@ -192,7 +193,6 @@ describe('syncs of the ipvs backend', () => {
 });
 
 describe('frontends without their virtual server', () => {
-  const closed = (): readonly string[] => members('KUBE-IPVS-CLOSED-1');
   const other = virtualServer('other', '10.96.0.1:81', ['10.1.0.1:80']);
 
   it('are closed while it comes or goes at an address that stays', async () => {
@@ -235,7 +235,7 @@ describe('frontends without their virtual server', () => {
     const { sync } = agent();
     await sync(smallState([web]));
     node.fails = ({ tool }) => (tool === 'ipvsadm' ? broken : undefined);
-    await expect(sync(smallState([web, other]))).rejects.toThrow();
+    await expect(sync(smallState([web, other]))).rejects.toThrow(/cannot be used/);
     expect(closed()).toEqual(['10.96.0.1,tcp:81']);
     node.fails = () => undefined;
     await agent().sync(smallState([web, other]));
