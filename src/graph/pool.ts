@@ -54,6 +54,11 @@ export function askedText({ scheduling, drainSeconds }: Pool): string {
   return parts.join(', ');
 }
 
+/** Whether the Service gives an endpoint a weight: one endpoint that has it is enough, so that the next to come or go changes nothing. */
+export function isWeightedByService({ endpoints }: Pool): boolean {
+  return endpoints.some(({ weight }) => weight !== 1);
+}
+
 /** Whether some endpoint gets more than another. */
 export function isWeighted({ endpoints }: Pool): boolean {
   return endpoints.some(({ weight }) => weight !== endpoints[0]?.weight);

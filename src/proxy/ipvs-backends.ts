@@ -9,7 +9,7 @@ import { IpvsLowering } from '../backends/ipvs/lower.ts';
 import type { IpvsOptions } from '../backends/ipvs/options.ts';
 import { missingForIpvs, refuseMissing } from '../backends/ipvs/preflight.ts';
 import { ipv6Problem } from '../backends/ipvs/schedulers.ts';
-import { usualFlags } from '../backends/ipvs/servers.ts';
+import { usualChoice } from '../backends/ipvs/scheduling.ts';
 import { applyIpvsSysctls, setIpvsTimeouts } from '../backends/ipvs/sysctls.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
 import type { Address } from '../ip/address.ts';
@@ -40,9 +40,8 @@ export async function prepareIpvs(
   { config: { ipvs }, tools, sysctls, log }: BackendsOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { scheduler } = ipvs;
-  const flags = usualFlags(scheduler);
-  refuseMissing(await missingForIpvs({ tools, scheduler: { scheduler, flags } }, signal));
+  const scheduler = usualChoice(ipvs.scheduler);
+  refuseMissing(await missingForIpvs({ tools, scheduler }, signal));
   await applyIpvsSysctls(ipvs, sysctls, log);
   await setIpvsTimeouts(ipvs, tools, log, signal);
 }

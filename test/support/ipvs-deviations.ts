@@ -134,7 +134,9 @@ class Meant {
   #counts(pool: Pool): boolean {
     const { scheduling } = pool;
     const isWeighted = new Set(pool.endpoints.map(({ weight }) => weight)).size > 1;
-    const counts = !isWeighted || weightsCount(scheduling?.scheduler ?? this.#scheduler);
+    const isStoodInFor = scheduling === undefined && /^(?:rr|lc)$/.test(this.#scheduler);
+    const heeds = isStoodInFor || weightsCount(scheduling?.scheduler ?? this.#scheduler);
+    const counts = !isWeighted || heeds;
     if (!counts) this.#deviations.add('scheduler');
     return counts;
   }

@@ -65,6 +65,7 @@ export function smallState(
     servers: new Map(servers.map((server) => [server.key, server])),
     addresses: new Map([...bound].map(([address, origin]) => [address, { address, origin }])),
     refused: [],
+    shortfalls: [],
     rules: state({
       family,
       nat: [chain('KUBE-SERVICES', 'root', rule('-j RETURN'))],

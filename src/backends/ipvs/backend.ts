@@ -30,7 +30,7 @@ import { Ownership, readMembers } from './ownership.ts';
 import { ServerTable, refusalReason } from './server-table.ts';
 import type { RefusedLine, Targets } from './server-table.ts';
 import { frontendMember, ipvsSet } from './sets.ts';
-import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
+import type { IpvsState, Shortfall, VirtualServer, VirtualServerKey } from './state.ts';
 
 /** What an {@link IpvsBackend} is made of. */
 export interface IpvsBackendParts extends RulesApplierParts {
@@ -74,6 +74,7 @@ export class IpvsBackend implements Backend {
   /** Servers that are not as they were asked to be, and why. */
   #refusedServers = new Map<VirtualServerKey, RefusedLine>();
   #refusedAddresses = new Map<Address, Unprogrammed>();
+  #shortfalls: readonly Shortfall[] = [];
   /** So many addresses are not bound because their virtual servers were refused. */
   #withheld = 0;
   /** Syncs, audits and looks at what drains take turns. */
@@ -123,6 +124,7 @@ export class IpvsBackend implements Backend {
       run: async () => this.#program(before, state, targets, signal),
     });
     this.#applied = state;
+    this.#tellShortfalls(state.shortfalls);
     this.#watchDrains();
     const full = report.full || before === undefined;
     const hasRefusals = this.#refusedServers.size + this.#refusedAddresses.size > refusedBefore;
@@ -136,6 +138,18 @@ export class IpvsBackend implements Backend {
       unprogrammed: [...report.unprogrammed, ...this.#unprogrammed()],
       refusedAddresses: state.refused,
     };
+  }
+
+  /** Each once, until it is over. */
+  #tellShortfalls(now: readonly Shortfall[]): void {
+    if (now === this.#shortfalls) return;
+    const told = new Set(this.#shortfalls.map(shortfallText));
+    for (const shortfall of now) {
+      const { origin } = shortfall;
+      const text = shortfallText(shortfall);
+      if (!told.has(text)) this.#log.warn({ servicePort: origin.name }, text);
+    }
+    this.#shortfalls = now;
   }
 
   /** Before sets are written: those of an earlier run tell which virtual servers are ours. */
@@ -354,6 +368,10 @@ export class IpvsBackend implements Backend {
     this.#drains.settle(this.#table.servers);
     this.#parts.onDraining?.(this.#drains.draining);
   }
+}
+
+function shortfallText({ origin, reason }: Shortfall): string {
+  return `${origin.name}: ${reason}`;
 }
 
 /** Whether rules refuse new connections to a virtual server that is not wanted any more. */

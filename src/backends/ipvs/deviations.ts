@@ -25,5 +25,5 @@ export const deviations: Readonly<Record<DeviationId, string>> = {
   'refused address':
     'An external or load balancer IP that is an address of another Node or of the API server, or a loopback or link-local address, is not served; this is reported.',
   scheduler:
-    'Shares are those of the scheduler: weights count with `wrr`, `wlc`, `lblc`, `lblcr`, `sed`, `nq`, `sh` and `mh`, not with `rr`, `lc` and `dh`; with `ovf` they are limits.',
+    'Shares are those of the scheduler: weights count with `wrr`, `wlc`, `lblc`, `lblcr`, `sed`, `nq`, `sh` and `mh`, not with `rr`, `lc` and `dh`; with `ovf` they are limits. Where a Service gives weights and names no scheduler, `wrr` stands in for `rr` and `wlc` for `lc`.',
 };

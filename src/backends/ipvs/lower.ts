@@ -15,9 +15,11 @@ import type { IpvsOptions } from './options.ts';
 import { GraphPlaces } from './places.ts';
 import type { Place } from './places.ts';
 import { ipvsJumps, ipvsRules } from './rules.ts';
-import { isSameServer, realServersOf, schedulingOf } from './servers.ts';
+import { chooseScheduling } from './scheduling.ts';
+import { isSameServer, realServersOf } from './servers.ts';
 import { SetVersions, closedSet, setRoles } from './sets.ts';
 import type { SetRole } from './sets.ts';
+import { Shortfalls } from './shortfalls.ts';
 import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
 
 /** The state for a graph, made from nothing. */
@@ -64,6 +66,7 @@ class Parts {
   readonly #closed: IpsetSpec;
   readonly #sets: ReadonlyMap<SetRole, SetVersions>;
   readonly #claims = new AddressClaims();
+  readonly #shortfalls = new Shortfalls();
   readonly #hairpins: HairpinMembers | undefined;
   readonly #tables: Readonly<Record<TableName, TableBuilder>> = {
     mangle: new TableBuilder(),
@@ -121,6 +124,7 @@ class Parts {
     const { place, members, server } = lowered;
     this.#lowered.delete(key);
     this.#claims.release(place.address, key);
+    this.#shortfalls.remove(key);
     for (const { role, member } of members) this.#sets.get(role)?.remove(member);
     if (server) this.#hairpins?.remove(server);
     return server;
@@ -165,7 +169,8 @@ class Parts {
     { origin }: Frontend,
     pool: Pool,
   ): VirtualServer {
-    const scheduling = schedulingOf(pool, this.#options.scheduler);
+    const { scheduling, shortfall } = chooseScheduling(pool, this.#options);
+    if (shortfall !== undefined) this.#shortfalls.put(key, { origin, reason: shortfall });
     const realServers = realServersOf(pool);
     return { key, address, protocol, port, ...scheduling, realServers, origin };
   }
@@ -183,6 +188,7 @@ class Parts {
       servers: this.#servers,
       addresses: this.#claims.bound(),
       refused: this.#claims.refused(),
+      shortfalls: this.#shortfalls.publish(),
       rules: this.#publishRules(),
     };
   }

@@ -27,6 +27,7 @@ export function renderIpvs(state: IpvsState, { features }: IpvsRenderOptions = {
     lines.push(`# features: hairpin=${features.hairpin} randomFully=${features.randomFully}`);
   }
   for (const { address, reason } of state.refused) lines.push(`# refused: ${address}: ${reason}`);
+  for (const { origin, reason } of state.shortfalls) lines.push(`# ${origin.name}: ${reason}`);
   const sections = ipvsSections.flatMap((section) => [
     `## ${section}: ${toolOf(section, state)}`,
     ...contents[section](state),

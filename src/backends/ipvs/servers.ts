@@ -21,36 +21,6 @@ export function realServerKey({
   return hostPort(address, port) as RealServerKey;
 }
 
-/** How the connections of a pool are treated. */
-export type Scheduling = Pick<
-  VirtualServer,
-  'scheduler' | 'schedulerFlags' | 'persistentSeconds' | 'drainSeconds'
->;
-
-/** What the Service asked; where it asked nothing, the node's scheduler. */
-export function schedulingOf(pool: Pool, defaultScheduler: string): Scheduling {
-  const { scheduling, drainSeconds } = pool;
-  const scheduler = scheduling?.scheduler ?? defaultScheduler;
-  const flags = scheduling?.flags ?? [];
-  return {
-    scheduler,
-    schedulerFlags: flags.length === 0 ? usualFlags(scheduler) : flags.toSorted(),
-    persistentSeconds: pool.affinity?.timeoutSeconds,
-    ...(drainSeconds !== undefined && { drainSeconds }),
-  };
-}
-
-const none: readonly string[] = Object.freeze([]);
-const withPort: readonly string[] = Object.freeze(['mh-port']);
-
-/**
- * The flags of a scheduler for which none are named. Of `mh`, kube-proxy's: without the port all connections of a client would
- * meet one real server (spec/kube-proxy.md 4.6).
- */
-export function usualFlags(scheduler: string): readonly string[] {
-  return scheduler === 'mh' ? withPort : none;
-}
-
 /** The endpoints of a pool as real servers. Pools never change, so that equal ones are made once. */
 export function realServersOf(pool: Pool): ReadonlyMap<RealServerKey, RealServer> {
   const known = madeOf.get(pool);

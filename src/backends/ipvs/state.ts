@@ -42,12 +42,19 @@ export interface BoundAddress {
   readonly origin: Origin;
 }
 
+/** What a Service asked for and does not get, for the log. */
+export interface Shortfall {
+  readonly origin: Origin;
+  readonly reason: string;
+}
+
 /** Everything the ipvs backend wants in the kernel for one family. Pure data, made by `lower`. */
 export interface IpvsState {
   readonly family: Family;
   readonly servers: ReadonlyMap<VirtualServerKey, VirtualServer>;
   readonly addresses: ReadonlyMap<Address, BoundAddress>;
   readonly refused: readonly RefusedAddress[];
+  readonly shortfalls: readonly Shortfall[];
   /** The few rules and the sets they look into, applied by the iptables backend's machinery. */
   readonly rules: IptablesState;
 }

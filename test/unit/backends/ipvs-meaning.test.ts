@@ -71,7 +71,7 @@ const cases = (family: Family) =>
       around: circumstances,
       /** An address of another Node. */
       foreign: fc.constantFrom(undefined, undefined, ...outside),
-      scheduler: fc.constantFrom('rr', 'wlc'),
+      scheduler: fc.constantFrom('rr', 'lc', 'dh', 'wlc'),
     });
   });
 

@@ -7,6 +7,7 @@ import { parseCidr } from '../../../../src/ip/cidr.ts';
 import type { Cidr } from '../../../../src/ip/cidr.ts';
 import { address as parsed } from '../../../support/service-ports.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
+import type { Log } from '../../../../src/telemetry/log.ts';
 import { FakeIpvsNode } from '../../../support/fake-ipvs-node.ts';
 import { emptyDelta, emptyGraph } from '../../../support/iptables-states.ts';
 import { smallState, virtualServer } from '../../../support/small-ipvs-states.ts';
@@ -141,6 +142,21 @@ describe('syncs of the ipvs backend', () => {
       'ipset restore',
     ]);
     expect(node.balancing()).toEqual(['-u 10.96.0.10:53 rr: 10.1.0.9:53=1']);
+  });
+
+  it('says what a Service asked for and does not get, once while it is so', async () => {
+    const warnings: string[] = [];
+    const log: Log = { ...silentLog, warn: (_, words) => void warnings.push(words) };
+    const { sync } = agent({ log });
+    const short = [{ origin: web.origin, reason: 'its weights do not count' }];
+    const syncWith = async (shortfalls: IpvsState['shortfalls']) =>
+      sync({ ...smallState([web]), shortfalls });
+    await syncWith(short);
+    await syncWith([...short]);
+    expect(warnings).toEqual([`${web.origin.name}: its weights do not count`]);
+    await syncWith([]);
+    await syncWith(short);
+    expect(warnings).toHaveLength(2);
   });
 
   it('changes scheduler, flags and persistence in place', async () => {

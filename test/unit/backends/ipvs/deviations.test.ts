@@ -32,6 +32,8 @@ interface Example {
   readonly attempt: Attempt;
   /** Of the endpoints in order. */
   readonly weights?: readonly number[];
+  /** Of the node; default: rr. */
+  readonly scheduler?: string;
   /** What `interpret` says, and what ipvs mode does. */
   readonly graph: Shares;
   readonly ipvs: Shares;
@@ -92,13 +94,14 @@ const examples: Readonly<Record<Exclude<DeviationId, 'affinity by frontend'>, Ex
   scheduler: {
     port: servicePort({ endpoints: [remote, local] }),
     weights: [3, 1],
+    scheduler: 'dh',
     attempt: pod,
     graph: { '10.244.1.7 8080 false': 0.75, '10.244.2.1 8080 false': 0.25 },
     ipvs: { '10.244.1.7 8080 false': 0.5, '10.244.2.1 8080 false': 0.5 },
   },
 };
 
-const options: IpvsOptions = {
+const base: IpvsOptions = {
   ...ipvsOptions,
   reserved: (at) => (at === '192.168.0.3' ? 'an address of Node node-2' : undefined),
 };
@@ -124,7 +127,8 @@ describe('deviations of ipvs mode', () => {
   });
 
   it.each(Object.entries(examples))('%s', (id, example) => {
-    const { attempt } = example;
+    const { attempt, scheduler = base.scheduler } = example;
+    const options = { ...base, scheduler };
     const graph = graphOf(example);
     expect(interpreted(graph, attempt)).toEqual(example.graph);
     const text = renderIpvs(lowerIpvs(graph, options));

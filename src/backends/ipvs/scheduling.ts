@@ -1,0 +1,70 @@
+import { isWeightedByService } from '../../graph/pool.ts';
+import type { Pool } from '../../graph/rule-graph.ts';
+import type { IpvsOptions } from './options.ts';
+import type { SchedulerChoice } from './schedulers.ts';
+import type { VirtualServer } from './state.ts';
+
+/** How the connections of a pool are treated. */
+export type Scheduling = Pick<
+  VirtualServer,
+  'scheduler' | 'schedulerFlags' | 'persistentSeconds' | 'drainSeconds'
+>;
+
+/** How a pool is scheduled, and why that is not all its Service asked for, if it is not. */
+export interface ChosenScheduling {
+  readonly scheduling: Scheduling;
+  readonly shortfall: string | undefined;
+}
+
+type SchedulerOptions = Pick<IpvsOptions, 'scheduler'>;
+
+/** What the Service asked; where it asked nothing, the node's scheduler, or the one like it that heeds weights. */
+export function chooseScheduling(pool: Pool, options: SchedulerOptions): ChosenScheduling {
+  const { affinity, drainSeconds } = pool;
+  const [{ scheduler, flags } = usualChoice(options.scheduler)] = candidates(pool, options);
+  const scheduling = {
+    scheduler,
+    schedulerFlags: flags,
+    persistentSeconds: affinity?.timeoutSeconds,
+    ...(drainSeconds !== undefined && { drainSeconds }),
+  };
+  return { scheduling, shortfall: unheeded(pool, scheduler) };
+}
+
+/** The schedulers for a pool, the best first. The last is the node's own. */
+function candidates(pool: Pool, { scheduler: usual }: SchedulerOptions): SchedulerChoice[] {
+  const { scheduling } = pool;
+  const choices: SchedulerChoice[] = [];
+  if (scheduling !== undefined) {
+    const { scheduler, flags } = scheduling;
+    choices.push(
+      flags.length === 0 ? usualChoice(scheduler) : { scheduler, flags: flags.toSorted() },
+    );
+  }
+  const heeding = isWeightedByService(pool) ? heedingLike.get(usual) : undefined;
+  if (heeding !== undefined) choices.push(usualChoice(heeding));
+  return [...choices, usualChoice(usual)];
+}
+
+/** Of schedulers that pass weights by, the one that is the same but for that; `dh` has none. */
+const heedingLike: ReadonlyMap<string, string> = new Map([
+  ['rr', 'wrr'],
+  ['lc', 'wlc'],
+]);
+const heedless = new Set(['rr', 'lc', 'dh']);
+
+function unheeded(pool: Pool, scheduler: string): string | undefined {
+  if (!isWeightedByService(pool) || !heedless.has(scheduler)) return undefined;
+  return `its weights do not count with the scheduler ${scheduler}: name one that heeds them (annotation switchyard.io/scheduler)`;
+}
+
+const none: readonly string[] = Object.freeze([]);
+const withPort: readonly string[] = Object.freeze(['mh-port']);
+
+/**
+ * A scheduler for which no flags are named. `mh` has kube-proxy's: without the port all connections of a client would
+ * meet one real server (spec/kube-proxy.md 4.6).
+ */
+export function usualChoice(scheduler: string): SchedulerChoice {
+  return { scheduler, flags: scheduler === 'mh' ? withPort : none };
+}
