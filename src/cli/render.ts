@@ -145,6 +145,7 @@ const renderers = {
       masqueradeMark: offline.masqueradeMark,
       conntrackBeLiberal: false,
       scheduler,
+      schedulerProblem: () => undefined,
       reserved: (address) => {
         const owner = offline.nodeOwners.get(address);
         return owner === undefined ? undefined : ownedReason(address, owner);

@@ -3,13 +3,13 @@ import type { Backend } from '../backends/backend.ts';
 import type { ApplyPort } from '../backends/iptables/apply.ts';
 import { inspectFeatures } from '../backends/iptables/features.ts';
 import { IpvsBackend } from '../backends/ipvs/backend.ts';
-import type { IpvsBackendParts } from '../backends/ipvs/backend.ts';
+import type { IpvsBackendParts, SchedulerInquiry } from '../backends/ipvs/backend.ts';
 import { ipvsRuleFeatures } from '../backends/ipvs/features.ts';
 import { IpvsLowering } from '../backends/ipvs/lower.ts';
 import type { IpvsOptions } from '../backends/ipvs/options.ts';
 import { missingForIpvs, refuseMissing } from '../backends/ipvs/preflight.ts';
-import { ipv6Problem } from '../backends/ipvs/schedulers.ts';
-import { usualChoice } from '../backends/ipvs/scheduling.ts';
+import { Schedulers, ipv6Problem } from '../backends/ipvs/schedulers.ts';
+import { preferredSchedulers, usualChoice } from '../backends/ipvs/scheduling.ts';
 import { applyIpvsSysctls, setIpvsTimeouts } from '../backends/ipvs/sysctls.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
 import type { Address } from '../ip/address.ts';
@@ -32,7 +32,9 @@ export async function openIpvs(
   signal: AbortSignal,
 ): Promise<readonly FamilyBackend[]> {
   await prepareIpvs(options, signal);
-  return openFamilyBackends(options, async (port) => openBackend(port, options, signal), signal);
+  const schedulers = new Schedulers(options.tools, options.clock);
+  const open = async (port: ApplyPort) => openBackend(port, schedulers, options, signal);
+  return openFamilyBackends(options, open, signal);
 }
 
 /** What needs privileges and comes before rules, for --init-only too: modules, sysctls and time-outs. */
@@ -49,6 +51,7 @@ export async function prepareIpvs(
 /** The backend, or why there can be none for this family. */
 async function openBackend(
   port: ApplyPort,
+  schedulers: Schedulers,
   {
     config,
     sysctls,
@@ -76,12 +79,14 @@ async function openBackend(
     masqueradeMark: 2 ** config.masqueradeBit,
     conntrackBeLiberal: await isConntrackLiberal(sysctls),
     scheduler: config.ipvs.scheduler,
+    schedulerProblem: (choice) => schedulers.problem(choice),
     reserved: (address) => reserved?.reason(address),
   };
   const parts: IpvsBackendParts = {
     ...port,
     family,
     lowering: new IpvsLowering(settings),
+    schedulers: inquiry(schedulers, config.ipvs.scheduler),
     clock,
     instanceId: randomBytes(4).toString('hex'),
     drainSeconds: Math.ceil(config.ipvs.drainMs / 1000),
@@ -91,6 +96,18 @@ async function openBackend(
   };
   const backend = makeBackend(parts, settings);
   return reserved === undefined ? backend : new Reserving(backend, reserved);
+}
+
+function inquiry(schedulers: Schedulers, usual: string): SchedulerInquiry {
+  return {
+    get version() {
+      return schedulers.version;
+    },
+    async ready(pools, until) {
+      const choices = [...pools].flatMap((pool) => preferredSchedulers(pool, usual));
+      await schedulers.ready(choices, until);
+    },
+  };
 }
 
 /** Makes everything anew where another Node or API server came or went: no object of ours tells of that. */

@@ -17,6 +17,7 @@ export const ipvsOptions: IpvsOptions = {
   masqueradeMark: 0x4000,
   conntrackBeLiberal: false,
   scheduler: 'rr',
+  schedulerProblem: () => undefined,
   reserved: () => undefined,
 };
 

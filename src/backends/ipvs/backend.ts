@@ -1,4 +1,4 @@
-import type { GraphDelta, Origin, RuleGraph } from '../../graph/rule-graph.ts';
+import type { GraphDelta, Origin, Pool, RuleGraph } from '../../graph/rule-graph.ts';
 import { errorText, SwitchyardError } from '../../error.ts';
 import { serviceLink } from '../../host/interfaces.ts';
 import { familyOf } from '../../ip/address.ts';
@@ -36,6 +36,8 @@ import type { IpvsState, Shortfall, VirtualServer, VirtualServerKey } from './st
 export interface IpvsBackendParts extends RulesApplierParts {
   readonly family: Family;
   readonly lowering: RememberingLowering<IpvsState>;
+  /** Asked before the lowering, which goes by its answers; without it, all schedulers are taken to be there. */
+  readonly schedulers?: SchedulerInquiry;
   /** Virtual servers and addresses in these are not taken away, whoever made them. */
   readonly excludeCidrs: readonly Cidr[];
   /** How long the connections of a real server that goes may last, where a Service says nothing. */
@@ -45,6 +47,12 @@ export interface IpvsBackendParts extends RulesApplierParts {
   /** Told whenever what drains was looked at; for metrics. */
   readonly onDraining?: (draining: Draining) => void;
   readonly readTable?: TableReader;
+}
+
+/** Finds out whether the kernel has the schedulers that pools ask for. */
+export interface SchedulerInquiry {
+  readonly version: number;
+  ready(pools: Iterable<Pool>, signal: AbortSignal): Promise<void>;
 }
 
 /** What the kernel had before the first write. */
@@ -74,6 +82,7 @@ export class IpvsBackend implements Backend {
   /** Servers that are not as they were asked to be, and why. */
   #refusedServers = new Map<VirtualServerKey, RefusedLine>();
   #refusedAddresses = new Map<Address, Unprogrammed>();
+  #schedulerVersion = 0;
   #shortfalls: readonly Shortfall[] = [];
   /** So many addresses are not bound because their virtual servers were refused. */
   #withheld = 0;
@@ -98,7 +107,9 @@ export class IpvsBackend implements Backend {
   }
 
   async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
-    return this.#turns.take(async () => this.#sync(this.#lowering.lower(graph, delta), signal));
+    return this.#turns.take(async () =>
+      this.#sync(await this.#lower(graph, delta, signal), signal),
+    );
   }
 
   async audit(signal: AbortSignal): Promise<string | undefined> {
@@ -108,6 +119,17 @@ export class IpvsBackend implements Backend {
   /** Resolves when nothing drains any more, or the backend's lifetime is over. */
   async drained(): Promise<void> {
     await this.#watch;
+  }
+
+  async #lower(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<IpvsState> {
+    const { schedulers } = this.#parts;
+    const changed = [...delta.pools].flatMap((id) => graph.pools.get(id) ?? []);
+    await schedulers?.ready(delta.everything ? graph.pools.values() : changed, signal);
+    const version = schedulers?.version ?? 0;
+    const everything = delta.everything || version !== this.#schedulerVersion;
+    const state = this.#lowering.lower(graph, { ...delta, everything });
+    this.#schedulerVersion = version;
+    return state;
   }
 
   async #sync(state: IpvsState, signal: AbortSignal): Promise<SyncReport> {

@@ -1,5 +1,7 @@
 import type { Clock } from '../../clock.ts';
+import { SwitchyardError, errorText } from '../../error.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
+import { Turns } from '../turns.ts';
 import { ask, isMissing, refusal } from './tool-problems.ts';
 import type { Missing } from './tool-problems.ts';
 
@@ -62,26 +64,76 @@ async function serverProblem(
 /** How soon a scheduler that was not there is tried again: somebody may have loaded its module. */
 const retryMs = 300_000;
 
-/** Which schedulers the kernel has; each is tried when it is first met. */
+interface Answer {
+  readonly choice: SchedulerChoice;
+  readonly problem: Missing | undefined;
+  readonly atMs: number;
+}
+
+/** Which schedulers the kernel has; each is tried when it is first met. Both families ask the same. */
 export class Schedulers {
   readonly #tools: ToolRunner;
   readonly #clock: Clock;
-  readonly #answers = new Map<string, { readonly problem: Missing | undefined; atMs: number }>();
+  readonly #answers = new Map<string, Answer>();
+  /** Two must not try at once: they would do so at one place. */
+  readonly #turns = new Turns();
+  #version = 0;
 
   constructor(tools: ToolRunner, clock: Clock) {
     this.#tools = tools;
     this.#clock = clock;
   }
 
-  /** Why the scheduler cannot be used, or undefined. */
-  async problem(choice: SchedulerChoice, signal: AbortSignal): Promise<Missing | undefined> {
-    const key = [choice.scheduler, ...choice.flags].join(' ');
-    const nowMs = this.#clock.monotonic();
-    const known = this.#answers.get(key);
-    if (known && (known.problem === undefined || nowMs - known.atMs < retryMs))
-      return known.problem;
-    const problem = await schedulerProblem(choice, this.#tools, signal);
-    this.#answers.set(key, { problem, atMs: nowMs });
-    return problem;
+  /** Changes with answers: who keeps one asks anew. */
+  get version(): number {
+    return this.#version;
   }
+
+  /** Why the scheduler cannot be used; undefined: it can, or was not tried yet. */
+  problem(choice: SchedulerChoice): Missing | undefined {
+    return this.#answers.get(keyOf(choice))?.problem;
+  }
+
+  /** Tries those that were not tried before, and again after a while those that were missing. Rejects only where `signal` aborts. */
+  async ready(choices: Iterable<SchedulerChoice>, signal: AbortSignal): Promise<void> {
+    const unknown = new Map<string, SchedulerChoice>();
+    for (const each of choices) if (!this.#answers.has(keyOf(each))) unknown.set(keyOf(each), each);
+    if (unknown.size === 0 && this.#stale().length === 0) return;
+    await this.#turns.take(async () => {
+      // meanwhile the other family may have tried them
+      const untried = [...unknown].filter(([key]) => !this.#answers.has(key));
+      const due = [...untried.map(([, choice]) => choice), ...this.#stale()];
+      for (const choice of due) await this.#try(choice, signal);
+    });
+  }
+
+  #stale(): readonly SchedulerChoice[] {
+    const nowMs = this.#clock.monotonic();
+    const missing = [...this.#answers.values()].filter(({ problem }) => problem !== undefined);
+    return missing.filter(({ atMs }) => nowMs - atMs >= retryMs).map(({ choice }) => choice);
+  }
+
+  async #try(choice: SchedulerChoice, signal: AbortSignal): Promise<void> {
+    const key = keyOf(choice);
+    const before = this.#answers.get(key);
+    const problem = await this.#problemOf(choice, signal);
+    this.#answers.set(key, { choice, problem, atMs: this.#clock.monotonic() });
+    if (before !== undefined && before.problem?.reason !== problem?.reason) this.#version++;
+  }
+
+  /** A tool that fails at what one Service asks for must not keep the others waiting. */
+  async #problemOf(choice: SchedulerChoice, signal: AbortSignal): Promise<Missing | undefined> {
+    try {
+      return await schedulerProblem(choice, this.#tools, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof SwitchyardError)) throw error;
+      const cure = error.hint ?? 'name another scheduler';
+      return { name: `scheduler ${choice.scheduler}`, reason: errorText(error), cure };
+    }
+  }
+}
+
+function keyOf({ scheduler, flags }: SchedulerChoice): string {
+  return [scheduler, ...flags].join(' ');
 }

@@ -3,6 +3,7 @@ import type { Pool } from '../../graph/rule-graph.ts';
 import type { IpvsOptions } from './options.ts';
 import type { SchedulerChoice } from './schedulers.ts';
 import type { VirtualServer } from './state.ts';
+import type { Missing } from './tool-problems.ts';
 
 /** How the connections of a pool are treated. */
 export type Scheduling = Pick<
@@ -16,23 +17,37 @@ export interface ChosenScheduling {
   readonly shortfall: string | undefined;
 }
 
-type SchedulerOptions = Pick<IpvsOptions, 'scheduler'>;
+type SchedulerOptions = Pick<IpvsOptions, 'scheduler' | 'schedulerProblem'>;
 
-/** What the Service asked; where it asked nothing, the node's scheduler, or the one like it that heeds weights. */
+/**
+ * What the Service asked; where it asked nothing, the node's scheduler, or the one like it that heeds weights. What the kernel
+ * lacks is passed by, but for the node's own, without which the mode does not start.
+ */
 export function chooseScheduling(pool: Pool, options: SchedulerOptions): ChosenScheduling {
   const { affinity, drainSeconds } = pool;
-  const [{ scheduler, flags } = usualChoice(options.scheduler)] = candidates(pool, options);
+  const problems: Missing[] = [];
+  const found = preferredSchedulers(pool, options.scheduler).find((choice) => {
+    const problem = options.schedulerProblem(choice);
+    if (problem !== undefined) problems.push(problem);
+    return problem === undefined;
+  });
+  const { scheduler, flags } = found ?? usualChoice(options.scheduler);
   const scheduling = {
     scheduler,
     schedulerFlags: flags,
     persistentSeconds: affinity?.timeoutSeconds,
     ...(drainSeconds !== undefined && { drainSeconds }),
   };
-  return { scheduling, shortfall: unheeded(pool, scheduler) };
+  const reasons = problems.map(
+    ({ name, reason, cure }) => `${name} cannot be used (${reason}), ${scheduler} is: ${cure}`,
+  );
+  const unheard = unheeded(pool, scheduler);
+  if (unheard !== undefined) reasons.push(unheard);
+  return { scheduling, shortfall: reasons.length === 0 ? undefined : reasons.join('; ') };
 }
 
-/** The schedulers for a pool, the best first. The last is the node's own. */
-function candidates(pool: Pool, { scheduler: usual }: SchedulerOptions): SchedulerChoice[] {
+/** The schedulers that come before the node's own, the best first. */
+export function preferredSchedulers(pool: Pool, usual: string): readonly SchedulerChoice[] {
   const { scheduling } = pool;
   const choices: SchedulerChoice[] = [];
   if (scheduling !== undefined) {
@@ -43,7 +58,7 @@ function candidates(pool: Pool, { scheduler: usual }: SchedulerOptions): Schedul
   }
   const heeding = isWeightedByService(pool) ? heedingLike.get(usual) : undefined;
   if (heeding !== undefined) choices.push(usualChoice(heeding));
-  return [...choices, usualChoice(usual)];
+  return choices;
 }
 
 /** Of schedulers that pass weights by, the one that is the same but for that; `dh` has none. */

@@ -6,6 +6,7 @@ import type { IpvsOptions } from '../../../src/backends/ipvs/options.ts';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
 import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
+import type { Pool, PoolId } from '../../../src/graph/rule-graph.ts';
 import type { Sysctls } from '../../../src/host/sysctl.ts';
 import { prepareNode } from '../../../src/proxy/backends.ts';
 import { openIpvs } from '../../../src/proxy/ipvs-backends.ts';
@@ -144,6 +145,41 @@ describe('the backends of ipvs mode', () => {
     );
     const opened = await openIpvs(options, signal);
     expect(opened.map(({ family }) => family)).toEqual(['ipv6']);
+  });
+});
+
+describe('a scheduler that a Service names', () => {
+  const pool = {
+    id: 'p' as PoolId,
+    endpoints: [],
+    affinity: undefined,
+    scheduling: { scheduler: 'mh', flags: ['mh-port'] },
+  } as const;
+  const mh = { scheduler: 'mh', flags: ['mh-port'] };
+
+  it('is tried once for both families, and the lowering goes by the answer', async () => {
+    const { options, made, happened } = machine([], ({ args }) =>
+      args.includes('mh') ? { exitCode: 2, stderr: 'engine not found\n' } : undefined,
+    );
+    await openIpvs(options, signal);
+    expect(made.map(({ settings }) => settings.schedulerProblem(mh))).toEqual([
+      undefined,
+      undefined,
+    ]);
+    await Promise.all(made.map(async ({ schedulers }) => schedulers?.ready([pool], signal)));
+    expect(happened.filter((line) => line.includes('-s mh'))).toHaveLength(1);
+    for (const { settings } of made) {
+      expect(settings.schedulerProblem(mh)).toMatchObject({ reason: 'engine not found' });
+    }
+  });
+
+  it('is not tried where none is named', async () => {
+    const { options, made, happened } = machine([]);
+    await openIpvs(options, signal);
+    const before = happened.length;
+    const usual: Pool = { id: 'p' as PoolId, endpoints: [], affinity: undefined };
+    await made[0]?.schedulers?.ready([usual], signal);
+    expect(happened).toHaveLength(before);
   });
 });
 

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { IpvsBackend } from '../../../../src/backends/ipvs/backend.ts';
 import type { IpvsBackendParts } from '../../../../src/backends/ipvs/backend.ts';
 import type { IpvsState } from '../../../../src/backends/ipvs/state.ts';
+import type { GraphDelta } from '../../../../src/graph/rule-graph.ts';
 import { parseCidr } from '../../../../src/ip/cidr.ts';
 import type { Cidr } from '../../../../src/ip/cidr.ts';
 import { address as parsed } from '../../../support/service-ports.ts';
@@ -142,6 +143,26 @@ describe('syncs of the ipvs backend', () => {
       'ipset restore',
     ]);
     expect(node.balancing()).toEqual(['-u 10.96.0.10:53 rr: 10.1.0.9:53=1']);
+  });
+
+  it('asks for schedulers before it lowers, and lowers everything where an answer changes', async () => {
+    const asked: string[] = [];
+    const inquiry = { version: 0, ready: async () => void asked.push('ready') };
+    const lowering = {
+      lower: (_: unknown, { everything }: GraphDelta) => {
+        asked.push(everything ? 'everything' : 'what changed');
+        return smallState([web]);
+      },
+    };
+    const { backend } = agent({ schedulers: inquiry, lowering });
+    const sync = async () => backend.sync(emptyGraph, emptyDelta, signal);
+    await sync();
+    await sync();
+    inquiry.version = 1;
+    await sync();
+    await sync();
+    const lowered = ['everything', 'what changed', 'everything', 'what changed'];
+    expect(asked).toEqual(lowered.flatMap((each) => ['ready', each]));
   });
 
   it('says what a Service asked for and does not get, once while it is so', async () => {

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { IpvsState } from '../../../../src/backends/ipvs/state.ts';
 import type { PodDetector } from '../../../../src/graph/node-context.ts';
-import type { Balancing } from '../../../../src/services/balancing.ts';
 import type { ServiceName, ServicePort } from '../../../../src/services/service-port.ts';
 import { filledSets, ipvsState, membersIn, serverLines } from '../../../support/ipvs-states.ts';
 import { address, cidr, endpoint, servicePort } from '../../../support/service-ports.ts';
@@ -23,8 +22,6 @@ function answeringAt(...list: readonly string[]): IpvsState {
 function ownerOf({ servers }: IpvsState): string | undefined {
   return [...servers.values()].find(({ address: at }) => at === '192.168.0.3')?.origin.service;
 }
-
-const asking = (balancing: Balancing) => servicePort({ endpoints: [remote, local], balancing });
 
 function checked(externalPolicy: 'Local' | 'Cluster'): ServicePort {
   return servicePort({
@@ -263,46 +260,6 @@ describe('persistence and scheduling', () => {
     expect(serverLines(ipvsState([port], {}, { scheduler: 'mh' }))[0]).toMatch(
       / -s mh -b mh-port$/,
     );
-  });
-});
-
-describe('weights', () => {
-  const weights = new Map([['10.244.2.1', 3]]);
-  const lowered = (balancing: Balancing, scheduler: string) => {
-    const state = ipvsState([asking(balancing)], {}, { scheduler });
-    return [serverLines(state)[0], ...state.shortfalls.map(({ reason }) => reason)];
-  };
-
-  test.each([
-    ['rr', 'wrr'],
-    ['lc', 'wlc'],
-    ['sh', 'sh'],
-    ['ovf', 'ovf'],
-  ])('without a scheduler of their own count: %s of the node is %s', (usual, taken) => {
-    expect(lowered({ weights }, usual)).toEqual([`-t 10.96.0.10:80 -s ${taken}`]);
-  });
-
-  test('that no endpoint has change nothing', () => {
-    const others = new Map([['10.244.9.9', 3]]);
-    expect(lowered({ weights: others }, 'rr')).toEqual(['-t 10.96.0.10:80 -s rr']);
-    expect(lowered({ weights: others }, 'dh')).toEqual(['-t 10.96.0.10:80 -s dh']);
-  });
-
-  test.each([
-    ['dh', { weights }],
-    ['rr', { weights, scheduling: { scheduler: 'rr', flags: [] } }],
-    ['lc', { weights, scheduling: { scheduler: 'lc', flags: [] } }],
-  ] satisfies [string, Balancing][])('with %s do not count, which is said', (scheduler, asked) => {
-    expect(lowered(asked, 'dh')).toEqual([
-      `-t 10.96.0.10:80 -s ${scheduler}`,
-      `its weights do not count with the scheduler ${scheduler}: name one that heeds them (annotation switchyard.io/scheduler)`,
-    ]);
-  });
-
-  test('are spoken of once for each service port, however many addresses it has', () => {
-    const port = { ...asking({ weights }), externalIPs: ['203.0.113.9'].map(address) };
-    const { shortfalls } = ipvsState([port], {}, { scheduler: 'dh' });
-    expect(shortfalls.map(({ origin }) => origin.name)).toEqual([port.name]);
   });
 });
 

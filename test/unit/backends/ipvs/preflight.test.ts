@@ -205,31 +205,44 @@ describe('ip_vs that is not loaded', () => {
 describe('a scheduler', () => {
   const mh = { scheduler: 'mh', flags: ['mh-fallback', 'mh-port'] };
 
-  it('is tried with its flags when it is first met, and not again', async () => {
+  it('is tried with its flags when it is first met, and not again, whoever asks', async () => {
     const tools = machine();
     const schedulers = new Schedulers(tools, new VirtualClock());
-    expect(await schedulers.problem(mh, signal)).toBeUndefined();
-    expect(await schedulers.problem(mh, signal)).toBeUndefined();
+    await Promise.all([schedulers.ready([mh, mh], signal), schedulers.ready([mh], signal)]);
+    await schedulers.ready([mh], signal);
+    expect(schedulers.problem(mh)).toBeUndefined();
     expect(commands(tools, 'ipvsadm')).toEqual([
       '-A -t 198.51.100.0:20000 -s mh -b mh-fallback,mh-port',
       '-D -t 198.51.100.0:20000',
     ]);
   });
 
-  it('that is not there is tried again after five minutes', async () => {
+  it('that is not there is tried again after five minutes, whatever is asked for then', async () => {
     let loaded = false;
     const tools = machine(() => (loaded ? undefined : { exitCode: 2, stderr: 'not found' }));
     const clock = new VirtualClock();
     const schedulers = new Schedulers(tools, clock);
-    expect(await schedulers.problem(mh, signal)).toMatchObject({
+    await schedulers.ready([mh], signal);
+    expect(schedulers.problem(mh)).toMatchObject({
       name: 'scheduler mh mh-fallback mh-port',
       cure: expect.stringContaining('modprobe ip_vs_mh'),
     });
     loaded = true;
     await clock.advance(299_999);
-    expect(await schedulers.problem(mh, signal)).toMatchObject({ reason: 'not found' });
+    await schedulers.ready([mh], signal);
+    expect(schedulers.problem(mh)).toMatchObject({ reason: 'not found' });
+    const { version } = schedulers;
     await clock.advance(1);
-    expect(await schedulers.problem(mh, signal)).toBeUndefined();
+    await schedulers.ready([], signal);
+    expect(schedulers.problem(mh)).toBeUndefined();
+    expect(schedulers.version).not.toBe(version);
+  });
+
+  it('at which the tool fails is one that cannot be used', async () => {
+    const tools = machine(() => new SwitchyardError('tool', 'ipvsadm was ended by SIGSEGV'));
+    const schedulers = new Schedulers(tools, new VirtualClock());
+    await schedulers.ready([mh], signal);
+    expect(schedulers.problem(mh)).toMatchObject({ reason: 'ipvsadm was ended by SIGSEGV' });
   });
 
   it('needs ipvs of IPv6 there', async () => {
