@@ -116,10 +116,7 @@ export class IpvsCleanup implements ModeCleanup {
 
   async #members(keeps: Kept[], signal: AbortSignal): Promise<FoundMembers> {
     try {
-      const [ipv4, ipv6] = await Promise.all(
-        families.map(async (family) => readMembers(family, this.#parts.tools, signal)),
-      );
-      return new Map([...(ipv4 ?? []), ...(ipv6 ?? [])]);
+      return await readMembers('both', this.#parts.tools, signal);
     } catch (error) {
       if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
       const why = `which are ours stands in ipsets: ${error.message}; ${toolCure('ipset')}`;

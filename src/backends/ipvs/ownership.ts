@@ -57,9 +57,9 @@ function protocolOf(set: string): string {
   return set.endsWith('-TCP') ? 'tcp' : 'udp';
 }
 
-/** The members of the sets of a family that are ours or kube-proxy's. */
+/** The members of the sets that are ours or kube-proxy's, of both families or of one. */
 export async function readMembers(
-  family: Family,
+  family: Family | 'both',
   tools: ToolRunner,
   signal: AbortSignal,
 ): Promise<FoundMembers> {
@@ -74,11 +74,11 @@ export async function readMembers(
 }
 
 /** Reads what `ipset save` prints. */
-export function savedMembers(saved: string, family: Family): FoundMembers {
+export function savedMembers(saved: string, family: Family | 'both'): FoundMembers {
   const sets = new Map<string, string[]>();
   for (const line of saved.split('\n')) {
     const [, command, name = '', rest = ''] = /^(create|add) (KUBE-\S+) (\S+)/.exec(line) ?? [];
-    const isOfFamily = name.startsWith('KUBE-6-') === (family === 'ipv6');
+    const isOfFamily = family === 'both' || name.startsWith('KUBE-6-') === (family === 'ipv6');
     const isKnown = naming.test(name) || isIpvsModeSet(name);
     if (command === 'create' && isOfFamily && isKnown) sets.set(name, []);
     else if (command === 'add') sets.get(name)?.push(rest);

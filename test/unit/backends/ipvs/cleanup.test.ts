@@ -51,7 +51,9 @@ describe('the clean-up of the ipvs mode', () => {
         },
       ],
     });
-    expect(node.takeRuns().some((run) => /delete|restore/.test(run))).toBe(false);
+    const looked = node.takeRuns();
+    expect(looked.some((run) => /delete|restore/.test(run))).toBe(false);
+    expect(looked.filter((run) => run.startsWith('ipset'))).toEqual(['ipset save']);
     expect(await cleanup().remove(signal)).toEqual([]);
     expect([...node.servers.keys()]).toEqual(['-t 10.9.9.9:80']);
     expect(node.device).toBeUndefined();
@@ -61,9 +63,10 @@ describe('the clean-up of the ipvs mode', () => {
     ]);
   });
 
-  it('removes those of kube-proxy’s ipvs mode', async () => {
-    serve('-t 10.96.0.1:80');
+  it('removes those of kube-proxy’s ipvs mode, of both families', async () => {
+    serve('-t 10.96.0.1:80', '-t [fd00::1]:80');
     nameIn('KUBE-CLUSTER-IP', '10.96.0.1,tcp:80');
+    nameIn('KUBE-6-CLUSTER-IP', 'fd00::1,tcp:80');
     expect(await cleanup().remove(signal)).toEqual([]);
     expect(node.servers.size).toBe(0);
   });
