@@ -35,6 +35,18 @@ export async function listSets(
   throw new SwitchyardError('tool', `ipset list failed: ${stderr.trim()}`, { retryable: true });
 }
 
+/** All sets with their members, as lines `create NAME TYPE …` and `add NAME MEMBER`. */
+export async function saveSets(tools: ToolRunner, signal: AbortSignal): Promise<string> {
+  const { exitCode, stdout, stderr } = await tools.run('ipset', ['save'], { timeoutMs, signal });
+  if (exitCode !== 0) {
+    throw new SwitchyardError('tool', `ipset save failed: ${stderr.trim()}`, { retryable: true });
+  }
+  if (stdout !== '' && !stdout.endsWith('\n')) {
+    throw new SwitchyardError('tool', 'ipset save: its output breaks off', { retryable: true });
+  }
+  return stdout;
+}
+
 /** Modules of the types that sets of ours have. */
 const typeModules = [
   'hash_ip',

@@ -11,12 +11,11 @@ import { CarefulLowering } from '../careful-lowering.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';
 import { Turns } from '../turns.ts';
 import type { SetMember } from '../iptables/diff-sets.ts';
-import { listSets } from '../iptables/ipsets.ts';
 import { ipvsModeChains } from '../iptables/ipvs-names.ts';
 import type { FoundMembers } from '../iptables/kept-sets.ts';
 import { RulesApplier } from '../iptables/rules-applier.ts';
 import type { RulesApplierParts } from '../iptables/rules-applier.ts';
-import { addressesReason, serversReason, setsReason } from './audit.ts';
+import { Auditor } from './auditor.ts';
 import { ClosedFrontends } from './closed-frontends.ts';
 import { changeDevice, diffDevice, readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
@@ -30,7 +29,8 @@ import { Ownership, readMembers } from './ownership.ts';
 import { ServerTable, refusalReason } from './server-table.ts';
 import type { RefusedLine, Targets } from './server-table.ts';
 import { frontendMember, ipvsSet } from './sets.ts';
-import type { IpvsState, Shortfall, VirtualServer, VirtualServerKey } from './state.ts';
+import { ShortfallNotices } from './shortfalls.ts';
+import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
 
 /** What an {@link IpvsBackend} is made of. */
 export interface IpvsBackendParts extends RulesApplierParts {
@@ -76,6 +76,8 @@ export class IpvsBackend implements Backend {
   readonly #table: ServerTable;
   readonly #drains: Drains;
   readonly #closed: ClosedFrontends;
+  readonly #auditor: Auditor;
+  readonly #shortfalls: ShortfallNotices;
   /** What was last asked for; undefined: the kernel has to be read, and the next sync is full. */
   #applied: IpvsState | undefined;
   #bound: BoundAddresses;
@@ -83,7 +85,6 @@ export class IpvsBackend implements Backend {
   #refusedServers = new Map<VirtualServerKey, RefusedLine>();
   #refusedAddresses = new Map<Address, Unprogrammed>();
   #schedulerVersion = 0;
-  #shortfalls: readonly Shortfall[] = [];
   /** So many addresses are not bound because their virtual servers were refused. */
   #withheld = 0;
   /** Syncs, audits and looks at what drains take turns. */
@@ -97,8 +98,11 @@ export class IpvsBackend implements Backend {
     this.#lowering = new CarefulLowering(parts.lowering);
     this.#rules = new RulesApplier(parts);
     this.#table = new ServerTable({ family, tools, log, readTable });
+    this.#shortfalls = new ShortfallNotices(log);
     this.#drains = new Drains({ clock, drainSeconds });
     this.#closed = new ClosedFrontends(family);
+    const [rules, table, isExcluded] = [this.#rules, this.#table, this.#isExcluded];
+    this.#auditor = new Auditor({ family, tools, clock, rules, table, isExcluded });
   }
 
   invalidate(): void {
@@ -146,7 +150,7 @@ export class IpvsBackend implements Backend {
       run: async () => this.#program(before, state, targets, signal),
     });
     this.#applied = state;
-    this.#tellShortfalls(state.shortfalls);
+    this.#shortfalls.tell(state.shortfalls);
     this.#watchDrains();
     const full = report.full || before === undefined;
     const hasRefusals = this.#refusedServers.size + this.#refusedAddresses.size > refusedBefore;
@@ -160,18 +164,6 @@ export class IpvsBackend implements Backend {
       unprogrammed: [...report.unprogrammed, ...this.#unprogrammed()],
       refusedAddresses: state.refused,
     };
-  }
-
-  /** Each once, until it is over. */
-  #tellShortfalls(now: readonly Shortfall[]): void {
-    if (now === this.#shortfalls) return;
-    const told = new Set(this.#shortfalls.map(shortfallText));
-    for (const shortfall of now) {
-      const { origin } = shortfall;
-      const text = shortfallText(shortfall);
-      if (!told.has(text)) this.#log.warn({ servicePort: origin.name }, text);
-    }
-    this.#shortfalls = now;
   }
 
   /** Before sets are written: those of an earlier run tell which virtual servers are ours. */
@@ -242,6 +234,7 @@ export class IpvsBackend implements Backend {
         state.servers.has(server.key) || known.has(server.key) || ownership.isOurs(server),
     );
     this.#table.take(ours);
+    this.#auditor.madeSure();
     this.#bound = bound;
   }
 
@@ -327,27 +320,23 @@ export class IpvsBackend implements Backend {
   }
 
   async #audit(signal: AbortSignal): Promise<string | undefined> {
-    if (this.#applied === undefined) return undefined; // a full sync is due anyway
-    const { family, tools } = this.#parts;
-    const reason =
-      (await this.#serversReason()) ??
-      (await this.#rules.audit(signal)) ??
-      setsReason(this.#applied.rules.sets, await listSets(tools, signal));
-    if (reason !== undefined) return reason;
-    const bound = await readDevice(family, tools, signal);
-    return addressesReason(new Set(this.#bound ?? []), bound, this.#isExcluded);
+    const state = this.#applied;
+    if (state === undefined) return undefined; // a full sync is due anyway
+    const written = { sets: state.rules.sets, bound: new Set(this.#bound ?? []) };
+    const { reason, isThorough } = await this.#auditor.look(written, signal);
+    if (reason !== undefined || !isThorough) return reason;
+    await this.#writeUnshown(state);
+    this.#auditor.madeSure();
+    return undefined;
   }
 
-  async #serversReason(): Promise<string | undefined> {
-    const bound = new Ownership(new Map(), this.#bound ?? []);
-    const look = async (): Promise<string | undefined> =>
-      serversReason(
-        this.#table.servers,
-        await this.#table.read(),
-        (server) => bound.isOurs(server) && !this.#isExcluded(server.address),
-      );
-    // The kernel may leave servers out of a table that the other family's agent changes meanwhile.
-    return (await look()) && (await look());
+  /**
+   * Flags of schedulers and seconds of persistence, in place. To ask for them costs a question for each virtual server,
+   * also for the many that have none.
+   */
+  async #writeUnshown(state: IpvsState): Promise<void> {
+    const targets = this.#targets(state, this.#table.doubtUnshown());
+    await this.#write(targets, (target) => target !== undefined, this.#parts.lifetime);
   }
 
   readonly #isExcluded = (address: Address): boolean =>
@@ -390,10 +379,6 @@ export class IpvsBackend implements Backend {
     this.#drains.settle(this.#table.servers);
     this.#parts.onDraining?.(this.#drains.draining);
   }
-}
-
-function shortfallText({ origin, reason }: Shortfall): string {
-  return `${origin.name}: ${reason}`;
 }
 
 /** Whether rules refuse new connections to a virtual server that is not wanted any more. */

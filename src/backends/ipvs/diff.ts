@@ -55,6 +55,11 @@ export function kernelServer(observed: ObservedServer): KernelServer {
   return { ...place, args, realServers, wanted: undefined };
 }
 
+/** Whether the kernel's table shows all that a server was asked to be, but its real servers. */
+export function isShown({ scheduler, persistentSeconds }: VirtualServer): boolean {
+  return persistentSeconds === undefined && !withFlags.has(scheduler);
+}
+
 /** A server of the state, without what drains. */
 export function targetOf(server: VirtualServer): TargetServer {
   const { key, address, protocol, port, realServers } = server;

@@ -1,12 +1,10 @@
-import { SwitchyardError } from '../../error.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import type { Address, Family } from '../../ip/address.ts';
+import { saveSets } from '../iptables/ipsets.ts';
 import { isIpvsModeSet } from '../iptables/ipvs-names.ts';
 import type { FoundMembers } from '../iptables/kept-sets.ts';
 import type { ServerPlace } from './kernel-table.ts';
 import { frontendMember } from './sets.ts';
-
-const timeoutMs = 120_000;
 
 /** A virtual server has no room for a name: which are ours is known from what lies beside them. */
 export class Ownership {
@@ -63,14 +61,7 @@ export async function readMembers(
   tools: ToolRunner,
   signal: AbortSignal,
 ): Promise<FoundMembers> {
-  const { exitCode, stdout, stderr } = await tools.run('ipset', ['save'], { timeoutMs, signal });
-  if (exitCode !== 0) {
-    throw new SwitchyardError('tool', `ipset save failed: ${stderr.trim()}`, { retryable: true });
-  }
-  if (stdout !== '' && !stdout.endsWith('\n')) {
-    throw new SwitchyardError('tool', 'ipset save: its output breaks off', { retryable: true });
-  }
-  return savedMembers(stdout, family);
+  return savedMembers(await saveSets(tools, signal), family);
 }
 
 /** Reads what `ipset save` prints. */

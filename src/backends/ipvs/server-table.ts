@@ -4,7 +4,7 @@ import { toolCure } from '../../host/run-tool.ts';
 import type { ToolResult, ToolRunner } from '../../host/run-tool.ts';
 import type { Family } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { achieved, diffServer, kernelServer } from './diff.ts';
+import { achieved, diffServer, isShown, kernelServer } from './diff.ts';
 import type { Change, KernelServer, TargetServer } from './diff.ts';
 import { readServers } from './kernel-table.ts';
 import type { ObservedServer, ObservedServers, TableReader } from './kernel-table.ts';
@@ -58,6 +58,13 @@ export class ServerTable {
     this.#servers = new Map(
       observed.map((each) => [each.key, { ...kernelServer(each), wanted: wanted(each.key) }]),
     );
+  }
+
+  /** Takes what the kernel's table does not show for unknown, so that a write makes it sure; gives the servers. */
+  doubtUnshown(): readonly VirtualServerKey[] {
+    const doubted = [...this.#servers.values()].filter(({ wanted }) => wanted && !isShown(wanted));
+    for (const server of doubted) this.#servers.set(server.key, { ...server, args: undefined });
+    return doubted.map(({ key }) => key);
   }
 
   /**

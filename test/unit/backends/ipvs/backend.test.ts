@@ -18,6 +18,7 @@ const { signal } = new AbortController();
 const web = virtualServer('web', '10.96.0.1:80', ['10.1.0.1:80', '10.1.0.2:80']);
 const dns = virtualServer('dns', '10.96.0.10:53', ['10.1.0.9:53'], { protocol: 'UDP' });
 const webWith = (...reals: string[]) => virtualServer('web', '10.96.0.1:80', reals);
+const hourMs = 3_600_000;
 /** As ipvsadm names the virtual server of web. */
 const atWeb = '-t 10.96.0.1:80';
 
@@ -576,7 +577,55 @@ describe('the audit of the ipvs mode', () => {
     );
   });
 
-  it('runs ipvsadm never, and is not held before anything is written', async () => {
+  it('looks at each member of a set once an hour', async () => {
+    const { sync, backend } = agent();
+    const state = smallState([web, dns]);
+    await sync(state);
+    const there = node.sets.get('KUBE-IPVS-SERVED-1')?.members;
+    there?.delete('10.96.0.1,tcp:80');
+    there?.add('10.96.0.1,tcp:81');
+    await clock.advance(hourMs - 1);
+    expect(await backend.audit(signal)).toBeUndefined();
+    await clock.advance(1);
+    expect(await backend.audit(signal)).toBe(
+      '10.96.0.1,tcp:81 in ipset KUBE-IPVS-SERVED-1 is not ours',
+    );
+    backend.invalidate();
+    await sync(state);
+    expect(members('KUBE-IPVS-SERVED-1').toSorted()).toEqual([
+      '10.96.0.1,tcp:80',
+      '10.96.0.10,udp:53',
+    ]);
+    expect(await backend.audit(signal)).toBeUndefined();
+  });
+
+  it('writes what the kernel’s table does not show once an hour, in place', async () => {
+    const kept = virtualServer('kept', '10.96.0.2:80', ['10.1.0.1:80'], { persistentSeconds: 600 });
+    const hashed = virtualServer('hash', '10.96.0.3:80', ['10.1.0.1:80'], {
+      scheduler: 'sh',
+      schedulerFlags: ['sh-port'],
+    });
+    const { sync, backend } = agent();
+    await sync(smallState([web, kept, hashed]));
+    Object.assign(node.servers.get('-t 10.96.0.2:80') ?? {}, { persistent: 60 });
+    node.takeRuns();
+    await clock.advance(hourMs - 1);
+    expect(await backend.audit(signal)).toBeUndefined();
+    expect(node.takeLines()).toEqual([]);
+    await clock.advance(1);
+    expect(await backend.audit(signal)).toBeUndefined();
+    expect(node.takeLines()).toEqual([
+      '-E -t 10.96.0.2:80 -s rr -p 600',
+      '-E -t 10.96.0.3:80 -s sh -b sh-port',
+    ]);
+    expect(node.servers.get('-t 10.96.0.2:80')).toMatchObject({ persistent: 600 });
+    await clock.advance(hourMs - 1);
+    expect(await backend.audit(signal)).toBeUndefined();
+    await sync(smallState([web, kept, hashed]));
+    expect(node.takeLines()).toEqual([]);
+  });
+
+  it('runs ipvsadm not otherwise, and is not held before anything is written', async () => {
     const { sync, backend } = agent();
     expect(await backend.audit(signal)).toBeUndefined();
     expect(node.takeRuns()).toEqual([]);
