@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import type { NodeContext, PodDetector } from '../../src/graph/node-context.ts';
+import { hostPort } from '../../src/ip/address.ts';
 import type { Address, Family } from '../../src/ip/address.ts';
 import type { Balancing } from '../../src/services/balancing.ts';
 import type { Protocol, ServiceName, ServicePort } from '../../src/services/service-port.ts';
@@ -12,20 +13,24 @@ const plans = {
       address(
         `${{ svc: '10.96.0.', ext: '203.0.113.', pod: '10.1.0.', far: '10.1.1.' }[net] ?? '198.51.100.'}${n}`,
       ),
-    node: ['192.0.2.1', '192.0.2.2'].map(address),
+    node: [address('192.0.2.1'), address('192.0.2.2')],
     services: cidr('10.96.0.0/16'),
     pods: cidr('10.1.0.0/24'),
     range: cidr('198.51.100.0/29'),
+    nodeRange: cidr('192.0.2.0/24'),
+    everybody: cidr('0.0.0.0/0'),
   },
   ipv6: {
     at: (net: string, n: number) =>
       address(
         `${{ svc: 'fd96::', ext: '2001:db8:e::', pod: 'fd01::', far: 'fd02::' }[net] ?? '2001:db8:c::'}${n}`,
       ),
-    node: ['2001:db8::1', '2001:db8::2'].map(address),
+    node: [address('2001:db8::1'), address('2001:db8::2')],
     services: cidr('fd96::/64'),
     pods: cidr('fd01::/64'),
     range: cidr('2001:db8:c::/125'),
+    nodeRange: cidr('2001:db8::/64'),
+    everybody: cidr('::/0'),
   },
 } as const;
 
@@ -33,6 +38,7 @@ const protocols = fc.constantFrom<Protocol>('TCP', 'UDP', 'SCTP');
 const policy = fc.constantFrom('Cluster' as const, 'Local' as const);
 const ports = fc.constantFrom(53, 80, 443);
 const nodePorts = fc.integer({ min: 30_000, max: 30_006 });
+const healthPorts = fc.integer({ min: 30_007, max: 30_009 });
 
 /** A node of the family: every detector, node ports everywhere or on one address. */
 export function nodeContexts(family: Family): fc.Arbitrary<NodeContext> {
@@ -119,7 +125,18 @@ export function servicePortLists(family: Family): fc.Arbitrary<readonly ServiceP
     externalIPs: fc.oneof(some('ext'), fc.constant(plan.node.slice(0, 1))),
     loadBalancerIPs: some('ext'),
     nodePort: fc.option(nodePorts, { nil: 0 }),
-    ranged: fc.boolean(),
+    sourceRanges: fc.constantFrom(
+      [],
+      [],
+      [],
+      [plan.range],
+      [plan.range],
+      [plan.range, plan.nodeRange],
+      [plan.everybody],
+    ),
+    healthPort: fc.option(healthPorts, { nil: 0 }),
+    /** A pod in the network of the node, at a port that may be another's node port. */
+    hosted: fc.option(nodePorts, { freq: 4 }),
     affinity: fc.boolean(),
     internalPolicy: policy,
     externalPolicy: policy,
@@ -137,15 +154,20 @@ export function servicePortLists(family: Family): fc.Arbitrary<readonly ServiceP
         externalIPs: s.externalIPs,
         loadBalancerIPs: s.loadBalancerIPs,
         nodePort: s.nodePort,
-        sourceRanges: s.ranged ? [plan.range] : [],
+        sourceRanges: s.sourceRanges,
+        healthCheckNodePort: s.healthPort,
         affinitySeconds: s.affinity ? 10_800 : undefined,
         internalPolicy: s.internalPolicy,
         externalPolicy: s.externalPolicy,
         ...(s.balancing && { balancing: s.balancing }),
-        endpoints: [...s.endpoints, ...s.crowd].map(({ n, ...state }) => {
-          const where = plan.at(state.local ? 'pod' : 'far', n);
-          return endpoint(family === 'ipv4' ? `${where}:8080` : `[${where}]:8080`, state);
-        }),
+        endpoints: [
+          ...[...s.endpoints, ...s.crowd].map(({ n, ...state }) =>
+            endpoint(hostPort(plan.at(state.local ? 'pod' : 'far', n), 8080), state),
+          ),
+          ...(s.hosted === null
+            ? []
+            : [endpoint(hostPort(plan.node[0], s.hosted), { local: true })]),
+        ],
       }),
     ),
   );
@@ -182,6 +204,15 @@ export function attempts(family: Family, list: readonly ServicePort[]): fc.Arbit
       ? []
       : plan.node.map((destination) => ({ destination, port: s.nodePort, protocol: s.protocol }))),
   ]);
+  const checked = list.flatMap((s) =>
+    s.healthCheckNodePort === 0
+      ? []
+      : [...plan.node, s.clusterIP, ...s.loadBalancerIPs].map((destination) => ({
+          destination,
+          port: s.healthCheckNodePort,
+          protocol: 'TCP' as const,
+        })),
+  );
   // Hosts that are no service's: beside cluster IPs, where masquerading is hoisted, and elsewhere.
   const neighbour = fc.record({
     destination: fc
@@ -198,6 +229,7 @@ export function attempts(family: Family, list: readonly ServicePort[]): fc.Arbit
     { weight: 8, arbitrary: hit },
     { weight: 2, arbitrary: miss },
     { weight: 1, arbitrary: neighbour },
+    ...(checked.length === 0 ? [] : [{ weight: 1, arbitrary: fc.constantFrom(...checked) }]),
   );
   const routed = fc.tuple(sources, where).map(([from, to]) => ({ ...from, ...to }));
   return fc.oneof({ weight: 12, arbitrary: routed }, { weight: 1, arbitrary: loopback(family) });

@@ -7,6 +7,7 @@ import { packetFrom } from '../../src/graph/packet.ts';
 import { toNumber } from '../../src/graph/rational.ts';
 import type { Pool, PoolEndpoint, RuleGraph } from '../../src/graph/rule-graph.ts';
 import { isLoopback } from '../../src/ip/address.ts';
+import type { Address } from '../../src/ip/address.ts';
 import type { Attempt } from './arbitraries.ts';
 import { weightsCount } from './ipvs-simulator/traverse.ts';
 
@@ -159,9 +160,14 @@ class Meant {
 
   /** A packet that is no service's, at an address that is bound for one. */
   #unused(shares: Shares): Shares {
-    if (!('pass' in shares) || !this.#isBound()) return shares;
+    if (!('pass' in shares) || !this.#isBound() || this.#asksForHealth()) return shares;
     this.#deviations.add('unused port');
     return { reject: 1 };
+  }
+
+  #asksForHealth(): boolean {
+    const { protocol, port } = this.#attempt;
+    return protocol === 'TCP' && this.#graph.healthCheckPorts.has(port);
   }
 
   #isBound(): boolean {
@@ -171,6 +177,19 @@ class Meant {
     const of = [...this.#graph.frontends.values()].filter(({ address }) => address === destination);
     return of.some(({ kind }) => kind === 'clusterIP' || this.#reserved(destination) === undefined);
   }
+}
+
+/**
+ * Shares without a word on whether sources are hidden, of endpoints on the node's own addresses: what arrives for one never
+ * leaves the node, so nothing is masqueraded, whatever the graph says.
+ */
+export function withoutOwnSources(shares: Shares, own: readonly Address[]): Shares {
+  return sharesOf(
+    Object.entries(shares).map(([key, share]) => {
+      const [where = '', port] = key.split(' ');
+      return [own.includes(where as Address) ? `${where} ${port}` : key, share];
+    }),
+  );
 }
 
 type Share = readonly [string, number];

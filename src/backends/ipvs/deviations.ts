@@ -16,7 +16,7 @@ export const deviations: Readonly<Record<DeviationId, string>> = {
   'one pool':
     'With `externalTrafficPolicy: Local`, pods and the node use the endpoints of this node where there are some (iptables mode: any endpoint), since a virtual server has one pool. Where the external IP of one Service is an address of the node and the number of a node port of another, the first alone counts there as soon as it leads anybody to an endpoint (iptables mode: whom it leads nowhere, the node port serves).',
   'unused port':
-    'An unused port of a bound address is refused (iptables mode: passes). ICMP passes: the node answers whether the address is there.',
+    'An unused port of a bound address is refused (iptables mode: passes), but for health check node ports. ICMP passes: the node answers whether the address is there.',
   'masqueraded node':
     "The node's own connections are masqueraded where no detector of pods is configured, too.",
   'affinity by frontend':
