@@ -38,7 +38,7 @@ function wanted(
   release: string,
   { strictArp }: SysctlSettings,
 ): readonly Omit<SysctlChoice, 'current'>[] {
-  const reuse = connReuse(release);
+  const { value: reuse, reason } = connReuse(release);
   return [
     {
       key: 'net/ipv4/vs/conntrack',
@@ -46,7 +46,7 @@ function wanted(
       reason: 'connections of ipvs are tracked, so that rules can masquerade and accept them',
       needed: true,
     },
-    ...(reuse === undefined ? [] : [{ key: 'net/ipv4/vs/conn_reuse_mode', ...reuse }]),
+    ...(reuse === undefined ? [] : [{ key: connReuseKey, value: reuse, reason, needed: false }]),
     {
       key: 'net/ipv4/vs/expire_nodest_conn',
       value: '1',
@@ -86,20 +86,30 @@ const arpSysctls = [
   },
 ] as const;
 
+const connReuseKey = 'net/ipv4/vs/conn_reuse_mode';
+
 /**
  * What the kernel does with a client that uses a source port again before its last connection there is forgotten.
  * Before 5.9 its mode 1 dropped the first packet of such a connection, and the client waited a second: a busy one got
  * 408 requests a second done. From 5.9 on mode 1 chooses an endpoint at once; mode 0 may follow one that is gone.
+ * No value: it is left as it is.
  */
-function connReuse(release: string): Omit<SysctlChoice, 'key' | 'current'> | undefined {
+function connReuse(release: string): { readonly value?: '0' | '1'; readonly reason: string } {
   const version = kernelVersion(release);
-  if (version === undefined || isBefore(version, [4, 1])) return undefined;
+  if (version === undefined) {
+    return {
+      reason: `what is best depends on the version of Linux, which ${release} does not tell`,
+    };
+  }
+  if (isBefore(version, [4, 1])) {
+    return { reason: `Linux ${release} has no such setting (since 4.1), and does as with 0` };
+  }
   if (isBefore(version, [5, 9])) {
     const reason = `Linux ${release} would else make a client wait a second wherever it uses a source port again (until 5.9)`;
-    return { value: '0', reason, needed: false };
+    return { value: '0', reason };
   }
   const reason = `Linux ${release} (5.9 or newer) gives a source port that is used again an endpoint of its own, at once`;
-  return { value: '1', reason, needed: false };
+  return { value: '1', reason };
 }
 
 type Version = readonly [major: number, minor: number];
@@ -128,9 +138,25 @@ export async function applyIpvsSysctls(
     const value = await sysctls.read(key);
     if (value !== undefined) values.set(key, value);
   }
-  for (const choice of ipvsSysctls(release, settings, (key) => values.get(key))) {
-    await apply(choice, sysctls, log);
-  }
+  const changes = ipvsSysctls(release, settings, (key) => values.get(key));
+  for (const choice of changes) await apply(choice, sysctls, log);
+  tellKept(release, settings, changes, log);
+}
+
+/** The reasons of what needs no change. */
+function tellKept(
+  release: string,
+  settings: SysctlSettings,
+  changes: readonly SysctlChoice[],
+  log: Log,
+): void {
+  const changed = new Set(changes.map(({ key }) => key));
+  const kept = wanted(release, settings)
+    .filter(({ key }) => !changed.has(key))
+    .map(({ key, value, reason }) => `${key}=${value}: ${reason}`);
+  const { value, reason } = connReuse(release);
+  if (value === undefined) kept.push(`${connReuseKey}: ${reason}`);
+  if (kept.length > 0) log.info({ kept }, 'left sysctls for ipvs as they are');
 }
 
 async function apply(choice: SysctlChoice, sysctls: Sysctls, log: Log): Promise<void> {

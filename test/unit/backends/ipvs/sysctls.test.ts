@@ -117,6 +117,27 @@ describe('setting them', () => {
     );
   });
 
+  it('tells the reasons of what it leaves as it is', async () => {
+    const done = Object.fromEntries(Object.keys(fresh).map((key) => [key, '1']));
+    const { happened, sysctls, log } = machine({ ...done, 'kernel/osrelease': '6.1.0' });
+    await applyIpvsSysctls({ strictArp: false }, sysctls, log);
+    expect(happened).toHaveLength(1);
+    expect(happened[0]).toMatch(
+      /^info left sysctls for ipvs as they are .*conn_reuse_mode=1: Linux 6\.1\.0 \(5\.9 or newer\)/,
+    );
+  });
+
+  it.each([
+    ['4.0.9', /conn_reuse_mode: Linux 4\.0\.9 has no such setting/],
+    ['custom', /conn_reuse_mode: .* which custom does not tell/],
+  ])('tells why conn_reuse_mode is left alone on %s', async (release, reason) => {
+    const { happened, sysctls, log } = machine({ ...fresh, 'kernel/osrelease': release });
+    await applyIpvsSysctls({ strictArp: false }, sysctls, log);
+    expect(happened.filter((line) => line.includes('reuse'))).toEqual([
+      expect.stringMatching(reason),
+    ]);
+  });
+
   it.each(['net/ipv4/vs/conntrack', 'net/ipv4/ip_forward'])(
     'rejects where %s, without which nothing works, cannot be set',
     async (key) => {
