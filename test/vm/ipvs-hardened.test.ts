@@ -1,0 +1,130 @@
+// What the contract does not ask of ipvs mode: legacy tools, pods in the node's own network, a firewall of the node's own, ping.
+import process from 'node:process';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemTools } from '../../src/host/run-tool.ts';
+import { nodeObject, service } from '../kernel/contract-objects.ts';
+import { Suite } from '../kernel/contract-suite.ts';
+import { lab4 } from '../support/node-lab.ts';
+
+const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
+/** A port of the node that a pod of its own network has, and another Service as its node port. */
+const shared = 30_090;
+const web = { to: '10.96.0.10', port: 80 } as const;
+
+const echoReply = 0;
+/** Sends an echo request and prints who says what: the machine may have no ping. */
+const ping = `
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+s.settimeout(20)
+s.sendto(bytes.fromhex("0800f7fd00010001"), (sys.argv[1], 0))
+reply, (who, _) = s.recvfrom(1500)
+print(f"{who} says {reply[20]}")
+`;
+
+/** `default/edge`: a pod in the network of the node, at the address and port that `default/gone` has there. */
+const edge = [
+  service('edge', { host: 11, protocols: ['TCP'] }),
+  {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: 'edge-1',
+      namespace: 'default',
+      labels: { 'kubernetes.io/service-name': 'edge' },
+    },
+    addressType: 'IPv4',
+    ports: [{ name: 'tcp', protocol: 'TCP', port: shared }],
+    endpoints: [{ addresses: [lab4.node], nodeName: 'node-a', conditions: { ready: true } }],
+  },
+];
+const gone = {
+  host: 12,
+  type: 'NodePort',
+  nodePort: shared,
+  protocols: ['TCP'],
+  pods: [],
+} as const;
+
+describe.skipIf(!inGuest)(
+  'ipvs mode with legacy tools (needs the guest of npm run test:vm)',
+  () => {
+    const suite = new Suite({
+      name: 'legacy tools',
+      variant: 'legacy',
+      start: (lab, flags) => {
+        const own = flags.map((flag) => flag.replace(/^--iptables-/, '--ipvs-'));
+        return lab.startAgent(['--proxy-mode=ipvs', ...own]);
+      },
+      disturbances: [],
+      deviations: new Set(),
+      skip: [],
+    });
+
+    beforeAll(async () => {
+      await suite.open();
+      await suite.publish('web', { host: 10, pods: ['pod-b'] });
+      await suite.publish('gone', gone);
+      await suite.lab.write('edge', nodeObject(), ...edge);
+      await suite.lab.serve('node', {
+        proto: 'tcp',
+        address: lab4.node,
+        port: shared,
+        name: 'node',
+      });
+    });
+    afterAll(async () => suite.close());
+
+    test('serves, by rules of that variant alone', async () => {
+      for (const proto of ['tcp', 'udp'] as const) {
+        expect(await suite.answers('client', { ...web, proto })).toMatchObject({
+          answeredBy: 'pod-b',
+        });
+      }
+      expect(await suite.answers('pod-a', web)).toMatchObject({ answeredBy: 'pod-b' });
+      const { lab } = suite;
+      expect(await lab.onNode('iptables-legacy-save')).toContain('-A KUBE-IPVS-FILTER');
+      expect(await lab.onNode('iptables-nft-save')).not.toContain('KUBE-');
+    });
+
+    test('a pod of the node’s network is reached though its port is one that is refused', async () => {
+      for (const actor of ['client', 'pod-a', 'node'] as const) {
+        const answer = await suite.answers(actor, { to: '10.96.0.11', port: 80 });
+        expect(answer).toMatchObject({ answeredBy: 'node' });
+      }
+      await suite.ends('client', { to: lab4.node, port: shared }, 'refused');
+    });
+
+    test('an address that is bound answers ping, from itself', async () => {
+      await suite.answers('client', web);
+      const { stdout } = await systemTools.run(
+        'ip',
+        ['netns', 'exec', suite.lab.namespace('client'), 'python3', '-c', ping, web.to],
+        { timeoutMs: 60_000, signal: new AbortController().signal },
+      );
+      expect(stdout).toBe(`${web.to} says ${echoReply}\n`);
+    });
+
+    test('a node that lets nothing out needs one rule for what ipvs sends on', async () => {
+      const { lab } = suite;
+      const own = ['-o lo', '-m conntrack --ctstate RELATED,ESTABLISHED'];
+      for (const match of own) await lab.onNode('iptables', ...accept(match));
+      await lab.onNode('iptables', '-w', '-P', 'OUTPUT', 'DROP');
+      try {
+        await suite.ends('client', web, 'timeout');
+        await suite.ends('pod-a', web, 'timeout');
+        await lab.onNode('iptables', ...accept('-m addrtype ! --src-type LOCAL'));
+        for (const actor of ['client', 'pod-a'] as const) {
+          expect(await suite.answers(actor, web)).toMatchObject({ answeredBy: 'pod-b' });
+        }
+        await suite.ends('node', web, 'timeout');
+      } finally {
+        await lab.onNode('iptables', '-w', '-P', 'OUTPUT', 'ACCEPT');
+      }
+    });
+  },
+);
+
+function accept(match: string): readonly string[] {
+  return ['-w', '-A', 'OUTPUT', ...match.split(' '), '-j', 'ACCEPT'];
+}
