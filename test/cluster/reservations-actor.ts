@@ -71,6 +71,7 @@ const lowering = new IpvsLowering({
   masqueradeMark: 0x4000,
   conntrackBeLiberal: false,
   scheduler: 'rr',
+  schedulerProblem: () => undefined,
   reserved: (each) => reserved.reason(each),
 });
 const bound: string[] = [];
