@@ -281,8 +281,10 @@ function changeChain(table: Map<string, string[]>, line: string): boolean {
   const [word = '', chain = ''] = line.split(' ');
   const rule = line.slice(word.length + chain.length + 2);
   if (word.startsWith(':')) table.set(word.slice(1), []);
-  if (word === '-A') table.get(chain)?.push(rule);
-  if (word === '-I') table.get(chain)?.unshift(rule.replace(/^\d+ /, ''));
+  const rules = table.get(chain) ?? [];
+  if (word === '-A') rules.push(rule);
+  if (word === '-I') rules.unshift(rule.replace(/^\d+ /, ''));
+  if (word === '-D') rules.splice(rules.indexOf(rule), 1);
   if (word !== '-X') return true;
   if ([...table.values()].flat().some((each) => each.endsWith(` ${chain}`))) return false;
   return table.delete(chain);

@@ -1,5 +1,5 @@
 import type { Observed } from './read.ts';
-import type { Chain, ChainName, IptablesState, TableName } from './state.ts';
+import type { Chain, ChainName, IptablesState, SetName, TableName } from './state.ts';
 import { chains } from './static-rules.ts';
 
 /** Targets of KUBE-SERVICES where rules themselves choose endpoints (spec/kube-proxy.md 3.4). */
@@ -22,4 +22,21 @@ export function onlyChains(
     tables: { filter: some('filter'), nat: some('nat'), mangle: some('mangle') },
     jumps: state.jumps.filter(({ table, to }) => names[table].includes(to)),
   };
+}
+
+/**
+ * Hides the node's own translated connections whose source is in a set: as soon as an address is bound the kernel takes
+ * it for one, and only this node answers for it. Marked here and not earlier: a filter lets go on what has the mark.
+ */
+export function hidesSources({ tables }: IptablesState, sources: SetName): readonly string[] {
+  const marks = tables.nat.get(chains.markMasq)?.rules ?? [];
+  const own = `-m conntrack --ctstate DNAT -m set --match-set ${sources} src`;
+  return marks.map(({ args }) => `${own} ${args}`);
+}
+
+/** That on top of the rules that are in force; '' where they masquerade nothing. */
+export function hidingBatch({ nat }: Observed, state: IptablesState, sources: SetName): string {
+  if (!nat.chains.has(chains.postrouting)) return '';
+  const lines = hidesSources(state, sources).map((rule) => `-I ${chains.postrouting} ${rule}\n`);
+  return lines.length === 0 ? '' : `*nat\n${lines.join('')}COMMIT\n`;
 }

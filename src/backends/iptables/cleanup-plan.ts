@@ -3,6 +3,7 @@ import type { Family } from '../../ip/address.ts';
 import type { CleanupScope, Kept } from '../cleanup.ts';
 import { setsOf, targetOf } from './cleanup-dump.ts';
 import type { Dump, DumpedTable } from './cleanup-dump.ts';
+import { fixedChains, isProxyJump } from './fixed-chains.ts';
 import { findGeneration, generationChain } from './generation.ts';
 import { ipvsModeChains, isIpvsModeSet } from './ipvs-names.ts';
 import { isGeneratedChain } from './read.ts';
@@ -65,28 +66,6 @@ interface Circumstances {
 }
 
 const tables: readonly TableName[] = ['filter', 'nat', 'mangle'];
-
-/** The chains of fixed name, as kube-proxy has them; KUBE-FIREWALL is the kubelet's too. */
-const fixedChains: Readonly<Record<TableName, readonly string[]>> = {
-  filter: [
-    chains.services,
-    chains.externalServices,
-    chains.forward,
-    chains.nodePorts,
-    chains.proxyFirewall,
-    chains.canary,
-    ...ipvsModeChains.filter,
-  ],
-  nat: [
-    chains.services,
-    chains.nodePorts,
-    chains.postrouting,
-    chains.markMasq,
-    chains.canary,
-    ...ipvsModeChains.nat,
-  ],
-  mangle: [chains.canary, ...ipvsModeChains.mangle],
-};
 
 /** What goes and what stays, over what was found. Pure. */
 export function planRules(observed: ObservedRules, terms: CleanupTerms): RulesPlan {
@@ -246,10 +225,6 @@ function ourRules(
   return found;
 }
 
-/** The jumps of kube-proxy, of any version, by their comments; KUBE-FIREWALL's have none. */
-const jumpPattern =
-  /^(?:! -i lo )?(?:-m conntrack --ctstate NEW )?-m comment --comment "kubernetes [^"]*"(?: -m conntrack --ctstate NEW)? -j KUBE-\S+$/;
-
 function isOurJump(
   from: string,
   args: string,
@@ -258,7 +233,7 @@ function isOurJump(
 ): boolean {
   const target = targetOf(args);
   // Jumps that kube-proxy does not have, and for which its own clean-up would fail.
-  const isOfProxy = jumpPattern.test(args);
+  const isOfProxy = isProxyJump(args);
   if (taken && isOfProxy && from === 'OUTPUT' && target === chains.externalServices) return true;
   if (target === undefined || !candidates.has(target)) return false;
   if (taken) return isOfProxy && !isGeneratedChain(target);

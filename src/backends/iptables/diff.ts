@@ -7,7 +7,7 @@ import { arePrintsOf } from './printed-rules.ts';
 import { isGeneratedChain, jumpKey } from './read.ts';
 import type { Observed, ObservedTable } from './read.ts';
 import { writeRestore } from './restore-file.ts';
-import type { ChainChange, TableChange } from './restore-file.ts';
+import type { ChainChange, StrayJump, TableChange } from './restore-file.ts';
 import type { Chain, ChainName, IptablesState, Jump, TableName } from './state.ts';
 import { carriesGeneration } from './static-rules.ts';
 
@@ -17,6 +17,13 @@ type Chains = ReadonlyMap<ChainName, Chain>;
 export interface Deletion {
   readonly table: TableName;
   readonly chain: ChainName;
+}
+
+/** What another mode of a service proxy, Switchyard's or kube-proxy's, has left in the tables. */
+export interface Remains {
+  /** Jumps from built-in chains. */
+  readonly jumps: Readonly<Record<TableName, readonly StrayJump[]>>;
+  readonly chains: readonly Deletion[];
 }
 
 /** How to get from what was applied to what is desired. Pure data; `apply` runs it. */
@@ -40,20 +47,25 @@ export const tableOrder: readonly TableName[] = ['filter', 'nat', 'mangle'];
  * The transaction from `applied` to `desired`. Without `applied` (first sync, after a failure) `observed`, the
  * kernel's content, says which chains are as they should be, which jumps are missing and which chains are stale;
  * all others and all roots are sent.
- * Where nothing differs the transaction is empty, whatever the generation.
+ * Where nothing differs the transaction is empty, whatever the generation. What remains of another mode goes too.
  */
 export function diff(
   applied: IptablesState | undefined,
   desired: IptablesState,
   generation: string,
   observed?: Observed,
+  remains?: Remains,
 ): Transaction {
-  const change = (table: TableName): TableChange => diffTable(table, applied, desired, observed);
+  const change = (table: TableName): TableChange => {
+    const ours = diffTable(table, applied, desired, observed);
+    return { ...ours, strayJumps: remains?.jumps[table] ?? [] };
+  };
   const tables = { filter: change('filter'), nat: change('nat'), mangle: change('mangle') };
   const sets = diffSets(applied?.sets, desired.sets);
-  const deletions = tableOrder.flatMap((table) =>
-    goneChains(table, applied?.tables[table], desired.tables[table], observed),
-  );
+  const deletions = tableOrder.flatMap((table) => {
+    const gone = goneChains(table, applied?.tables[table], desired.tables[table], observed);
+    return [...gone, ...(remains?.chains ?? []).filter((each) => each.table === table)];
+  });
   const written = tableOrder.filter((table) => isWritten(tables[table]));
   const { text, origins, rules } = writeRestore(tables, generation);
   return { restore: text, origins, tables: written, deletions, sets, rulesWritten: rules };
@@ -91,8 +103,8 @@ export function sameRules(a: Chain, b: Chain): boolean {
 }
 
 /** A table in which nothing differs is left alone, roots and all: each one costs the tools a reading of the kernel. */
-function isWritten({ chains, jumps }: TableChange): boolean {
-  return chains.length > 0 || jumps.length > 0;
+function isWritten({ chains, jumps, strayJumps }: TableChange): boolean {
+  return chains.length + jumps.length + strayJumps.length > 0;
 }
 
 function diffTable(
@@ -100,7 +112,7 @@ function diffTable(
   applied: IptablesState | undefined,
   desired: IptablesState,
   observed: Observed | undefined,
-): TableChange {
+): Omit<TableChange, 'strayJumps'> {
   const seen = applied === undefined ? observed?.[table].chains : undefined;
   const chains = chainChanges(table, applied?.tables[table], desired.tables[table], seen);
   const jumps = missingJumps(table, applied, desired, observed);
@@ -159,7 +171,7 @@ function missingJumps(
 ): readonly Jump[] {
   const there =
     applied === undefined
-      ? (observed?.[table].jumps ?? new Set<string>())
+      ? (observed?.[table].jumps ?? new Map<string, string>())
       : new Set(applied.jumps.filter((jump) => jump.table === table).map(jumpKey));
   return desired.jumps.filter((jump) => jump.table === table && !there.has(jumpKey(jump)));
 }

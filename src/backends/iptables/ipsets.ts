@@ -254,20 +254,6 @@ function failedLine(stderr: string): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
-/** Affinity sets of an earlier run, or of services that went away while no agent ran. */
-export function staleSets(
-  observed: readonly ObservedSet[],
-  state: { readonly family: Family; readonly sets: ReadonlyMap<SetName, IpsetSpec> },
-): readonly SetName[] {
-  return observed
-    .filter((set) => set.family === state.family && set.name.startsWith(affinitySetPrefix))
-    .map((set) => set.name)
-    .filter((name) => !state.sets.has(name));
-}
-
-/** Prefix of the names that the lowering gives to affinity sets. */
-const affinitySetPrefix = 'KUBE-AFF-';
-
 /** Sets of ours by name, those for an exchange included, and the type each has. */
 const ourSets: readonly (readonly [name: RegExp, type: string])[] = [
   [/^KUBE-AFF-[A-Z2-7]{16}(-T)?$/, 'hash:ip'],

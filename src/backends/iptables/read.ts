@@ -7,8 +7,8 @@ import type { ChainName, TableName } from './state.ts';
 export interface ObservedTable {
   /** User-defined chains whose names are ours or kube-proxy's, with their rules' arguments as printed. */
   readonly chains: ReadonlyMap<ChainName, readonly string[]>;
-  /** Jumps from built-in chains, each as {@link jumpKey}. */
-  readonly jumps: ReadonlySet<string>;
+  /** Jumps from built-in chains as printed (`INPUT … -j KUBE-SERVICES`), each by its {@link jumpKey}. */
+  readonly jumps: ReadonlyMap<string, string>;
   readonly generation: Generation | undefined;
   /** A rule of the chain that should carry the generation, to tell who wrote it instead. */
   readonly sample: string | undefined;
@@ -40,14 +40,14 @@ export function jumpKey(jump: {
 /** Reads what `iptables-save -t TABLE` prints, or `iptables -S CHAIN` for some of its chains. */
 export function parseSave(save: string): ObservedTable {
   const chains = new Map<ChainName, string[]>();
-  const jumps = new Set<string>();
+  const jumps = new Map<string, string>();
   let generation: Generation | undefined;
   let sample: string | undefined;
   for (const line of save.split('\n')) {
     const chain = /^(?::|-N |-A )(KUBE-\S+)/.exec(line)?.[1] as ChainName | undefined;
     if (chain === undefined) {
       const jump = parseJump(line);
-      if (jump !== undefined) jumps.add(jumpKey(jump));
+      if (jump !== undefined) jumps.set(jumpKey(jump), line.slice('-A '.length));
       continue;
     }
     let rules = chains.get(chain);

@@ -26,6 +26,16 @@ export interface TableChange {
   readonly bare: readonly ChainName[];
   readonly chains: readonly ChainChange[];
   readonly jumps: readonly Jump[];
+  /** They go with the content of the chains that both modes share. */
+  readonly strayJumps: readonly StrayJump[];
+}
+
+/** A jump of another mode. */
+export interface StrayJump {
+  /** As printed: `INPUT … -j KUBE-IPVS-FILTER`. */
+  readonly rule: string;
+  /** Ours leads from the same chain to the same chain, which will hold what is meant for packets that take ours. */
+  readonly isReplaced: boolean;
 }
 
 /** A batch, and the rules its tables hold afterwards of what was written: jumps and generations left aside. */
@@ -49,12 +59,16 @@ export function writeRestore(
   const loses = nat.chains.some(({ differs }) => differs) && filter.chains.some(losesRules);
   const ahead = loses && filter.chains.some(gainsRules);
   if (ahead) writeAhead(lines, filter);
-  const rest = ahead ? { ...filter, bare: [], jumps: [] } : filter;
+  const rest = ahead ? { ...filter, bare: [], jumps: [], strayJumps: unreplaced(filter) } : filter;
   for (const table of loses ? [nat, rest, mangle] : [rest, nat, mangle]) {
     writeTable(lines, table, generation);
   }
   const rules = { filter: ruleCount(filter), nat: ruleCount(nat), mangle: ruleCount(mangle) };
   return { ...lines.batch(), rules };
+}
+
+function unreplaced({ strayJumps }: TableChange): readonly StrayJump[] {
+  return strayJumps.filter(({ isReplaced }) => !isReplaced);
 }
 
 function losesRules({ chain, differs, before }: ChainChange): boolean {
@@ -71,13 +85,14 @@ function includesAll(rules: readonly Rule[], wanted: readonly Rule[]): boolean {
 }
 
 /** Puts all that the changed chains will hold on top of what they hold; nothing is removed. */
-function writeAhead(lines: Lines, { table, bare, chains, jumps }: TableChange): void {
+function writeAhead(lines: Lines, { table, bare, chains, jumps, strayJumps }: TableChange): void {
   const changed = chains.filter(({ differs }) => differs);
   lines.add(`*${table}`);
   for (const name of bare) lines.add(`:${name} - [0:0]`);
   for (const { chain, before } of changed) {
     if (before !== 'unknown' && before.length === 0) lines.add(`:${chain.name} - [0:0]`);
   }
+  for (const { rule } of strayJumps.filter(({ isReplaced }) => isReplaced)) lines.add(`-D ${rule}`);
   writeJumps(lines, jumps);
   for (const { chain } of changed) {
     // Each goes to the top, so the last one comes first.
@@ -95,13 +110,14 @@ function returning(args: string): string {
 
 function writeTable(
   lines: Lines,
-  { table, bare, chains, jumps }: TableChange,
+  { table, bare, chains, jumps, strayJumps }: TableChange,
   generation: string,
 ): void {
-  if (chains.length === 0 && jumps.length === 0) return;
+  if (chains.length + jumps.length + strayJumps.length === 0) return;
   lines.add(`*${table}`);
   for (const name of bare) lines.add(`:${name} - [0:0]`);
   for (const { chain } of chains) lines.add(`:${chain.name} - [0:0]`);
+  for (const { rule } of strayJumps) lines.add(`-D ${rule}`);
   writeJumps(lines, jumps);
   for (const { chain } of chains) {
     for (const rule of rulesOf(table, chain, generation)) {

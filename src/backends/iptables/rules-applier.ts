@@ -3,16 +3,16 @@ import type { Origin } from '../../graph/rule-graph.ts';
 import { SwitchyardError } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { SyncReport } from '../backend.ts';
-import { isTranslating, onlyChains } from './ahead.ts';
+import { hidingBatch, isTranslating, onlyChains } from './ahead.ts';
 import { deleteChains, refusalError, restoreBatch } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';
 import { countRules } from './chain-table.ts';
 import { diff } from './diff.ts';
 import type { SetChanges, SetMember } from './diff-sets.ts';
-import type { Transaction } from './diff.ts';
+import type { Deletion, Transaction } from './diff.ts';
 import { generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
-import { destroySets, listSets, prepareSets, staleSets } from './ipsets.ts';
+import { destroySets, listSets, prepareSets } from './ipsets.ts';
 import type { ObservedSet } from './ipsets.ts';
 import { keptSets } from './kept-sets.ts';
 import type { FoundMembers } from './kept-sets.ts';
@@ -21,6 +21,7 @@ import { PrintedRules } from './printed-rules.ts';
 import type { Refused } from './bisect.ts';
 import { findBadServicePorts, takesAnyRule, withoutServicePorts } from './probe.ts';
 import { Quarantine } from './quarantine.ts';
+import { remainsOf, staleSets } from './remains.ts';
 import type { IpsetSpec, IptablesState, SetName, TableName } from './state.ts';
 
 /** What a {@link RulesApplier} is made of. */
@@ -28,6 +29,10 @@ export interface RulesApplierParts extends ApplyPort {
   readonly clock: Clock;
   /** Names this run of the agent in the generation comment; letters, digits, dots and dashes. */
   readonly instanceId: string;
+  /** Whether the sets of an ipvs mode, which the state does not have, are needed still. */
+  readonly keepsIpvsSets?: () => boolean;
+  /** Whether KUBE-FIREWALL goes where the state does not have it: Switchyard made it, and nothing needs it any more. */
+  readonly ownsGuard?: () => boolean;
 }
 
 /** What else is done while a state is written. */
@@ -46,6 +51,8 @@ export interface Meanwhile {
    * meanwhile, and only then the chains that both have: until then services go on as before.
    */
   readonly ownChains: Readonly<Record<TableName, readonly string[]>>;
+  /** What the node's own connections may have as their source from then on, which only this node answers for. */
+  readonly ownSources: SetName;
 }
 
 interface PutOff {
@@ -54,6 +61,14 @@ interface PutOff {
   readonly create: readonly IpsetSpec[];
   readonly observed: readonly ObservedSet[];
 }
+
+/** Chains and sets that nothing needs any more. */
+interface Gone {
+  readonly deletions: readonly Deletion[];
+  readonly sets: readonly SetName[];
+}
+
+const noneGone: Gone = { deletions: [], sets: [] };
 
 const nothing: PutOff = { remove: [], create: [], observed: [] };
 
@@ -85,6 +100,8 @@ export class RulesApplier {
   #taken: readonly SetMember[] | undefined;
   /** What goes at the end of the sync, where something is done meanwhile. */
   #putOff: PutOff = nothing;
+  /** What goes last of all: sets tell whose virtual servers are, and chains use sets. */
+  #gone: Gone = noneGone;
   /** Since the start of the sync. */
   #refused = { full: 0, partial: 0 };
 
@@ -135,6 +152,7 @@ export class RulesApplier {
       written = await this.#program(undefined, lowered, lowered, signal);
     }
     if (meanwhile !== undefined) await this.#finish(meanwhile, signal);
+    await this.#removeGone(signal);
     if (this.#setFailure === undefined) this.#applied = written.state;
     if (written.full) {
       this.#lastFullMs = this.#parts.clock.monotonic();
@@ -223,30 +241,29 @@ export class RulesApplier {
     const observed = full ? await readTables(this.#parts, signal) : undefined;
     const last = this.#lastGeneration;
     const generation = { ...last, number: last.number + 1 };
-    const transaction = diff(before, state, generationText(generation), observed);
+    const remains = observed && remainsOf(observed, state, this.#parts.ownsGuard?.());
+    const transaction = diff(before, state, generationText(generation), observed, remains);
     const sets = await this.#prepareSets(transaction, state, full, signal);
-    const { ownChains } = this.#meanwhile ?? {};
-    if (
-      ownChains !== undefined &&
-      this.#taken === undefined &&
-      observed &&
-      isTranslating(observed)
-    ) {
-      const own = diff(
-        undefined,
-        onlyChains(state, ownChains),
-        generationText(generation),
-        observed,
-      );
-      const refusal = await this.#restore(own, generation, full, signal);
+    const meanwhile = this.#taken === undefined ? this.#meanwhile : undefined;
+    if (meanwhile !== undefined && observed !== undefined && isTranslating(observed)) {
+      const some = onlyChains(state, meanwhile.ownChains);
+      const own = diff(undefined, some, generationText(generation), observed);
+      const ahead = {
+        ...own,
+        restore: own.restore + hidingBatch(observed, state, meanwhile.ownSources),
+      };
+      const refusal = await this.#restore(ahead, generation, full, signal);
       if (refusal !== undefined) return { transaction: own, refusal };
-      this.#taken = await this.#meanwhile?.run();
+      this.#taken = await meanwhile.run();
       return this.#attempt(before, state, signal);
     }
     const refusal = await this.#restore(transaction, generation, full, signal);
     if (refusal !== undefined) return { transaction, refusal };
-    const stale = full ? staleSets(sets, state) : [];
-    await this.#removeStale(transaction, stale, signal);
+    const stale = full ? staleSets(sets, state, this.#parts.keepsIpvsSets?.()) : [];
+    this.#gone = {
+      deletions: transaction.deletions,
+      sets: [...new Set([...transaction.sets.destroy, ...stale])],
+    };
     return { transaction, refusal: undefined };
   }
 
@@ -322,14 +339,11 @@ export class RulesApplier {
   }
 
   /** Never fails a sync: a full sync finds in the kernel what could not be removed, and tries again. */
-  async #removeStale(
-    { deletions, sets }: Transaction,
-    stale: readonly SetName[],
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #removeGone(signal: AbortSignal): Promise<void> {
+    const { deletions, sets } = this.#gone;
+    this.#gone = noneGone;
     await deleteChains(this.#parts, deletions, signal);
-    const unused = [...new Set([...sets.destroy, ...stale])];
-    await destroySets(this.#parts.tools, unused, this.#log, signal);
+    await destroySets(this.#parts.tools, sets, this.#log, signal);
   }
 }
 

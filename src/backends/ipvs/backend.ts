@@ -146,6 +146,7 @@ export class IpvsBackend implements Backend {
     const report = await this.#rules.apply(state.rules, signal, {
       found: found?.sets,
       ownChains: ipvsModeChains,
+      ownSources: ipvsSet('BOUND', this.#parts.family),
       first: this.#closed.close(this.#changingFrontends(state, targets)),
       run: async () => this.#program(before, state, targets, signal),
     });

@@ -205,7 +205,7 @@ describe('iptables-save', () => {
             for (const [name, rules] of found.chains) {
               expect(all.chains.get(name)?.slice(0, rules.length)).toEqual(rules);
             }
-            for (const jump of found.jumps) expect(all.jumps.has(jump)).toBe(true);
+            for (const jump of found.jumps.keys()) expect(all.jumps.has(jump)).toBe(true);
             // Whoever believes it to be whole has all of it.
             expect(text === '' ? all : found).toEqual(all);
           },

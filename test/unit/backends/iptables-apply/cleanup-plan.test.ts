@@ -183,6 +183,14 @@ describe('the clean-up plan of the iptables mode', () => {
     expect(plan(ipvs).keeps).toEqual([]);
   });
 
+  it('removes the jump of kube-proxy’s ipvs mode that is commented otherwise', () => {
+    const jump = 'INPUT -m comment --comment "kube-proxy firewall rules" -j KUBE-PROXY-FIREWALL';
+    const { removals, keeps } = plan(table('filter', ['KUBE-PROXY-FIREWALL'], [jump]));
+    expect(removals).toMatchObject([{ chains: ['KUBE-PROXY-FIREWALL'], emptied: [] }]);
+    expect(removals[0]?.rules).toHaveLength(1);
+    expect(keeps).toEqual([]);
+  });
+
   describe('of leftovers', () => {
     const leftovers = { scope: 'leftovers', ownFirewalls: ['nft'] } as const;
 

@@ -7,8 +7,8 @@ import {
   prepareScript,
   prepareSets,
   sameParameters,
-  staleSets,
 } from '../../../../src/backends/iptables/ipsets.ts';
+import { staleSets } from '../../../../src/backends/iptables/remains.ts';
 import type { SetName } from '../../../../src/backends/iptables/state.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
