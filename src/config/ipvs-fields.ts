@@ -39,10 +39,13 @@ export function readIpvs(flags: FlagValues, report: FieldReport): IpvsConfig {
   };
 }
 
-/** Says which settings of ipvs mode were given to another one. Its own values are what kubeadm writes. */
+/**
+ * Says which settings of ipvs mode were given to another one. Its own values are what kubeadm writes. How long
+ * connections drain counts there too, on a node that comes from ipvs mode.
+ */
 export function warnOfIpvs(flags: FlagValues, mode: string, report: FieldReport): void {
   for (const flag of ipvsFlags) {
-    if (isSet(flags, flag))
+    if (isSet(flags, flag) && flag.name !== 'ipvs-drain-timeout')
       report.warn(`${flags.shown(fieldOf(flag))} has no effect: the mode is ${mode}`);
   }
 }

@@ -73,7 +73,7 @@ export const ipvsFlags: FlagTable = [
     name: 'ipvs-drain-timeout',
     type: 'duration',
     default: 300_000,
-    help: 'How long open connections to an endpoint that went away may last. kube-proxy waits for ever: a client that never disconnects, such as an NFS mount, then stays with a server that is gone. 0: not at all.',
+    help: 'How long open connections to an endpoint that went away may last. kube-proxy waits for ever: a client that never disconnects, such as an NFS mount, then stays with a server that is gone. 0: not at all. In iptables mode: how long connections that ipvs mode has begun may last.',
     group,
   },
 ];

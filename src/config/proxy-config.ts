@@ -45,7 +45,7 @@ export interface IpvsConfig {
   readonly tcpTimeoutMs: number;
   readonly tcpFinTimeoutMs: number;
   readonly udpTimeoutMs: number;
-  /** How long open connections to an endpoint that went away may last. */
+  /** How long open connections to an endpoint that went away may last; in iptables mode: those that ipvs mode has begun. */
   readonly drainMs: number;
 }
 

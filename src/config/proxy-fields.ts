@@ -184,7 +184,9 @@ export class ProxyFields {
   ipvs(mode: ProxyConfig['mode']): IpvsConfig {
     if (mode === 'ipvs') return readIpvs(this.#flags, this.#report);
     warnOfIpvs(this.#flags, mode, this.#report);
-    return readIpvs(this.#flags, { problem: () => {}, warn: () => {}, cidrs: () => [] });
+    const unheard = { problem: () => {}, warn: () => {}, cidrs: () => [] };
+    const { drainMs, ...rest } = readIpvs(this.#flags, unheard);
+    return { ...rest, drainMs: Math.max(0, drainMs) };
   }
 
   intWithin(field: string, min: number, max: number): number {

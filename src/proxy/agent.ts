@@ -45,7 +45,7 @@ export interface AgentOptions {
   readonly tools: ToolRunner;
   readonly sysctls: Sysctls;
   /** What is changed besides rules. */
-  readonly record: Pick<NodeRecordFile, 'noteFirewall'>;
+  readonly record: Pick<NodeRecordFile, 'noteFirewall' | 'read'>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;

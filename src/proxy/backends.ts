@@ -18,7 +18,7 @@ export interface BackendsOptions {
   readonly config: ProxyConfig;
   readonly tools: ToolRunner;
   readonly sysctls: Sysctls;
-  readonly record: Pick<NodeRecordFile, 'noteFirewall'>;
+  readonly record: Pick<NodeRecordFile, 'noteFirewall' | 'read'>;
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;

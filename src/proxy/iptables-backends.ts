@@ -4,11 +4,14 @@ import type { ApplyPort } from '../backends/iptables/apply.ts';
 import { IptablesBackend } from '../backends/iptables/backend.ts';
 import { probeFeatures } from '../backends/iptables/features.ts';
 import { Lowering } from '../backends/iptables/lower.ts';
+import { IpvsRemains } from '../backends/ipvs/remains.ts';
 import type { Sysctls } from '../host/sysctl.ts';
+import { AfterIpvs } from './after-ipvs.ts';
 import type { FamilyBackend } from './backends.ts';
 import { openFamilyBackends } from './family-backends.ts';
 import type { FamilyBackendsOptions } from './family-backends.ts';
 import { LocalhostNodePorts, noteGuard } from './localhost-node-ports.ts';
+import { isIpvsSetting, putBack } from './mode-settings.ts';
 import { servesLocalhostNodePorts } from './node-context.ts';
 
 /**
@@ -47,7 +50,18 @@ async function openBackend(
     conntrackBeLiberal: await isConntrackLiberal(sysctls),
   });
   const instanceId = randomBytes(4).toString('hex');
-  const backend = new IptablesBackend({ ...port, lowering, clock, instanceId });
+  const backend = new AfterIpvs(
+    {
+      family,
+      remains: new IpvsRemains({ family, tools: port.tools }),
+      drainMs: config.ipvs.drainMs,
+      clock,
+      log,
+      lifetime: signal,
+      onGone: async () => void (await putBack(isIpvsSetting, { sysctls, record, log })),
+    },
+    (hooks) => new IptablesBackend({ ...port, ...hooks, lowering, clock, instanceId }),
+  );
   if (!localhostNodePorts) return backend;
   const note = async (stop: AbortSignal): Promise<void> => noteGuard(port, record, stop);
   return new LocalhostNodePorts(backend, note, sysctls, log);

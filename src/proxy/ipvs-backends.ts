@@ -17,6 +17,7 @@ import type { BackendsOptions, FamilyBackend, Reservations } from './backends.ts
 import { openFamilyBackends } from './family-backends.ts';
 import type { FamilyBackendsOptions } from './family-backends.ts';
 import { isConntrackLiberal } from './iptables-backends.ts';
+import { NoLocalhostNodePorts } from './localhost-node-ports.ts';
 
 export interface IpvsBackendsOptions extends FamilyBackendsOptions {
   readonly makeBackend?: (parts: IpvsBackendParts, lowering: IpvsOptions) => Backend;
@@ -55,6 +56,7 @@ async function openBackend(
   {
     config,
     sysctls,
+    record,
     clock,
     tools,
     log,
@@ -94,7 +96,12 @@ async function openBackend(
     lifetime: signal,
     onDraining: (draining) => onDraining?.(family, draining),
   };
-  const backend = makeBackend(parts, settings);
+  const backend =
+    family === 'ipv6'
+      ? makeBackend(parts, settings)
+      : new NoLocalhostNodePorts(port.iptables.variant, { sysctls, record, log }, (ownsGuard) =>
+          makeBackend({ ...parts, ownsGuard }, settings),
+        );
   return reserved === undefined ? backend : new Reserving(backend, reserved);
 }
 

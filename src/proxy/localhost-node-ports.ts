@@ -7,6 +7,8 @@ import type { Sysctls } from '../host/sysctl.ts';
 import { defaultLockPaths } from '../host/xtables-lock.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { BackendsOptions } from './backends.ts';
+import { putBack } from './mode-settings.ts';
+import type { ModeSettings } from './mode-settings.ts';
 import { servesLocalhostNodePorts } from './node-context.ts';
 
 /** Lets packets with addresses of 127.0.0.0/8 be routed. */
@@ -94,5 +96,49 @@ export class LocalhostNodePorts implements Backend {
         `node ports do not answer on 127.0.0.1: ${errorText(error)}`,
       );
     }
+  }
+}
+
+/**
+ * A mode whose node ports do not answer on 127.0.0.1, on a node where another one's did: route_localnet goes back before its
+ * first sync, and with it KUBE-FIREWALL where that was ours alone.
+ */
+export class NoLocalhostNodePorts implements Backend {
+  readonly #backend: Backend;
+  readonly #settings: ModeSettings;
+  readonly #variant: string;
+  #isPutBack = false;
+  #ownsGuard = false;
+
+  /** `make` is told whether KUBE-FIREWALL, where it is there, is ours to remove. */
+  constructor(
+    variant: string,
+    settings: ModeSettings,
+    make: (ownsGuard: () => boolean) => Backend,
+  ) {
+    this.#variant = variant;
+    this.#settings = settings;
+    this.#backend = make(() => this.#ownsGuard);
+  }
+
+  get mode(): Backend['mode'] {
+    return this.#backend.mode;
+  }
+
+  async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+    if (!this.#isPutBack) {
+      this.#isPutBack = await putBack((key) => key === localnetKey, this.#settings);
+      const { firewalls } = await this.#settings.record.read();
+      this.#ownsGuard = this.#isPutBack && firewalls.includes(this.#variant);
+    }
+    return this.#backend.sync(...args);
+  }
+
+  async audit(signal: AbortSignal): Promise<string | undefined> {
+    return this.#backend.audit(signal);
+  }
+
+  invalidate(): void {
+    this.#backend.invalidate();
   }
 }

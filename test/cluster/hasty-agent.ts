@@ -29,7 +29,7 @@ await runAgent(
     version: 'hasty',
     tools: systemTools,
     sysctls: createSysctls(),
-    record: { noteFirewall: async () => {} },
+    record: { noteFirewall: async () => {}, read: async () => ({ sysctls: {}, firewalls: [] }) },
     onFirstRules: () => {},
     clock,
     random: Math.random,

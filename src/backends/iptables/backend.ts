@@ -12,6 +12,8 @@ export type GraphLowering = RememberingLowering<IptablesState>;
 /** What an {@link IptablesBackend} is made of. */
 export interface IptablesBackendParts extends RulesApplierParts {
   readonly lowering: GraphLowering;
+  /** What the node needs beside it for a time. */
+  readonly adapt?: (state: IptablesState) => IptablesState;
 }
 
 /** The iptables mode for one family: keeps the kernel's tables equal to the lowered graph. */
@@ -19,10 +21,13 @@ export class IptablesBackend implements Backend {
   readonly mode = 'iptables';
   readonly #lowering: CarefulLowering<IptablesState>;
   readonly #rules: RulesApplier;
+  readonly #adapt: (state: IptablesState) => IptablesState;
+  #lowered: IptablesState | undefined;
 
   constructor(parts: IptablesBackendParts) {
     this.#lowering = new CarefulLowering(parts.lowering);
     this.#rules = new RulesApplier(parts);
+    this.#adapt = parts.adapt ?? ((state) => state);
   }
 
   invalidate(): void {
@@ -34,6 +39,12 @@ export class IptablesBackend implements Backend {
   }
 
   async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
-    return this.#rules.apply(this.#lowering.lower(graph, delta), signal);
+    this.#lowered = this.#lowering.lower(graph, delta);
+    return this.#rules.apply(this.#adapt(this.#lowered), signal);
+  }
+
+  /** Writes what was asked for last, since what `adapt` makes of it has changed. */
+  async renew(signal: AbortSignal): Promise<void> {
+    if (this.#lowered !== undefined) await this.#rules.apply(this.#adapt(this.#lowered), signal);
   }
 }

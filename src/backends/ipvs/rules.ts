@@ -124,7 +124,7 @@ function filterRules({ family, podDetector }: NodeContext, isMarked: string): re
 }
 
 /** TCP by a reset, since the kernel limits how many ICMP errors it sends. */
-function refusals(match: string, family: Family): readonly Rule[] {
+export function refusals(match: string, family: Family): readonly Rule[] {
   const unreachable = `${family === 'ipv4' ? 'icmp' : 'icmp6'}-port-unreachable`;
   return [
     staticRule(`-p tcp ${match} -j REJECT --reject-with tcp-reset`),

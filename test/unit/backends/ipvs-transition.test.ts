@@ -1,16 +1,20 @@
 // Between any two lines of any tool, a packet meets what it met before, what it meets after, or a refusal.
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { IptablesBackend } from '../../../src/backends/iptables/backend.ts';
 import { lowerAll } from '../../../src/backends/iptables/lower.ts';
 import { renderRestore } from '../../../src/backends/iptables/render.ts';
 import { defaultFeatures } from '../../../src/backends/iptables/state.ts';
+import type { IptablesState } from '../../../src/backends/iptables/state.ts';
 import { IpvsBackend } from '../../../src/backends/ipvs/backend.ts';
 import { lowerIpvs } from '../../../src/backends/ipvs/lower.ts';
+import { IpvsRemains } from '../../../src/backends/ipvs/remains.ts';
 import type { IpvsState } from '../../../src/backends/ipvs/state.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
 import type { NodeContext } from '../../../src/graph/node-context.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
 import type { Address } from '../../../src/ip/address.ts';
+import { AfterIpvs } from '../../../src/proxy/after-ipvs.ts';
 import type { ServicePort } from '../../../src/services/service-port.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { attempts, nodeContexts, servicePortLists } from '../../support/arbitraries.ts';
@@ -28,7 +32,7 @@ import { VirtualClock } from '../proxy/virtual-clock.ts';
 const { signal } = new AbortController();
 
 /** Where the node stands before the sync that is watched. */
-type Start = 'change' | 'restart' | 'nothing' | 'iptables mode';
+type Start = 'change' | 'restart' | 'nothing' | 'iptables mode' | 'to iptables mode';
 
 /** What may be different of a service port before and after. */
 type Form = 'whole' | 'absent' | 'no endpoints' | 'no ranges' | 'few endpoints' | 'no affinity';
@@ -139,24 +143,52 @@ class Watch {
   }
 }
 
+const iptablesOptions = {
+  features: defaultFeatures,
+  masqueradeMark: 0x4000,
+  localhostNodePorts: false,
+  conntrackBeLiberal: false,
+};
+
+/** What every backend of the node has. */
+const parts = (node: FakeIpvsNode) => ({
+  family: 'ipv4' as const,
+  tools: node.tools,
+  iptables: {
+    variant: 'legacy' as const,
+    family: 'ipv4' as const,
+    version: [1, 8, 9] as const,
+    iptables: 'iptables',
+    restore: 'iptables-restore',
+    save: 'iptables-save',
+  },
+  log: silentLog,
+  lockPaths: { lockFile: '/nowhere/lock', proc: '/nowhere' },
+  clock: new VirtualClock(),
+  instanceId: 'one',
+});
+
+/** Iptables mode on the node, until nothing of an ipvs mode is left. */
+async function runIptables(node: FakeIpvsNode, state: IptablesState): Promise<void> {
+  const backend = new AfterIpvs(
+    {
+      ...parts(node),
+      remains: new IpvsRemains({ ...parts(node), readTable: node.readTable }),
+      drainMs: 60_000,
+      lifetime: signal,
+      onGone: async () => undefined,
+    },
+    (hooks) => new IptablesBackend({ ...parts(node), ...hooks, lowering: { lower: () => state } }),
+  );
+  await backend.sync(emptyGraph, emptyDelta, signal);
+  await backend.drained();
+}
+
 function agent(node: FakeIpvsNode) {
   const wanted: { state: IpvsState | undefined } = { state: undefined };
   const backend = new IpvsBackend({
-    family: 'ipv4',
-    tools: node.tools,
-    iptables: {
-      variant: 'legacy',
-      family: 'ipv4',
-      version: [1, 8, 9],
-      iptables: 'iptables',
-      restore: 'iptables-restore',
-      save: 'iptables-save',
-    },
-    log: silentLog,
-    lockPaths: { lockFile: '/nowhere/lock', proc: '/nowhere' },
+    ...parts(node),
     lowering: { lower: () => wanted.state as IpvsState },
-    clock: new VirtualClock(),
-    instanceId: 'one',
     excludeCidrs: [],
     drainSeconds: 60,
     lifetime: AbortSignal.abort(),
@@ -181,10 +213,10 @@ function isExplained(
   // Under the rules of iptables mode node ports answer on every address that is bound, and what they refuse to the node
   // itself ipvs takes first. Whom guards keep away stays away.
   const isGuarded = [...known].join() === 'drop' && port < 30_000;
-  return start === 'iptables mode' && end.includes(':') && !isGuarded;
+  return start.endsWith('iptables mode') && end.includes(':') && !isGuarded;
 }
 
-it.each<Start>(['change', 'restart', 'nothing', 'iptables mode'])(
+it.each<Start>(['change', 'restart', 'nothing', 'iptables mode', 'to iptables mode'])(
   'no packet escapes or reaches the node itself between two steps of a sync (%s)',
   async (start) => {
     await fc.assert(
@@ -198,14 +230,7 @@ it.each<Start>(['change', 'restart', 'nothing', 'iptables mode'])(
         ];
         let sync = agent(node);
         if (start === 'iptables mode') {
-          const input = renderRestore(
-            lowerAll(before, {
-              features: defaultFeatures,
-              masqueradeMark: 0x4000,
-              localhostNodePorts: false,
-              conntrackBeLiberal: false,
-            }),
-          );
+          const input = renderRestore(lowerAll(before, iptablesOptions));
           await node.tools.run('iptables-restore', [], { input, timeoutMs: 1000, signal });
         } else if (start !== 'nothing') {
           await sync(lowerIpvs(before, ipvsOptions));
@@ -221,7 +246,8 @@ it.each<Start>(['change', 'restart', 'nothing', 'iptables mode'])(
             packets.some(({ destination }) => line.includes(destination));
           if (concerns) moments.push(look());
         };
-        await sync(lowerIpvs(after, ipvsOptions));
+        if (start === 'to iptables mode') await runIptables(node, lowerAll(after, iptablesOptions));
+        else await sync(lowerIpvs(after, ipvsOptions));
         moments.push(look());
         for (const [i, packet] of packets.entries()) {
           const known = new Set([...(moments[0]?.[i] ?? []), ...(moments.at(-1)?.[i] ?? [])]);
@@ -235,7 +261,7 @@ it.each<Start>(['change', 'restart', 'nothing', 'iptables mode'])(
         }
       }),
       // Shrinking would take minutes.
-      { numRuns: start === 'iptables mode' ? 8 : 20, endOnFailure: true },
+      { numRuns: start.endsWith('iptables mode') ? 8 : 20, endOnFailure: true },
     );
   },
 );

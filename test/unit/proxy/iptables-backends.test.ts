@@ -37,6 +37,7 @@ function machine(flags: readonly string[], answer: (run: RecordedRun) => Answer)
   const config = proxyConfig(parseFlags(proxyFlags, flags).flags);
   const record = {
     noteFirewall: async (variant: string) => void happened.push(`recorded: firewall ${variant}`),
+    read: async () => ({ sysctls: {}, firewalls: [] }),
   };
   const clock = new VirtualClock();
   return { happened, options: { config, tools, sysctls, record, clock, env: {}, log } };

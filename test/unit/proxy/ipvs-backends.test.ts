@@ -42,7 +42,10 @@ function machine(flags: readonly string[], answer: (run: RecordedRun) => Answer 
       void happened.push(`${level}: ${message} ${JSON.stringify(context)}`);
   const log: Log = { ...silentLog, info: told('info'), warn: told('warn'), error: told('error') };
   const config = proxyConfig(parseFlags(proxyFlags, ['--mode=ipvs', ...flags]).flags);
-  const record = { noteFirewall: async () => undefined };
+  const record = {
+    noteFirewall: async () => undefined,
+    read: async () => ({ sysctls: {}, firewalls: [] }),
+  };
   const made: (IpvsBackendParts & { readonly settings: IpvsOptions })[] = [];
   const makeBackend = (parts: IpvsBackendParts, settings: IpvsOptions): Backend => {
     made.push({ ...parts, settings });

@@ -1,0 +1,148 @@
+import { SwitchyardError } from '../../error.ts';
+import { serviceLink } from '../../host/interfaces.ts';
+import type { ToolRunner } from '../../host/run-tool.ts';
+import type { Family } from '../../ip/address.ts';
+import { listSets } from '../iptables/ipsets.ts';
+import { isIpvsModeSet, isUpstreamIpvsSet } from '../iptables/ipvs-names.ts';
+import type { SetName } from '../iptables/state.ts';
+import { changeDevice, readDevice } from './device.ts';
+import type { BoundAddresses } from './device.ts';
+import { realServerArgs, serverName } from './ipvsadm-text.ts';
+import { readKernelTable, readServers } from './kernel-table.ts';
+import type { ObservedServer, ObservedServers, TableReader } from './kernel-table.ts';
+import { Ownership, readMembers } from './ownership.ts';
+
+export interface IpvsRemainsParts {
+  readonly family: Family;
+  readonly tools: ToolRunner;
+  readonly readTable?: TableReader;
+}
+
+/** What an ipvs mode, Switchyard's or kube-proxy's, has left in the kernel. */
+export interface FoundRemains {
+  readonly servers: readonly ObservedServer[];
+  readonly bound: BoundAddresses;
+  /** The sets of what is bound. */
+  readonly boundSets: readonly SetName[];
+}
+
+const leastTimeoutMs = 60_000;
+const timeoutMsPerLine = 20;
+
+/**
+ * The virtual servers and addresses of an ipvs mode that ran on the node before, of one family: connections go
+ * on through them, and then they go.
+ */
+export class IpvsRemains {
+  readonly #parts: IpvsRemainsParts;
+  #servers: readonly ObservedServer[] = [];
+
+  constructor(parts: IpvsRemainsParts) {
+    this.#parts = parts;
+  }
+
+  /** Looks; undefined where there is nothing. */
+  async find(signal: AbortSignal): Promise<FoundRemains | undefined> {
+    const { family, tools } = this.#parts;
+    const [all, bound] = await Promise.all([this.#read(), boundOf(family, tools, signal)]);
+    if (all.size === 0 && bound === undefined) return undefined;
+    const [naming, sets] = await Promise.all([
+      readMembers(family, tools, signal),
+      listSets(tools, signal),
+    ]);
+    const ownership = new Ownership(naming, bound ?? []);
+    this.#servers = [...all.values()].filter((server) => ownership.isOurs(server));
+    if (this.#servers.length === 0 && (bound === undefined || bound.size === 0)) return undefined;
+    const boundSets = sets.filter((set) => isBoundSet(family, set)).map(({ name }) => name);
+    return { servers: this.#servers, bound, boundSets };
+  }
+
+  /** Lets no new connection in: each real server gets weight 0. */
+  async quiesce(signal: AbortSignal): Promise<void> {
+    const lines = this.#servers.flatMap((server) =>
+      [...server.realServers.values()]
+        .filter(({ weight, isMasqueraded }) => weight !== 0 && isMasqueraded)
+        .map((real) => `-e ${realServerArgs(server, { ...real, weight: 0 })}\n`),
+    );
+    await this.#ipvsadm(lines, signal);
+  }
+
+  /** How many connections there are still. */
+  async connections(): Promise<number> {
+    const now = await this.#read();
+    let count = 0;
+    for (const { key } of this.#servers) {
+      for (const { connections } of now.get(key)?.realServers.values() ?? []) count += connections;
+    }
+    return count;
+  }
+
+  /**
+   * Removes the virtual servers. What goes on talking to one that is gone is forgotten by connection tracking, too, as long as
+   * its address is bound (expire_nodest_conn), and begins anew under the rules that are there now.
+   */
+  async removeServers(signal: AbortSignal): Promise<void> {
+    const now = await this.#read();
+    const there = this.#servers.filter(({ key }) => now.has(key));
+    const lines = there.map((server) => `-D ${serverName(server)}\n`);
+    await this.#ipvsadm(lines, signal);
+  }
+
+  /** Removes the addresses, and the link where nothing is left on it; whether it is gone. */
+  async removeAddresses(signal: AbortSignal): Promise<boolean> {
+    const { family, tools } = this.#parts;
+    const bound = await readDevice(family, tools, signal);
+    if (bound === undefined) return true;
+    const changes = { create: false, add: [], remove: [...bound].toSorted() };
+    const [refused] = await changeDevice(changes, tools, signal);
+    if (refused !== undefined) throw failed(`removing ${refused.address}`, refused.words);
+    const other = await readDevice(family === 'ipv4' ? 'ipv6' : 'ipv4', tools, signal);
+    if (other === undefined) return true;
+    if (other.size > 0) return false;
+    const args = ['link', 'delete', serviceLink];
+    const { exitCode, stderr } = await tools.run('ip', args, { timeoutMs: leastTimeoutMs, signal });
+    if (exitCode !== 0 && !/Cannot find device/.test(stderr)) throw failed(args.join(' '), stderr);
+    return true;
+  }
+
+  async #read(): Promise<ObservedServers> {
+    const { family, readTable = readKernelTable } = this.#parts;
+    return readServers(family, readTable);
+  }
+
+  async #ipvsadm(lines: readonly string[], signal: AbortSignal): Promise<void> {
+    if (lines.length === 0) return;
+    const timeoutMs = leastTimeoutMs + timeoutMsPerLine * lines.length;
+    const options = { input: lines.join(''), timeoutMs, signal };
+    const { exitCode, stderr } = await this.#parts.tools.run('ipvsadm', ['--restore'], options);
+    // what is gone meanwhile needs nothing any more
+    const words = stderr.replaceAll(/^.*(?:No such|Service not defined).*$/gm, '').trim();
+    if (words !== '' || (exitCode !== 0 && stderr.trim() === ''))
+      throw failed('ipvsadm --restore', words);
+  }
+}
+
+/** Where `ip` is missing there is no such link, as far as anybody can tell: whoever made one needed it. */
+async function boundOf(
+  family: Family,
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<BoundAddresses> {
+  try {
+    return await readDevice(family, tools, signal);
+  } catch (error) {
+    if (error instanceof SwitchyardError && error.code === 'missing') return undefined;
+    throw error;
+  }
+}
+
+function isBoundSet(family: Family, { name, type }: { name: string; type: string }): boolean {
+  if (type !== 'hash:ip' || name.startsWith('KUBE-6-') !== (family === 'ipv6')) return false;
+  const isOurs = isIpvsModeSet(name) && /-IPVS-BOUND-\d+$/.test(name);
+  return isOurs || (isUpstreamIpvsSet(name, type) && name.endsWith('-IPVS-IPS'));
+}
+
+function failed(what: string, words: string): SwitchyardError {
+  const text = `${what} failed: ${words.trim()}`;
+  return new SwitchyardError('tool', text, { retryable: true });
+}
