@@ -5,11 +5,11 @@ import type { NamespaceProcess, Namespaces } from '../../src/host/namespaces.ts'
 const sources = join(import.meta.dirname, '../../src/cli/main.ts');
 
 /** What a start costs shows on a slow machine: the virtual machine has a bundle, made outside of it. */
-const usual = process.env['SWITCHYARD_BUNDLE'] ?? sources;
+export const program = process.env['SWITCHYARD_BUNDLE'] ?? sources;
 
 /** The command of our proxy: from the sources, or of a bundle. */
-export function proxyCommand(program = usual): readonly string[] {
-  return [process.execPath, program, 'proxy', '--oom-score-adj=0'];
+export function proxyCommand(file = program): readonly string[] {
+  return [process.execPath, file, 'proxy', '--oom-score-adj=0'];
 }
 
 /** A proxy as a process of its own in the node's namespace; ours unless `command` is another. */
@@ -21,12 +21,12 @@ export class AgentProcess {
     namespaces: Namespaces,
     env: Readonly<Record<string, string>>,
     flags: readonly string[],
-    [program = '', ...args]: readonly string[] = proxyCommand(),
+    [tool = '', ...args]: readonly string[] = proxyCommand(),
   ) {
     // The machine's own state file is not the tests' to write; kube-proxy knows no such flag.
     const isOurs = args.includes('proxy') && !flags.some((flag) => flag.startsWith('--state-file'));
     const record = isOurs ? ['--state-file='] : [];
-    this.#child = namespaces.spawn('node', program, [...args, ...record, ...flags], env);
+    this.#child = namespaces.spawn('node', tool, [...args, ...record, ...flags], env);
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream.on('data', (chunk: Buffer) => {
         this.#log += chunk.toString();

@@ -9,7 +9,7 @@ import { buildNode } from '../../src/cli/demo/topology.ts';
 import { Namespaces } from '../../src/host/namespaces.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
 import { toolPath } from '../../src/host/tool-path.ts';
-import { AgentProcess, proxyCommand } from './agent-process.ts';
+import { AgentProcess, program, proxyCommand } from './agent-process.ts';
 import type { CommandRun } from './command-run.ts';
 import { ownFolder } from './own-folder.ts';
 
@@ -202,8 +202,7 @@ export class NodeLab {
 
   /** Runs a command of Switchyard on the node to its end, whatever its exit status. */
   async command(...args: readonly string[]): Promise<CommandRun> {
-    const program = [process.execPath, join(import.meta.dirname, '../../src/cli/main.ts')];
-    return this.tryOnNode(...program, ...args);
+    return this.tryOnNode(process.execPath, program, ...args);
   }
 
   /** Runs a program on the node to its end, whatever its exit status. */

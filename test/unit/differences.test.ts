@@ -3,41 +3,16 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { linksOf, titlesOf } from '../support/test-links.ts';
 import { knownDifferences } from '../upstream/known-differences.ts';
 
 const docs = join(import.meta.dirname, '../../docs');
 const beside = '../test/upstream/upstream.test.ts';
 
-interface TestLink {
-  readonly file: string;
-  /** Of the test or the group. */
-  readonly title: string;
-}
-
 const rows = readFileSync(join(docs, 'differences.md'), 'utf8')
   .split('\n')
   .filter((line) => line.startsWith('| ') && !line.startsWith('| what '))
   .map((line) => line.slice(2, -2).split(' | '));
-
-/** `[text](file "title"), …`; anything else is kept as a link that no file has. */
-function linksOf(cell: string): readonly TestLink[] {
-  return cell.split(/, (?=\[)/).map((text) => {
-    const { file = text, title = '' } =
-      /^\[[^\]]+\]\((?<file>\S+) "(?<title>[^"]+)"\)$/.exec(text)?.groups ?? {};
-    return { file, title };
-  });
-}
-
-/**
- * The titles given to it(), test(), describe(), their each() and skipIf(), and to a suite's test(): the last text
- * before the function.
- */
-function titlesOf(source: string): readonly string[] {
-  const declared =
-    /(?:\b(?:it|test|describe)(?:\.\w+)*|\))\(\s*(?:'[\w-]+',\s*)?(?<quote>['`])(?<title>(?:(?!\k<quote>)[^\\\n])+)\k<quote>,\s*(?:\{[^{}]*\},\s*)?(?:async )?\([^()]*\)(?:: [\w<>]+)? =>/g;
-  const code = source.replaceAll(/^\s*(?:\/\/|\/?\*).*$/gm, '');
-  return Array.from(code.matchAll(declared), ({ groups }) => groups?.['title'] ?? '');
-}
 
 describe('docs/differences.md', () => {
   it('has the rows that are known, and no others', () => {

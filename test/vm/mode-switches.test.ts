@@ -1,0 +1,306 @@
+/* oxlint-disable vitest/valid-title, vitest/no-standalone-expect -- what holds of every switch is declared once */
+// Another mode takes over on a live node: which connections go on, who answers meanwhile, and what is left. The table
+// of docs/mode-switches.md names these tests.
+import process from 'node:process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Answer, HeldConnection, Question } from '../../src/cli/demo/actor.ts';
+import { nodeObject, service, slices } from '../kernel/contract-objects.ts';
+import type { AgentProcess } from '../support/agent-process.ts';
+import { dumpNode } from '../support/node-dump.ts';
+import { NodeLab, eventually, lab4 } from '../support/node-lab.ts';
+import type { Actor } from '../support/node-lab.ts';
+import { RequestStream } from '../support/request-stream.ts';
+import { leaveUpstreamIpvs, upstreamSettings } from './upstream-ipvs-state.ts';
+
+const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
+const web = { to: '10.96.0.10', port: 80 };
+const nodePort = { to: lab4.node, port: 30_010 };
+const sticky = { to: '10.96.0.11', port: 80 };
+
+/** What is open all the while, by the names of the table. */
+const conversations: Readonly<Record<string, readonly [Actor, Question]>> = {
+  'TCP to a cluster IP from a pod': ['pod-c', web],
+  'UDP to a cluster IP from a pod': ['pod-c', { ...web, proto: 'udp' }],
+  'TCP to a cluster IP from the node': ['node', web],
+  'UDP to a cluster IP from the node': ['node', { ...web, proto: 'udp' }],
+  'TCP to a node port from outside': ['client', nodePort],
+  'UDP to a node port from outside': ['client', { ...nodePort, proto: 'udp' }],
+  'TCP over IPv6 to a cluster IP from outside': ['client', { to: 'fd00:10:96::10', port: 80 }],
+};
+
+type Held = ReadonlyMap<string, HeldConnection>;
+type Counts = Readonly<Record<string, number>>;
+type Mode = 'iptables' | 'ipvs';
+
+let lab: NodeLab;
+let agent: AgentProcess | undefined;
+/** What each conversation answers now, the first of which is to be the same. */
+let answers: Readonly<Record<string, { readonly now: Answer; readonly first: Answer }>>;
+/** Those that have been open since before the last switch. */
+let oldest: Held;
+let requests: Counts;
+let idle: Counts;
+let before: object;
+let isOver = false;
+
+/** Everything that a service proxy may change on the node. */
+async function node(): Promise<object> {
+  return {
+    ...(await dumpNode(lab)),
+    servers: await lab.onNode('ipvsadm', '--save', '-n'),
+    links: await lab.onNode('ip', '-br', 'address'),
+  };
+}
+
+/** Names of chains and sets, and of virtual servers the weights: what tells one mode from another. */
+async function marks(): Promise<string | undefined> {
+  const tools = [
+    ['iptables-save'],
+    ['ip6tables-save'],
+    ['ipset', 'list', '-name'],
+    ['ipvsadm', '--save', '-n'],
+  ];
+  const texts: string[] = [];
+  try {
+    for (const [tool = '', ...args] of tools) texts.push(await lab.onNode(tool, ...args));
+  } catch {
+    return undefined; // the agent has changed it meanwhile
+  }
+  return texts.join('\n');
+}
+
+async function start(mode: Mode, ...flags: readonly string[]): Promise<void> {
+  await agent?.stop();
+  const usual = ['--conntrack-max-per-core=0', `--state-file=${lab.stateFile}`];
+  agent = lab.startAgent([`--mode=${mode}`, ...usual, ...flags]);
+}
+
+/** Whether both families are as the mode leaves them, with the removal that comes last. */
+function isIn(mode: Mode, seen: string): boolean {
+  if (mode === 'ipvs') {
+    const isThere = seen.includes('KUBE-IPVS-SERVED-1') && seen.includes('KUBE-6-IPVS-SERVED-1');
+    return (
+      isThere && !/KUBE-(EXTERNAL-SERVICES|LOAD-BALANCER|CLUSTER-IP|6-CLUSTER-IP|AFF-)/.test(seen)
+    );
+  }
+  if (!seen.includes('KUBE-EXTERNAL-SERVICES')) return false;
+  const families = [...seen.matchAll(/-A KUBE-IPVS-FILTER -p (?:ipv6-)?icmp/g)].length;
+  return families === 2 && !/-m -w [1-9]|:KUBE-LOAD-BALANCER/.test(seen);
+}
+
+async function hold(): Promise<Held> {
+  const held = Object.entries(conversations).map(
+    async ([name, [actor, question]]) => [name, await lab.open(actor, question)] as const,
+  );
+  return new Map(await Promise.all(held));
+}
+
+/** Switches to a mode while requests go on, and asks again over all connections that were open before. */
+async function switchTo(mode: Mode, ...flags: readonly string[]): Promise<void> {
+  const fresh = await hold();
+  const asked: readonly Question[] = [web, { ...web, proto: 'udp' }, nodePort];
+  const streams = (['client', 'pod-c', 'node'] as const).map(
+    (actor) => new RequestStream(lab, actor, asked, 1, 200),
+  );
+  // The node serves on all of its addresses: who is sent to none of a Service's pods may end there.
+  const unserved = [
+    { to: web.to, port: 8099, timeoutMs: 200 },
+    { to: '10.96.0.12', port: 80, timeoutMs: 200 },
+  ];
+  const others = new RequestStream(lab, 'pod-b', unserved, 1, 200);
+  await start(mode, ...flags);
+  try {
+    await eventually(marks, (seen) => seen !== undefined && isIn(mode, seen), 8000);
+  } catch (error) {
+    throw new Error(`${mode} mode is not in: ${agent?.log}`, { cause: error });
+  } finally {
+    const counts = await Promise.all(streams.map(async (stream) => stream.stop()));
+    requests = Object.fromEntries(counts.flatMap((each) => Object.entries(each)));
+    idle = await others.stop();
+  }
+  const again = [...fresh].map(async ([name, connection]) => {
+    return [name, { now: await connection.again(20_000), first: connection.first }] as const;
+  });
+  answers = Object.fromEntries(await Promise.all(again));
+  await Promise.all([...fresh.values()].map(async (connection) => connection.close()));
+}
+
+/** Until it is over, or the connection is; the last answer. */
+async function talk(
+  name: string,
+  connection: HeldConnection,
+): Promise<{ readonly name: string; readonly answer: Answer }> {
+  for (;;) {
+    const answer = await connection.again(name.startsWith('UDP') ? 2000 : 20_000);
+    if (isOver || answer === 'closed') return { name, answer };
+    await delay(300);
+  }
+}
+
+async function cleanUp(): Promise<void> {
+  await agent?.stop();
+  agent = undefined;
+  const run = await lab.command('cleanup', `--state-file=${lab.stateFile}`);
+  expect(run).toMatchObject({ status: 0, stderr: '' });
+}
+
+async function leaveUpstream(): Promise<void> {
+  await leaveUpstreamIpvs(lab, [
+    { host: 10, pods: ['pod-a', 'pod-b'], nodePort: 30_010 },
+    { host: 11, pods: ['pod-a', 'pod-b', 'pod-c'] },
+    { host: 12, pods: [] },
+  ]);
+  oldest = await hold();
+}
+
+const now = (key: string): unknown => answers[key]?.now;
+
+function first(key: string): unknown {
+  const answer = answers[key]?.first;
+  if (typeof answer === 'object') return answer;
+  throw new Error(`${key} was not answered before: ${answer}`);
+}
+
+/** What holds of each switch; `go` makes it. */
+function direction(name: string, go: () => Promise<void>): void {
+  describe(name, () => {
+    beforeAll(go);
+
+    test('TCP to a cluster IP from a pod goes on', () => {
+      expect(now('TCP to a cluster IP from a pod')).toEqual(
+        first('TCP to a cluster IP from a pod'),
+      );
+    });
+    test('UDP to a cluster IP from a pod goes on', () => {
+      expect(now('UDP to a cluster IP from a pod')).toEqual(
+        first('UDP to a cluster IP from a pod'),
+      );
+    });
+    test('TCP to a cluster IP from the node goes on', () => {
+      expect(now('TCP to a cluster IP from the node')).toEqual(
+        first('TCP to a cluster IP from the node'),
+      );
+    });
+    test('UDP to a cluster IP from the node goes on', () => {
+      expect(now('UDP to a cluster IP from the node')).toEqual(
+        first('UDP to a cluster IP from the node'),
+      );
+    });
+    test('TCP to a node port from outside goes on', () => {
+      expect(now('TCP to a node port from outside')).toEqual(
+        first('TCP to a node port from outside'),
+      );
+    });
+    test('UDP to a node port from outside goes on', () => {
+      expect(now('UDP to a node port from outside')).toEqual(
+        first('UDP to a node port from outside'),
+      );
+    });
+    test('TCP over IPv6 to a cluster IP from outside goes on', () => {
+      expect(now('TCP over IPv6 to a cluster IP from outside')).toEqual(
+        first('TCP over IPv6 to a cluster IP from outside'),
+      );
+    });
+
+    test('a TCP connection goes on over one switch and the next', async () => {
+      for (const key of Object.keys(conversations).filter((each) => each.startsWith('TCP'))) {
+        const connection = oldest.get(key);
+        const answer = await connection?.again(20_000);
+        expect({ key, answer }).toEqual({ key, answer: connection?.first });
+      }
+    });
+
+    test('new connections are answered throughout, by pods alone', () => {
+      expect(Object.keys(requests).toSorted()).toEqual(['pod-a', 'pod-b']);
+      expect(Object.keys(idle)).not.toContain('the node itself');
+    });
+
+    test('the node’s own connections do not come from a service’s address', async () => {
+      const notOfServices = expect.not.stringMatching(/^10\.96\./) as string;
+      const answer = await lab.ask('node', web);
+      expect(answer).toMatchObject({ sourceSeen: notOfServices });
+    });
+
+    test('an address that is bound answers at no port but those of its services', async () => {
+      const unused = { to: web.to, port: 8099 };
+      const asked = [await lab.ask('client', unused), await lab.ask('node', unused)];
+      expect(asked).toEqual(['refused', 'refused']);
+    });
+
+    test('ClientIP affinity begins anew, and holds', async () => {
+      expect(Object.values(await lab.tally('client', sticky, 5))).toEqual([5]);
+    });
+  });
+}
+
+describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', () => {
+  beforeAll(async () => {
+    lab = await NodeLab.create('nft');
+    const exposed = { type: 'NodePort', nodePort: 30_010 } as const;
+    await lab.write('node', nodeObject());
+    await lab.write(
+      'web',
+      service('web', { host: 10, ...exposed }),
+      ...slices('web', ['pod-a', 'pod-b']),
+    );
+    await lab.write(
+      'sticky',
+      service('sticky', { host: 11, affinitySeconds: 300 }),
+      ...slices('sticky', ['pod-a', 'pod-b', 'pod-c']),
+    );
+    await lab.write('empty', service('empty', { host: 12 }), ...slices('empty', []));
+    for (const port of [80, 8099])
+      await lab.serve('node', { proto: 'tcp', address: '0.0.0.0', port, name: 'the node itself' });
+    // of others
+    await lab.onNode('sysctl', '-qw', ...upstreamSettings);
+    await lab.onNode('ipvsadm', '-A', '-t', '10.9.9.9:80', '-s', 'wlc');
+    await lab.onNode('ipset', 'create', 'mine', 'hash:ip');
+    before = await node();
+  });
+
+  afterAll(async () => {
+    await agent?.stop();
+    await lab?.close();
+  });
+
+  direction('from kube-proxy’s ipvs mode to our iptables mode', async () => {
+    await leaveUpstream();
+    await switchTo('iptables');
+  });
+
+  test('an agent that may not wait gives connections of ipvs up, tells whoever speaks, and leaves nothing of ipvs', async () => {
+    const talks = [...oldest].map(async ([name, connection]) => talk(name, connection));
+    await start('iptables', '--ipvs-drain-timeout=0s');
+    await eventually(
+      marks,
+      (seen) => seen !== undefined && !/KUBE-(6-)?(IPVS-|CLUSTER)|10\.96\.0\.10:80/.test(seen),
+      8000,
+    );
+    isOver = true;
+    for (const { name, answer } of await Promise.all(talks)) {
+      const isTold = typeof answer !== 'string' || (name.startsWith('TCP') && answer === 'closed');
+      expect({ name, answer, isTold }).toEqual({ name, answer, isTold: true });
+    }
+    expect(await lab.onNode('ip', '-br', 'link')).not.toContain('kube-ipvs0');
+  });
+
+  direction('from iptables to ipvs', async () => {
+    oldest = await hold();
+    await switchTo('ipvs');
+  });
+
+  direction('from ipvs to iptables', async () => switchTo('iptables'));
+
+  direction('from kube-proxy’s ipvs mode to ours', async () => {
+    await cleanUp();
+    expect(await node()).toEqual(before);
+    await leaveUpstream();
+    await switchTo('ipvs');
+  });
+
+  test('the clean-up leaves nothing over of any mode, and what others made', async () => {
+    await cleanUp();
+    expect(await node()).toEqual(before);
+  });
+});
