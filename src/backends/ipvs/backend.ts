@@ -370,7 +370,7 @@ export class IpvsBackend implements Backend {
   async #removeDrained(): Promise<void> {
     const state = this.#applied;
     if (state === undefined) return; // the next sync reads the kernel
-    this.#drains.look(await this.#table.read());
+    this.#drains.look(await this.#table.read(new Set(this.#drains.servers)));
     const targets = this.#targets(state, this.#drains.servers);
     await this.#write(targets, () => true, this.#parts.lifetime);
     this.#settleDrains();

@@ -36,17 +36,27 @@ export type TableReader = () => Promise<string | undefined>;
  */
 export const readKernelTable: TableReader = async () => readSetting('/proc/net/ip_vs');
 
-/** What the kernel has of a family. */
-export async function readServers(family: Family, read: TableReader): Promise<ObservedServers> {
+/** Tells servers apart by key: a set, or a map of them. */
+export interface ServerKeys {
+  has(key: VirtualServerKey): boolean;
+}
+
+/** What the kernel has of a family, or of some servers of it. */
+export async function readServers(
+  family: Family,
+  read: TableReader,
+  only?: ServerKeys,
+): Promise<ObservedServers> {
   const text = await read();
-  return text === undefined ? new Map() : parseKernelTable(text, family);
+  return text === undefined ? new Map() : parseKernelTable(text, family, only);
 }
 
 /**
  * Reads /proc/net/ip_vs (Linux 6.1). Services by firewall mark are nobody's of ours and left out. It does not tell a
- * scheduler's flags, nor how long persistence lasts in seconds.
+ * scheduler's flags, nor how long persistence lasts in seconds. Most of the time goes into real servers: those of other servers than
+ * `only` are not looked at.
  */
-export function parseKernelTable(text: string, family: Family): ObservedServers {
+export function parseKernelTable(text: string, family: Family, only?: ServerKeys): ObservedServers {
   if (!text.startsWith('IP Virtual Server version')) {
     const start = JSON.stringify(text.slice(0, 60));
     throw new SwitchyardError('tool', `/proc/net/ip_vs: expected the table of ipvs, got ${start}`, {
@@ -57,14 +67,18 @@ export function parseKernelTable(text: string, family: Family): ObservedServers 
   let realServers: Map<RealServerKey, ObservedRealServer> | undefined;
   for (const line of text.split('\n')) {
     if (line.startsWith('  -> ')) {
-      const real = parseRealServer(line);
+      const real = realServers === undefined ? undefined : parseRealServer(line);
       if (real !== undefined) realServers?.set(realServerKey(real), real);
       continue;
     }
-    realServers = new Map();
-    const server = parseServer(line, realServers);
-    if (server !== undefined && familyOf(server.address) === family)
-      servers.set(server.key, server);
+    const its = new Map<RealServerKey, ObservedRealServer>();
+    const server = parseServer(line, its);
+    const isWanted =
+      server !== undefined &&
+      familyOf(server.address) === family &&
+      only?.has(server.key) !== false;
+    realServers = isWanted ? its : undefined;
+    if (isWanted) servers.set(server.key, server);
   }
   return servers;
 }

@@ -7,7 +7,7 @@ import type { Log } from '../../telemetry/log.ts';
 import { achieved, diffServer, isShown, kernelServer } from './diff.ts';
 import type { Change, KernelServer, TargetServer } from './diff.ts';
 import { readServers } from './kernel-table.ts';
-import type { ObservedServer, ObservedServers, TableReader } from './kernel-table.ts';
+import type { ObservedServer, ObservedServers, ServerKeys, TableReader } from './kernel-table.ts';
 import type { VirtualServer, VirtualServerKey } from './state.ts';
 
 export interface ServerTableParts {
@@ -47,9 +47,9 @@ export class ServerTable {
     return this.#servers;
   }
 
-  /** Reads what the kernel has. */
-  async read(): Promise<ObservedServers> {
-    return readServers(this.#parts.family, this.#parts.readTable);
+  /** Reads what the kernel has, of some servers where only these matter. */
+  async read(only?: ServerKeys): Promise<ObservedServers> {
+    return readServers(this.#parts.family, this.#parts.readTable, only);
   }
 
   /** Takes what was read for what is there; what is known of who wanted it is kept. */
@@ -126,7 +126,7 @@ export class ServerTable {
   }
 
   async #readBack(targets: Targets): Promise<void> {
-    const observed = await this.read();
+    const observed = await this.read(targets);
     for (const [key, target] of targets) {
       const found = observed.get(key);
       if (found === undefined) {

@@ -1,6 +1,7 @@
 // What /proc/net/ip_vs says, as Linux 6.1 prints it.
 import { describe, expect, it } from 'vitest';
 import { parseKernelTable, readServers } from '../../../../src/backends/ipvs/kernel-table.ts';
+import type { VirtualServerKey } from '../../../../src/backends/ipvs/state.ts';
 
 const table = `IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port Scheduler Flags
@@ -44,6 +45,16 @@ describe('the kernel’s table of ipvs', () => {
     ]);
     const v6 = parseKernelTable(table, 'ipv6').get('TCP/[fd00::1]:80' as never);
     expect([...(v6?.realServers.keys() ?? [])]).toEqual(['[fd00::5]:8080']);
+  });
+
+  it('is read for some servers alone where only these matter', () => {
+    const only = new Set(['TCP/10.0.0.1:80', 'TCP/10.0.0.9:80'] as VirtualServerKey[]);
+    const servers = parseKernelTable(table, 'ipv4', only);
+    expect([...servers]).toEqual(
+      [...parseKernelTable(table, 'ipv4')].filter(([key]) => key === 'TCP/10.0.0.1:80'),
+    );
+    const other = parseKernelTable(table, 'ipv4', new Set(['UDP/10.0.0.4:53' as VirtualServerKey]));
+    expect([...other.values()].map(({ realServers }) => realServers.size)).toEqual([0]);
   });
 
   it('is empty where ip_vs is not loaded', async () => {
