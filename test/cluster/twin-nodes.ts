@@ -40,6 +40,15 @@ function flagName(flag: string): string {
   return flag.split('=')[0] ?? '';
 }
 
+/** A node for each proxy, equal to the address, beside one control plane. */
+export interface Twins {
+  readonly plane: Pick<ControlPlane, 'must' | 'request'>;
+  readonly labs: Readonly<Record<Twin, NodeLab>>;
+  /** Starts the proxy of one node with these flags, see {@link twinFlags}; `command` where it is not the usual one. */
+  startProxy(twin: Twin, flags?: readonly string[], command?: readonly string[]): AgentProcess;
+  close(): Promise<void>;
+}
+
 /** What a pair of nodes may differ in from the usual one. */
 interface TwinOptions {
   readonly load?: (planeNamespace: string) => Promise<void>;
@@ -49,7 +58,7 @@ interface TwinOptions {
 }
 
 /** Two equal nodes, `node-a` both, beside one real control plane: one for our proxy, one for upstream's. */
-export class TwinNodes {
+export class TwinNodes implements Twins {
   readonly plane: ControlPlane;
   readonly labs: Readonly<Record<Twin, NodeLab>>;
   readonly #planeNamespaces: Namespaces;
@@ -90,7 +99,7 @@ export class TwinNodes {
       plane.startEtcd();
       await load?.(plane.namespace);
       await plane.startApiServer();
-      await twins.#createNode();
+      await createTwinNode(plane);
     } catch (error) {
       await twins.close();
       throw error;
@@ -135,20 +144,21 @@ export class TwinNodes {
       await lab.onNode('ip', 'route', 'add', planeAddress, 'dev', 'plane', 'src', address);
     }
   }
+}
 
-  async #createNode(): Promise<void> {
-    await this.plane.must('POST', '/api/v1/nodes', {
-      apiVersion: 'v1',
-      kind: 'Node',
-      metadata: { name: 'node-a', labels: { 'topology.kubernetes.io/zone': 'a' } },
-      spec: { podCIDRs: ['10.244.0.0/24', 'fd00:10:244::/64'] },
-    });
-    const addresses = [lab4.node, lab6.node].map((address) => ({ type: 'InternalIP', address }));
-    await this.plane.must(
-      'PATCH',
-      '/api/v1/nodes/node-a/status',
-      { status: { addresses } },
-      'application/merge-patch+json',
-    );
-  }
+/** Makes the Node that both twins are. */
+export async function createTwinNode(plane: Twins['plane']): Promise<void> {
+  await plane.must('POST', '/api/v1/nodes', {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'node-a', labels: { 'topology.kubernetes.io/zone': 'a' } },
+    spec: { podCIDRs: ['10.244.0.0/24', 'fd00:10:244::/64'] },
+  });
+  const addresses = [lab4.node, lab6.node].map((address) => ({ type: 'InternalIP', address }));
+  await plane.must(
+    'PATCH',
+    '/api/v1/nodes/node-a/status',
+    { status: { addresses } },
+    'application/merge-patch+json',
+  );
 }

@@ -49,13 +49,13 @@ export async function compareAnswers(
   isKnown: (difference: Difference) => boolean,
 ): Promise<Comparison> {
   let askedAgain = 0;
-  const met = cluster.labs().map(() => new Map<string, string>());
+  const met = cluster.labs().map(() => new Met(expectation));
   const both = async (question: LabQuestion, wanted: readonly string[], patience: Patience) =>
     Promise.all(
       cluster
         .labs()
         .map(async ([, lab], n) =>
-          answersOf(lab, question, wanted, patience, met[n] ?? new Map<string, string>()),
+          answersOf(lab, question, wanted, patience, met[n] ?? new Met(expectation)),
         ),
     );
   const one = async (question: LabQuestion): Promise<readonly Difference[]> => {
@@ -70,21 +70,27 @@ export async function compareAnswers(
     if (same(oursAgain, wanted) && same(theirsAgain, wanted)) return [];
     return [{ question, outcomes, wanted, ours: oursAgain, theirs: theirsAgain }];
   };
-  const groups = [...Map.groupBy(questions, clientOf).values()];
+  const groups = [...Map.groupBy(questions, (each) => expectation.clientOf(each)).values()];
   const found = await inTurns(groups, questionsAtOnce, async (group) => inTurns(group, 1, one));
   return { differences: found.flat(2), questions, askedAgain };
 }
 
-/**
- * Questions with one answer: with affinity, whom a client meets by one address of a service port it meets by
- * the others, and two first requests at once may well meet two.
- */
-function clientOf(question: LabQuestion): string {
-  const { sticky, service, portName, source, frontend, to, port, proto, actor } = question;
-  const parts = sticky
-    ? [service, portName, source]
-    : [service, frontend, to, port, proto, actor, source];
-  return parts.join(' ');
+/** Whom clients with affinity have met. */
+class Met {
+  readonly #expectation: Expectation;
+  readonly #endpoints = new Map<string, string>();
+
+  constructor(expectation: Expectation) {
+    this.#expectation = expectation;
+  }
+
+  of(question: LabQuestion): string | undefined {
+    return this.#endpoints.get(this.#expectation.clientOf(question));
+  }
+
+  set(question: LabQuestion, endpoint: string): void {
+    this.#endpoints.set(this.#expectation.clientOf(question), endpoint);
+  }
 }
 
 /** How requests ended, sorted; asked until all that is wanted was seen, or what is not. */
@@ -93,7 +99,7 @@ async function answersOf(
   question: LabQuestion,
   wanted: readonly string[],
   patience: Patience,
-  met: Map<string, string>,
+  met: Met,
 ): Promise<readonly string[]> {
   if (question.frontend === 'returning clients') return returning(lab, question, wanted, patience);
   if (question.sticky) return stickyAnswers(lab, question, wanted, patience, met);
@@ -117,10 +123,9 @@ async function stickyAnswers(
   question: LabQuestion,
   wanted: readonly string[],
   patience: Patience,
-  met: Map<string, string>,
+  met: Met,
 ): Promise<readonly string[]> {
-  const client = clientOf(question);
-  const known = met.get(client);
+  const known = met.of(question);
   const isOffered = known !== undefined && wanted.map(endpointOf).includes(known);
   const seen = new Set(isOffered ? [known] : []);
   const answers = new Set<string>();
@@ -132,7 +137,7 @@ async function stickyAnswers(
   }
   const [only = ''] = seen;
   if (seen.size > 1) return ['moves', ...answers].toSorted();
-  if (only.includes(':')) met.set(client, only);
+  if (only.includes(':')) met.set(question, only);
   return [...answers].every((text) => wanted.includes(text)) ? wanted : [...answers];
 }
 

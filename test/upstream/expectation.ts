@@ -55,30 +55,52 @@ export class Expectation {
 
   /** The ways a request may end, sorted: `10.244.0.5:8080 kept`, `refused`, `timeout`. */
   answers(question: LabQuestion): readonly string[] {
-    const { source, family } = question;
-    const texts = this.outcomes(question).map((outcome) => {
-      switch (outcome.kind) {
-        case 'endpoint': {
-          const { address: at, port } = outcome.endpoint;
-          const gateway = family === 'ipv4' ? lab4.podGateway : lab6.podGateway;
-          return reached(
-            hostPort(at, port),
-            source,
-            isMasqueraded(question, outcome) ? gateway : source,
-          );
-        }
-        case 'reject':
-          return 'refused';
-        case 'drop':
-          return 'timeout';
-        case 'pass':
-          // Nobody listens on the node itself; addresses that nobody has lead nowhere.
-          return localAddresses.includes(question.to) ? 'refused' : 'timeout';
-        default:
-          return outcome satisfies never;
-      }
-    });
+    const texts = this.outcomes(question).map((outcome) => ending(question, outcome));
     return [...new Set(texts)].toSorted();
+  }
+
+  /**
+   * Questions with one answer: with affinity, whom a client meets by one address of a service port it meets by
+   * the others, and two first requests at once may well meet two.
+   */
+  clientOf(question: LabQuestion): string {
+    const { sticky, service, portName, source, frontend, to, port, proto, actor } = question;
+    const parts = sticky
+      ? [service, portName, source]
+      : [service, frontend, to, port, proto, actor, source];
+    return parts.join(' ');
+  }
+}
+
+/** An endpoint that a packet reaches. */
+interface Reached {
+  readonly kind: 'endpoint';
+  readonly endpoint: { readonly address: Address; readonly port: number };
+  readonly masquerade: boolean;
+}
+
+/** How a request ends whose packets end so. */
+export function ending(
+  question: LabQuestion,
+  outcome: Reached | { readonly kind: 'reject' | 'drop' | 'pass' },
+): string {
+  const { source, family, to } = question;
+  switch (outcome.kind) {
+    case 'endpoint': {
+      const { address: at, port } = outcome.endpoint;
+      const gateway = family === 'ipv4' ? lab4.podGateway : lab6.podGateway;
+      const seen = isMasqueraded(question, outcome) ? gateway : source;
+      return reached(hostPort(at, port), source, seen);
+    }
+    case 'reject':
+      return 'refused';
+    case 'drop':
+      return 'timeout';
+    case 'pass':
+      // Nobody listens on the node itself; addresses that nobody has lead nowhere.
+      return localAddresses.includes(to) ? 'refused' : 'timeout';
+    default:
+      return outcome satisfies never;
   }
 }
 
@@ -88,19 +110,21 @@ export function expectationOf(
   made: readonly Made[],
   flags: readonly string[],
 ): Expectation {
+  return new Expectation(aloneOf(service, made), flags);
+}
+
+/** One service, perhaps another one of its name, without the others. */
+export function aloneOf(service: RawService, made: readonly Made[]): readonly Made[] {
   const owners = made.filter(({ services }) =>
     services.some(({ metadata }) => metadata.name === service.metadata.name),
   );
-  return new Expectation(
-    owners.map((each) => ({ ...each, services: [service] })),
-    flags,
-  );
+  return owners.map((each) => ({ ...each, services: [service] }));
 }
 
 /** What is for the node itself never leaves it: only what leaves can be masqueraded. */
 export function isMasqueraded(
   { actor }: LabQuestion,
-  { endpoint, masquerade }: Extract<Outcome, { kind: 'endpoint' }>,
+  { endpoint, masquerade }: Pick<Reached, 'endpoint' | 'masquerade'>,
 ): boolean {
   return masquerade && (actor === 'node' || !localAddresses.includes(endpoint.address));
 }

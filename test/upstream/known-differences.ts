@@ -153,12 +153,19 @@ export const knownDifferences: readonly KnownDifference[] = [
   },
 ];
 
-/** The row of a difference; undefined: nobody knows of it. Switchyard always does what `interpret` says. */
-export function rowOf(difference: Difference, where: Circumstances): string | undefined {
+/**
+ * The row of a difference among those that are known; undefined: nobody knows of it. Switchyard always does what is
+ * wanted of it.
+ */
+export function rowOf(
+  difference: Difference,
+  where: Circumstances,
+  known: readonly KnownDifference[] = knownDifferences,
+): string | undefined {
   const { ours, theirs, wanted } = difference;
   if (ours.length !== wanted.length || !ours.every((text) => wanted.includes(text)))
     return undefined;
-  return knownDifferences.find(
+  return known.find(
     ({ shows }) =>
       typeof shows !== 'string' &&
       shows.asked(difference, where) &&
@@ -171,7 +178,8 @@ function never(): boolean {
   return false;
 }
 
-function only(...allowed: readonly string[]): Allowed {
+/** All ends are among these. */
+export function only(...allowed: readonly string[]): Allowed {
   return (ends) => ends.length > 0 && ends.every((end) => allowed.includes(end));
 }
 

@@ -5,7 +5,7 @@ import type { Actor, NodeLab } from '../support/node-lab.ts';
 import { hostPort } from '../../src/ip/address.ts';
 import type { Address } from '../../src/ip/address.ts';
 import { TwinNodes } from '../cluster/twin-nodes.ts';
-import type { Twin } from '../cluster/twin-nodes.ts';
+import type { Twin, Twins } from '../cluster/twin-nodes.ts';
 import { sliceOf } from './objects.ts';
 import type { Bundle, RawService, RawSlice } from './objects.ts';
 import { podAddress } from './place.ts';
@@ -17,7 +17,7 @@ export const twinNames = ['switchyard', 'upstream'] as const;
 const services = '/api/v1/namespaces/default/services';
 const slices = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices';
 const requestsAtOnce = 16;
-const programmedWithinMs = 60_000;
+const usualProgrammedMs = 60_000;
 
 /**
  * The kernel sends 50 ICMP errors at once and 1000 a second, and hundreds of UDP questions are refused by
@@ -35,20 +35,30 @@ export interface Made {
 
 /** The twins with their proxies; objects are made for both in one step, and both are waited for. */
 export class TwinCluster {
-  readonly twins: TwinNodes;
+  readonly twins: Twins;
   readonly #places: Places;
+  readonly #programmedWithinMs: number;
   #proxies: readonly AgentProcess[] = [];
   #markers = 0;
 
-  private constructor(twins: TwinNodes, places: Places) {
+  private constructor(twins: Twins, places: Places, programmedWithinMs: number) {
+    this.#programmedWithinMs = programmedWithinMs;
     this.twins = twins;
     this.#places = places;
   }
 
   /** Pods answer with the endpoint that was reached: `10.244.0.5:8080`. */
   static async create(variant: 'legacy' | 'nft', places: Places): Promise<TwinCluster> {
-    const twins = await TwinNodes.create(variant, { serverName: endpointName });
-    const cluster = new TwinCluster(twins, places);
+    return TwinCluster.on(await TwinNodes.create(variant, { serverName: endpointName }), places);
+  }
+
+  /** The same on nodes that are there already, whose pods answer with {@link endpointName}; `close` closes them. */
+  static async on(
+    twins: Twins,
+    places: Places,
+    programmedWithinMs = usualProgrammedMs,
+  ): Promise<TwinCluster> {
+    const cluster = new TwinCluster(twins, places, programmedWithinMs);
     try {
       for (const [, lab] of cluster.labs()) {
         await lab.serveOnNode();
@@ -132,24 +142,29 @@ export class TwinCluster {
 
   async #programmed(marker: Bundle): Promise<void> {
     const clusterIPs = marker.services.flat().flatMap(({ spec }) => spec.clusterIPs ?? []);
-    await Promise.all(
-      this.labs().flatMap(([twin, lab], n) =>
-        clusterIPs.map(async (to) => {
-          try {
-            await eventually(
-              async () => lab.probe('client', { to, port: 80, timeoutMs: 400 }),
-              (answer) => typeof answer !== 'string',
-              programmedWithinMs,
-            );
-          } catch (error) {
-            const log = this.#proxies[n]?.log.slice(-4000) ?? 'no proxy';
-            throw new Error(`${twin} has not programmed ${to}:80; it said:\n${log}`, {
-              cause: error,
-            });
-          }
-        }),
-      ),
+    const told = async (twin: Twin, n: number, what: string, cause?: unknown): Promise<never> => {
+      const log = this.#proxies[n]?.log.slice(-4000) ?? 'no proxy';
+      throw new Error(`${twin} ${what}; it said:\n${log}`, { cause });
+    };
+    const ended = twinNames.map(async (twin, n) => {
+      await this.#proxies[n]?.ended();
+      await told(twin, n, 'has ended');
+    });
+    for (const each of ended) each.catch(() => {}); // the end of a proxy is no news once nobody waits for it
+    const answered = this.labs().flatMap(([twin, lab], n) =>
+      clusterIPs.map(async (to) => {
+        try {
+          await eventually(
+            async () => lab.probe('client', { to, port: 80, timeoutMs: 400 }),
+            (answer) => typeof answer !== 'string',
+            this.#programmedWithinMs,
+          );
+        } catch (error) {
+          await told(twin, n, `has not programmed ${to}:80`, error);
+        }
+      }),
     );
+    await Promise.race([Promise.all(answered), ...ended]);
   }
 
   async #make(bundles: readonly Bundle[]): Promise<readonly Made[]> {
@@ -202,7 +217,8 @@ export class TwinCluster {
   }
 }
 
-function endpointName(_: Actor, address: string, port: number): string {
+/** What a server calls itself: the endpoint that was reached. */
+export function endpointName(_: Actor, address: string, port: number): string {
   return hostPort(address as Address, port);
 }
 
