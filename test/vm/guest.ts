@@ -13,7 +13,7 @@ const checkout = join(import.meta.dirname, '../..');
 const outside = 'outside';
 
 /** Where the guest reaches the loopback address of its namespace. */
-const outsideAddress = '10.0.2.2';
+export const outsideAddress = '10.0.2.2';
 
 /** How a guest is started. */
 export interface GuestOptions {
@@ -61,6 +61,11 @@ export class Guest {
   /** The name of the namespace outside, for what else the guest shall reach there: an API server. */
   get namespace(): string {
     return this.#namespaces.name(outside);
+  }
+
+  /** Runs `ip` commands in the namespace outside. */
+  async ip(commands: readonly string[]): Promise<void> {
+    await this.#namespaces.ip(outside, commands);
   }
 
   /** A folder of this guest's own, which it sees under the same path. */

@@ -5,15 +5,19 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { execa } from 'execa';
+import { ControlPlane } from '../cluster/control-plane.ts';
 import { Guest, GuestError } from './guest.ts';
 import { cacheFolder, guestKernel } from './guest-kernel.ts';
 import { buildInitrd } from './initrd.ts';
+import { outsidePlane } from './outside-plane.ts';
 
 const checkout = join(import.meta.dirname, '../..');
 /** A machine under load may take long; a guest in which nothing is said has come to a halt. */
 const limits = { limitMs: 1_800_000, ...(process.argv[2] === 'test' && { silenceMs: 700_000 }) };
 /** Where the guest finds a word outside of it, for the test that it does. */
 const outsidePort = 4711;
+/** The tests that need a control plane outside. */
+const planeTests = 'test/vm/upstream.test.ts';
 /** How much longer than here everything may take in the guest. */
 const patience = 5;
 
@@ -33,16 +37,19 @@ async function main(): Promise<number> {
     return 1;
   }
   const guest = new Guest();
+  let plane: ControlPlane | undefined;
   try {
     const kernel = await guestKernel(say);
     const initrd = await buildInitrd(kernel);
     await guest.open();
+    if (isPlaneWanted()) plane = await outsidePlane(guest, { signal: stopping.signal });
     const word = randomBytes(8).toString('hex');
     const environment = {
       ...namedWithPrefix('SWITCHYARD_VM_'),
       SWITCHYARD_VM: kernel.release,
       SWITCHYARD_VM_OUTSIDE: await guest.serveOutside(outsidePort, word),
       SWITCHYARD_VM_WORD: word,
+      ...(plane && { SWITCHYARD_VM_KUBECONFIG: plane.kubeconfig() }),
       ...(process.stdout.isTTY && { FORCE_COLOR: '1' }),
     };
     const command = how === 'test' ? await testCommand(guest.folder) : words;
@@ -60,8 +67,19 @@ async function main(): Promise<number> {
     say(`${error.message}; the last lines of its console:\n${error.console}`);
     return 1;
   } finally {
+    await plane?.stop();
     await guest.close();
   }
+}
+
+/** Whether tests are to run that need a control plane; it idles at a few percent of a core beside the others. */
+function isPlaneWanted(): boolean {
+  const files = words.filter((word) => !word.startsWith('-'));
+  const isChosen = files.length === 0 || files.some((file) => planeTests.includes(file));
+  if (how !== 'test' || !isChosen) return false;
+  const why = ControlPlane.blocked();
+  if (why !== undefined) say(`nothing is compared with upstream's kube-proxy: ${why}`);
+  return why === undefined;
 }
 
 /**

@@ -1,0 +1,124 @@
+// Upstream's kube-proxy and ours, both in ipvs mode on equal nodes of the guest beside one control plane, are asked the
+// same questions with real packets: what they answer otherwise is listed in docs/differences.md, or a failure.
+import process from 'node:process';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTwinNode } from '../cluster/twin-nodes.ts';
+import { compareAnswers } from '../upstream/compare.ts';
+import type { Difference } from '../upstream/compare.ts';
+import { deliberateCases } from '../upstream/deliberate.ts';
+import { compareHealth } from '../upstream/health.ts';
+import { rowOf } from '../upstream/known-differences.ts';
+import { Places } from '../upstream/place.ts';
+import { questionsOf } from '../upstream/questions.ts';
+import { randomServices } from '../upstream/random-services.ts';
+import { Report } from '../upstream/report.ts';
+import { ruleBookScenarios } from '../upstream/rule-book.ts';
+import { TwinCluster, endpointName } from '../upstream/twin-cluster.ts';
+import type { RawService } from '../upstream/objects.ts';
+import { compareServers, isLocalWithoutEndpoints, savedServers } from './compare-servers.ts';
+import type { ServerDifference } from './compare-servers.ts';
+import { GuestTwins } from './guest-twins.ts';
+import { IpvsExpectation, ipvsExpectationOf } from './ipvs-expectation.ts';
+import { knownIpvsDifferences } from './known-ipvs-differences.ts';
+
+const kubeconfig = process.env['SWITCHYARD_VM_KUBECONFIG'];
+const why = kubeconfig === undefined ? ' (needs the guest of npm run test:vm, and Go)' : '';
+
+/** Scenarios of the rule book with the usual flags that show something of this mode, by their numbers. */
+const chosen =
+  '02 03 04 05 06 07 08 09 11 12 13 14 15 16 17 18 22 29 30 32 37 43 44 46 47 53 54 56'.split(' ');
+/** Cases that show a difference of the iptables mode, of which enough are asked here. */
+const deliberate = ['opened', 'contested-0', 'strangers'];
+const [seed, count] = [2026, 24];
+/** Ten times as long in the guest; a proxy that has ended is noticed at once. */
+const programmedWithinMs = 15_000;
+const began = Date.now();
+
+function say(text: string): void {
+  process.stdout.write(`[${Math.round((Date.now() - began) / 1000)} s] ${text}\n`);
+}
+
+describe.skipIf(kubeconfig === undefined)(`beside upstream's ipvs mode${why}`, () => {
+  const places = new Places();
+  const report = new Report('the rule book, ipvs');
+  let cluster: TwinCluster;
+
+  beforeAll(async () => {
+    const twins = await GuestTwins.create(kubeconfig ?? '', endpointName);
+    await createTwinNode(twins.plane);
+    cluster = await TwinCluster.on(twins, places, programmedWithinMs);
+    say('both nodes stand');
+  });
+
+  afterAll(async () => {
+    await cluster?.close();
+  });
+
+  /** Virtual servers in which the nodes differ, but where a Local policy has no endpoint here. */
+  async function unlistedServers({
+    graphs,
+  }: IpvsExpectation): Promise<readonly ServerDifference[]> {
+    const [ours, theirs] = await Promise.all(
+      cluster.labs().map(async ([, lab]) => savedServers(lab)),
+    );
+    if (ours === undefined || theirs === undefined) throw new Error('a node is missing');
+    expect(ours.size).toBeGreaterThan(count);
+    const isListed = (difference: ServerDifference): boolean =>
+      Object.values(graphs).some((graph) => isLocalWithoutEndpoints(difference, graph));
+    return compareServers(ours, theirs).filter((difference) => !isListed(difference));
+  }
+
+  it('what the rule book describes is answered as upstream does, or the difference is listed', async () => {
+    const lent = new Map<string, string>();
+    let servers: readonly ServerDifference[] = [];
+    const scenarios = ruleBookScenarios(places, (pod, address) => lent.set(address, pod));
+    const work = [
+      ...scenarios.filter(({ bundle }) => chosen.some((n) => bundle.name.includes(` ${n}-`))),
+      ...deliberateCases(places).filter(({ bundle }) => deliberate.includes(bundle.name)),
+    ];
+    const [flags = []] = work.map((each) => each.flags);
+    expect(work.filter((each) => each.flags.join() !== flags.join())).toEqual([]);
+    await cluster.startProxies(flags);
+    say('proxies are started');
+    await cluster.with(
+      work.map(({ bundle }) => bundle),
+      async (made) => {
+        say('the rule book is programmed');
+        const services = made.flatMap((each) => each.services);
+        const expectation = new IpvsExpectation(made, flags);
+        const alone = (service: RawService) => ipvsExpectationOf(service, made, flags);
+        const row = (difference: Difference): string | undefined => {
+          const graph = expectation.graphs[difference.question.family];
+          return rowOf(difference, { services, graph, alone }, knownIpvsDifferences);
+        };
+        const questions = made
+          .flatMap(questionsOf)
+          .filter((question) => !expectation.endpoints(question).some((each) => lent.has(each)));
+        report.services(services.length);
+        const isKnown = (difference: Difference): boolean => row(difference) !== undefined;
+        report.answers(await compareAnswers(cluster, expectation, questions, isKnown), row);
+        say(`${questions.length} questions are answered`);
+        report.health(await compareHealth(cluster, made));
+        process.stdout.write(report.text());
+        servers = await unlistedServers(expectation);
+      },
+    );
+    expect(work.map(({ bundle }) => bundle.name).filter((name) => !report.asked(name))).toEqual([]);
+    expect(report.unlisted).toEqual([]);
+    expect(servers).toEqual([]);
+  });
+
+  it(`${count} random services have the same virtual servers, or the difference is listed`, async () => {
+    const flags = ['--cluster-cidr=10.244.0.0/16,fd00:10:244::/56'];
+    await cluster.with(randomServices(seed, count, places), async (made) => {
+      expect(made.flatMap(({ services }) => services).length).toBeGreaterThanOrEqual(count);
+      expect(await unlistedServers(new IpvsExpectation(made, flags))).toEqual([]);
+    });
+  });
+
+  it('every difference that is listed was seen', () => {
+    const seen = new Set(report.seenRows);
+    const visible = knownIpvsDifferences.filter(({ shows }) => typeof shows !== 'string');
+    expect(visible.map(({ row }) => row).filter((row) => !seen.has(row))).toEqual([]);
+  });
+});
