@@ -9,17 +9,18 @@ const seenMs = 120_000;
 
 type Pod = 'pod-a' | 'pod-b';
 
+/** What a change is of: a service of the scale with the slice of it, or a slice and what it shall hold. */
+type ChangeTarget =
+  | { readonly service: number; readonly part?: number }
+  | { readonly path: string; readonly endpoints: readonly object[] };
+
 /** Writes changes at a steady rate, so that every service gets one in its turn; `stop` says how many. */
 export class SteadyChanges {
   readonly #stop = new AbortController();
   readonly #done: Promise<number>;
 
-  /** `target` names the service and the slice of the n-th change. */
-  constructor(
-    nodes: BenchNodes,
-    perSecond: number,
-    target: (change: number) => { readonly service: number; readonly part?: number },
-  ) {
+  /** `target` names what the n-th change is of. */
+  constructor(nodes: BenchNodes, perSecond: number, target: (change: number) => ChangeTarget) {
     this.#done = this.#run(nodes, perSecond, target);
     this.#done.catch(() => {}); // `stop` tells
   }
@@ -32,7 +33,7 @@ export class SteadyChanges {
   async #run(
     nodes: BenchNodes,
     perSecond: number,
-    target: (change: number) => { readonly service: number; readonly part?: number },
+    target: (change: number) => ChangeTarget,
   ): Promise<number> {
     const before = await currentVersion(nodes);
     const began = Date.now();
@@ -41,9 +42,8 @@ export class SteadyChanges {
       const wait = began + (n * 1000) / perSecond - Date.now();
       await pause(Math.max(0, wait), this.#stop.signal).catch(() => {});
       if (this.#stop.signal.aborted) break;
-      const { service, part } = target(n);
-      const slice = changedSlice(nodes.scale, service, nodes.nextGeneration(), part);
-      writes.push(patch(nodes, slicePath(service, part), slice.endpoints));
+      const { path, endpoints } = changeOf(nodes, target(n));
+      writes.push(patch(nodes, path, endpoints));
     }
     const versions = await Promise.all(writes);
     if (versions.some((each) => each <= before)) {
@@ -51,6 +51,16 @@ export class SteadyChanges {
     }
     return writes.length;
   }
+}
+
+function changeOf(
+  nodes: BenchNodes,
+  target: ChangeTarget,
+): { readonly path: string; readonly endpoints: readonly object[] } {
+  if ('path' in target) return target;
+  const { service, part } = target;
+  const { endpoints } = changedSlice(nodes.scale, service, nodes.nextGeneration(), part);
+  return { path: slicePath(service, part), endpoints };
 }
 
 /** Services that nobody asks, in an order that jumps about. */

@@ -5,6 +5,7 @@ import { execa } from 'execa';
 import { systemTools } from '../../../src/host/run-tool.ts';
 import { etcdUrl } from '../../cluster/control-plane.ts';
 import { TwinNodes } from '../../cluster/twin-nodes.ts';
+import type { Twins } from '../../cluster/twin-nodes.ts';
 import { upstreamCommand } from '../../cluster/upstream-proxy.ts';
 import { proxyCommand } from '../../support/agent-process.ts';
 import type { AgentProcess } from '../../support/agent-process.ts';
@@ -15,6 +16,7 @@ import type { Memory } from './figures.ts';
 import { askedServices, podPort } from './objects.ts';
 import type { Scale } from './objects.ts';
 import { isAnswer, Poller } from './poller.ts';
+import type { Polling } from './poller.ts';
 
 /** Ours and upstream's: the node, and the proxy that belongs on it. */
 export type Side = 'switchyard' | 'upstream';
@@ -27,7 +29,7 @@ export interface BySide<T> {
 
 const loadMs = 300_000;
 const pods = ['pod-a', 'pod-b', 'pod-c'] as const;
-const startPoll = { everyMs: 20, timeoutMs: 200, firstPort: 10_000 } as const;
+const startPoll: Polling = { everyMs: 20, timeoutMs: 200, firstPort: 10_000 };
 
 /** A proxy that runs, and when it was started (monotonic clock, ns). */
 export interface RunningProxy {
@@ -35,19 +37,28 @@ export interface RunningProxy {
   readonly startedNs: number;
 }
 
+/** How proxies are started and asked. */
+interface NodesOptions {
+  readonly variant: Variant;
+  readonly commands: Readonly<Record<Side, readonly string[]>>;
+  /** How services are asked while a proxy starts. */
+  readonly poll: Polling;
+}
+
 /** Two nodes beside a control plane whose etcd was filled with a scale's objects; pods answer with their names. */
 export class BenchNodes {
   readonly scale: Scale;
-  readonly twins: TwinNodes;
+  readonly twins: Twins;
   #generation = 0;
   readonly #bench: Bench;
-  readonly #variant: Variant;
+  readonly #options: NodesOptions;
 
-  private constructor(twins: TwinNodes, scale: Scale, variant: Variant, bench: Bench) {
+  /** On twins that are there, with their objects. */
+  constructor(twins: Twins, scale: Scale, bench: Bench, options: NodesOptions) {
     this.twins = twins;
     this.scale = scale;
-    this.#variant = variant;
     this.#bench = bench;
+    this.#options = options;
   }
 
   /** Builds it for the time of `work`. */
@@ -64,7 +75,8 @@ export class BenchNodes {
     });
     try {
       for (const lab of Object.values(twins.labs)) startPods(lab);
-      await work(new BenchNodes(twins, scale, variant, bench));
+      const commands = { switchyard: proxyCommand(bench.bundle), upstream: upstreamCommand() };
+      await work(new BenchNodes(twins, scale, bench, { variant, commands, poll: startPoll }));
     } finally {
       await twins.close();
     }
@@ -82,9 +94,8 @@ export class BenchNodes {
 
   /** Starts a proxy with its own defaults; on its own node unless said otherwise. */
   start(proxy: Side, node: Side = proxy): RunningProxy {
-    const command = { switchyard: proxyCommand(this.#bench.bundle), upstream: upstreamCommand() };
     const startedNs = Number(process.hrtime.bigint());
-    return { process: this.twins.startProxy(node, [], command[proxy]), startedNs };
+    return { process: this.twins.startProxy(node, [], this.#options.commands[proxy]), startedNs };
   }
 
   /** Seconds from a proxy's start until every asked service answers a client; undefined: not in time. */
@@ -94,7 +105,7 @@ export class BenchNodes {
   ): Promise<RunningProxy & { readonly seconds: number | undefined }> {
     const { signal, startSeconds } = this.#bench;
     const addresses = askedServices(this.scale).map(({ clusterIP }) => clusterIP);
-    const poller = new Poller(this.namespace(node, 'client'), addresses, startPoll);
+    const poller = new Poller(this.namespace(node, 'client'), addresses, this.#options.poll);
     try {
       await poller.first(() => true, signal);
       const running = this.start(proxy, node);
@@ -127,7 +138,7 @@ export class BenchNodes {
   /** Removes all rules, sets and tracked connections of a node, as if it had just booted. */
   async reset(side: Side): Promise<void> {
     const tables = ['filter', 'nat', 'mangle'].map((table) => `*${table}\nCOMMIT\n`).join('');
-    if (this.#variant === 'nft') await this.#onNode(side, ['nft', 'flush', 'ruleset']);
+    if (this.#options.variant === 'nft') await this.#onNode(side, ['nft', 'flush', 'ruleset']);
     else {
       for (const tool of ['iptables', 'ip6tables']) {
         await this.#onNode(side, [`${tool}-legacy-restore`], tables);
@@ -139,7 +150,7 @@ export class BenchNodes {
 
   /** The rules of a node, as iptables-save shows them. */
   async rules(side: Side, table: string): Promise<string> {
-    return this.#onNode(side, [`iptables-${this.#variant}-save`, '-t', table]);
+    return this.#onNode(side, [`iptables-${this.#options.variant}-save`, '-t', table]);
   }
 
   async #onNode(side: Side, command: readonly string[], input = ''): Promise<string> {
