@@ -186,7 +186,7 @@ export class NodeLab {
   }
 
   async get(actor: Actor, url: string): Promise<{ status: number; body: string }> {
-    return this.#actor(actor).get(url);
+    return this.#actor(actor).get(url, 1000 * patience);
   }
 
   /** Runs a program on the node, with the tools of the lab's variant. */

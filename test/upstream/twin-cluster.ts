@@ -81,6 +81,11 @@ export class TwinCluster {
     this.#proxies = twinNames.map((twin) => this.twins.startProxy(twin, flags));
   }
 
+  /** What the proxies have said so far. */
+  logs(): readonly string[] {
+    return this.#proxies.map(({ log }) => log);
+  }
+
   async stopProxies(): Promise<void> {
     await Promise.all(this.#proxies.map(async (proxy) => proxy.stop()));
     this.#proxies = [];

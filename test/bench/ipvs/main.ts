@@ -52,6 +52,7 @@ async function main(signal: AbortSignal): Promise<number> {
       NODE_COMPILE_CACHE: caches,
       SWITCHYARD_BUNDLE: bundle,
       SWITCHYARD_VM: kernel.release,
+      SWITCHYARD_PATIENCE: '10',
       SWITCHYARD_VM_KUBECONFIG: plane.kubeconfig(),
     };
     const own = { env: { ...process.env, ...environment } };
