@@ -2,7 +2,7 @@ import { compact } from '../compact.ts';
 import { cidrContains } from '../ip/cidr.ts';
 import type { Address } from '../ip/address.ts';
 import { skippedText } from '../services/choice-reasons.ts';
-import type { Endpoint, Protocol, ServicePort } from '../services/service-port.ts';
+import type { ChoiceList, Protocol, ServicePort } from '../services/service-port.ts';
 import type { NodeContext } from './node-context.ts';
 import { alwaysAnswersNodePorts } from './packet.ts';
 import { poolOf } from './pool.ts';
@@ -102,16 +102,17 @@ interface Targets {
 }
 
 function poolTargets(port: ServicePort, pools: Map<PoolId, Pool>): Targets {
-  const maker = (list: readonly Endpoint[] | undefined) => {
+  const maker = (list: ChoiceList) => {
+    const endpoints = port.endpoints[list];
     let pool: Pool | undefined;
     return (masquerade: boolean): PoolTarget | undefined => {
-      if (list === undefined || list.length === 0) return undefined;
-      pool ??= poolOf(port, list);
+      if (endpoints === undefined || endpoints.length === 0) return undefined;
+      pool ??= poolOf(port, endpoints);
       pools.set(pool.id, pool);
-      return { kind: 'pool', pool: pool.id, masquerade };
+      return { kind: 'pool', pool: pool.id, list, masquerade };
     };
   };
-  return { cluster: maker(port.endpoints.cluster), local: maker(port.endpoints.local) };
+  return { cluster: maker('cluster'), local: maker('local') };
 }
 
 const noEndpoints: Verdict = Object.freeze({ kind: 'reject', reason: 'no endpoints' });

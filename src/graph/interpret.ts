@@ -191,7 +191,7 @@ function poolText(pool: Pool): string {
   const byWeight = isWeighted(pool) ? ', by weight' : '';
   const choice = count === 1 ? 'one endpoint' : `one of ${count} endpoints at random${byWeight}`;
   const asked = askedText(pool);
-  const first = asked === '' ? choice : `${choice} (in ipvs mode: ${asked})`;
+  const first = asked === '' ? choice : `${choice} (${asked})`;
   if (!pool.affinity) return first;
   return `${first} for a first connection; the client then keeps it for ${pool.affinity.timeoutSeconds} s`;
 }

@@ -15,27 +15,23 @@ export function poolOf(port: ServicePort, endpoints: readonly Endpoint[]): Pool 
     port.affinitySeconds === undefined
       ? undefined
       : { servicePort: port.key, timeoutSeconds: port.affinitySeconds };
-  const { scheduling, weights, drainSeconds } = port.balancing ?? {};
+  const { weights, ...asked } = port.balancing ?? {};
   const members = endpoints.map((endpoint): PoolEndpoint => ({
     address: endpoint.address,
     port: endpoint.port,
     weight: weightOf(weights, endpoint),
   }));
-  const pool = { endpoints: members, affinity };
-  if (scheduling === undefined && drainSeconds === undefined)
-    return { id: poolId(pool), endpoints: members, affinity };
-  const asked = {
-    ...pool,
-    ...(scheduling && { scheduling }),
-    ...(drainSeconds !== undefined && { drainSeconds }),
-  };
-  return { id: poolId(asked), ...asked };
+  const pool = { endpoints: members, affinity, ...asked };
+  return { id: poolId(pool), ...pool };
 }
 
-function poolId({ endpoints, affinity, scheduling, drainSeconds }: Omit<Pool, 'id'>): PoolId {
+function poolId({ endpoints, affinity, ...asked }: Omit<Pool, 'id'>): PoolId {
+  const { scheduling, drainSeconds, udpTimeoutMs, proxyProtocol } = asked;
   let content = affinity ? `${affinity.servicePort} ${affinity.timeoutSeconds}` : '';
   if (scheduling) content += `\n${[scheduling.scheduler, ...scheduling.flags].join(' ')}`;
   if (drainSeconds !== undefined) content += `\ndrain ${drainSeconds}`;
+  if (udpTimeoutMs !== undefined) content += `\nudp ${udpTimeoutMs}`;
+  if (proxyProtocol) content += '\nproxy';
   for (const { address, port, weight } of endpoints) {
     content += `\n${hostPort(address, port)} ${weight}`;
   }
@@ -43,14 +39,19 @@ function poolId({ endpoints, affinity, scheduling, drainSeconds }: Omit<Pool, 'i
   return hash('sha256', content, 'buffer').toString('hex', 0, 8) as PoolId;
 }
 
-/** `scheduler mh (mh-port), drained for 30 s`: what a Service asks beside weights; '' where nothing. */
-export function askedText({ scheduling, drainSeconds }: Pool): string {
+/** What a Service asks beside weights, each with the modes that heed it; '' where nothing. */
+export function askedText({ scheduling, drainSeconds, udpTimeoutMs, proxyProtocol }: Pool): string {
   const parts: string[] = [];
   if (scheduling) {
     const { scheduler, flags } = scheduling;
-    parts.push(`scheduler ${scheduler}${flags.length > 0 ? ` (${flags.join(', ')})` : ''}`);
+    const flagged = flags.length > 0 ? ` (${flags.join(', ')})` : '';
+    parts.push(`in ipvs mode scheduler ${scheduler}${flagged}`);
   }
-  if (drainSeconds !== undefined) parts.push(`drained for ${drainSeconds} s`);
+  if (drainSeconds !== undefined)
+    parts.push(`in ipvs and userspace mode drained for ${drainSeconds} s`);
+  if (udpTimeoutMs !== undefined)
+    parts.push(`in userspace mode UDP flows end after ${udpTimeoutMs} ms`);
+  if (proxyProtocol) parts.push('in userspace mode PROXY protocol');
   return parts.join(', ');
 }
 

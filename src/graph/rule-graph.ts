@@ -2,6 +2,7 @@ import type { Address, Family } from '../ip/address.ts';
 import type { Cidr } from '../ip/cidr.ts';
 import type { Scheduling } from '../services/balancing.ts';
 import type {
+  ChoiceList,
   Protocol,
   ServiceName,
   ServicePortKey,
@@ -58,6 +59,8 @@ export interface Branch {
 export interface PoolTarget {
   readonly kind: 'pool';
   readonly pool: PoolId;
+  /** Which endpoints of the service port the pool is: all of them, or those of this node. */
+  readonly list: ChoiceList;
   /** Whether the source address is replaced; a hairpin (endpoint = source) always is. */
   readonly masquerade: boolean;
 }
@@ -83,6 +86,10 @@ export interface Pool {
   readonly scheduling?: Scheduling;
   /** How long connections to an endpoint that left may last, where the Service says so. */
   readonly drainSeconds?: number;
+  /** When a UDP flow ends that a proxy of sockets keeps, where the Service says so. */
+  readonly udpTimeoutMs?: number;
+  /** Whether a proxy of sockets tells the endpoints their clients' addresses. */
+  readonly proxyProtocol?: true;
 }
 
 /** ClientIP affinity: kept per service port and endpoint, whichever frontend was used. */

@@ -5,7 +5,14 @@ import type { FieldReader, Raw } from './field-reader.ts';
 import { objectNameProblem } from './object-names.ts';
 
 const prefix = 'switchyard.io/';
-const known = ['scheduler', 'scheduler-flags', 'weights', 'drain-seconds'] as const;
+const known = [
+  'scheduler',
+  'scheduler-flags',
+  'weights',
+  'drain-seconds',
+  'udp-timeout',
+  'proxy-protocol',
+] as const;
 type Known = (typeof known)[number];
 
 /**
@@ -22,10 +29,13 @@ export function balancingOf(service: Raw, reader: FieldReader): Balancing | unde
   const scheduling = reading.scheduling();
   const weights = reading.weights();
   const drainSeconds = reading.drainSeconds();
+  const udpTimeoutMs = reading.udpTimeoutMs();
   return {
     ...(scheduling && { scheduling }),
     ...(weights.size > 0 && { weights }),
     ...(drainSeconds !== undefined && { drainSeconds }),
+    ...(udpTimeoutMs !== undefined && { udpTimeoutMs }),
+    ...(reading.proxyProtocol() && { proxyProtocol: true }),
   };
 }
 
@@ -94,6 +104,22 @@ class Reading {
     return seconds;
   }
 
+  udpTimeoutMs(): number | undefined {
+    const text = this.#text('udp-timeout');
+    if (text === undefined) return undefined;
+    const timeout = milliseconds(text);
+    if (timeout === undefined)
+      this.#report('udp-timeout', `expected 1ms to 24h, such as 250ms or 30s, got ${shown(text)}`);
+    return timeout;
+  }
+
+  proxyProtocol(): boolean {
+    const text = this.#text('proxy-protocol');
+    if (text !== undefined && text !== 'v2')
+      this.#report('proxy-protocol', `expected v2, got ${shown(text)}`);
+    return text === 'v2';
+  }
+
   #text(name: Known): string | undefined {
     const key = prefix + name;
     return this.#reader.text(this.#annotations, key, fieldOf(name))?.trim();
@@ -124,6 +150,15 @@ function keyOf(name: string): string | undefined {
 function integer(text: string, min: number, max: number): number | undefined {
   const value = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   return value >= min && value <= max ? value : undefined;
+}
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** A whole number of one unit; undefined where it is none, nothing, or more than a day. */
+function milliseconds(text: string): number | undefined {
+  const [, number = '', unit = ''] = /^(\d{1,8})(ms|s|m|h)$/.exec(text) ?? [];
+  const value = Number(number) * (units[unit] ?? 0);
+  return value >= 1 && value <= 86_400_000 ? value : undefined;
 }
 
 function shown(text: string): string {

@@ -37,6 +37,10 @@ export interface Balancing {
   readonly weights?: ReadonlyMap<string, number>;
   /** How long the connections of an endpoint that goes away may last. */
   readonly drainSeconds?: number;
+  /** A UDP flow of a proxy of sockets ends when nothing has passed for so long. */
+  readonly udpTimeoutMs?: number;
+  /** A proxy of sockets tells the endpoint its client's address, in a header of the PROXY protocol, version 2. */
+  readonly proxyProtocol?: true;
 }
 
 /** The key of all endpoints on a node: `node/worker-1`. */

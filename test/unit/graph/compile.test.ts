@@ -54,6 +54,20 @@ describe('frontends', () => {
     ]);
   });
 
+  it('say of each pool which list of endpoints it is, also where both are equal', () => {
+    const port = named('web', { nodePort: 30080, externalPolicy: 'Local', endpoints: [local] });
+    const { frontends, pools } = compileAll(byKey([port]), node);
+    expect(pools.size).toBe(1);
+    const lists = Array.from(frontends.values(), ({ id, branches }) => [
+      id,
+      ...branches.map(({ from, to }) => `${from} ${to.kind === 'pool' ? to.list : to.kind}`),
+    ]);
+    expect(lists).toEqual([
+      ['10.96.0.10/TCP/80', 'pod cluster', 'anywhere cluster'],
+      ['nodePort/TCP/30080', 'pod cluster', 'node cluster', 'anywhere local'],
+    ]);
+  });
+
   it('keep one of an address listed twice: cluster IP, then load balancer IP, then external IP', () => {
     const port = named('web', {
       loadBalancerIPs: ['10.96.0.10', '203.0.113.1'],

@@ -111,7 +111,7 @@ describe('the dot text', () => {
       scheduling: { scheduler: 'mh' as const, flags: ['mh-port' as const] },
     };
     const asked = toDot(compileAll(byKey([named('web', { balancing })]), node));
-    expect(asked).toContain('3 endpoints, scheduler mh (mh-port)<');
+    expect(asked).toContain('3 endpoints, in ipvs mode scheduler mh (mh-port)<');
     expect(asked.match(/weight \d+/g)).toEqual(['weight 3', 'weight 1', 'weight 1']);
     expect(asked).toContain('>3/5<');
     expect(dot).not.toMatch(/scheduler|weight/);

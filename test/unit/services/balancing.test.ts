@@ -69,6 +69,18 @@ describe('scheduler, flags and drain time', () => {
     });
   });
 
+  it.each([
+    ['1ms', 1],
+    [' 250ms ', 250],
+    ['30s', 30_000],
+    ['2m', 120_000],
+    ['24h', 86_400_000],
+  ])('a UDP time-out of %s is %i ms', (text, udpTimeoutMs) => {
+    const asked = scene({ 'udp-timeout': text, 'proxy-protocol': 'v2' });
+    expect(asked.problems).toEqual([]);
+    expect(poolOf(asked)).toMatchObject({ udpTimeoutMs, proxyProtocol: true });
+  });
+
   it('tell pools apart that are else equal', () => {
     const pools = [
       {},
@@ -77,6 +89,9 @@ describe('scheduler, flags and drain time', () => {
       { scheduler: 'sh' },
       { 'drain-seconds': '30' },
       { 'drain-seconds': '31' },
+      { 'udp-timeout': '30s' },
+      { 'udp-timeout': '31s' },
+      { 'proxy-protocol': 'v2' },
       { weights: '10.244.1.5=2' },
     ].map((annotations) => poolOf(scene(annotations))?.id);
     expect(new Set(pools).size).toBe(pools.length);
@@ -142,9 +157,30 @@ describe('what is not understood is reported, and the default is used', () => {
     [{ 'drain-seconds': '30s' }, [`${field('drain-seconds')}: expected 0 to 86400, got "30s"`]],
     [{ 'drain-seconds': '86401' }, [`${field('drain-seconds')}: expected 0 to 86400, got "86401"`]],
     [
+      { 'udp-timeout': '0s' },
+      [`${field('udp-timeout')}: expected 1ms to 24h, such as 250ms or 30s, got "0s"`],
+    ],
+    [
+      { 'udp-timeout': '30' },
+      [`${field('udp-timeout')}: expected 1ms to 24h, such as 250ms or 30s, got "30"`],
+    ],
+    [
+      { 'udp-timeout': '1.5s' },
+      [`${field('udp-timeout')}: expected 1ms to 24h, such as 250ms or 30s, got "1.5s"`],
+    ],
+    [
+      { 'udp-timeout': '25h' },
+      [`${field('udp-timeout')}: expected 1ms to 24h, such as 250ms or 30s, got "25h"`],
+    ],
+    [
+      { 'udp-timeout': '-1s' },
+      [`${field('udp-timeout')}: expected 1ms to 24h, such as 250ms or 30s, got "-1s"`],
+    ],
+    [{ 'proxy-protocol': 'v1' }, [`${field('proxy-protocol')}: expected v2, got "v1"`]],
+    [
       { weight: '10.244.1.5=2' },
       [
-        `${field('weight')}: is not read; known are switchyard.io/scheduler, switchyard.io/scheduler-flags, switchyard.io/weights, switchyard.io/drain-seconds`,
+        `${field('weight')}: is not read; known are switchyard.io/scheduler, switchyard.io/scheduler-flags, switchyard.io/weights, switchyard.io/drain-seconds, switchyard.io/udp-timeout, switchyard.io/proxy-protocol`,
       ],
     ],
   ])('%j', (annotations, problems) => {
@@ -154,6 +190,8 @@ describe('what is not understood is reported, and the default is used', () => {
       '10.244.1.5:8080 1/3, 10.244.2.7:8080 1/3, 10.244.2.8:8080 1/3',
     );
     expect(poolOf(asked)?.drainSeconds).toBeUndefined();
+    expect(poolOf(asked)?.udpTimeoutMs).toBeUndefined();
+    expect(poolOf(asked)?.proxyProtocol).toBeUndefined();
     expect(poolOf(asked)?.scheduling?.flags ?? []).toEqual([]);
   });
 
