@@ -1,5 +1,5 @@
 import { frontendMember } from './sets.ts';
-import type { SetVersions } from './sets.ts';
+import type { SetVersions } from '../iptables/set-versions.ts';
 import type { VirtualServer } from './state.ts';
 
 /** The set of `endpoint,protocol:port,endpoint`, where the kernel has no xt_bpf. */

@@ -4,6 +4,7 @@ import { isLinkLocal, isLoopback } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
 import { tableOrder } from '../iptables/diff.ts';
 import type { Excluded } from '../iptables/lower.ts';
+import type { SetVersions } from '../iptables/set-versions.ts';
 import type { IpsetSpec, IptablesState, TableName } from '../iptables/state.ts';
 import { TableBuilder } from '../iptables/table-builder.ts';
 import { KeyedTable } from '../keyed-table.ts';
@@ -17,7 +18,7 @@ import type { Place } from './places.ts';
 import { ipvsJumps, ipvsRules } from './rules.ts';
 import { chooseScheduling } from './scheduling.ts';
 import { isSameServer, realServersOf } from './servers.ts';
-import { SetVersions, closedSet, setRoles } from './sets.ts';
+import { closedSet, setRoles, setVersions } from './sets.ts';
 import type { SetRole } from './sets.ts';
 import { Shortfalls } from './shortfalls.ts';
 import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
@@ -83,7 +84,7 @@ class Parts {
     this.#options = options;
     const roles = setRoles(options.features).filter((role) => role !== 'CLOSED');
     this.#closed = closedSet(family);
-    this.#sets = new Map(roles.map((role) => [role, new SetVersions(role, family)]));
+    this.#sets = new Map(roles.map((role) => [role, setVersions(role, family)]));
     const hairpins = this.#sets.get('HAIRPIN');
     this.#hairpins = hairpins && new HairpinMembers(hairpins);
   }

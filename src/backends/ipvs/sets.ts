@@ -3,8 +3,9 @@ import type { Cidr } from '../../ip/cidr.ts';
 import { cidrAddress, prefixLength } from '../../ip/cidr.ts';
 import type { Protocol } from '../../services/service-port.ts';
 import { protocolText } from '../iptables/chain-names.ts';
-import type { IpsetSpec, MemberTable, SetName } from '../iptables/state.ts';
-import { KeyedTable } from '../keyed-table.ts';
+import { SetVersions } from '../iptables/set-versions.ts';
+import type { IpsetSpec } from '../iptables/state.ts';
+import type { SetName } from '../iptables/state.ts';
 import type { IpvsFeatures } from './options.ts';
 
 /** What a set says of its members; docs/adr/0008-ipvs-layout.md. */
@@ -81,37 +82,6 @@ export function closedSet(family: Family): IpsetSpec {
 }
 
 /** A set of ours as it goes from one state to the next. */
-export class SetVersions {
-  #members: MemberTable = new KeyedTable();
-  #changes = new Map<string, true | undefined>();
-  #spec: IpsetSpec;
-
-  constructor(role: SetRole, family: Family) {
-    const create = createText(role, family);
-    this.#spec = { name: ipvsSet(role, family), create, members: this.#members };
-  }
-
-  put(member: string): void {
-    this.#changes.set(member, true);
-  }
-
-  remove(member: string): void {
-    this.#changes.set(member, undefined);
-  }
-
-  /** Makes these the only members. */
-  replace(members: ReadonlySet<string>): void {
-    for (const member of this.#members.keys()) if (!members.has(member)) this.remove(member);
-    for (const member of members) this.put(member);
-  }
-
-  /** The set as it is now; the one given before where it has the same members. */
-  publish(): IpsetSpec {
-    const members = this.#members.with(this.#changes);
-    this.#changes = new Map();
-    if (members === this.#members) return this.#spec;
-    this.#members = members;
-    this.#spec = { ...this.#spec, members };
-    return this.#spec;
-  }
+export function setVersions(role: SetRole, family: Family): SetVersions {
+  return new SetVersions(ipvsSet(role, family), createText(role, family));
 }
