@@ -49,6 +49,13 @@ export function readmeOf(name: string): Readme {
   };
 }
 
+/** The modes, and how their files end. */
+const modes = [
+  ['iptables', 'rules'],
+  ['ipvs', 'rules'],
+  ['userspace', 'txt'],
+] as const;
+
 /**
  * Renders a scenario as its README says: the indented lines that start with `switchyard` are the
  * commands, so what a reader copies is what is tested. What `render` warns of is a file too.
@@ -65,9 +72,9 @@ export async function renderScenario(name: string): Promise<readonly RenderedFil
     const suffix = family === 'ipv6' ? '-ipv6' : '';
     const only = [...args, `--ip-family=${family}`];
     const picture = await run(render, folder, [...only, '--output=svg']);
-    for (const mode of ['iptables', 'ipvs']) {
+    for (const [mode, ending] of modes) {
       add(
-        `${mode}${suffix}.rules`,
+        `${mode}${suffix}.${ending}`,
         (await run(render, folder, [...only, `--mode=${mode}`])).stdout,
       );
     }
@@ -105,9 +112,11 @@ export function renderIndex(rendered: ReadonlyMap<string, readonly RenderedFile[
 const linkTexts: Readonly<Record<string, string>> = {
   'iptables.rules': 'iptables',
   'ipvs.rules': 'ipvs',
+  'userspace.txt': 'userspace',
   'graph.svg': 'picture',
   'iptables-ipv6.rules': 'IPv6 iptables',
   'ipvs-ipv6.rules': 'IPv6 ipvs',
+  'userspace-ipv6.txt': 'IPv6 userspace',
   'graph-ipv6.svg': 'IPv6 picture',
   'warnings.txt': 'warnings',
   'explain.txt': 'explained',

@@ -6,6 +6,7 @@ import { lowerIpvs } from '../backends/ipvs/lower.ts';
 import { renderIpvs } from '../backends/ipvs/render.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
+import { userspaceFlags } from '../config/userspace-flags.ts';
 import { SwitchyardError } from '../error.ts';
 import { conflictText } from '../graph/claims.ts';
 import { toDot } from '../graph/draw-dot.ts';
@@ -16,13 +17,19 @@ import { ownedReason } from '../proxy/node-owners.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
 import { loadOffline, offlineFlags } from './offline.ts';
 import type { Offline } from './offline.ts';
+import { userspaceSettings, userspaceText } from './userspace-text.ts';
+import type { UserspaceSettings } from './userspace-text.ts';
 
 const featureValues = {
   hairpin: ['bpf', 'ipset', 'rules'],
   affinity: ['ipset', 'recent'],
   randomFully: ['true', 'false'],
   comments: ['all', 'auto', 'none'],
+  guard: ['ipset', 'range'],
 } as const;
+
+/** What tools and kernel can do, for all modes. */
+type AssumedFeatures = Features & { readonly guard: 'ipset' | 'range' };
 
 /** `switchyard render`: what would be applied on a node without rules. */
 export const command: Command = {
@@ -33,9 +40,9 @@ export const command: Command = {
     {
       name: 'mode',
       type: 'enum',
-      values: ['iptables', 'ipvs'],
+      values: ['iptables', 'ipvs', 'userspace'],
       default: 'iptables',
-      help: 'Whose rules: iptables, or ipvs (virtual servers, addresses, sets and rules, a section each).',
+      help: 'Whose rules: iptables, ipvs (virtual servers, addresses, sets and rules, a section each), or userspace (listeners with their pools, and the rules that lead there).',
     },
     {
       name: 'ip-family',
@@ -55,9 +62,10 @@ export const command: Command = {
       name: 'features',
       type: 'list',
       placeholder: 'NAME=VALUE',
-      help: 'What tools and kernel can do: hairpin=bpf|ipset|rules, affinity=ipset|recent, randomFully=true|false, comments=all|auto|none.',
+      help: 'What tools and kernel can do: hairpin=bpf|ipset|rules, affinity=ipset|recent, randomFully=true|false, comments=all|auto|none, guard=ipset|range (userspace mode).',
     },
     ...proxyFlags.filter(({ name }) => name === 'ipvs-scheduler'),
+    ...userspaceFlags,
   ],
   positionals: { usage: '[PATH…]', min: 0, max: 1000 },
   details: [
@@ -67,16 +75,18 @@ export const command: Command = {
     '  switchyard render -f examples/ --ip-family=ipv4 | iptables-restore --noflush',
     '  switchyard render -f examples/ --ip-family=ipv4 --output=svg > graph.svg',
     '  switchyard render -f examples/ --mode=ipvs --ip-family=ipv4',
+    '  switchyard render -f examples/ --mode=userspace --userspace-portals=none',
   ].join('\n'),
   run,
 };
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const features = featuresOf(args.flags.list('features'));
-  const mode = args.flags.text('mode') === 'ipvs' ? 'ipvs' : 'iptables';
+  const mode = modeOf(args.flags);
+  const userspace = userspaceSettings(args.flags, features);
   const scheduler = args.flags.text('ipvsScheduler') || 'rr';
   const offline = await loadOffline(args.flags, args.positionals, io.stdin);
-  const settings = { offline, features, scheduler };
+  const settings = { offline, features, scheduler, userspace };
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const graphs = chosenGraphs(offline, args.flags);
   const conflicts = graphs.flatMap((graph) => graph.conflicts.map(conflictText));
@@ -98,9 +108,14 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
       io.stdout(await toSvg(oneGraph(graphs)));
       return 0;
     default:
-      io.stdout(graphs.map((graph) => renderers[mode](graph, settings)).join('\n'));
+      io.stdout(renderers[mode](graphs, settings));
       return 0;
   }
+}
+
+function modeOf(flags: FlagValues): keyof typeof renderers {
+  const mode = flags.text('mode');
+  return mode === 'ipvs' || mode === 'userspace' ? mode : 'iptables';
 }
 
 function chosenGraphs(offline: Offline, flags: FlagValues): readonly RuleGraph[] {
@@ -122,41 +137,52 @@ function oneGraph(graphs: readonly RuleGraph[]): RuleGraph {
 
 interface Settings {
   readonly offline: Offline;
-  readonly features: Features;
+  readonly features: AssumedFeatures;
   readonly scheduler: string;
+  readonly userspace: UserspaceSettings;
 }
 
+type Graphs = readonly RuleGraph[];
+
 const renderers = {
-  iptables: (graph: RuleGraph, { offline, features }: Settings): string => {
-    const state = lowerAll(graph, {
-      features,
-      masqueradeMark: offline.masqueradeMark,
-      localhostNodePorts: offline.localhostNodePorts(graph.family),
-      conntrackBeLiberal: false,
-    });
-    return renderRestore(state, { features });
-  },
-  ipvs: (graph: RuleGraph, { offline, features: given, scheduler }: Settings): string => {
-    const { hairpin, randomFully } = given;
-    // This mode needs ipsets anyway: where bpf is missing, one does.
-    const features = { hairpin: hairpin === 'bpf' ? hairpin : 'ipset', randomFully } as const;
-    const state = lowerIpvs(graph, {
-      features,
-      masqueradeMark: offline.masqueradeMark,
-      conntrackBeLiberal: false,
-      scheduler,
-      schedulerProblem: () => undefined,
-      reserved: (address) => {
-        const owner = offline.nodeOwners.get(address);
-        return owner === undefined ? undefined : ownedReason(address, owner);
-      },
-    });
-    return renderIpvs(state, { features });
-  },
+  iptables: (graphs: Graphs, settings: Settings): string =>
+    graphs.map((graph) => iptablesText(graph, settings)).join('\n'),
+  ipvs: (graphs: Graphs, settings: Settings): string =>
+    graphs.map((graph) => ipvsText(graph, settings)).join('\n'),
+  userspace: (graphs: Graphs, { userspace }: Settings): string => userspaceText(graphs, userspace),
 } as const;
 
-function featuresOf(given: readonly string[]): Features {
-  const chosen: Record<string, string | boolean> = { ...defaultFeatures };
+function iptablesText(graph: RuleGraph, { offline, features: given }: Settings): string {
+  const { guard: _, ...features } = given;
+  const state = lowerAll(graph, {
+    features,
+    masqueradeMark: offline.masqueradeMark,
+    localhostNodePorts: offline.localhostNodePorts(graph.family),
+    conntrackBeLiberal: false,
+  });
+  return renderRestore(state, { features });
+}
+
+function ipvsText(graph: RuleGraph, { offline, features: given, scheduler }: Settings): string {
+  const { hairpin, randomFully } = given;
+  // This mode needs ipsets anyway: where bpf is missing, one does.
+  const features = { hairpin: hairpin === 'bpf' ? hairpin : 'ipset', randomFully } as const;
+  const state = lowerIpvs(graph, {
+    features,
+    masqueradeMark: offline.masqueradeMark,
+    conntrackBeLiberal: false,
+    scheduler,
+    schedulerProblem: () => undefined,
+    reserved: (address) => {
+      const owner = offline.nodeOwners.get(address);
+      return owner === undefined ? undefined : ownedReason(address, owner);
+    },
+  });
+  return renderIpvs(state, { features });
+}
+
+function featuresOf(given: readonly string[]): AssumedFeatures {
+  const chosen: Record<string, string | boolean> = { ...defaultFeatures, guard: 'ipset' };
   for (const text of given) {
     const [name = '', value = ''] = text.split('=');
     const key = name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
@@ -172,7 +198,7 @@ function featuresOf(given: readonly string[]): Features {
     }
     chosen[key] = key === 'randomFully' ? value === 'true' : value;
   }
-  return chosen as unknown as Features;
+  return chosen as unknown as AssumedFeatures;
 }
 
 function isFeature(name: string): name is keyof typeof featureValues {

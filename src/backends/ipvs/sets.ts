@@ -4,8 +4,7 @@ import { cidrAddress, prefixLength } from '../../ip/cidr.ts';
 import type { Protocol } from '../../services/service-port.ts';
 import { protocolText } from '../iptables/chain-names.ts';
 import { SetVersions } from '../iptables/set-versions.ts';
-import type { IpsetSpec } from '../iptables/state.ts';
-import type { SetName } from '../iptables/state.ts';
+import type { IpsetSpec, SetName } from '../iptables/state.ts';
 import type { IpvsFeatures } from './options.ts';
 
 /** What a set says of its members; docs/adr/0008-ipvs-layout.md. */

@@ -177,11 +177,26 @@ function portalOf(frontend: Frontend, node: NodeContext, ports: ListenerPorts): 
     reason: '',
   }));
   return {
-    frontend: { ...frontend, branches: withoutTwins(branches) },
+    frontend: guarded({ ...frontend, branches: withoutTwins(branches) }),
     pools: [...pools.values()],
     keys: [...keys],
     refused,
   };
+}
+
+/**
+ * A guard is for what somebody gets: where nobody gets anything, all are refused, as where a service has no endpoints. Else
+ * what it lets in and no portal takes is dropped with what it keeps out, so that a refusal would never be seen.
+ */
+function guarded(frontend: Frontend): Frontend {
+  const { guard, branches } = frontend;
+  if (guard === undefined) return frontend;
+  if (!branches.some(({ to }) => to.kind === 'pool')) return { ...frontend, guard: undefined };
+  const dropping = branches.map((branch): Branch => {
+    const { to } = branch;
+    return to.kind === 'reject' ? { ...branch, to: { ...to, kind: 'drop' } } : branch;
+  });
+  return { ...frontend, branches: dropping };
 }
 
 /** Branches that differed in masquerade alone are one: whoever ends where those after them do needs no branch of its own. */

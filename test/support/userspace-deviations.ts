@@ -1,0 +1,107 @@
+import type { DeviationId } from '../../src/backends/userspace/deviations.ts';
+import { interpret } from '../../src/graph/interpret.ts';
+import { packetFrom } from '../../src/graph/packet.ts';
+import { toNumber } from '../../src/graph/rational.ts';
+import type { Branch, Frontend, RuleGraph } from '../../src/graph/rule-graph.ts';
+import { isLoopback } from '../../src/ip/address.ts';
+import type { Attempt } from './arbitraries.ts';
+import type { ParsedListener } from './userspace-simulator/parse.ts';
+import type { Shares } from './userspace-simulator/shares.ts';
+
+export interface Meaning {
+  readonly shares: Shares;
+  /** Where it is not what `interpret` says. */
+  readonly deviations: ReadonlySet<DeviationId>;
+}
+
+/** What differs while graph and attempt are the same. */
+export interface Circumstances {
+  readonly listeners: readonly ParsedListener[];
+  /** Listeners that could not be opened. */
+  readonly unopened: (key: string) => boolean;
+  /** Where the range of listeners' ports is guarded in the place of their set. */
+  readonly guarded: { readonly first: number; readonly last: number } | undefined;
+  /** What the node's own firewall does with what nobody accepted, of INPUT and of FORWARD. */
+  readonly policy: 'ACCEPT' | 'DROP';
+}
+
+/**
+ * What userspace mode with portals is to make of an attempt: what `interpret` says, but for the deviations, which are applied
+ * here without a look at what the lowering does.
+ */
+export function meantByUserspace(
+  graph: RuleGraph,
+  attempt: Attempt,
+  around: Circumstances,
+): Meaning {
+  const deviations = new Set<DeviationId>();
+  const frontends = new Map(
+    Array.from(graph.frontends, ([id, each]) => [id, served(each, graph, around, deviations)]),
+  );
+  const outcomes = interpret({ ...graph, frontends }, packetFrom(graph.node, attempt));
+  const shares: Record<string, number> = {};
+  for (const outcome of outcomes) {
+    const key =
+      outcome.kind === 'endpoint'
+        ? `${outcome.endpoint.address} ${outcome.endpoint.port}`
+        : outcome.kind === 'pass'
+          ? passing(graph, attempt, around, deviations)
+          : outcome.kind;
+    if (outcome.kind === 'endpoint') {
+      if (!outcome.masquerade) deviations.add('source');
+      if (around.policy === 'DROP') deviations.add('accepted');
+    }
+    shares[key] = (shares[key] ?? 0) + toNumber(outcome.probability);
+  }
+  return { shares, deviations };
+}
+
+function served(
+  frontend: Frontend,
+  { node }: RuleGraph,
+  { unopened }: Circumstances,
+  deviations: Set<DeviationId>,
+): Frontend {
+  const { protocol, origin } = frontend;
+  const branches = frontend.branches.map((branch): Branch => {
+    if (branch.to.kind !== 'pool') return branch;
+    const key = `${origin.servicePort} ${branch.to.list} ${node.family}`;
+    const isSctp = protocol === 'SCTP';
+    if (!isSctp && node.nodeAddress !== undefined && !unopened(key)) return branch;
+    deviations.add(isSctp ? 'SCTP' : 'no listener');
+    return { ...branch, to: { kind: 'reject', reason: '' } };
+  });
+  const isReached = branches.some(({ to }) => to.kind === 'pool');
+  const wasReached = frontend.branches.some(({ to }) => to.kind === 'pool');
+  if (frontend.guard === undefined || (wasReached && !isReached))
+    return { ...frontend, branches, guard: undefined };
+  // with source ranges, what has no listener is dropped like what is not in the ranges
+  const dropping = branches.map((branch): Branch =>
+    branch.to.kind === 'reject' ? { ...branch, to: { kind: 'drop', reason: '' } } : branch,
+  );
+  return { ...frontend, branches: dropping };
+}
+
+/** What is no service's: it may be a listener's own port, and else the node's own firewall has a say. */
+function passing(
+  { node }: RuleGraph,
+  { protocol, destination, port, inInterface }: Attempt,
+  { listeners, guarded, policy }: Circumstances,
+  deviations: Set<DeviationId>,
+): string {
+  const isListener = listeners.some(
+    (each) => each.protocol === protocol && each.address === destination && each.port === port,
+  );
+  const isInRange =
+    guarded !== undefined &&
+    protocol !== 'SCTP' &&
+    destination === node.nodeAddress &&
+    port >= guarded.first &&
+    port <= guarded.last;
+  if (isListener || isInRange) {
+    deviations.add('closed ports');
+    return 'drop';
+  }
+  const isOwn = isLoopback(destination) || node.localAddresses.includes(destination);
+  return policy === 'DROP' && (isOwn || inInterface !== undefined) ? 'drop' : 'pass';
+}
