@@ -33,7 +33,7 @@ interface Portal {
   readonly refused: readonly RefusedListener[];
 }
 
-const nothing: Pick<Portal, 'keys' | 'pools'> = { keys: [], pools: [] };
+const nothing: Omit<Portal, 'frontend'> = { keys: [], pools: [], refused: [] };
 
 /**
  * Makes portal graphs of rule graphs, one after the other: each pool is replaced by one endpoint, the listener that
@@ -49,6 +49,8 @@ export class PortalGraphs {
   readonly #touched = new Map<PoolId, boolean>();
   /** Which frontends lead to a listener. */
   readonly #users = new Map<ListenerKey, Set<FrontendId>>();
+  /** By frontend, where something of it is refused: mostly nothing is. */
+  readonly #refused = new Map<FrontendId, readonly RefusedListener[]>();
   #ports: ListenerPorts = new KeyedTable();
 
   /** The portal graph; `delta` says what changed since the graph of the last call. */
@@ -69,7 +71,7 @@ export class PortalGraphs {
   /** What is refused, each listener once; sorted by key. */
   refused(): readonly RefusedListener[] {
     const all = new Map<ListenerKey, RefusedListener>();
-    for (const { refused } of this.#portals.values())
+    for (const refused of this.#refused.values())
       for (const each of refused) all.set(each.key, each);
     return [...all.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1));
   }
@@ -82,6 +84,8 @@ export class PortalGraphs {
     const [old, now] = [before ?? nothing, after ?? nothing];
     for (const key of old.keys) this.#unuse(key, id);
     for (const key of now.keys) this.#use(key, id);
+    if (now.refused.length > 0) this.#refused.set(id, now.refused);
+    else this.#refused.delete(id);
     if (before && after && isDeepStrictEqual(before.frontend, after.frontend)) {
       // what the lowering knows keeps its identity
       this.#portals.set(id, { ...after, frontend: before.frontend });
