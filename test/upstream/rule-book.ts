@@ -27,6 +27,8 @@ export interface LabScenario {
 /** Scenarios that say how rules are written, not what they mean: their objects are asked all the same. */
 const noFlag: Readonly<Record<string, string>> = {
   '--features': 'features are chosen by the proxy itself here, from the kernel and its tools',
+  '--proxy-port-range': 'it counts in userspace mode alone',
+  '--userspace-portals': 'it counts in userspace mode alone',
 };
 
 const podCidrs = '10.244.0.0/16,fd00:10:244::/56';

@@ -45,6 +45,12 @@ function poolOf({ listeners }: UserspaceState, key: string): RelayPool {
   return to;
 }
 
+function verdicts(state: UserspaceState): readonly string[] {
+  return lines(state).flatMap((line) =>
+    line.includes('203.0.113.1') ? (/-j (REJECT|DROP)/.exec(line)?.[1] ?? []) : [],
+  );
+}
+
 describe('a listener', () => {
   it('stands for a list of endpoints, however many frontends lead to it', () => {
     const port = servicePort({
@@ -209,10 +215,6 @@ describe('a refusal', () => {
             key.includes(which) ? { refused: 'EMFILE' } : { port: 20_001 + i },
           ]),
         ),
-      );
-    const verdicts = (state: UserspaceState) =>
-      lines(state).flatMap((line) =>
-        line.includes('203.0.113.1') ? (/-j (REJECT|DROP)/.exec(line)?.[1] ?? []) : [],
       );
     expect(verdicts(but('default'))).toEqual(['REJECT']);
     expect(verdicts(but('local')).toSorted()).toEqual(['DROP', 'DROP']);
