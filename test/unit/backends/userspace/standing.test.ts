@@ -66,12 +66,15 @@ describe.each(['ipv4', 'ipv6'] as const)('without portals, %s', (family: Family)
       fc.record({
         node: fc.constant(node),
         list: fc.constant(list),
+        // some external addresses are this machine's
+        here: fc.subarray([...new Set(list.flatMap((each) => each.loadBalancerIPs))]),
         clients: fc.array(attempts(family, list), { minLength: 1, maxLength: 8 }),
       }),
     );
     fc.assert(
-      fc.property(cases, ({ node, list, clients }) => {
-        const graph = compileAll(byKey(list), node);
+      fc.property(cases, ({ node, list, here, clients }) => {
+        const localAddresses = [...node.localAddresses, ...here];
+        const graph = compileAll(byKey(list), { ...node, localAddresses });
         const state = standListeners([graph], options);
         const parsed = parseUserspace(renderStanding(state));
         expect(parsed.listeners).toHaveLength(state.listeners.size);
@@ -121,6 +124,22 @@ function placesOf(...graphs: readonly RuleGraph[]): readonly string[] {
 }
 
 const own = loopbackAddresses([name('default/web')]).get(name('default/web'));
+
+/** The routes to a load balancer address that is this machine's. */
+function guarded(...sourceRanges: readonly string[]) {
+  const port = web({
+    loadBalancerIPs: ['192.168.0.2'],
+    sourceRanges,
+    externalPolicy: 'Local',
+    endpoints: [endpoint('10.244.2.6:8080'), endpoint('10.244.1.5:8080', { local: true })],
+  });
+  const { listeners } = standListeners([compileAll(byKey([port]), nodeContext())], options);
+  const at = listeners.get('default/web:/TCP at 192.168.0.2:80' as ListenerKey);
+  return at?.routes.map(({ sources, to }) => [
+    sources?.join(' '),
+    to === 'refuse' ? to : to.endpoints.length,
+  ]);
+}
 
 describe('a place', () => {
   it("is the Service's own loopback address, or its cluster IP where that is one", () => {
@@ -174,6 +193,18 @@ describe('a place', () => {
       { sources: ['127.0.0.0/8', '::1/128', '2001:db8::1/128'], to: { endpoints: [{}] } },
     ]);
     expect(placesOf(graph)[0]).toBe(`${own} 80 10080 fd01::5`);
+  });
+
+  it('lets in who is in the source ranges, by where they come from', () => {
+    // pods of the node are 10.244.1.0/24, and reach any endpoint
+    expect(guarded('10.0.0.0/8', '198.51.100.7/32')).toEqual([
+      ['10.244.1.0/24 10.244.1.1/32', 2],
+      ['10.0.0.0/8 198.51.100.7/32', 1],
+    ]);
+    expect(guarded('10.244.1.128/25')).toEqual([
+      ['10.244.1.128/25', 2],
+      ['10.244.1.128/25', 1],
+    ]);
   });
 
   it('stands in a table, with the port it has in the end', () => {
