@@ -84,7 +84,7 @@ function served(
 
 /** What is no service's: it may be a listener's own port, and else the node's own firewall has a say. */
 function passing(
-  { node }: RuleGraph,
+  { node, healthCheckPorts }: RuleGraph,
   { protocol, destination, port, inInterface }: Attempt,
   { listeners, guarded, policy }: Circumstances,
   deviations: Set<DeviationId>,
@@ -103,5 +103,6 @@ function passing(
     return 'drop';
   }
   const isOwn = isLoopback(destination) || node.localAddresses.includes(destination);
+  if (isOwn && protocol === 'TCP' && healthCheckPorts.has(port)) return 'pass';
   return policy === 'DROP' && (isOwn || inInterface !== undefined) ? 'drop' : 'pass';
 }
