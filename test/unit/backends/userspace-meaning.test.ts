@@ -61,6 +61,8 @@ const cases = (family: Family) =>
         .map((has) => ({ ...node, nodeAddress: has ? node.nodeAddress : undefined })),
       attempt,
       unopened: fc.array(fc.nat(20), { maxLength: 3 }),
+      /** Which listener's own port is asked, past the portals. */
+      past: fc.option(fc.nat(20), { freq: 5 }),
       policy: fc.constantFrom('ACCEPT' as const, 'DROP' as const),
     });
   });
@@ -73,7 +75,7 @@ describe.each(['ipv4', 'ipv6'] as const)('the userspace text for %s', (family) =
       const features = { comments: 'auto' as const, guard: among ?? ('ipset' as const) };
       const options: UserspaceOptions = { ...defaultUserspaceOptions, features };
       fc.assert(
-        fc.property(cases(family), ({ node, list, attempt, unopened, policy }) => {
+        fc.property(cases(family), ({ node, list, attempt: drawn, unopened, past, policy }) => {
           const graph = compileAll(byKey(list), node);
           let ports: ListenerPorts | undefined;
           const state = userspaceState(
@@ -89,6 +91,9 @@ describe.each(['ipv4', 'ipv6'] as const)('the userspace text for %s', (family) =
               `*filter\n:INPUT ${policy} [0:0]\n:FORWARD ${policy} [0:0]`,
             ),
           );
+          const { address: destination = drawn.destination, port = drawn.port } =
+            past === null ? {} : (parsed.listeners[past] ?? {});
+          const attempt = { ...drawn, destination, port };
           const refused = new Set(state.refused.map(({ key }) => String(key)));
           const { shares: want } = meantByUserspace(graph, attempt, {
             listeners: parsed.listeners,
