@@ -1,32 +1,6 @@
 import { defineConfig } from 'oxlint';
 import type { OxlintOverride } from 'oxlint';
 
-/** A folder of src/, and what it may import of the others: docs/adr/0001-rooms-and-arrows.md. */
-interface Room {
-  readonly imports: readonly string[];
-  /** Nothing of a machine: everything comes in as an argument. `net`: but for node:net's address arithmetic. */
-  readonly pure?: true | 'net';
-}
-
-/** Files of src/ that belong to no room: all may import them, and they import no room. */
-const leaves = ['src/clock.ts', 'src/compact.ts', 'src/error.ts'];
-
-/** Data flows downwards, imports point upwards. All may import the leaves. */
-const rooms: Readonly<Record<string, Room>> = {
-  ip: { imports: [], pure: 'net' },
-  telemetry: { imports: [] },
-  config: { imports: ['ip', 'telemetry'], pure: true },
-  informer: { imports: ['ip', 'telemetry'] },
-  services: { imports: ['ip', 'telemetry', 'informer'], pure: true },
-  graph: { imports: ['ip', 'telemetry', 'services'], pure: true },
-  host: { imports: ['ip', 'telemetry'] },
-  backends: { imports: ['ip', 'telemetry', 'services', 'graph', 'host'], pure: true },
-  proxy: {
-    imports: ['ip', 'telemetry', 'config', 'informer', 'services', 'graph', 'backends', 'host'],
-  },
-  kubelet: { imports: ['ip', 'telemetry', 'config', 'informer', 'services', 'host'] },
-};
-
 const processes = ['node:child_process', 'node:cluster', 'execa'];
 const machine = [
   ...processes,
@@ -36,7 +10,55 @@ const machine = [
   ),
   'undici',
 ];
-const sockets = 'node:net';
+const net = 'node:net';
+const threads = new Set(['dgram', 'os', 'process', 'worker_threads'].map((name) => `node:${name}`));
+
+/** What a room that gets everything as an argument may not import. */
+const refused = {
+  all: [...machine, net],
+  net: machine,
+  sockets: machine.filter((name) => !threads.has(name)),
+} as const;
+
+/** A folder of src/, and what it may import of the others: docs/adr/0001-rooms-and-arrows.md. */
+interface Room {
+  readonly imports: readonly string[];
+  /**
+   * Nothing of a machine: everything comes in as an argument. `net`: but for node:net's address arithmetic. `sockets`: but for
+   * sockets and threads.
+   */
+  readonly pure?: keyof typeof refused;
+}
+
+/** Files of src/ that belong to no room: all may import them, and they import no room. */
+const leaves = ['src/clock.ts', 'src/compact.ts', 'src/error.ts'];
+
+/** Data flows downwards, imports point upwards. All may import the leaves. */
+const rooms: Readonly<Record<string, Room>> = {
+  ip: { imports: [], pure: 'net' },
+  telemetry: { imports: [] },
+  config: { imports: ['ip', 'telemetry'], pure: 'all' },
+  informer: { imports: ['ip', 'telemetry'] },
+  services: { imports: ['ip', 'telemetry', 'informer'], pure: 'all' },
+  graph: { imports: ['ip', 'telemetry', 'services'], pure: 'all' },
+  host: { imports: ['ip', 'telemetry'] },
+  relay: { imports: ['ip', 'telemetry'], pure: 'sockets' },
+  backends: { imports: ['ip', 'telemetry', 'services', 'graph', 'relay', 'host'], pure: 'all' },
+  proxy: {
+    imports: [
+      'ip',
+      'telemetry',
+      'config',
+      'informer',
+      'services',
+      'graph',
+      'relay',
+      'backends',
+      'host',
+    ],
+  },
+  kubelet: { imports: ['ip', 'telemetry', 'config', 'informer', 'services', 'host'] },
+};
 
 interface Pattern {
   readonly group: string[];
@@ -58,16 +80,21 @@ const names = [...Object.keys(rooms), 'cli'];
 const folders = (list: readonly string[]): string[] => list.map((name) => `**/${name}/**`);
 const byHostAlone = pattern(processes, 'programs are run by host alone');
 
+const reasons: Readonly<Record<string, string>> = {
+  backends: 'a backend reaches the machine through host alone',
+  relay: 'relay has sockets and threads, and nothing else of the machine',
+};
+
+function usualReason(name: string): string {
+  return `${name} is pure: files, sockets, processes and the clock belong to the rooms that own them`;
+}
+
 function arrows(name: string, { imports, pure }: Room): OxlintOverride {
   const others = names.filter((other) => other !== name && !imports.includes(other));
   const what = [...imports, ...leaves].join(', ');
   const patterns = [pattern(folders(others), `${name} may import only: ${what}`)];
   if (pure !== undefined) {
-    const reason =
-      name === 'backends'
-        ? 'a backend reaches the machine through host alone'
-        : `${name} is pure: files, sockets, processes and the clock belong to the rooms that own them`;
-    patterns.push(pattern(pure === 'net' ? machine : [...machine, sockets], reason));
+    patterns.push(pattern(refused[pure], reasons[name] ?? usualReason(name)));
   } else if (name !== 'host') patterns.push(byHostAlone);
   return noImports([`src/${name}/**`], patterns);
 }
@@ -107,15 +134,20 @@ export default defineConfig({
       ['render', 'explain', 'journey', 'offline', 'usage'].map((name) => `src/cli/${name}.ts`),
       [
         pattern(
-          [...folders(['host']), ...machine, sockets],
+          [...folders(['host']), ...machine, net],
           'render and explain work without a machine: no host, no files or sockets of their own',
         ),
       ],
     ),
     { files: ['test/**', 'scripts/**'], rules: { 'eslint/max-lines': 'off' } },
     {
+      // Threads have no origin.
+      files: ['src/relay/**'],
+      rules: { 'unicorn/require-post-message-target-origin': 'off' },
+    },
+    {
       // Suites that are declared once and run for each backend look unusual to the linter.
-      files: ['test/kernel/**', 'test/cluster/**'],
+      files: ['test/kernel/**', 'test/cluster/**', 'test/relay/**'],
       rules: {
         'vitest/no-conditional-tests': 'off',
         'vitest/no-disabled-tests': 'off',

@@ -23,6 +23,16 @@ export default defineConfig({
       },
       {
         test: {
+          // In a network namespace of its own: package.json.
+          name: 'relay',
+          include: ['test/relay/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
           // In the guest of test/vm/main.ts: some ten times slower than here.
           name: 'vm',
           include: ['test/vm/**/*.test.ts'],

@@ -27,6 +27,29 @@ const packGraphviz: esbuild.Plugin = {
   },
 };
 
+/** A worker thread's program goes into the bundle as text: threads are started from it, and load nothing else. */
+const carryWorker: esbuild.Plugin = {
+  name: 'carry-worker',
+  setup(build) {
+    build.onLoad({ filter: /src\/relay\/worker-source\.ts$/ }, async () => {
+      const { outputFiles } = await esbuild.build({
+        entryPoints: ['src/relay/worker-main.ts'],
+        write: false,
+        bundle: true,
+        platform: 'node',
+        format: 'esm',
+        target: 'node24',
+        minifyWhitespace: true,
+        minifySyntax: true,
+      });
+      const program = JSON.stringify(outputFiles[0]?.text);
+      const contents = `
+        export const workerSource = new URL('data:text/javascript,' + encodeURIComponent(${program}));`;
+      return { contents, loader: 'js' };
+    });
+  },
+};
+
 await esbuild.build({
   entryPoints: ['src/cli/main.ts'],
   outfile: process.argv[2] ?? 'dist/switchyard.mjs',
@@ -40,7 +63,7 @@ await esbuild.build({
   minifyWhitespace: true,
   minifySyntax: true,
   logLevel: 'warning',
-  plugins: [packGraphviz],
+  plugins: [packGraphviz, carryWorker],
   // CommonJS packages call `require`, which a module does not have.
   banner: {
     js: '#!/usr/bin/env node\nimport{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);',

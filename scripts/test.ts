@@ -12,6 +12,7 @@ interface Layer {
 
 const layers: readonly Layer[] = [
   { name: 'unit', what: 'pure functions and properties', blocked: () => undefined },
+  { name: 'relay', what: 'sockets in a network namespace of their own', blocked: relayBlocked },
   { name: 'kernel', what: 'real packets in network namespaces', blocked: kernelBlocked },
 ];
 
@@ -25,7 +26,8 @@ for (const layer of layers) {
     continue;
   }
   process.stdout.write(`\n── ${layer.name}: ${layer.what}\n`);
-  failed = run(['vitest', 'run', '--project', layer.name, ...process.argv.slice(2)]) || failed;
+  failed =
+    run(['npm', 'run', '-s', `test:${layer.name}`, '--', ...process.argv.slice(2)]) || failed;
 }
 for (const line of skipped) process.stdout.write(`skipped: ${line}\n`);
 process.exit(failed ? 1 : 0);
@@ -33,6 +35,12 @@ process.exit(failed ? 1 : 0);
 /** Answers true where the command failed. */
 function run([command = '', ...args]: readonly string[]): boolean {
   return spawnSync(command, args, { stdio: 'inherit' }).status !== 0;
+}
+
+function relayBlocked(): string | undefined {
+  const { status, error } = spawnSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up']);
+  if (error !== undefined) return 'needs unshare (util-linux) and ip (iproute2) on the PATH';
+  return status === 0 ? undefined : 'needs root (a network namespace): run `sudo npm test`';
 }
 
 function kernelBlocked(): string | undefined {

@@ -44,6 +44,8 @@ export interface Listener {
   readonly protocol: RelayProtocol;
   /** Who fits none is refused. */
   readonly routes: readonly Route[];
+  /** What clients ask, where all of them ask the same and it is not this place: a PROXY header says so. */
+  readonly asked?: { readonly address: Address; readonly port: number } | undefined;
 }
 
 /** A listener that is not there, in the words of the system: `EADDRINUSE`. */
@@ -86,7 +88,7 @@ export interface Relay {
    * for. Connections of a listener that goes, and to endpoints that left, drain.
    */
   change(change: RelayChange): Promise<readonly ListenFailure[]>;
-  /** Lets clients in; until then a listener resets whoever comes. */
+  /** Lets clients in; until then a listener resets whoever comes. One that is opened at another place has to be admitted again. */
   admit(keys: Iterable<ListenerKey>): Promise<void>;
   /** Counters by listener, of those that are open or still drain. */
   stats(): ReadonlyMap<ListenerKey, ListenerStats>;

@@ -23,8 +23,19 @@ const arrows = {
   services: ['ip', 'telemetry', 'informer'],
   graph: ['ip', 'telemetry', 'services'],
   host: ['ip', 'telemetry'],
-  backends: ['ip', 'telemetry', 'services', 'graph', 'host'],
-  proxy: ['ip', 'telemetry', 'config', 'informer', 'services', 'graph', 'host', 'backends'],
+  relay: ['ip', 'telemetry'],
+  backends: ['ip', 'telemetry', 'services', 'graph', 'relay', 'host'],
+  proxy: [
+    'ip',
+    'telemetry',
+    'config',
+    'informer',
+    'services',
+    'graph',
+    'relay',
+    'host',
+    'backends',
+  ],
 } as const;
 
 /** What lies beside the rooms is a leaf: a new file of `src/` has to be one, or has no place. */
@@ -55,7 +66,7 @@ function roomsBut(allowed: readonly string[]): readonly string[] {
 
 function modulesRefusedIn(room: string): readonly string[] {
   if (room === 'host') return [];
-  if (room === 'ip') return [...files, ...sockets, ...programs];
+  if (room === 'ip' || room === 'relay') return [...files, ...sockets, ...programs];
   const pure = ['config', 'services', 'graph', 'backends'].includes(room);
   return pure ? [...files, ...sockets, 'node:net', ...programs] : programs;
 }

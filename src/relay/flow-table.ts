@@ -1,0 +1,81 @@
+import type { After } from './dialer.ts';
+import type { UdpFlow } from './udp-flow.ts';
+
+/** Flows of one worker: each holds a file descriptor and some kernel memory. */
+export const mostFlows = 8192;
+/** Flows of one listener, so that one flooded service does not take the room of all others. */
+export const mostFlowsOfListener = 4096;
+
+/** Expired flows are looked for no more often. */
+const leastSweepMs = 25;
+
+/** Who has flows in the table. */
+export interface FlowOwner {
+  /** Gives up its flow: `idle` for too long, or `evicted` for a newer one. */
+  drop(flow: UdpFlow, why: 'idle' | 'evicted'): void;
+}
+
+/** All flows of one worker, those that have been idle longest first. */
+export class FlowTable {
+  readonly #after: After;
+  readonly #now: () => number;
+  readonly #owners = new Map<UdpFlow, FlowOwner>();
+  #stop: (() => void) | undefined;
+
+  constructor(after: After, now: () => number) {
+    this.#after = after;
+    this.#now = now;
+  }
+
+  add(flow: UdpFlow, owner: FlowOwner): void {
+    if (this.#owners.size >= mostFlows) this.evictOldest();
+    this.#owners.set(flow, owner);
+    if (this.#stop === undefined) this.#sweepIn(flow.chosen.pool.udpIdleMs);
+  }
+
+  /** Something has passed. */
+  touch(flow: UdpFlow): void {
+    const owner = this.#owners.get(flow);
+    if (owner === undefined) return;
+    flow.touched = this.#now();
+    this.#owners.delete(flow);
+    this.#owners.set(flow, owner);
+  }
+
+  delete(flow: UdpFlow): void {
+    this.#owners.delete(flow);
+  }
+
+  evictOldest(): void {
+    for (const [flow, owner] of this.#owners) {
+      this.#owners.delete(flow);
+      owner.drop(flow, 'evicted');
+      return;
+    }
+  }
+
+  stop(): void {
+    this.#stop?.();
+  }
+
+  #sweepIn(ms: number): void {
+    this.#stop = this.#after(Math.max(leastSweepMs, ms), () => {
+      this.#sweep();
+    });
+  }
+
+  #sweep(): void {
+    const now = this.#now();
+    let next = Number.POSITIVE_INFINITY;
+    for (const [flow, owner] of this.#owners) {
+      const left = flow.touched + flow.chosen.pool.udpIdleMs - now;
+      if (left > 0) next = Math.min(next, left);
+      else {
+        this.#owners.delete(flow);
+        owner.drop(flow, 'idle');
+      }
+    }
+    this.#stop = undefined;
+    if (next !== Number.POSITIVE_INFINITY) this.#sweepIn(next);
+  }
+}

@@ -1,0 +1,212 @@
+import { getSystemErrorName } from 'node:util';
+import { parseAddress } from '../ip/address.ts';
+import type { Place } from './proxy-protocol.ts';
+import { ReadBuffers } from './read-buffers.ts';
+import type { HandlePlace, StreamRequest, TcpHandle, TcpHandles } from './tcp-handles.ts';
+import { backlog, keepAliveMs, systemError } from './wire.ts';
+import type { Wire, WireEvents, WireListener, Wires } from './wire.ts';
+
+/** libuv's number for the end of a stream. */
+const endOfFile = -4095;
+
+/** TCP by the handles under Node's sockets. */
+export class HandleWires implements Wires {
+  readonly #handles: TcpHandles;
+  readonly #buffers = new ReadBuffers();
+
+  constructor(handles: TcpHandles) {
+    this.#handles = handles;
+  }
+
+  async listen(
+    place: Place,
+    shared: boolean,
+    listener: WireListener,
+  ): Promise<() => Promise<void>> {
+    const { TCP, serverType, reusePort, ipv6Only } = this.#handles;
+    const handle = new TCP(serverType);
+    const { address, port } = place;
+    const flags = shared ? reusePort : 0;
+    handle.onconnection = (error, client) => {
+      if (error < 0) listener.failed(getSystemErrorName(error));
+      else listener.accepted(new HandleWire(client, this.#handles, this.#buffers));
+    };
+    const error =
+      (address.includes(':')
+        ? handle.bind6(address, port, flags | ipv6Only)
+        : handle.bind(address, port, flags)) ||
+      handle.setNoDelay(true) || // what is accepted has it from here
+      handle.listen(backlog);
+    const stop = async (): Promise<void> =>
+      new Promise((resolve) => {
+        handle.close(resolve);
+      });
+    if (error < 0) {
+      await stop();
+      throw systemError(getSystemErrorName(error), 'listen');
+    }
+    return stop;
+  }
+
+  connect({ address, port }: Place, done: (failure: string | undefined) => void): Wire {
+    const { TCP, TCPConnectWrap, socketType } = this.#handles;
+    const handle = new TCP(socketType);
+    const request = new TCPConnectWrap();
+    request.oncomplete = (error) => {
+      done(error < 0 ? getSystemErrorName(error) : undefined);
+    };
+    const error = address.includes(':')
+      ? handle.connect6(request, address, port)
+      : handle.connect(request, address, port);
+    if (error < 0) {
+      handle.close();
+      throw systemError(getSystemErrorName(error), 'connect');
+    }
+    handle.setNoDelay(true);
+    return new HandleWire(handle, this.#handles, this.#buffers);
+  }
+}
+
+class HandleWire implements Wire {
+  readonly #handle: TcpHandle;
+  readonly #handles: TcpHandles;
+  readonly #buffers: ReadBuffers;
+  #events: WireEvents | undefined;
+  /** This wire's own buffer; undefined: it reads into the common one. */
+  #own: Uint8Array | undefined;
+  /** Bytes of the own buffer are still needed. */
+  #holds = false;
+  #wasRead = false;
+  #reads = false;
+
+  constructor(handle: TcpHandle, handles: TcpHandles, buffers: ReadBuffers) {
+    this.#handle = handle;
+    this.#handles = handles;
+    this.#buffers = buffers;
+  }
+
+  tell(events: WireEvents): void {
+    if (this.#events === undefined) {
+      this.#handle.useUserBuffer(this.#buffers.common);
+      this.#handle.onread = () => this.#read();
+    }
+    this.#events = events;
+  }
+
+  resume(): void {
+    this.#holds = false;
+    if (this.#reads) return; // twice is an error
+    this.#reads = true;
+    const error = this.#handle.readStart();
+    if (error < 0) this.#events?.failed(getSystemErrorName(error));
+  }
+
+  write(bytes: Uint8Array): boolean {
+    const { state, isLastWriteAsync, WriteWrap } = this.#handles;
+    const request = new WriteWrap() as StreamRequest & { bytes?: Uint8Array };
+    request.bytes = bytes; // not collected before it is sent
+    request.oncomplete = (error) => {
+      if (error < 0) this.#events?.broken(getSystemErrorName(error));
+      else this.#events?.sent();
+    };
+    const error = this.#handle.writeBuffer(request, bytes);
+    if (error < 0) {
+      this.#events?.broken(getSystemErrorName(error));
+      return false;
+    }
+    return state[isLastWriteAsync] === 0;
+  }
+
+  end(): void {
+    const request = new this.#handles.ShutdownWrap();
+    request.oncomplete = () => {}; // a peer that is gone is heard of when reading
+    this.#handle.shutdown(request);
+  }
+
+  close(): void {
+    this.#letGo();
+    this.#handle.close();
+  }
+
+  reset(): void {
+    this.#letGo();
+    if (this.#handle.reset() < 0) this.#handle.close();
+  }
+
+  keepAlive(): void {
+    this.#handle.setKeepAlive(true, keepAliveMs / 1000);
+  }
+
+  rest(): void {
+    const wasRead = this.#wasRead;
+    this.#wasRead = false;
+    if (wasRead || this.#holds || this.#own === undefined) return;
+    this.#handle.useUserBuffer(this.#buffers.common);
+    this.#buffers.takeBack(this.#own);
+    this.#own = undefined;
+  }
+
+  peer(): Place | undefined {
+    const into: HandlePlace = {};
+    return this.#handle.getpeername(into) < 0 ? undefined : placeOf(into);
+  }
+
+  here(): Place | undefined {
+    const into: HandlePlace = {};
+    return this.#handle.getsockname(into) < 0 ? undefined : placeOf(into);
+  }
+
+  /** Called by the handle; answers another buffer to read to. */
+  #read(): Uint8Array | undefined {
+    const { state, bytesRead } = this.#handles;
+    const length = state[bytesRead] ?? 0;
+    const events = this.#events;
+    if (events === undefined || length === 0) return undefined;
+    if (length < 0) {
+      this.#handle.readStop();
+      if (length === endOfFile) events.ended();
+      else events.failed(getSystemErrorName(length));
+      return undefined;
+    }
+    this.#wasRead = true;
+    return this.#own === undefined
+      ? this.#readCommon(events, length)
+      : this.#readOwn(events, this.#own, length);
+  }
+
+  #readOwn(events: WireEvents, own: Uint8Array, length: number): undefined {
+    this.#holds = true;
+    if (events.data(length === own.length ? own : own.subarray(0, length))) this.#holds = false;
+    else this.#pause();
+  }
+
+  #readCommon(events: WireEvents, length: number): Uint8Array | undefined {
+    const buffers = this.#buffers;
+    if (!events.data(buffers.copy(length))) {
+      buffers.keep(length);
+      this.#pause();
+    }
+    if (length < buffers.common.length || this.#events === undefined) return undefined;
+    this.#own = buffers.lend();
+    return this.#own;
+  }
+
+  /** Those who were told may have let go. */
+  #pause(): void {
+    if (this.#events === undefined) return;
+    this.#reads = false;
+    this.#handle.readStop();
+  }
+
+  #letGo(): void {
+    this.#events = undefined;
+    if (this.#own === undefined) return;
+    this.#buffers.takeBack(this.#own);
+    this.#own = undefined;
+  }
+}
+
+function placeOf({ address: text = '', port }: HandlePlace): Place | undefined {
+  const address = parseAddress(text.replace(/%.*/, ''));
+  return address === undefined || port === undefined ? undefined : { address, port };
+}

@@ -1,0 +1,288 @@
+import { availableParallelism } from 'node:os';
+import type { Log } from '../telemetry/log.ts';
+import { field, partOf, sumOf } from './counters.ts';
+import { systemAfter } from './dialer.ts';
+import type { After } from './dialer.ts';
+import { orderOf, orderedRoutes, releaseTurns, samePlace, standsAlone } from './entry.ts';
+import type { Entry, Placement } from './entry.ts';
+import type { Order, WorkerStart } from './messages.ts';
+import type {
+  ListenFailure,
+  Listener,
+  ListenerKey,
+  ListenerStats,
+  Relay,
+  RelayChange,
+} from './relay.ts';
+import { counterBytes, turnBytes } from './relay-worker.ts';
+import { SharedSlots } from './shared-slots.ts';
+import { WorkerCrew } from './worker-crew.ts';
+
+/** So many listeners have a socket in every worker. More would need many files; they are spread over the workers instead. */
+const mostShared = 1024;
+/** Beyond, threads cost memory and bring little: the kernel's part of the work is done by whoever sends. */
+const mostWorkers = 8;
+
+export interface RelayOptions {
+  readonly log: Log;
+  /** In [0, 1): the order of endpoints. */
+  readonly random: () => number;
+  /** Threads; default: one for each processor, 8 at most. */
+  readonly workers?: number;
+  /** `sockets`: by Node's public streams, slower. `handles` (default): by what lies under them, where this Node is one it was tested with. */
+  readonly wires?: WorkerStart['wires'];
+  readonly after?: After;
+  /** Milliseconds of a clock that is never set back. */
+  readonly now?: () => number;
+}
+
+/** A listener on its way from how it was to how it is to be. */
+interface Step {
+  readonly entry: Entry;
+  readonly before: Entry['routes'];
+  /** Its socket stays as it is. */
+  readonly isThere: boolean;
+}
+
+interface Leaving {
+  readonly entry: Entry;
+  /** Workers that may still have connections of it. */
+  readonly left: Set<number>;
+}
+
+/** A relay on worker threads: the agent's own work never stops a byte. */
+export class SocketRelay implements Relay {
+  readonly #random: () => number;
+  readonly #log: Log;
+  readonly #crew: WorkerCrew;
+  readonly #counters: SharedSlots;
+  readonly #turns = new SharedSlots(turnBytes);
+  readonly #entries = new Map<ListenerKey, Entry>();
+  readonly #leaving = new Map<ListenerKey, Leaving>();
+  /** Listeners that have a socket in every worker. */
+  #shared = 0;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor({ log, random, workers, wires, after, now }: RelayOptions) {
+    const count = workers ?? Math.min(availableParallelism(), mostWorkers);
+    this.#log = log;
+    this.#random = random;
+    this.#counters = new SharedSlots(counterBytes(count));
+    this.#crew = new WorkerCrew({
+      workers: count,
+      wires: wires ?? 'handles',
+      counters: this.#counters,
+      turns: this.#turns,
+      log,
+      after: after ?? systemAfter,
+      now: now ?? (() => performance.now()),
+      word: (worker, { key, epoch }) => {
+        this.#gone(worker, key, epoch);
+      },
+      lost: (worker) => {
+        this.#lost(worker);
+      },
+      replaced: (worker) => {
+        void this.#inTurn(async () => this.#reopen(worker));
+      },
+    });
+  }
+
+  async change(change: RelayChange): Promise<readonly ListenFailure[]> {
+    return this.#inTurn(async () => this.#change(change));
+  }
+
+  async admit(keys: Iterable<ListenerKey>): Promise<void> {
+    const wanted = [...keys];
+    await this.#inTurn(async () => {
+      const entries = wanted.flatMap((key) => this.#entries.get(key) ?? []);
+      for (const entry of entries) {
+        this.#entries.set(entry.listener.key, { ...entry, isAdmitted: true });
+      }
+      await this.#toSlots(entries, (slots) => ({ do: 'admit', slots }));
+    });
+  }
+
+  stats(): ReadonlyMap<ListenerKey, ListenerStats> {
+    const entries = [
+      ...[...this.#leaving.values()].map(({ entry }) => entry),
+      ...this.#entries.values(),
+    ];
+    return new Map(
+      entries.map(({ listener, slot }) => [listener.key, sumOf(this.#counters.floats(slot))]),
+    );
+  }
+
+  async drain(withinMs: number): Promise<void> {
+    await this.#inTurn(async () => {
+      for (const entry of this.#entries.values()) this.#leave(entry);
+      await this.#toAll(() => ({ do: 'drain', withinMs }));
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#crew.end();
+    this.#entries.clear();
+    this.#leaving.clear();
+  }
+
+  async #change({ close, open }: RelayChange): Promise<readonly ListenFailure[]> {
+    const closed = close.flatMap((key) => this.#entries.get(key) ?? []);
+    const moved = open.flatMap((listener) => {
+      const entry = this.#entries.get(listener.key);
+      return entry !== undefined && moves(entry, listener) ? entry : [];
+    });
+    for (const entry of closed) this.#leave(entry);
+    await this.#toSlots(moved, (slots) => ({ do: 'unbind', slots }));
+    await this.#toSlots(closed, (slots) => ({ do: 'close', slots }));
+
+    const all = [...this.#entries.values()];
+    this.#shared = all.filter(({ placement }) => placement === 'all').length;
+    const steps = open.map((listener) => this.#enter(listener));
+    const failures = await this.#open(steps);
+    for (const { before, entry } of steps) releaseTurns(before, this.#turns, entry.routes);
+    const failed = failures.flatMap(({ key }) => this.#entries.get(key) ?? []);
+    for (const entry of failed) this.#leave(entry);
+    await this.#toSlots(failed, (slots) => ({ do: 'close', slots }));
+    return failures;
+  }
+
+  /** Notes a listener as it is to be. */
+  #enter(listener: Listener): Step {
+    const known = this.#entries.get(listener.key);
+    const isThere = known !== undefined && !moves(known, listener);
+    const last = known ?? this.#comeBack(listener.key) ?? this.#blank(listener);
+    const placement = isThere ? known.placement : this.#place(listener);
+    const entry: Entry = {
+      listener,
+      slot: last.slot,
+      epoch: last.epoch,
+      placement,
+      isAdmitted: isThere && known.isAdmitted,
+      routes: orderedRoutes(listener, last.routes, this.#turns, this.#random),
+      known: new Set([...last.known, ...(placement === 'all' ? this.#workers() : [placement])]),
+    };
+    this.#entries.set(listener.key, entry);
+    return { entry, before: last.routes, isThere };
+  }
+
+  /** A listener that was closed, and has connections left. */
+  #comeBack(key: ListenerKey): Entry | undefined {
+    const leaving = this.#leaving.get(key);
+    if (leaving === undefined) return undefined;
+    this.#leaving.delete(key);
+    return { ...leaving.entry, known: leaving.left, epoch: leaving.entry.epoch + 1 };
+  }
+
+  /** What was there before a listener that is new. */
+  #blank(listener: Listener): Entry {
+    const slot = this.#counters.take();
+    const known = new Set<number>();
+    return { listener, slot, epoch: 1, placement: 0, isAdmitted: false, routes: [], known };
+  }
+
+  #place(listener: Listener): Placement {
+    if (this.#crew.size > 1 && this.#shared < mostShared && !standsAlone(listener)) {
+      this.#shared++;
+      return 'all';
+    }
+    return hash(listener.key) % this.#crew.size;
+  }
+
+  /** One worker opens a place first: it finds out whether it is free. The others follow. */
+  async #open(steps: readonly Step[]): Promise<readonly ListenFailure[]> {
+    const isFirst = ({ entry, isThere }: Step, worker: number): boolean =>
+      isThere || entry.placement !== 'all' || worker === 0;
+    const now = async (which: readonly Step[], first: boolean): Promise<readonly ListenFailure[]> =>
+      this.#toAll((worker) => {
+        const own = which.filter(
+          (step) => step.entry.known.has(worker) && isFirst(step, worker) === first,
+        );
+        if (own.length === 0) return undefined;
+        return { do: 'open', listeners: own.map(({ entry }) => orderOf(entry, worker, first)) };
+      });
+    const failures = await now(steps, true);
+    const failed = new Set(failures.map(({ key }) => key));
+    const others = steps.filter(({ entry }) => !failed.has(entry.listener.key));
+    return [...failures, ...(await now(others, false))];
+  }
+
+  /** A listener is no more; connections may be left. */
+  #leave(entry: Entry): void {
+    this.#entries.delete(entry.listener.key);
+    this.#leaving.set(entry.listener.key, { entry, left: new Set(entry.known) });
+  }
+
+  #gone(worker: number, key: ListenerKey, epoch: number): void {
+    const leaving = this.#leaving.get(key);
+    if (leaving === undefined || leaving.entry.epoch !== epoch) return;
+    leaving.left.delete(worker);
+    if (leaving.left.size > 0) return;
+    this.#leaving.delete(key);
+    this.#counters.giveBack(leaving.entry.slot);
+    releaseTurns(leaving.entry.routes, this.#turns);
+  }
+
+  #lost(worker: number): void {
+    const entries = [...this.#entries.values()];
+    const leaving = [...this.#leaving.values()].map(({ entry }) => entry);
+    for (const { slot } of [...entries, ...leaving]) {
+      partOf(this.#counters.floats(slot), worker)[field.active] = 0;
+    }
+    for (const { listener, epoch } of leaving) this.#gone(worker, listener.key, epoch);
+  }
+
+  /** A worker that was started anew opens what the one before it had. */
+  async #reopen(worker: number): Promise<void> {
+    const entries = [...this.#entries.values()].filter(({ known }) => known.has(worker));
+    const listeners = entries.map((entry) => orderOf(entry, worker, false));
+    const failures = await this.#crew.order(worker, { do: 'open', listeners });
+    for (const { key, code } of failures) {
+      this.#log.error({ listener: key, code }, 'a listener could not be opened again');
+    }
+  }
+
+  async #toSlots(
+    entries: readonly Entry[],
+    order: (slots: readonly number[]) => Order,
+  ): Promise<void> {
+    await this.#toAll((worker) => {
+      const own = entries.filter(({ known }) => known.has(worker));
+      return own.length === 0 ? undefined : order(own.map(({ slot }) => slot));
+    });
+  }
+
+  /** Undefined: this worker has nothing to do. */
+  async #toAll(order: (worker: number) => Order | undefined): Promise<readonly ListenFailure[]> {
+    const answers = this.#workers().map(async (worker) => {
+      const own = order(worker);
+      return own === undefined ? [] : this.#crew.order(worker, own);
+    });
+    return (await Promise.all(answers)).flat();
+  }
+
+  #workers(): readonly number[] {
+    return Array.from({ length: this.#crew.size }, (_, number) => number);
+  }
+
+  async #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const run = this.#last.then(action);
+    this.#last = run.catch(() => undefined);
+    return run;
+  }
+}
+
+/** Whether its socket has to be another than the one it has. */
+function moves(entry: Entry, listener: Listener): boolean {
+  const isTooMany = entry.placement === 'all' && standsAlone(listener);
+  return isTooMany || !samePlace(entry.listener, listener);
+}
+
+/** FNV-1a: spreads keys over workers. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  }
+  return value;
+}

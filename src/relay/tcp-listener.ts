@@ -1,0 +1,248 @@
+import type { Address } from '../ip/address.ts';
+import { Affinity } from './affinity.ts';
+import { Choice } from './choice.ts';
+import type { Chosen } from './choice.ts';
+import type { Counters } from './counters.ts';
+import { Dial } from './dialer.ts';
+import type { Drained } from './drains.ts';
+import type { ListenerOrder } from './messages.ts';
+import type { RouteTable } from './pool.ts';
+import { proxyHeader } from './proxy-protocol.ts';
+import type { Place } from './proxy-protocol.ts';
+import type { DialFailure } from './relay.ts';
+import { Arrival, TcpConnection } from './tcp-connection.ts';
+import type { Wire } from './wire.ts';
+import type { WorkerContext } from './worker-context.ts';
+
+/** A client on its way to an endpoint. */
+interface Visit extends Drained {
+  readonly arrival: Arrival;
+  readonly dial: Dial;
+  readonly failures: string[];
+}
+
+/** One worker's part of a TCP listener: takes clients, finds an endpoint for each, and joins the two. */
+export class TcpListener {
+  readonly #context: WorkerContext;
+  readonly #counters: Counters;
+  readonly #affinity = new Affinity();
+  readonly #visits = new Set<Visit>();
+  readonly #connections = new Set<TcpConnection>();
+  readonly #emptied: () => void;
+  #order: ListenerOrder;
+  #routes: RouteTable;
+  #isAdmitted: boolean;
+  /** Nobody comes any more, and who is here has to go. */
+  #leaves: { readonly withinMs: number | undefined } | undefined;
+  #unbind: (() => Promise<void>) | undefined;
+
+  /** `emptied`: the last client has left. */
+  constructor(
+    context: WorkerContext,
+    order: ListenerOrder,
+    routes: RouteTable,
+    counters: Counters,
+    emptied: () => void,
+  ) {
+    this.#context = context;
+    this.#order = order;
+    this.#routes = routes;
+    this.#isAdmitted = order.admitted;
+    this.#counters = counters;
+    this.#emptied = emptied;
+  }
+
+  get order(): ListenerOrder {
+    return this.#order;
+  }
+
+  get isEmpty(): boolean {
+    return this.#visits.size + this.#connections.size === 0;
+  }
+
+  /** Rejects with an error that has the system's code. */
+  async bind(): Promise<void> {
+    const { shared, first } = this.#order;
+    const { wires } = this.#context;
+    const listener = {
+      accepted: (wire: Wire) => {
+        this.#accepted(wire);
+      },
+      failed: (code: string) => {
+        this.#cannotAccept(code);
+      },
+    };
+    if (shared && first) {
+      // Whoever shares would share with strangers, too.
+      const stop = await wires.listen(this.#order, false, listener);
+      await stop();
+    }
+    this.#unbind = await wires.listen(this.#order, shared, listener);
+  }
+
+  get isBound(): boolean {
+    return this.#unbind !== undefined;
+  }
+
+  async unbind(): Promise<void> {
+    const unbind = this.#unbind;
+    this.#unbind = undefined;
+    await unbind?.();
+  }
+
+  admit(): void {
+    this.#isAdmitted = true;
+  }
+
+  /** New routes: connections to endpoints that stay are left alone, others drain. */
+  change(order: ListenerOrder, routes: RouteTable): void {
+    const before = this.#routes.drainMs;
+    this.#order = order;
+    this.#routes = routes;
+    this.#isAdmitted = order.admitted;
+    const { drainMs } = routes;
+    this.#affinity.keep(new Set(drainMs.keys()));
+    this.#leaves = undefined;
+    const { drains } = this.#context;
+    for (const visit of this.#visits) drains.delete(visit);
+    for (const connection of this.#connections) {
+      if (drainMs.has(connection.target)) drains.delete(connection);
+      else drains.add(connection, before.get(connection.target) ?? 0);
+    }
+  }
+
+  /** Connections end within so long; undefined: within what their pools say. */
+  drain(withinMs?: number): void {
+    this.#leaves = { withinMs };
+    for (const visit of this.#visits) this.#drain(visit);
+    for (const connection of this.#connections) this.#drain(connection);
+    if (this.isEmpty) this.#emptied();
+  }
+
+  /** Everything ends now. */
+  reset(): void {
+    for (const each of [...this.#visits, ...this.#connections]) each.reset();
+  }
+
+  upkeep(): void {
+    for (const connection of this.#connections) connection.upkeep();
+  }
+
+  #cannotAccept(code: string): void {
+    this.#counters.add('refused');
+    if (code === 'EMFILE' || code === 'ENFILE') this.#counters.failedDial('files');
+    this.#context.report.warn(this.#order.key, 'a client could not be let in', () => ({ code }));
+  }
+
+  #accepted(client: Wire): void {
+    const place = this.#needsClient() ? client.peer() : undefined;
+    if (!this.#isAdmitted || this.#routes.poolFor(place?.address) === undefined) {
+      this.#counters.add('refused');
+      client.reset();
+      return;
+    }
+    this.#counters.add('connections');
+    this.#counters.add('active');
+    this.#visit(client, place);
+  }
+
+  /** The client's address costs a system call. */
+  #needsClient(): boolean {
+    const { sameForAll, sticks, speaksProxy } = this.#routes;
+    return !sameForAll || sticks || speaksProxy;
+  }
+
+  #visit(client: Wire, place: Place | undefined): void {
+    const choice = this.#choiceFor(place?.address);
+    const dial = new Dial({
+      wires: this.#context.wires,
+      after: this.#context.after,
+      choice,
+      failed: (chosen, reason) => {
+        this.#dialFailed(visit, chosen, reason);
+      },
+      connected: (server, chosen) => {
+        if (choice.tries > 1) this.#counters.add('retries', choice.tries - 1);
+        this.#join(visit, server, chosen, place);
+      },
+      gaveUp: () => {
+        if (choice.tries > 1) this.#counters.add('retries', choice.tries - 1);
+        this.#turnAway(visit);
+      },
+    });
+    const reset = (): void => {
+      dial.abandon();
+      client.reset();
+      this.#left(visit);
+    };
+    const arrival = new Arrival(client, reset);
+    const visit: Visit = { arrival, dial, failures: [], reset };
+    this.#visits.add(visit);
+    dial.start();
+  }
+
+  #choiceFor(client: Address | undefined): Choice {
+    return new Choice({
+      routes: () => this.#routes,
+      affinity: this.#affinity,
+      client,
+      now: this.#context.now,
+    });
+  }
+
+  #dialFailed({ failures }: Visit, { target }: Chosen, reason: DialFailure): void {
+    this.#counters.failedDial(reason);
+    failures.push(`${target.name} ${reason}`);
+  }
+
+  #turnAway(visit: Visit): void {
+    const { arrival, failures } = visit;
+    this.#counters.add('refused');
+    this.#context.report.warn(this.#order.key, 'no endpoint has answered a client', () => ({
+      tried: failures.slice(0, 8),
+    }));
+    arrival.client.reset();
+    this.#left(visit);
+  }
+
+  #left(visit: Visit): void {
+    if (!this.#visits.delete(visit)) return;
+    this.#context.drains.delete(visit);
+    this.#counters.add('active', -1);
+    if (this.isEmpty) this.#emptied();
+  }
+
+  #join(visit: Visit, server: Wire, { target, pool }: Chosen, place: Place | undefined): void {
+    this.#visits.delete(visit);
+    this.#context.drains.delete(visit);
+    const { client } = visit.arrival;
+    const connection = new TcpConnection(client, server, target.name, this.#counters, (ended) => {
+      this.#connections.delete(ended);
+      this.#context.drains.delete(ended);
+      this.#counters.add('active', -1);
+      if (this.isEmpty) this.#emptied();
+    });
+    this.#connections.add(connection);
+    const { bytes, ended } = visit.arrival.soFar();
+    const header = pool.proxyProtocol && place ? [proxyHeader(place, this.#askedBy(client))] : [];
+    connection.start([...header, ...bytes], header[0]?.length ?? 0, ended);
+    // The endpoint or the listener may have left while it was dialled.
+    if (this.#leaves) this.#drain(connection);
+    else if (!this.#routes.drainMs.has(target.name)) {
+      this.#context.drains.add(connection, pool.drainMs);
+    }
+  }
+
+  #drain(leaving: Visit | TcpConnection): void {
+    const { drainMs } = this.#routes;
+    const own =
+      leaving instanceof TcpConnection
+        ? (drainMs.get(leaving.target) ?? 0)
+        : Math.max(0, ...drainMs.values());
+    this.#context.drains.add(leaving, this.#leaves?.withinMs ?? own);
+  }
+
+  #askedBy(client: Wire): Place {
+    return this.#order.asked ?? client.here() ?? this.#order;
+  }
+}
