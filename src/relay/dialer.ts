@@ -9,10 +9,15 @@ const triesMs = [250, 500, 1000, 2000] as const;
 /** Calls back after some milliseconds, unless what it answers is called before. */
 export type After = (ms: number, action: () => void) => () => void;
 
+/** What is ready to be read goes first: a thread that was held up does not take that for a silence of others. */
 export const systemAfter: After = (ms, action) => {
-  const timer = setTimeout(action, ms);
+  let check: NodeJS.Immediate | undefined;
+  const timer = setTimeout(() => {
+    check = setImmediate(action);
+  }, ms);
   return () => {
     clearTimeout(timer);
+    clearImmediate(check);
   };
 };
 

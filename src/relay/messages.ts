@@ -21,13 +21,16 @@ export interface RouteOrder {
   readonly pool: PoolOrder | undefined;
 }
 
-/** A listener as workers are told of it. */
-export interface ListenerOrder extends Place {
+export interface ListenerName {
+  readonly key: ListenerKey;
   /** Its number, and the slot of its counters. */
   readonly slot: number;
   /** Counts how often its key was opened, so that a late word about an earlier time is known as such. */
   readonly epoch: number;
-  readonly key: ListenerKey;
+}
+
+/** A listener as workers are told of it. */
+export interface ListenerOrder extends ListenerName, Place {
   readonly protocol: RelayProtocol;
   /** This worker has a socket there; false: connections at most, from an earlier time. */
   readonly bound: boolean;
@@ -45,7 +48,7 @@ export type Order =
   /** Stop listening; connections go on. */
   | { readonly do: 'unbind'; readonly slots: readonly number[] }
   /** Stop listening, and let connections drain. */
-  | { readonly do: 'close'; readonly slots: readonly number[] }
+  | { readonly do: 'close'; readonly listeners: readonly ListenerName[] }
   | { readonly do: 'open'; readonly listeners: readonly ListenerOrder[] }
   | { readonly do: 'admit'; readonly slots: readonly number[] }
   | { readonly do: 'drain'; readonly withinMs: number }

@@ -1,6 +1,6 @@
 import { errorText } from '../error.ts';
 import { Counters, fieldsPerWorker, partOf } from './counters.ts';
-import type { ListenerOrder, NumberedOrder, Order, Word } from './messages.ts';
+import type { ListenerName, ListenerOrder, NumberedOrder, Order, Word } from './messages.ts';
 import { RouteTable } from './pool.ts';
 import type { ListenFailure } from './relay.ts';
 import { SharedSlots } from './shared-slots.ts';
@@ -57,7 +57,7 @@ export class RelayWorker {
         await Promise.all(this.#among(order.slots).map(async (listener) => listener.unbind()));
         break;
       case 'close':
-        await Promise.all(this.#among(order.slots).map(async (each) => this.#close(each)));
+        await Promise.all(order.listeners.map(async (name) => this.#close(name)));
         break;
       case 'admit':
         for (const listener of this.#among(order.slots)) listener.admit();
@@ -76,7 +76,12 @@ export class RelayWorker {
     return slots.flatMap((slot) => this.#listeners.get(slot) ?? []);
   }
 
-  async #close(listener: AnyListener): Promise<void> {
+  async #close({ key, slot, epoch }: ListenerName): Promise<void> {
+    const listener = this.#listeners.get(slot);
+    if (listener === undefined) {
+      this.#say({ say: 'gone', key, epoch });
+      return;
+    }
     await listener.unbind();
     this.#leaving.add(listener);
     listener.drain();

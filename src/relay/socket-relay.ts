@@ -5,7 +5,7 @@ import { systemAfter } from './dialer.ts';
 import type { After } from './dialer.ts';
 import { orderOf, orderedRoutes, releaseTurns, samePlace, standsAlone } from './entry.ts';
 import type { Entry, Placement } from './entry.ts';
-import type { Order, WorkerStart } from './messages.ts';
+import type { ListenerName, Order, WorkerStart } from './messages.ts';
 import type {
   ListenFailure,
   Listener,
@@ -99,7 +99,7 @@ export class SocketRelay implements Relay {
       for (const entry of entries) {
         this.#entries.set(entry.listener.key, { ...entry, isAdmitted: true });
       }
-      await this.#toSlots(entries, (slots) => ({ do: 'admit', slots }));
+      await this.#toKnowing(entries, (each) => ({ do: 'admit', slots: each.map(slotOf) }));
     });
   }
 
@@ -133,8 +133,8 @@ export class SocketRelay implements Relay {
       return entry !== undefined && moves(entry, listener) ? entry : [];
     });
     for (const entry of closed) this.#leave(entry);
-    await this.#toSlots(moved, (slots) => ({ do: 'unbind', slots }));
-    await this.#toSlots(closed, (slots) => ({ do: 'close', slots }));
+    await this.#toKnowing(moved, (each) => ({ do: 'unbind', slots: each.map(slotOf) }));
+    await this.#toKnowing(closed, (each) => ({ do: 'close', listeners: each.map(nameOf) }));
 
     const all = [...this.#entries.values()];
     this.#shared = all.filter(({ placement }) => placement === 'all').length;
@@ -143,7 +143,7 @@ export class SocketRelay implements Relay {
     for (const { before, entry } of steps) releaseTurns(before, this.#turns, entry.routes);
     const failed = failures.flatMap(({ key }) => this.#entries.get(key) ?? []);
     for (const entry of failed) this.#leave(entry);
-    await this.#toSlots(failed, (slots) => ({ do: 'close', slots }));
+    await this.#toKnowing(failed, (each) => ({ do: 'close', listeners: each.map(nameOf) }));
     return failures;
   }
 
@@ -242,13 +242,14 @@ export class SocketRelay implements Relay {
     }
   }
 
-  async #toSlots(
+  /** To each worker an order about those listeners that it knows. */
+  async #toKnowing(
     entries: readonly Entry[],
-    order: (slots: readonly number[]) => Order,
+    order: (known: readonly Entry[]) => Order,
   ): Promise<void> {
     await this.#toAll((worker) => {
       const own = entries.filter(({ known }) => known.has(worker));
-      return own.length === 0 ? undefined : order(own.map(({ slot }) => slot));
+      return own.length === 0 ? undefined : order(own);
     });
   }
 
@@ -270,6 +271,14 @@ export class SocketRelay implements Relay {
     this.#last = run.catch(() => undefined);
     return run;
   }
+}
+
+function slotOf({ slot }: Entry): number {
+  return slot;
+}
+
+function nameOf({ listener, slot, epoch }: Entry): ListenerName {
+  return { key: listener.key, slot, epoch };
 }
 
 /** Whether its socket has to be another than the one it has. */

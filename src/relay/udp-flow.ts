@@ -30,22 +30,20 @@ export class UdpFlow {
   #isClosed = false;
   #hasFailed = false;
 
-  constructor(
-    client: string,
-    choice: Choice,
-    chosen: Chosen,
-    now: number,
-    { answered, failed }: FlowEvents,
-  ) {
+  constructor(client: string, choice: Choice, chosen: Chosen, now: number) {
     this.client = client;
     this.choice = choice;
     this.chosen = chosen;
     this.touched = now;
-    const { address, port } = chosen.target.endpoint;
+    this.#socket = openSocket(chosen.target.endpoint.address);
+  }
+
+  /** To be called once; events may come before it returns. */
+  start({ answered, failed }: FlowEvents): void {
+    const { address, port } = this.chosen.target.endpoint;
     const fail = (error: unknown): void => {
       if (!this.#isClosed) failed(codeOf(error));
     };
-    this.#socket = openSocket(address);
     this.#socket.on('message', answered);
     this.#socket.on('error', fail);
     this.#socket.connect(port, address, (error?: Error) => {
@@ -55,6 +53,7 @@ export class UdpFlow {
   }
 
   send(bytes: Uint8Array): void {
+    if (this.#isClosed) return;
     if (this.#early !== undefined) {
       if (this.#early.length < mostEarly) this.#early.push(bytes);
       return;

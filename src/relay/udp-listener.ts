@@ -149,7 +149,12 @@ export class UdpListener implements FlowOwner {
     }
     if (before === undefined) this.#counters.add('connections');
     else this.#counters.add('retries');
-    const flow = new UdpFlow(client, choice, chosen, this.#context.now(), {
+    const flow = new UdpFlow(client, choice, chosen, this.#context.now());
+    this.#makeRoom();
+    this.#flows.set(client, flow);
+    this.#counters.add('active');
+    this.#table.add(flow, this);
+    flow.start({
       answered: (bytes) => {
         this.#answer(flow, bytes, from);
       },
@@ -157,10 +162,6 @@ export class UdpListener implements FlowOwner {
         this.#failed(flow, code);
       },
     });
-    this.#makeRoom();
-    this.#flows.set(client, flow);
-    this.#counters.add('active');
-    this.#table.add(flow, this);
     return flow;
   }
 

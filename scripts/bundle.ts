@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises';
+import { brotliCompressSync } from 'node:zlib';
+import * as esbuild from 'esbuild';
+
+/**
+ * Packs Graphviz, half of the bundle, for the few who draw: V8 keeps the source of the whole file as long as
+ * the agent runs, though it never draws.
+ */
+const packGraphviz: esbuild.Plugin = {
+  name: 'pack-graphviz',
+  setup(build) {
+    build.onLoad({ filter: /@viz-js\/viz\/dist\/viz\.js$/ }, async ({ path }) => {
+      const packed = brotliCompressSync(await readFile(path)).toString('base64');
+      const contents = `
+        import { brotliDecompressSync } from 'node:zlib';
+        export const instance = async () => {
+          const source = brotliDecompressSync(Buffer.from(${JSON.stringify(packed)}, 'base64'));
+          const url = 'data:text/javascript;base64,' + source.toString('base64');
+          const viz = await import(url);
+          return viz.instance();
+        };`;
+      return { contents, loader: 'js' };
+    });
+  },
+};
+
+/** A worker thread's program goes into the bundle as text: threads are started from it, and load nothing else. */
+const carryWorker: esbuild.Plugin = {
+  name: 'carry-worker',
+  setup(build) {
+    build.onLoad({ filter: /src\/relay\/worker-source\.ts$/ }, async () => {
+      const { outputFiles } = await esbuild.build({
+        entryPoints: ['src/relay/worker-main.ts'],
+        write: false,
+        bundle: true,
+        platform: 'node',
+        format: 'esm',
+        target: 'node24',
+        minifyWhitespace: true,
+        minifySyntax: true,
+      });
+      const program = JSON.stringify(outputFiles[0]?.text);
+      const contents = `
+        export const workerSource = new URL('data:text/javascript,' + encodeURIComponent(${program}));`;
+      return { contents, loader: 'js' };
+    });
+  },
+};
+
+/** Makes one file of a program and all it imports, which runs on Node 24 without node_modules. */
+export async function bundle(entry: string, outfile: string): Promise<void> {
+  await esbuild.build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    sourcemap: true,
+    legalComments: 'none',
+    // V8 keeps the source as long as the program runs. Names stay: stack traces are read by people.
+    minifyWhitespace: true,
+    minifySyntax: true,
+    logLevel: 'warning',
+    plugins: [packGraphviz, carryWorker],
+    // CommonJS packages call `require`, which a module does not have.
+    banner: {
+      js: '#!/usr/bin/env node\nimport{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);',
+    },
+  });
+}

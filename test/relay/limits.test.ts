@@ -1,0 +1,146 @@
+import { execFileSync } from 'node:child_process';
+import type { Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RelayProcess } from './relay-process.ts';
+import { Stage, eventually, listener, ownNetwork } from './stage.ts';
+import type { Client } from './stage.ts';
+
+/** What a process may have: file descriptors and memory. */
+describe.skipIf(!ownNetwork)('a relay at its limits', () => {
+  let stage: Stage;
+  let relay: RelayProcess | undefined;
+
+  beforeEach(() => {
+    stage = new Stage({ workers: 1 });
+  });
+
+  afterEach(async () => {
+    await relay?.close();
+    await stage.close();
+  });
+
+  const echo = async () =>
+    stage.endpoint((socket) => {
+      socket.pipe(socket);
+    });
+
+  /** How much a number of open connections costs, and that each of them works. */
+  it.each(['handles', 'sockets'] as const)(
+    'has 4,900 connections open at once, by %s',
+    async (wires) => {
+      const count = 4900;
+      relay = new RelayProcess({ wires });
+      const web = listener('web', [await echo()]);
+      await relay.open(web);
+      const before = relay.residentKiB();
+      const clients: Client[] = [];
+      for (let opened = 0; opened < count; opened += 50) {
+        const some = Array.from({ length: 50 }, async () => {
+          const client = (await stage.client(web)).read();
+          client.socket.write('hello');
+          await eventually(() => client.text === 'hello');
+          return client;
+        });
+        clients.push(...(await Promise.all(some)));
+      }
+      const each = (relay.residentKiB() - before) / count;
+      process.stdout.write(`${wires}: ${each.toFixed(1)} KiB a connection\n`);
+      expect(each).toBeLessThan(40);
+      expect((await relay.stats()).get('web')).toMatchObject({
+        connections: count,
+        active: count,
+        retries: 0,
+      });
+      for (const { socket } of clients) socket.destroy();
+      await eventually(async () => (await relay?.stats())?.get('web')?.active === 0);
+    },
+  );
+
+  it.each(['handles', 'sockets'] as const)(
+    'names a lack of file descriptors, and lives on, by %s',
+    async (wires) => {
+      relay = new RelayProcess({ wires, workers: 1, files: 100 });
+      const web = listener('web', [await echo()]);
+      await relay.open(web);
+      const outcomes: Promise<Client | undefined>[] = [];
+      for (let i = 0; i < 120; i++) {
+        outcomes.push(
+          stage.client(web).then(
+            (client) => client.read(),
+            () => undefined,
+          ),
+        );
+      }
+      const clients = (await Promise.all(outcomes)).flatMap((client) => client ?? []);
+      for (const { socket } of clients) socket.write('hello');
+      await eventually(() =>
+        clients.every(
+          ({ text, error, isEnded }) => text === 'hello' || error !== undefined || isEnded,
+        ),
+      );
+      const stats = (await relay.stats()).get('web');
+      expect(stats?.dialFailures.files).toBeGreaterThan(0);
+      expect(stats?.active).toBeGreaterThan(20);
+      const code = relay.log.map(({ fields }) => JSON.stringify(fields)).join('\n');
+      expect(code).toMatch(/EMFILE|files/);
+      // It does not go round in circles: what has failed is over.
+      const [busyBefore, from] = [relay.cpuSeconds(), performance.now()];
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const share = (relay.cpuSeconds() - busyBefore) / ((performance.now() - from) / 1000);
+      expect(share).toBeLessThan(0.5);
+      for (const { socket } of clients) socket.destroy();
+      await eventually(async () => (await relay?.stats())?.get('web')?.active === 0);
+      const again = (await stage.client(web)).read();
+      again.socket.write('again');
+      await eventually(() => again.text === 'again');
+    },
+  );
+
+  it('makes room for new UDP flows where file descriptors are short', async () => {
+    relay = new RelayProcess({ workers: 1, files: 100 });
+    const to = listener(
+      'dns',
+      [await stage.udpEndpoint((bytes) => bytes)],
+      { udpIdleMs: 1_000_000 },
+      { protocol: 'UDP' },
+    );
+    await relay.open(to);
+    for (let i = 0; i < 120; i++) {
+      const socket = await stage.udpSocket();
+      let answered = false;
+      socket.on('message', () => (answered = true));
+      await eventually(() => {
+        socket.send('hello', to.port, to.address);
+        return answered;
+      });
+    }
+    const stats = (await relay.stats()).get('dns');
+    expect(stats?.evicted).toBeGreaterThan(0);
+    expect(stats?.dialFailures.files).toBeGreaterThan(0);
+  });
+
+  it('has the file descriptors that the hard limit allows', async () => {
+    relay = new RelayProcess({ workers: 1 });
+    await relay.stats();
+    const limits = execFileSync('grep', ['Max open files', `/proc/${relay.pid}/limits`], {
+      encoding: 'utf8',
+    });
+    const [, soft, hard] = /Max open files\s+(\d+)\s+(\d+)/.exec(limits) ?? [];
+    expect(soft).toBe(hard);
+  });
+
+  it('probes connections that are silent', async () => {
+    relay = new RelayProcess({ workers: 1 });
+    const accepted: Socket[] = [];
+    const web = listener('web', [await stage.endpoint((socket) => accepted.push(socket))]);
+    await relay.open(web);
+    const client = await stage.client(web);
+    await eventually(() => accepted.length === 1);
+    await eventually(() => {
+      const sockets = execFileSync('ss', ['-tnoHp', 'state', 'established'], { encoding: 'utf8' });
+      const own = sockets.split('\n').filter((line) => line.includes(`pid=${relay?.pid},`));
+      return own.length === 2 && own.every((line) => line.includes('timer:(keepalive'));
+    }, 30_000);
+    client.socket.destroy();
+  });
+});

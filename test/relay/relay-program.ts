@@ -1,0 +1,44 @@
+// A relay as a process of its own, for tests and figures that ask what it costs: RelayProcess speaks with it.
+import process from 'node:process';
+import { SocketRelay } from '../../src/relay/socket-relay.ts';
+import type { RelayRequest, RelayReply } from './relay-process.ts';
+
+const { workers, wires } = JSON.parse(process.argv[2] ?? '{}') as {
+  readonly workers?: number;
+  readonly wires?: 'handles' | 'sockets';
+};
+
+const say = (reply: RelayReply): void => {
+  process.send?.(reply);
+};
+const line = (level: string) => (fields: object, message: string) => {
+  say({ log: { level, message, fields: { ...fields } } });
+};
+const relay = new SocketRelay({
+  log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
+  random: Math.random,
+  ...(workers === undefined ? {} : { workers }),
+  ...(wires === undefined ? {} : { wires }),
+});
+
+async function answer(request: RelayRequest): Promise<unknown> {
+  switch (request.do) {
+    case 'change':
+      return relay.change(request.change);
+    case 'admit':
+      return relay.admit(request.keys);
+    case 'stats':
+      return relay.stats();
+    case 'close':
+      return relay.close();
+    default:
+      return undefined;
+  }
+}
+
+process.on('message', (request: RelayRequest) => {
+  void (async () => {
+    say({ id: request.id, value: await answer(request) });
+    if (request.do === 'close') process.disconnect();
+  })();
+});
