@@ -61,8 +61,9 @@ export class Choice {
     return name === undefined ? undefined : targets.find((target) => target.name === name);
   }
 
-  #turn({ targets, rotation, takeTurn, affinityMs }: Pool): Target | undefined {
-    const turn = takeTurn();
+  #turn(pool: Pool): Target | undefined {
+    const { targets, rotation, affinityMs } = pool;
+    const turn = pool.takeTurn();
     const tried = this.#tried;
     const indexes =
       tried && new Set(targets.flatMap(({ name }, index) => (tried.includes(name) ? index : [])));

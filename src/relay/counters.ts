@@ -34,16 +34,18 @@ export const fieldsPerWorker = 16;
  * eight bytes is never seen half written on a 64-bit machine.
  */
 export class Counters {
-  readonly #floats: Float64Array;
+  readonly #part: () => Float64Array;
+  #floats: Float64Array | undefined;
 
-  /** `floats`: this worker's part of the listener's slot. */
-  constructor(floats: Float64Array) {
-    this.#floats = floats;
+  /** `part`: this worker's part of the listener's slot; asked for when there is something to count. */
+  constructor(part: () => Float64Array) {
+    this.#part = part;
   }
 
   add(which: keyof typeof field, amount = 1): void {
     const index = field[which];
-    this.#floats[index] = (this.#floats[index] ?? 0) + amount;
+    const floats = (this.#floats ??= this.#part());
+    floats[index] = (floats[index] ?? 0) + amount;
   }
 
   failedDial(reason: DialFailure): void {

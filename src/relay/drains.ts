@@ -31,11 +31,6 @@ export class Drains {
     this.#deadlines.delete(drained);
   }
 
-  stop(): void {
-    this.#stop?.();
-    this.#deadlines.clear();
-  }
-
   #wakeAt(deadline: number): void {
     this.#stop?.();
     this.#wakesAt = deadline;
@@ -47,12 +42,14 @@ export class Drains {
   #wake(): void {
     const now = this.#now();
     this.#wakesAt = Number.POSITIVE_INFINITY;
+    let next = Number.POSITIVE_INFINITY;
     for (const [drained, deadline] of this.#deadlines) {
-      if (deadline > now) continue;
-      this.#deadlines.delete(drained);
-      drained.reset();
+      if (deadline > now) next = Math.min(next, deadline);
+      else {
+        this.#deadlines.delete(drained);
+        drained.reset();
+      }
     }
-    const next = Math.min(...this.#deadlines.values());
     if (next !== Number.POSITIVE_INFINITY) this.#wakeAt(next);
   }
 }

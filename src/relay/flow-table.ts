@@ -21,6 +21,7 @@ export class FlowTable {
   readonly #now: () => number;
   readonly #owners = new Map<UdpFlow, FlowOwner>();
   #stop: (() => void) | undefined;
+  #wakesAt = Number.POSITIVE_INFINITY;
 
   constructor(after: After, now: () => number) {
     this.#after = after;
@@ -30,7 +31,7 @@ export class FlowTable {
   add(flow: UdpFlow, owner: FlowOwner): void {
     if (this.#owners.size >= mostFlows) this.evictOldest();
     this.#owners.set(flow, owner);
-    if (this.#stop === undefined) this.#sweepIn(flow.chosen.pool.udpIdleMs);
+    this.#sweepIn(flow.chosen.pool.udpIdleMs);
   }
 
   /** Something has passed. */
@@ -54,12 +55,14 @@ export class FlowTable {
     }
   }
 
-  stop(): void {
+  /** Sooner, if a sweep is due before that. */
+  #sweepIn(idleMs: number): void {
+    const ms = Math.max(leastSweepMs, idleMs);
+    const at = this.#now() + ms;
+    if (at >= this.#wakesAt) return;
     this.#stop?.();
-  }
-
-  #sweepIn(ms: number): void {
-    this.#stop = this.#after(Math.max(leastSweepMs, ms), () => {
+    this.#wakesAt = at;
+    this.#stop = this.#after(ms, () => {
       this.#sweep();
     });
   }
@@ -75,7 +78,7 @@ export class FlowTable {
         owner.drop(flow, 'idle');
       }
     }
-    this.#stop = undefined;
+    this.#wakesAt = Number.POSITIVE_INFINITY;
     if (next !== Number.POSITIVE_INFINITY) this.#sweepIn(next);
   }
 }

@@ -12,16 +12,51 @@ export interface Target {
   readonly endpoint: RelayEndpoint;
 }
 
-/** A pool as a worker uses it. */
-export interface Pool {
-  readonly targets: readonly Target[];
-  readonly rotation: Rotation;
+/** A pool as a worker uses it. Of ten thousand most are never asked: what a connection needs is made when the first one comes. */
+export class Pool {
+  readonly #order: PoolOrder;
+  readonly #turnsOf: (slot: number) => Int32Array;
+  #targets: readonly Target[] | undefined;
+  #rotation: Rotation | undefined;
+  #turns: Int32Array | undefined;
+
+  constructor(order: PoolOrder, turnsOf: (slot: number) => Int32Array) {
+    this.#order = order;
+    this.#turnsOf = turnsOf;
+  }
+
+  get targets(): readonly Target[] {
+    return (this.#targets ??= this.#order.endpoints.map((endpoint) => ({
+      name: hostPort(endpoint.address, endpoint.port),
+      endpoint,
+    })));
+  }
+
+  get rotation(): Rotation {
+    return (this.#rotation ??= new Rotation(this.#order.endpoints));
+  }
+
   /** The number of the next turn, which nobody else gets. */
-  readonly takeTurn: () => number;
-  readonly affinityMs: number | undefined;
-  readonly udpIdleMs: number;
-  readonly drainMs: number;
-  readonly proxyProtocol: boolean;
+  takeTurn(): number {
+    return Atomics.add((this.#turns ??= this.#turnsOf(this.#order.turns)), 0, 1);
+  }
+
+  get affinityMs(): number | undefined {
+    const { affinitySeconds } = this.#order;
+    return affinitySeconds === undefined ? undefined : affinitySeconds * 1000;
+  }
+
+  get udpIdleMs(): number {
+    return this.#order.udpIdleMs;
+  }
+
+  get drainMs(): number {
+    return this.#order.drainSeconds * 1000;
+  }
+
+  get proxyProtocol(): boolean {
+    return this.#order.proxyProtocol;
+  }
 }
 
 /** Who gets which pool. */
@@ -31,21 +66,29 @@ export class RouteTable {
   readonly sameForAll: boolean;
   readonly sticks: boolean;
   readonly speaksProxy: boolean;
-  /** By the names of endpoints, how long connections to one that leaves may last. */
-  readonly drainMs: ReadonlyMap<string, number>;
+  #drainMs: ReadonlyMap<string, number> | undefined;
 
   constructor(orders: readonly RouteOrder[], turnsOf: (slot: number) => Int32Array) {
     this.#routes = orders.map(({ sources, pool }) => ({
       fits: sourceTest(sources),
-      pool: pool && readyPool(pool, turnsOf(pool.turns)),
+      pool: pool && new Pool(pool, turnsOf),
     }));
-    const pools = this.#routes.flatMap(({ pool }) => pool ?? []);
+    const pools = this.#pools();
     this.sameForAll = orders.length === 0 || orders[0]?.sources === undefined;
     this.sticks = pools.some(({ affinityMs }) => affinityMs !== undefined);
     this.speaksProxy = pools.some(({ proxyProtocol }) => proxyProtocol);
-    this.drainMs = new Map(
-      pools.flatMap(({ targets, drainMs }) => targets.map(({ name }) => [name, drainMs])),
-    );
+  }
+
+  /** By the names of endpoints, how long connections to one that leaves may last. */
+  get drainMs(): ReadonlyMap<string, number> {
+    return (this.#drainMs ??= new Map(
+      this.#pools().flatMap(({ targets, drainMs }) => targets.map(({ name }) => [name, drainMs])),
+    ));
+  }
+
+  /** Whether the endpoint of that pool is still there; mostly the pool is. */
+  holds(pool: Pool, { name }: Target): boolean {
+    return this.#pools().includes(pool) || this.drainMs.has(name);
   }
 
   /** The pool for a client; undefined: refused. The address may be left out where all get the same. */
@@ -55,20 +98,8 @@ export class RouteTable {
     );
     return route?.pool;
   }
-}
 
-function readyPool(order: PoolOrder, turns: Int32Array): Pool {
-  const { endpoints, affinitySeconds, udpIdleMs, drainSeconds, proxyProtocol } = order;
-  return {
-    targets: endpoints.map((endpoint) => ({
-      name: hostPort(endpoint.address, endpoint.port),
-      endpoint,
-    })),
-    rotation: new Rotation(endpoints),
-    takeTurn: () => Atomics.add(turns, 0, 1),
-    affinityMs: affinitySeconds === undefined ? undefined : affinitySeconds * 1000,
-    udpIdleMs,
-    drainMs: drainSeconds * 1000,
-    proxyProtocol,
-  };
+  #pools(): readonly Pool[] {
+    return this.#routes.flatMap(({ pool }) => pool ?? []);
+  }
 }

@@ -110,7 +110,7 @@ export class RelayWorker {
 
   #make(order: ListenerOrder, routes: RouteTable): AnyListener {
     const Kind = order.protocol === 'TCP' ? TcpListener : UdpListener;
-    const counters = new Counters(partOf(this.#counters.floats(order.slot), this.#number));
+    const counters = new Counters(() => partOf(this.#counters.floats(order.slot), this.#number));
     const listener: AnyListener = new Kind(this.#context, order, routes, counters, () => {
       this.#emptied(listener);
     });

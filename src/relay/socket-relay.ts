@@ -20,6 +20,7 @@ import { WorkerCrew } from './worker-crew.ts';
 
 /** So many listeners have a socket in every worker. More would need many files; they are spread over the workers instead. */
 const mostShared = 1024;
+const openedAtOnce = 500;
 /** Beyond, threads cost memory and bring little: the kernel's part of the work is done by whoever sends. */
 const mostWorkers = 8;
 
@@ -139,7 +140,11 @@ export class SocketRelay implements Relay {
     const all = [...this.#entries.values()];
     this.#shared = all.filter(({ placement }) => placement === 'all').length;
     const steps = open.map((listener) => this.#enter(listener));
-    const failures = await this.#open(steps);
+    const failures: ListenFailure[] = [];
+    // All at once, ten thousand would fill the workers' memory with what they read.
+    for (let first = 0; first < steps.length; first += openedAtOnce) {
+      failures.push(...(await this.#open(steps.slice(first, first + openedAtOnce))));
+    }
     for (const { before, entry } of steps) releaseTurns(before, this.#turns, entry.routes);
     const failed = failures.flatMap(({ key }) => this.#entries.get(key) ?? []);
     for (const entry of failed) this.#leave(entry);

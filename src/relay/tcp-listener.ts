@@ -21,13 +21,18 @@ interface Visit extends Drained {
   readonly failures: string[];
 }
 
+/** Who is here, and who was. */
+class Guests {
+  readonly affinity = new Affinity();
+  readonly visits = new Set<Visit>();
+  readonly connections = new Set<TcpConnection>();
+}
+
 /** One worker's part of a TCP listener: takes clients, finds an endpoint for each, and joins the two. */
 export class TcpListener {
   readonly #context: WorkerContext;
   readonly #counters: Counters;
-  readonly #affinity = new Affinity();
-  readonly #visits = new Set<Visit>();
-  readonly #connections = new Set<TcpConnection>();
+  #made: Guests | undefined;
   readonly #emptied: () => void;
   #order: ListenerOrder;
   #routes: RouteTable;
@@ -57,7 +62,12 @@ export class TcpListener {
   }
 
   get isEmpty(): boolean {
-    return this.#visits.size + this.#connections.size === 0;
+    return this.#made === undefined || this.#made.visits.size + this.#made.connections.size === 0;
+  }
+
+  /** Most of ten thousand listeners never have any. */
+  get #guests(): Guests {
+    return (this.#made ??= new Guests());
   }
 
   /** Rejects with an error that has the system's code. */
@@ -96,16 +106,18 @@ export class TcpListener {
 
   /** New routes: connections to endpoints that stay are left alone, others drain. */
   change(order: ListenerOrder, routes: RouteTable): void {
-    const before = this.#routes.drainMs;
+    const last = this.#routes;
     this.#order = order;
     this.#routes = routes;
     this.#isAdmitted = order.admitted;
-    const { drainMs } = routes;
-    this.#affinity.keep(new Set(drainMs.keys()));
     this.#leaves = undefined;
+    if (this.#made === undefined) return;
+    const before = last.drainMs;
+    const { drainMs } = routes;
+    this.#guests.affinity.keep(new Set(drainMs.keys()));
     const { drains } = this.#context;
-    for (const visit of this.#visits) drains.delete(visit);
-    for (const connection of this.#connections) {
+    for (const visit of this.#guests.visits) drains.delete(visit);
+    for (const connection of this.#guests.connections) {
       if (drainMs.has(connection.target)) drains.delete(connection);
       else drains.add(connection, before.get(connection.target) ?? 0);
     }
@@ -114,18 +126,23 @@ export class TcpListener {
   /** Connections end within so long; undefined: within what their pools say. */
   drain(withinMs?: number): void {
     this.#leaves = { withinMs };
-    for (const visit of this.#visits) this.#drain(visit);
-    for (const connection of this.#connections) this.#drain(connection);
-    if (this.isEmpty) this.#emptied();
+    if (this.isEmpty) {
+      this.#emptied();
+      return;
+    }
+    for (const visit of this.#guests.visits) this.#drain(visit);
+    for (const connection of this.#guests.connections) this.#drain(connection);
   }
 
   /** Everything ends now. */
   reset(): void {
-    for (const each of [...this.#visits, ...this.#connections]) each.reset();
+    if (this.isEmpty) return;
+    for (const each of [...this.#guests.visits, ...this.#guests.connections]) each.reset();
   }
 
   upkeep(): void {
-    for (const connection of this.#connections) connection.upkeep();
+    if (this.isEmpty) return;
+    for (const connection of this.#guests.connections) connection.upkeep();
   }
 
   #cannotAccept(code: string): void {
@@ -177,14 +194,14 @@ export class TcpListener {
     };
     const arrival = new Arrival(client, reset);
     const visit: Visit = { arrival, dial, failures: [], reset };
-    this.#visits.add(visit);
+    this.#guests.visits.add(visit);
     dial.start();
   }
 
   #choiceFor(client: Address | undefined): Choice {
     return new Choice({
       routes: () => this.#routes,
-      affinity: this.#affinity,
+      affinity: this.#guests.affinity,
       client,
       now: this.#context.now,
     });
@@ -206,29 +223,29 @@ export class TcpListener {
   }
 
   #left(visit: Visit): void {
-    if (!this.#visits.delete(visit)) return;
+    if (!this.#guests.visits.delete(visit)) return;
     this.#context.drains.delete(visit);
     this.#counters.add('active', -1);
     if (this.isEmpty) this.#emptied();
   }
 
   #join(visit: Visit, server: Wire, { target, pool }: Chosen, place: Place | undefined): void {
-    this.#visits.delete(visit);
+    this.#guests.visits.delete(visit);
     this.#context.drains.delete(visit);
     const { client } = visit.arrival;
     const connection = new TcpConnection(client, server, target.name, this.#counters, (ended) => {
-      this.#connections.delete(ended);
+      this.#guests.connections.delete(ended);
       this.#context.drains.delete(ended);
       this.#counters.add('active', -1);
       if (this.isEmpty) this.#emptied();
     });
-    this.#connections.add(connection);
+    this.#guests.connections.add(connection);
     const { bytes, ended } = visit.arrival.soFar();
     const header = pool.proxyProtocol && place ? [proxyHeader(place, this.#askedBy(client))] : [];
     connection.start([...header, ...bytes], header[0]?.length ?? 0, ended);
     // The endpoint or the listener may have left while it was dialled.
     if (this.#leaves) this.#drain(connection);
-    else if (!this.#routes.drainMs.has(target.name)) {
+    else if (!this.#routes.holds(pool, target)) {
       this.#context.drains.add(connection, pool.drainMs);
     }
   }

@@ -9,6 +9,9 @@ export interface ThreadEvents {
   readonly crashed: (error: unknown) => void;
 }
 
+/** What a connection needs for a moment fits; a larger room would only be filled before it is swept. */
+const youngMiB = 8;
+
 type Done = (failures: readonly ListenFailure[]) => void;
 
 /** A worker thread: gives orders and waits for the answers. */
@@ -25,6 +28,7 @@ export class WorkerThread {
     this.#worker = new Worker(workerSource, {
       workerData: start,
       name: `relay ${start.number}`,
+      resourceLimits: { maxYoungGenerationSizeMb: youngMiB },
     });
     this.#worker.on('message', (word: Word) => {
       if (word.say === 'done') this.#settle(word.id, word.failures);

@@ -11,8 +11,6 @@ const silent: RelayEndpoint = { address: '198.51.100.9' as Address, port: 80, we
 describe.skipIf(!ownNetwork).each(['handles', 'sockets'] as const)('a slow dial by %s', (wires) => {
   let stage: Stage;
 
-  const ip = (command: string): void => void execFileSync('ip', command.split(' '));
-
   beforeAll(() => {
     ip('link add name void type veth peer name void-end');
     ip('link set void up');
@@ -96,3 +94,7 @@ describe.skipIf(!ownNetwork).each(['handles', 'sockets'] as const)('a slow dial 
     }
   });
 });
+
+function ip(command: string): void {
+  execFileSync('ip', command.split(' '));
+}

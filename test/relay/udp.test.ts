@@ -3,7 +3,7 @@ import type { Socket } from 'node:dgram';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Address } from '../../src/ip/address.ts';
 import { mostFlowsOfListener } from '../../src/relay/flow-table.ts';
-import type { Listener, RelayEndpoint, RelayPool } from '../../src/relay/relay.ts';
+import type { Listener, ListenerKey, RelayEndpoint, RelayPool } from '../../src/relay/relay.ts';
 import { Stage, eventually, listener, local, ownNetwork, poolOf } from './stage.ts';
 
 /** A client's datagrams to one endpoint, and its answers. */
@@ -18,22 +18,7 @@ describe.skipIf(!ownNetwork)('UDP', () => {
     await stage.close();
   });
 
-  const dns = (endpoints: readonly RelayEndpoint[], pool: Partial<RelayPool> = {}): Listener =>
-    listener('dns', endpoints, pool, { protocol: 'UDP' });
-
   const named = async (name: string): Promise<RelayEndpoint> => stage.udpEndpoint(() => name);
-
-  /** Sends a datagram; answers what comes back, and from where. */
-  async function ask(
-    socket: Socket,
-    to: Listener,
-    bytes: string | Uint8Array = 'who?',
-  ): Promise<{ readonly text: string; readonly from: string }> {
-    const answered = once(socket, 'message', { signal: AbortSignal.timeout(10_000) });
-    socket.send(bytes, to.port, to.address);
-    const [reply, from] = (await answered) as [Buffer, { address: string; port: number }];
-    return { text: reply.toString('latin1'), from: `${from.address}:${from.port}` };
-  }
 
   it('answers from the address that was asked, a flow for each port of a client', async () => {
     const sources = new Set<number>();
@@ -76,7 +61,16 @@ describe.skipIf(!ownNetwork)('UDP', () => {
     const socket = await stage.udpSocket();
     const first = await ask(socket, to);
     await eventually(() => stage.stats('dns').active === 0);
+    // Another listener's flow, which may be idle for long, holds nothing up.
+    const patient = {
+      ...dns([await named('c')], { udpIdleMs: 1_000_000 }),
+      key: 'patient' as ListenerKey,
+    };
+    await stage.open(patient);
+    await ask(socket, patient);
     const second = await ask(socket, to);
+    await eventually(() => stage.stats('dns').active === 0);
+    expect(stage.stats('patient').active).toBe(1);
     expect([first.text, second.text].toSorted()).toEqual(['a', 'b']);
   });
 
@@ -162,7 +156,7 @@ describe.skipIf(!ownNetwork)('UDP', () => {
     });
     await stage.relay.change({ close: [to.key], open: [] });
     await eventually(() => stage.relay.stats().size === 0);
-    expect(await stage.open({ ...to, key: 'next' as never })).toEqual([]);
+    expect(await stage.open({ ...to, key: 'next' as ListenerKey })).toEqual([]);
   });
 
   it('names a place that is taken', async () => {
@@ -181,3 +175,19 @@ describe.skipIf(!ownNetwork)('UDP', () => {
     expect(local).toBe('127.0.0.1');
   });
 });
+
+function dns(endpoints: readonly RelayEndpoint[], pool: Partial<RelayPool> = {}): Listener {
+  return listener('dns', endpoints, pool, { protocol: 'UDP' });
+}
+
+/** Sends a datagram; answers what comes back, and from where. */
+async function ask(
+  socket: Socket,
+  to: Listener,
+  bytes: string | Uint8Array = 'who?',
+): Promise<{ readonly text: string; readonly from: string }> {
+  const answered = once(socket, 'message', { signal: AbortSignal.timeout(10_000) });
+  socket.send(bytes, to.port, to.address);
+  const [reply, from] = (await answered) as [Buffer, { address: string; port: number }];
+  return { text: reply.toString('latin1'), from: `${from.address}:${from.port}` };
+}
