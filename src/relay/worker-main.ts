@@ -10,6 +10,7 @@ import { RelayWorker } from './relay-worker.ts';
 import { Report } from './report.ts';
 import { socketWires } from './socket-wire.ts';
 import { tcpHandles } from './tcp-handles.ts';
+import { fewTimers } from './timeouts.ts';
 
 /** How often connections are looked after. */
 const upkeepMs = 10_000;
@@ -28,7 +29,7 @@ const worker = new RelayWorker(
   start.workers,
   {
     wires: handles === undefined ? socketWires : new HandleWires(handles),
-    after: systemAfter,
+    after: fewTimers(systemAfter, now),
     now,
     drains: new Drains(systemAfter, now),
     flows: new FlowTable(systemAfter, now),

@@ -5,6 +5,7 @@ import { Drains } from '../../../src/relay/drains.ts';
 import type { ListenerKey } from '../../../src/relay/relay.ts';
 import { Report } from '../../../src/relay/report.ts';
 import { sourceTest } from '../../../src/relay/sources.ts';
+import { fewTimers } from '../../../src/relay/timeouts.ts';
 
 /** A clock that stands still until it is moved. */
 class HandClock {
@@ -18,6 +19,10 @@ class HandClock {
     this.#timers.add(timer);
     return () => void this.#timers.delete(timer);
   };
+
+  get waiting(): number {
+    return this.#timers.size;
+  }
 
   move(to: number): void {
     for (;;) {
@@ -48,6 +53,29 @@ describe('drains', () => {
     drains.delete(c);
     clock.move(1000);
     expect(ended).toEqual(['b 100', 'd 250', 'a 300']);
+  });
+});
+
+describe('time-outs', () => {
+  it('come at their time, or not at all where they are stopped, with one timer a length', () => {
+    const clock = new HandClock();
+    const after = fewTimers(clock.after, clock.now);
+    const came: string[] = [];
+    const start = (name: string, ms: number) =>
+      after(ms, () => void came.push(`${name} ${clock.time}`));
+    start('a', 250);
+    const stop = start('b', 250);
+    clock.move(100);
+    start('c', 250);
+    start('d', 500);
+    stop();
+    expect(clock.waiting).toBe(2);
+    clock.move(1000);
+    expect(came).toEqual(['a 250', 'c 350', 'd 600']);
+    expect(clock.waiting).toBe(0);
+    start('e', 250);
+    clock.move(2000);
+    expect(came.at(-1)).toBe('e 1250');
   });
 });
 
