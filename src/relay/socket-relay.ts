@@ -131,8 +131,9 @@ export class SocketRelay implements Relay {
     const closed = close.flatMap((key) => this.#entries.get(key) ?? []);
     const moved = open.flatMap((listener) => {
       const entry = this.#entries.get(listener.key);
-      return entry !== undefined && moves(entry, listener) ? entry : [];
+      return entry !== undefined && !samePlace(entry.listener, listener) ? entry : [];
     });
+    await this.#narrow(open.filter((listener) => this.#becomesAlone(listener)));
     for (const entry of closed) this.#leave(entry);
     await this.#toKnowing(moved, (each) => ({ do: 'unbind', slots: each.map(slotOf) }));
     await this.#toKnowing(closed, (each) => ({ do: 'close', listeners: each.map(nameOf) }));
@@ -155,9 +156,10 @@ export class SocketRelay implements Relay {
   /** Notes a listener as it is to be. */
   #enter(listener: Listener): Step {
     const known = this.#entries.get(listener.key);
-    const isThere = known !== undefined && !moves(known, listener);
+    const isThere = known !== undefined && samePlace(known.listener, listener);
     const last = known ?? this.#comeBack(listener.key) ?? this.#blank(listener);
-    const placement = isThere ? known.placement : this.#place(listener);
+    const isKept = isThere && !this.#becomesAlone(listener);
+    const placement = isKept ? known.placement : this.#place(listener);
     const entry: Entry = {
       listener,
       slot: last.slot,
@@ -191,7 +193,27 @@ export class SocketRelay implements Relay {
       this.#shared++;
       return 'all';
     }
-    return hash(listener.key) % this.#crew.size;
+    return this.#alone(listener);
+  }
+
+  #alone({ key }: Listener): number {
+    return hash(key) % this.#crew.size;
+  }
+
+  /** Whether sockets of several workers have to become that of one. */
+  #becomesAlone(listener: Listener): boolean {
+    const known = this.#entries.get(listener.key);
+    const isShared = known?.placement === 'all' && samePlace(known.listener, listener);
+    return isShared && standsAlone(listener);
+  }
+
+  /** The others stop listening, the one that stays never does: nobody is refused, but whoever waits at theirs right then is reset. */
+  async #narrow(listeners: readonly Listener[]): Promise<void> {
+    await this.#toAll((worker) => {
+      const others = listeners.filter((listener) => this.#alone(listener) !== worker);
+      const slots = others.flatMap(({ key }) => this.#entries.get(key)?.slot ?? []);
+      return slots.length === 0 ? undefined : { do: 'unbind', slots };
+    });
   }
 
   /** One worker opens a place first: it finds out whether it is free. The others follow. */
@@ -284,12 +306,6 @@ function slotOf({ slot }: Entry): number {
 
 function nameOf({ listener, slot, epoch }: Entry): ListenerName {
   return { key: listener.key, slot, epoch };
-}
-
-/** Whether its socket has to be another than the one it has. */
-function moves(entry: Entry, listener: Listener): boolean {
-  const isTooMany = entry.placement === 'all' && standsAlone(listener);
-  return isTooMany || !samePlace(entry.listener, listener);
 }
 
 /** FNV-1a: spreads keys over workers. */

@@ -118,8 +118,10 @@ export class TcpListener {
     const { drains } = this.#context;
     for (const visit of this.#guests.visits) drains.delete(visit);
     for (const connection of this.#guests.connections) {
+      const own = before.get(connection.target);
       if (drainMs.has(connection.target)) drains.delete(connection);
-      else drains.add(connection, before.get(connection.target) ?? 0);
+      // whose endpoint left earlier has its deadline
+      else if (own !== undefined) drains.add(connection, own);
     }
   }
 
