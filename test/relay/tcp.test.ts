@@ -111,6 +111,9 @@ describe.skipIf(!ownNetwork).each(['handles', 'sockets'] as const)('TCP by %s', 
     async (when) => {
       const { client, server } = await joined();
       client.read();
+      // An endpoint that resets before the relay knows of it has not answered: another dial follows.
+      server.write('hello');
+      await eventually(() => client.text === 'hello');
       if (when === 'after') {
         client.socket.end('that is all');
         server.resume();
