@@ -16,10 +16,6 @@ describe.skipIf(!ownNetwork)('a listener that changes again and again', () => {
     await stage.close();
   });
 
-  const to = (endpoints: readonly RelayEndpoint[], pool = {}) => ({
-    routes: [{ sources: undefined, to: poolOf(endpoints, pool) }],
-  });
-
   it('leaves connections to an endpoint that left their time, whatever else changes', async () => {
     const echo = await stage.endpoint((socket) => void socket.pipe(socket));
     const [a, b] = [await stage.named('a'), await stage.named('b')];
@@ -35,11 +31,11 @@ describe.skipIf(!ownNetwork)('a listener that changes again and again', () => {
     const endpoints = [await stage.named('a')];
     const listeners = Array.from({ length: 20 }, (_, i) => listener(`web${i}`, endpoints));
     await stage.open(...listeners);
-    let isDone = false;
+    const done = new AbortController();
     const askAll = listeners.map(async (web) => {
       const answers = new Set<string>();
       do answers.add(await stage.ask(web));
-      while (!isDone);
+      while (!done.signal.aborted);
       return [...answers];
     });
     for (const web of listeners) {
@@ -47,7 +43,7 @@ describe.skipIf(!ownNetwork)('a listener that changes again and again', () => {
       const open = [{ ...web, ...to(endpoints, { affinitySeconds: 60 }) }];
       expect(await stage.relay.change({ close: [], open })).toEqual([]);
     }
-    isDone = true;
+    done.abort();
     // Whoever waits at the socket of another worker in that moment is reset by the kernel.
     const others = new Set((await Promise.all(askAll)).flat());
     others.delete('ECONNRESET');
@@ -55,6 +51,10 @@ describe.skipIf(!ownNetwork)('a listener that changes again and again', () => {
     for (const web of listeners) expect(await stage.ask(web)).toBe('a');
   });
 });
+
+function to(endpoints: readonly RelayEndpoint[], pool = {}) {
+  return { routes: [{ sources: undefined, to: poolOf(endpoints, pool) }] };
+}
 
 /** Sends a word, and waits until it comes back. */
 async function exchange(client: Client, word: string): Promise<void> {

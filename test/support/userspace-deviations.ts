@@ -84,25 +84,36 @@ function served(
 
 /** What is no service's: it may be a listener's own port, and else the node's own firewall has a say. */
 function passing(
-  { node, healthCheckPorts }: RuleGraph,
-  { protocol, destination, port, inInterface }: Attempt,
-  { listeners, guarded, policy }: Circumstances,
+  graph: RuleGraph,
+  attempt: Attempt,
+  around: Circumstances,
   deviations: Set<DeviationId>,
 ): string {
-  const isListener = listeners.some(
-    (each) => each.protocol === protocol && each.address === destination && each.port === port,
-  );
+  if (isListenersPort(graph, attempt, around)) {
+    deviations.add('closed ports');
+    return 'drop';
+  }
+  const { protocol, destination, port, inInterface } = attempt;
+  const isOwn = isLoopback(destination) || graph.node.localAddresses.includes(destination);
+  if (isOwn && protocol === 'TCP' && graph.healthCheckPorts.has(port)) return 'pass';
+  return around.policy === 'DROP' && (isOwn || inInterface !== undefined) ? 'drop' : 'pass';
+}
+
+function isListenersPort(
+  { node }: RuleGraph,
+  { protocol, destination, port }: Attempt,
+  { listeners, guarded }: Circumstances,
+): boolean {
   const isInRange =
     guarded !== undefined &&
     protocol !== 'SCTP' &&
     destination === node.nodeAddress &&
     port >= guarded.first &&
     port <= guarded.last;
-  if (isListener || isInRange) {
-    deviations.add('closed ports');
-    return 'drop';
-  }
-  const isOwn = isLoopback(destination) || node.localAddresses.includes(destination);
-  if (isOwn && protocol === 'TCP' && healthCheckPorts.has(port)) return 'pass';
-  return policy === 'DROP' && (isOwn || inInterface !== undefined) ? 'drop' : 'pass';
+  return (
+    isInRange ||
+    listeners.some(
+      (each) => each.protocol === protocol && each.address === destination && each.port === port,
+    )
+  );
 }
