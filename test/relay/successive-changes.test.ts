@@ -1,7 +1,7 @@
 // What one change of a listener allows, the next one does not take: several changes, one after the other.
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { RelayEndpoint } from '../../src/relay/relay.ts';
+import type { RelayEndpoint, RelayPool } from '../../src/relay/relay.ts';
 import { Stage, eventually, listener, ownNetwork, poolOf } from './stage.ts';
 import type { Client } from './stage.ts';
 
@@ -52,7 +52,8 @@ describe.skipIf(!ownNetwork)('a listener that changes again and again', () => {
   });
 });
 
-function to(endpoints: readonly RelayEndpoint[], pool = {}) {
+/** Routes to some endpoints. */
+function to(endpoints: readonly RelayEndpoint[], pool: Partial<RelayPool> = {}) {
   return { routes: [{ sources: undefined, to: poolOf(endpoints, pool) }] };
 }
 
