@@ -2,7 +2,7 @@
 import process from 'node:process';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { membersReason } from '../../src/backends/ipvs/audit.ts';
+import { membersReason } from '../../src/backends/iptables/set-audit.ts';
 import { lowerIpvs } from '../../src/backends/ipvs/lower.ts';
 import { renderIpvs } from '../../src/backends/ipvs/render.ts';
 import type { IpvsState } from '../../src/backends/ipvs/state.ts';

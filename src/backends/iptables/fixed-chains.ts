@@ -1,6 +1,7 @@
 import { ipvsModeChains } from './ipvs-names.ts';
 import type { TableName } from './state.ts';
 import { chains } from './static-rules.ts';
+import { userspaceGuard } from './userspace-names.ts';
 
 /** The chains of fixed name of all modes, as kube-proxy has them, but for KUBE-FIREWALL, which is the kubelet's too. */
 export const fixedChains: Readonly<Record<TableName, readonly string[]>> = {
@@ -11,6 +12,7 @@ export const fixedChains: Readonly<Record<TableName, readonly string[]>> = {
     chains.nodePorts,
     chains.proxyFirewall,
     chains.canary,
+    userspaceGuard,
     ...ipvsModeChains.filter,
   ],
   nat: [

@@ -259,6 +259,7 @@ const ourSets: readonly (readonly [name: RegExp, type: string])[] = [
   [/^KUBE-AFF-[A-Z2-7]{16}(-T)?$/, 'hash:ip'],
   [/^KUBE-(6-)?HAIRPIN(-T)?$/, 'hash:ip,port,ip'],
   [/^KUBE-SWITCHYARD-PROBE-[46]$/, 'hash:ip'],
+  [/^KUBE-(6-)?USERSPACE-PORTS(-T)?$/, 'hash:ip,port'],
 ];
 
 /** Whether a set was made by Switchyard, of whatever run and mode; one of another type is somebody else's. */

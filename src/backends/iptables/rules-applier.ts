@@ -18,6 +18,7 @@ import { keptSets } from './kept-sets.ts';
 import type { FoundMembers } from './kept-sets.ts';
 import { auditTables, readTables } from './monitor.ts';
 import { PrintedRules } from './printed-rules.ts';
+import type { Observed } from './read.ts';
 import type { Refused } from './bisect.ts';
 import { findBadServicePorts, takesAnyRule, withoutServicePorts } from './probe.ts';
 import { Quarantine } from './quarantine.ts';
@@ -38,18 +39,28 @@ export interface RulesApplierParts extends ApplyPort {
 /** What else is done while a state is written. */
 export interface Meanwhile {
   /** Members put in before everything else, into sets whose members no state tells. */
-  readonly first: readonly SetMember[];
+  readonly first?: readonly SetMember[];
   /** What sets had before this sync, where they were read. */
-  readonly found: FoundMembers | undefined;
+  readonly found?: FoundMembers | undefined;
+  /**
+   * Runs when sets are in, and tables are about to be written: not where sets could not be made, and perhaps more than
+   * once. `observed`: what the tables hold, where that had to be read.
+   */
+  readonly prepared?: (observed: Observed | undefined) => Promise<void>;
   /**
    * Runs when what comes is there, and before the members of sets that go are taken out. Gives those to be taken out
    * after all others.
    */
   readonly run: () => Promise<readonly SetMember[]>;
-  /**
-   * Chains that no other mode has. Where rules of an iptables mode are in force, these come first, then what is done
-   * meanwhile, and only then the chains that both have: until then services go on as before.
-   */
+  readonly ahead?: Ahead;
+}
+
+/**
+ * Where rules of an iptables mode are in force, some chains come first, then what is done meanwhile, and only then the
+ * chains that both modes have: until then services go on as before.
+ */
+export interface Ahead {
+  /** Chains that no other mode has. */
   readonly ownChains: Readonly<Record<TableName, readonly string[]>>;
   /** What the node's own connections may have as their source from then on, which only this node answers for. */
   readonly ownSources: SetName;
@@ -244,17 +255,24 @@ export class RulesApplier {
     const remains = observed && remainsOf(observed, state, this.#parts.ownsGuard?.());
     const transaction = diff(before, state, generationText(generation), observed, remains);
     const sets = await this.#prepareSets(transaction, state, full, signal);
+    if (this.#setFailure === undefined) await this.#meanwhile?.prepared?.(observed);
     const meanwhile = this.#taken === undefined ? this.#meanwhile : undefined;
-    if (meanwhile !== undefined && observed !== undefined && isTranslating(observed)) {
-      const some = onlyChains(state, meanwhile.ownChains);
-      const own = diff(undefined, some, generationText(generation), observed);
+    const { ahead: own, run } = meanwhile ?? {};
+    if (
+      own !== undefined &&
+      run !== undefined &&
+      observed !== undefined &&
+      isTranslating(observed)
+    ) {
+      const some = onlyChains(state, own.ownChains);
+      const early = diff(undefined, some, generationText(generation), observed);
       const ahead = {
-        ...own,
-        restore: own.restore + hidingBatch(observed, state, meanwhile.ownSources),
+        ...early,
+        restore: early.restore + hidingBatch(observed, state, own.ownSources),
       };
       const refusal = await this.#restore(ahead, generation, full, signal);
-      if (refusal !== undefined) return { transaction: own, refusal };
-      this.#taken = await meanwhile.run();
+      if (refusal !== undefined) return { transaction: early, refusal };
+      this.#taken = await run();
       return this.#attempt(before, state, signal);
     }
     const refusal = await this.#restore(transaction, generation, full, signal);
@@ -310,7 +328,7 @@ export class RulesApplier {
   /** Where something is done meanwhile: what comes. */
   #comingSets({ sets }: Transaction, observed: readonly ObservedSet[]): SetChanges {
     if (this.#meanwhile === undefined) return sets;
-    const { first, found } = this.#meanwhile;
+    const { first = [], found } = this.#meanwhile;
     const { create, add, exchange } = keptSets(sets.create, observed, found);
     // What came in an order goes in the opposite one.
     const putOff = { remove: sets.remove.toReversed(), create: exchange.toReversed(), observed };

@@ -145,8 +145,10 @@ export class IpvsBackend implements Backend {
     const targets = this.#plan(before, state);
     const report = await this.#rules.apply(state.rules, signal, {
       found: found?.sets,
-      ownChains: ipvsModeChains,
-      ownSources: ipvsSet('BOUND', this.#parts.family),
+      ahead: {
+        ownChains: ipvsModeChains,
+        ownSources: ipvsSet('BOUND', this.#parts.family),
+      },
       first: this.#closed.close(this.#changingFrontends(state, targets)),
       run: async () => this.#program(before, state, targets, signal),
     });

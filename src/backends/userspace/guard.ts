@@ -2,14 +2,18 @@ import type { Address, Family } from '../../ip/address.ts';
 import type { PortRange } from '../../ip/port-range.ts';
 import type { ListenerKey, RelayProtocol } from '../../relay/relay.ts';
 import { protocolText } from '../iptables/chain-names.ts';
+import { arePrintsOf } from '../iptables/printed-rules.ts';
+import { jumpKey } from '../iptables/read.ts';
+import type { Observed } from '../iptables/read.ts';
 import { SetVersions } from '../iptables/set-versions.ts';
 import { comment, staticRule } from '../iptables/static-rules.ts';
-import type { Chain, ChainName, IpsetSpec, Jump, Rule, SetName } from '../iptables/state.ts';
+import type { Chain, IpsetSpec, IptablesState, Jump, Rule, SetName } from '../iptables/state.ts';
+import { userspaceGuard } from '../iptables/userspace-names.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import type { ListenerPort, ListenerPorts, UserspaceFeatures, WantedListeners } from './state.ts';
 
 /** The chain of filter that keeps everybody from the listeners' ports who did not come by a portal. */
-export const guardChain = 'KUBE-USERSPACE' as ChainName;
+export const guardChain = userspaceGuard;
 
 /** `KUBE-USERSPACE-PORTS`, IPv6 `KUBE-6-USERSPACE-PORTS`: `192.168.0.2,tcp:20017` of each listener. */
 export function portsSet(family: Family): SetName {
@@ -62,6 +66,17 @@ function rangeRules(address: Address, { first, last }: PortRange): readonly Rule
       rule(dropped, '-m conntrack --ctstate NEW', '-j DROP'),
     ];
   });
+}
+
+/** Whether tables that were read hold the guard of a state, and its way in. */
+export function guardHolds(
+  { filter }: Observed,
+  { tables }: Pick<IptablesState, 'tables'>,
+): boolean {
+  const wanted = tables.filter.get(guardChain);
+  const found = filter.chains.get(guardChain);
+  if (wanted === undefined || found === undefined) return false;
+  return arePrintsOf(wanted, found) && filter.jumps.has(jumpKey(guardJump));
 }
 
 /** The set of the listeners' ports, as it goes from one state to the next. */

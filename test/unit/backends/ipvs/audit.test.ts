@@ -1,6 +1,6 @@
 // What is said of sets that are not as they were written, of what `ipset save` prints.
 import { describe, expect, it } from 'vitest';
-import { membersReason } from '../../../../src/backends/ipvs/audit.ts';
+import { membersReason } from '../../../../src/backends/iptables/set-audit.ts';
 import { ipset } from '../../../support/iptables-states.ts';
 
 const filled = ipset('KUBE-IPVS-A-1', 'hash:ip family inet', ['10.0.0.1', '10.0.0.2']);
