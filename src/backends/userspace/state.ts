@@ -1,7 +1,7 @@
 import type { Origin, RuleGraph } from '../../graph/rule-graph.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import type { PortRange } from '../../ip/port-range.ts';
-import type { ListenerKey, RelayProtocol, Route } from '../../relay/relay.ts';
+import type { Listener, ListenerKey, RelayProtocol, Route } from '../../relay/relay.ts';
 import type { Features, IptablesState } from '../iptables/state.ts';
 import type { KeyedTable } from '../keyed-table.ts';
 
@@ -13,6 +13,8 @@ export interface WantedListener {
   readonly origin: Origin;
   /** Where it has to stand (portals are none); undefined: at the one address of the node, any port. */
   readonly place: ListenerPlace | undefined;
+  /** What clients ask, where all of them ask the same. */
+  readonly asked?: Listener['asked'];
 }
 
 /** A fixed place of a listener. */
