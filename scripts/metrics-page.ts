@@ -17,7 +17,9 @@ export async function metricsPage(): Promise<{
 }
 
 async function tableRows(): Promise<readonly string[]> {
-  const { registry } = new ProxyMetrics({ version: '' });
+  const metrics = new ProxyMetrics({ version: '' });
+  metrics.collectRelay(() => []);
+  const { registry } = metrics;
   const described = await registry.getMetricsAsJSON();
   return described.map(({ name, type, help }) => {
     const labels = labelNames(registry.getSingleMetric(name)).toSorted().join(', ');

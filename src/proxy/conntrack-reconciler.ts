@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.ts';
 import type { NodePortAddresses } from '../graph/node-context.ts';
 import { deleteUdpFlows, listUdpEntries } from '../host/conntrack.ts';
@@ -24,6 +25,8 @@ export interface ConntrackReport {
 
 export interface ConntrackReconcilerOptions {
   readonly family: Family;
+  /** Who answers for a service port, as `ip:port`; left out: its serving endpoints. */
+  readonly answering?: (servicePort: ServicePort) => readonly string[];
   readonly tools: ToolRunner;
   readonly clock: Clock;
   readonly log: Log;
@@ -41,8 +44,15 @@ export function staleEntries(
   entries: readonly ConntrackEntry[],
   servicePorts: Iterable<ServicePort>,
   node: ConntrackNode,
+  answering: ConntrackReconcilerOptions['answering'] = servingEndpoints,
 ): readonly ConntrackEntry[] {
-  const targets = udpTargets(servicePorts, node);
+  return staleAmong(entries, udpTargets(servicePorts, node, answering));
+}
+
+function staleAmong(
+  entries: readonly ConntrackEntry[],
+  targets: Targets,
+): readonly ConntrackEntry[] {
   return entries.filter(({ original, reply }) => {
     const serving = targets.get(hostPort(original.destination, original.destinationPort));
     return serving !== undefined && !serving.has(hostPort(reply.source, reply.sourcePort));
@@ -55,21 +65,37 @@ export function staleEntries(
  */
 export class ConntrackReconciler {
   readonly #options: ConntrackReconcilerOptions;
+  /** What the table was last made to agree with. */
+  #reconciled: Targets | undefined;
+  #forgotten = 0;
 
   constructor(options: ConntrackReconcilerOptions) {
     this.#options = options;
   }
 
-  /** To be called after the rules are in, and again where it rejects: an entry deleted before would be made anew from the old rules. */
+  /** Entries may have been made by other rules meanwhile. */
+  forget(): void {
+    this.#reconciled = undefined;
+    this.#forgotten++;
+  }
+
+  /**
+   * To be called after the rules are in, and again where it rejects: an entry deleted before would be made anew from the old
+   * rules. Service ports are gone through more than once.
+   */
   async reconcile(
     servicePorts: Iterable<ServicePort>,
     node: ConntrackNode,
     signal: AbortSignal,
   ): Promise<ConntrackReport> {
-    const { family, tools, clock, log, onReconciled } = this.#options;
+    const { family, answering, tools, clock, log, onReconciled } = this.#options;
     const startedMs = clock.monotonic();
+    if (answering !== undefined && this.#isReconciled(udpTargets(servicePorts, node, answering)))
+      return { entries: 0, deleted: 0, durationMs: 0 };
+    const forgotten = this.#forgotten;
     const entries = await listUdpEntries(tools, family, signal);
-    const stale = staleEntries(entries, servicePorts, node);
+    const targets = udpTargets(servicePorts, node, answering);
+    const stale = staleAmong(entries, targets);
     let deleted = 0;
     const failures: unknown[] = [];
     for (const path of pathsOf(stale)) {
@@ -90,7 +116,13 @@ export class ConntrackReconciler {
     const report = { entries: entries.length, deleted, durationMs: clock.monotonic() - startedMs };
     onReconciled?.(report);
     if (failures.length > 0) throw failures[0];
+    if (forgotten === this.#forgotten) this.#reconciled = targets;
     return report;
+  }
+
+  /** Where others answer than the endpoints, most changes of these change nothing here, and no tool is run. */
+  #isReconciled(targets: Targets): boolean {
+    return this.#reconciled !== undefined && isDeepStrictEqual(this.#reconciled, targets);
   }
 }
 
@@ -110,17 +142,20 @@ function pathsOf(entries: readonly ConntrackEntry[]): Iterable<FlowPath> {
   return paths.values();
 }
 
-/** Serving endpoints by `address:port` of the frontends; frontends that share an address and port share the set. */
+/** Who answers by `address:port` of the frontends; frontends that share an address and port share the set. */
+type Targets = ReadonlyMap<string, ReadonlySet<string>>;
+
 function udpTargets(
   servicePorts: Iterable<ServicePort>,
   node: ConntrackNode,
-): ReadonlyMap<string, ReadonlySet<string>> {
+  answering: ConntrackReconcilerOptions['answering'] = servingEndpoints,
+): Targets {
   const targets = new Map<string, Set<string>>();
   const nodeAddresses =
     node.nodePortAddresses.kind === 'list' ? node.nodePortAddresses.addresses : node.localAddresses;
   for (const servicePort of servicePorts) {
     if (servicePort.protocol !== 'UDP') continue;
-    const serving = servingEndpoints(servicePort);
+    const serving = answering(servicePort);
     if (serving.length === 0) continue;
     for (const frontend of frontends(servicePort, nodeAddresses)) {
       const set = targets.get(frontend) ?? new Set<string>();

@@ -54,6 +54,8 @@ export interface PipelineOptions {
     servicePorts: ReadonlyMap<ServicePortKey, ServicePort>,
     graph: RuleGraph,
   ) => Promise<void>;
+  /** Whatever was reconciled before may not be so any more: rules were written in full. */
+  readonly forgetConntrack?: () => void;
   /**
    * Deletes stale UDP connection tracking entries; called after rules are written, and runs beside the next syncs. The
    * map is the catalog's own: what is compared after reading the table are the service ports of that moment.
@@ -252,6 +254,7 @@ export class Pipeline {
     else health.failed(family);
     await serveHealth(changes.servicePorts, graph);
     // Before a full sync the rules may have been anybody's: of an earlier run, or flushed.
+    if (report.full) this.#options.forgetConntrack?.();
     if (!this.#udpPending && !report.full) return;
     this.#udpPending = false;
     const { servicePorts } = changes;

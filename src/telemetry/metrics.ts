@@ -1,4 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { RelayMetrics } from './relay-metrics.ts';
+import type { RelayRow } from './relay-metrics.ts';
 
 /** `IPv4` or `IPv6`, the value of the label `ip_family`. */
 export type FamilyLabel = 'IPv4' | 'IPv6';
@@ -135,6 +137,11 @@ export class ProxyMetrics {
   /** Adds the metrics of the process and of Node; only for a process that serves them. */
   collectProcess(): void {
     collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** Adds the metrics of what is carried by sockets of ours; for a mode that does. */
+  collectRelay(rows: () => readonly RelayRow[]): void {
+    void new RelayMetrics(this.registry, rows);
   }
 
   /** Makes every series of a family exist, so that dashboards see 0 and not a gap. */

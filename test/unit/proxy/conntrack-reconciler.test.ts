@@ -180,4 +180,36 @@ describe('reconciling', () => {
     const reconciler = new ConntrackReconciler({ family: 'ipv4', tools, clock, log: silentLog });
     await expect(reconciler.reconcile([dns()], node, signal)).rejects.toThrow(/not permitted/);
   });
+
+  it('where others answer than the endpoints, goes by them, and runs no tool while they stay', async () => {
+    const entries = [
+      line('10.96.0.10 53', '192.168.0.2 20001'),
+      line('10.96.0.10 53', '10.1.0.1 5353'),
+    ];
+    const tools = new FakeToolRunner(({ args }) =>
+      args.includes('-L') ? { stdout: `${entries.join('\n')}\n` } : undefined,
+    );
+    let port = 20_001;
+    const reconciler = new ConntrackReconciler({
+      family: 'ipv4',
+      answering: () => [`192.168.0.2:${port}`],
+      tools,
+      clock,
+      log: silentLog,
+    });
+    const deleted = async (services = [dns()]) => {
+      const before = tools.runs.length;
+      await reconciler.reconcile(services, node, signal);
+      return tools.runs.slice(before).map(({ args }) => args.join(' '));
+    };
+    const [, deletion = '', ...others] = await deleted();
+    expect(deletion).toContain('10.1.0.1');
+    expect(others).toEqual([]);
+    expect(await deleted([dns({ endpoints: choice(endpoint('10.1.0.9:5353')) })])).toEqual([]);
+    port = 20_002;
+    expect(await deleted()).toHaveLength(3);
+    expect(await deleted()).toEqual([]);
+    reconciler.forget();
+    expect(await deleted()).not.toEqual([]);
+  });
 });

@@ -1,0 +1,102 @@
+import type { ListenerKey, ListenerStats, Relay } from '../relay/relay.ts';
+import type { RelayRow } from '../telemetry/relay-metrics.ts';
+
+/** Counters of a listener that only grow. */
+type Counted = Omit<ListenerStats, 'active'>;
+
+interface ServicePortCounts {
+  /** Of listeners that are gone. */
+  retired: Counted;
+  readonly listeners: Map<ListenerKey, ListenerStats>;
+}
+
+const nothing: Counted = {
+  connections: 0,
+  bytesIn: 0,
+  bytesOut: 0,
+  dialFailures: { refused: 0, timeout: 0, unreachable: 0, reset: 0, files: 0, other: 0 },
+  retries: 0,
+  refused: 0,
+  evicted: 0,
+};
+
+/**
+ * Sums the counters of listeners by service port, for metrics: a service port may have several, of both families, that come
+ * and go. Its sums never fall as long as any is there; then it is forgotten. One that nobody has used is left out.
+ */
+export class RelayTotals {
+  readonly #counts = new Map<string, ServicePortCounts>();
+
+  rows(stats: ReadonlyMap<ListenerKey, ListenerStats>): readonly RelayRow[] {
+    for (const [key, now] of stats) {
+      const counts = this.#countsOf(servicePortOf(key));
+      const before = counts.listeners.get(key);
+      if (before !== undefined && now.connections < before.connections) {
+        counts.retired = plus(counts.retired, before); // it went, and came again
+      }
+      counts.listeners.set(key, now);
+    }
+    const rows: RelayRow[] = [];
+    for (const [name, counts] of this.#counts) {
+      for (const [key, last] of counts.listeners) {
+        if (stats.has(key)) continue;
+        counts.retired = plus(counts.retired, last);
+        counts.listeners.delete(key);
+      }
+      if (counts.listeners.size === 0) this.#counts.delete(name);
+      else rows.push(...rowOf(name, counts));
+    }
+    return rows;
+  }
+
+  #countsOf(name: string): ServicePortCounts {
+    const found = this.#counts.get(name) ?? { retired: nothing, listeners: new Map() };
+    this.#counts.set(name, found);
+    return found;
+  }
+}
+
+/** Rows of a relay; read at most once for all metrics of one answer. */
+export function relayRows(relay: Pick<Relay, 'stats'>): () => readonly RelayRow[] {
+  const totals = new RelayTotals();
+  let rows: readonly RelayRow[] | undefined;
+  return () => {
+    if (rows === undefined) {
+      rows = totals.rows(relay.stats());
+      setImmediate(() => {
+        rows = undefined;
+      });
+    }
+    return rows;
+  };
+}
+
+/** `default/web:http/TCP` of `default/web:http/TCP cluster ipv4`. */
+function servicePortOf(key: ListenerKey): string {
+  return key.split(' ', 1)[0] ?? key;
+}
+
+function rowOf(name: string, { retired, listeners }: ServicePortCounts): readonly RelayRow[] {
+  const sum = [...listeners.values()].reduce<Counted>(plus, retired);
+  const active = [...listeners.values()].reduce((total, each) => total + each.active, 0);
+  if (sum.connections === 0 && sum.refused === 0 && active === 0) return [];
+  const [namespace = '', rest = '', protocol = ''] = name.split('/');
+  const [service = '', port = ''] = rest.split(':');
+  return [{ namespace, service, port, protocol, active, ...sum }];
+}
+
+function plus(a: Counted, b: Counted): Counted {
+  const reasons = Object.keys(a.dialFailures) as (keyof Counted['dialFailures'])[];
+  const dialFailures = Object.fromEntries(
+    reasons.map((reason) => [reason, a.dialFailures[reason] + b.dialFailures[reason]]),
+  ) as Counted['dialFailures'];
+  return {
+    connections: a.connections + b.connections,
+    bytesIn: a.bytesIn + b.bytesIn,
+    bytesOut: a.bytesOut + b.bytesOut,
+    dialFailures,
+    retries: a.retries + b.retries,
+    refused: a.refused + b.refused,
+    evicted: a.evicted + b.evicted,
+  };
+}
