@@ -1,8 +1,10 @@
 import type { CleanupScope } from '../backends/cleanup.ts';
 import { systemClock } from '../clock.ts';
-import type { FlagSpec } from '../config/flag-table.ts';
+import type { FlagSpec, FlagValues } from '../config/flag-table.ts';
 import { stateFileFlag } from '../config/proxy-flags.ts';
+import { userspaceStateFileFlag, usualPortsFile } from '../config/userspace-flags.ts';
 import { SwitchyardError } from '../error.ts';
+import { KeptFile } from '../host/kept-file.ts';
 import { NodeRecordFile, kernelIdentity } from '../host/node-record.ts';
 import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import { findProxyProcesses } from '../host/proxy-processes.ts';
@@ -40,7 +42,7 @@ const forceFlag: FlagSpec = {
 export const command: Command = {
   name: 'cleanup',
   summary: 'Removes the rules, sets and settings that a service proxy has put on this node.',
-  flags: [planFlag, leftoversFlag, forceFlag, stateFileFlag],
+  flags: [planFlag, leftoversFlag, forceFlag, stateFileFlag, userspaceStateFileFlag],
   details: [
     'Chains of kube-proxy’s names go whoever wrote them; what a kubelet or somebody else made stays and is named.',
     'Exit status 0: nothing of it is left; 1: something had to stay, or a proxy still runs.',
@@ -57,10 +59,17 @@ export const command: Command = {
         force: flags.bool('force'),
         scope: flags.bool('leftovers') ? 'leftovers' : 'all',
         stateFile: flags.text('stateFile'),
+        portsFile: portsFileOf(flags),
       },
       io,
     ),
 };
+
+/** Where the ports of userspace mode are kept. */
+export function portsFileOf(flags: FlagValues): string {
+  const isGiven = flags.given('userspaceStateFile');
+  return isGiven ? flags.text('userspaceStateFile') : usualPortsFile;
+}
 
 /** What the command line asks for. */
 export interface CleanupRequest {
@@ -69,11 +78,13 @@ export interface CleanupRequest {
   readonly force: boolean;
   readonly scope: CleanupScope;
   readonly stateFile: string;
+  /** '': there is none. */
+  readonly portsFile: string;
 }
 
 /** The clean-up as a command; resolves with the exit status. */
 export async function cleanUp(
-  { plan: planOnly, force, scope, stateFile }: CleanupRequest,
+  { plan: planOnly, force, scope, stateFile, portsFile }: CleanupRequest,
   io: CommandIo,
 ): Promise<number> {
   const warn = (_: object, message: string): void => io.stderr(`warning: ${message}\n`);
@@ -82,6 +93,7 @@ export async function cleanUp(
     tools: systemTools,
     sysctls: createSysctls(),
     record: new NodeRecordFile({ path: stateFile, identity: await kernelIdentity(), log }),
+    ports: portsFile === '' ? undefined : new KeptFile(portsFile),
     env: io.env,
     log,
     scope,

@@ -26,14 +26,13 @@ export const command: Command = {
     'examples:',
     '  switchyard proxy --kubeconfig=/etc/kubernetes/proxy.conf --cluster-cidr=10.244.0.0/16',
     '  switchyard proxy --source=file:./manifests --hostname-override=node-a',
+    '  switchyard proxy --mode=userspace --userspace-portals=none --source=file:./manifests   # needs no root',
   ].join('\n'),
   async run({ flags }, io) {
     if (flags.bool('cleanup')) {
-      const { cleanUp } = await import('./cleanup.ts');
-      return cleanUp(
-        { plan: false, force: false, scope: 'all', stateFile: flags.text('stateFile') },
-        io,
-      );
+      const { cleanUp, portsFileOf } = await import('./cleanup.ts');
+      const files = { stateFile: flags.text('stateFile'), portsFile: portsFileOf(flags) };
+      return cleanUp({ plan: false, force: false, scope: 'all', ...files }, io);
     }
     keepHeapSmall();
     const { config, warnings } = await configOf(flags);
@@ -64,6 +63,7 @@ export const command: Command = {
           random: Math.random,
           env: io.env,
           log,
+          print: io.stdout,
           onFirstRules: shrinkHeap,
         },
         io.signal,

@@ -28,6 +28,15 @@ const featureValues = {
   guard: ['ipset', 'range'],
 } as const;
 
+/** Flags of userspace mode that the text depends on. */
+const rendered: ReadonlySet<string> = new Set([
+  'proxy-port-range',
+  'udp-timeout',
+  'userspace-drain-timeout',
+  'userspace-portals',
+  'userspace-port-offset',
+]);
+
 /** What tools and kernel can do, for all modes. */
 type AssumedFeatures = Features & { readonly guard: 'ipset' | 'range' };
 
@@ -65,7 +74,7 @@ export const command: Command = {
       help: 'What tools and kernel can do: hairpin=bpf|ipset|rules, affinity=ipset|recent, randomFully=true|false, comments=all|auto|none, guard=ipset|range (userspace mode).',
     },
     ...proxyFlags.filter(({ name }) => name === 'ipvs-scheduler'),
-    ...userspaceFlags,
+    ...userspaceFlags.filter(({ name }) => rendered.has(name)),
   ],
   positionals: { usage: '[PATH…]', min: 0, max: 1000 },
   details: [

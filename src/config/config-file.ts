@@ -2,6 +2,7 @@ import { parseDocument } from 'yaml';
 import { SwitchyardError } from '../error.ts';
 import { FlagValues, fieldOf } from './flag-table.ts';
 import type { FlagSpec, FlagTable, FlagValue } from './flag-table.ts';
+import { userspaceFlags } from './userspace-flags.ts';
 import { parseFlagValue } from './parse-flags.ts';
 
 /** Settings read from a configuration file. */
@@ -22,6 +23,7 @@ const besideFile = new Set([
   'source',
   'state-file',
   'ipvs-drain-timeout',
+  ...userspaceFlags.filter(({ configPath }) => configPath === undefined).map(({ name }) => name),
   'init-only',
   'cleanup',
   'v',
@@ -40,6 +42,7 @@ const zeroIsUnset = new Set([
   'iptables.minSyncPeriod',
   'ipvs.syncPeriod',
   'configSyncPeriod',
+  'udpIdleTimeout',
 ]);
 
 /**

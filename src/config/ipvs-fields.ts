@@ -2,8 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Cidr } from '../ip/cidr.ts';
 import { formatDuration } from './duration.ts';
 import { fieldOf } from './flag-table.ts';
-import type { FlagSpec, FlagValues } from './flag-table.ts';
-import { ipvsFlags } from './ipvs-flags.ts';
+import type { FlagSpec, FlagTable, FlagValues } from './flag-table.ts';
 import type { IpvsConfig, ProxyConfig } from './proxy-config.ts';
 
 /** Who is told what is wrong with a setting. */
@@ -40,11 +39,16 @@ export function readIpvs(flags: FlagValues, report: FieldReport): IpvsConfig {
 }
 
 /**
- * Says which settings of ipvs mode were given to another one. Its own values are what kubeadm writes. How long
- * connections drain counts there too, on a node that comes from ipvs mode.
+ * Says which settings of one mode were given to another one. Their own values are what kubeadm writes. How long
+ * connections of ipvs mode drain counts in others too, on a node that comes from it.
  */
-export function warnOfIpvs(flags: FlagValues, mode: string, report: FieldReport): void {
-  for (const flag of ipvsFlags) {
+export function warnOfOthers(
+  table: FlagTable,
+  flags: FlagValues,
+  mode: string,
+  report: FieldReport,
+): void {
+  for (const flag of table) {
     if (isSet(flags, flag) && flag.name !== 'ipvs-drain-timeout')
       report.warn(`${flags.shown(fieldOf(flag))} has no effect: the mode is ${mode}`);
   }
@@ -55,19 +59,20 @@ function isSet(flags: FlagValues, flag: FlagSpec): boolean {
   return flags.given(field) && !isDeepStrictEqual(flags.value(field), flag.default ?? []);
 }
 
-/** The periods of the mode that is used, and their checks. */
+/** The periods of the mode that is used, and their checks; portals of userspace mode are rules of iptables mode. */
 export function readSyncPeriods(
   flags: FlagValues,
   mode: ProxyConfig['mode'],
   report: FieldReport,
 ): Pick<ProxyConfig, 'syncPeriodMs' | 'minSyncPeriodMs'> {
+  const own = mode === 'ipvs' ? 'ipvs' : 'iptables';
   const other = mode === 'ipvs' ? 'iptables' : undefined;
   for (const name of ['SyncPeriod', 'MinSyncPeriod']) {
     if (other === undefined || !flags.given(other + name)) continue;
     const counts = `--${mode}-${name === 'SyncPeriod' ? '' : 'min-'}sync-period counts`;
     report.warn(`${flags.shown(other + name)} has no effect: the mode is ${mode}, ${counts}`);
   }
-  const [period, least] = [`${mode}SyncPeriod`, `${mode}MinSyncPeriod`];
+  const [period, least] = [`${own}SyncPeriod`, `${own}MinSyncPeriod`];
   const syncPeriodMs = flags.number(period);
   const minSyncPeriodMs = flags.number(least);
   if (syncPeriodMs <= 0) report.problem(period, 'must be above 0', 'the default is 30s');

@@ -1,5 +1,6 @@
 import type { Address } from '../ip/address.ts';
 import type { Cidr } from '../ip/cidr.ts';
+import type { PortRange } from '../ip/port-range.ts';
 
 /** Where objects come from. Manifest files may be several; kinds of sources do not mix. */
 export type SourceConfig =
@@ -49,6 +50,26 @@ export interface IpvsConfig {
   readonly drainMs: number;
 }
 
+/** Settings of the userspace mode. */
+export interface UserspaceConfig {
+  /** How clients reach listeners: by rules, or at addresses of the listeners' own. */
+  readonly portals: 'iptables' | 'none';
+  /** undefined: the usual ports. */
+  readonly portRange: PortRange | undefined;
+  /** When a UDP flow ends, where a Service says nothing. */
+  readonly udpTimeoutMs: number;
+  /** How long connections to an endpoint that left may last, where a Service says nothing. */
+  readonly drainMs: number;
+  /** How long connections may last when the agent ends. */
+  readonly shutdownMs: number;
+  /** undefined: as many as suit the machine. */
+  readonly workers: number | undefined;
+  /** By how much a port that is refused to this user is moved; without portals only. */
+  readonly portOffset: number;
+  /** '': nowhere; undefined: the usual place. */
+  readonly stateFile: string | undefined;
+}
+
 export interface LoggingConfig {
   /** `auto`: text on a terminal, else JSON. */
   readonly format: 'auto' | 'json' | 'text';
@@ -57,7 +78,7 @@ export interface LoggingConfig {
 
 /** Everything an operator can set of the proxy: typed, validated, complete. */
 export interface ProxyConfig {
-  readonly mode: 'iptables' | 'ipvs';
+  readonly mode: 'iptables' | 'ipvs' | 'userspace';
   readonly source: SourceConfig;
   /** '' : the machine's host name. */
   readonly hostnameOverride: string;
@@ -80,6 +101,7 @@ export interface ProxyConfig {
   readonly oomScoreAdj: number;
   readonly conntrack: ConntrackConfig;
   readonly ipvs: IpvsConfig;
+  readonly userspace: UserspaceConfig;
   readonly logging: LoggingConfig;
   readonly initOnly: boolean;
 }

@@ -4,8 +4,11 @@ import { cidrFamily, parseCidr } from '../ip/cidr.ts';
 import type { Cidr } from '../ip/cidr.ts';
 import { SwitchyardError } from '../error.ts';
 import type { FlagValues } from './flag-table.ts';
-import { readIpvs, readSyncPeriods, warnOfIpvs } from './ipvs-fields.ts';
+import { readIpvs, readSyncPeriods, warnOfOthers } from './ipvs-fields.ts';
 import type { FieldReport } from './ipvs-fields.ts';
+import { ipvsFlags } from './ipvs-flags.ts';
+import { readUserspace } from './userspace-fields.ts';
+import { userspaceFlags } from './userspace-flags.ts';
 import { bindText, bindsCollide, parseBind } from './bind-address.ts';
 import type {
   BindConfig,
@@ -16,12 +19,13 @@ import type {
   NodePortAddressesConfig,
   ProxyConfig,
   SourceConfig,
+  UserspaceConfig,
 } from './proxy-config.ts';
 
 const modes = {
   usual: 'iptables',
-  built: ['iptables', 'ipvs'],
-  later: ['nftables', 'userspace'],
+  built: ['iptables', 'ipvs', 'userspace'],
+  later: ['nftables'],
 } as const;
 
 /** A setting that cannot be used as it was given. */
@@ -36,6 +40,9 @@ const hints = {
   bind: 'give an address with a port, such as 0.0.0.0:10256 or [::]:10256; empty for none',
   cidr: 'give ADDRESS/BITS, such as 10.244.0.0/16 or fd00:10:244::/56',
 } as const;
+
+/** Settings of a mode that is not used are nobody's problem. */
+const deaf: FieldReport = { problem: () => {}, warn: () => {}, cidrs: () => [] };
 
 /**
  * Reads and validates the proxy's settings one by one. A value that cannot be used adds a problem
@@ -81,7 +88,7 @@ export class ProxyFields {
     this.#problem(
       'mode',
       `${JSON.stringify(mode)} ${what}; modes that exist: ${modes.built.join(', ')}`,
-      `leave it out, or say ${modes.built.join(' or ')}`,
+      `leave it out, or say one of ${modes.built.join(', ')}`,
     );
     return modes.usual;
   }
@@ -183,10 +190,15 @@ export class ProxyFields {
 
   ipvs(mode: ProxyConfig['mode']): IpvsConfig {
     if (mode === 'ipvs') return readIpvs(this.#flags, this.#report);
-    warnOfIpvs(this.#flags, mode, this.#report);
-    const unheard = { problem: () => {}, warn: () => {}, cidrs: () => [] };
-    const { drainMs, ...rest } = readIpvs(this.#flags, unheard);
+    warnOfOthers(ipvsFlags, this.#flags, mode, this.#report);
+    const { drainMs, ...rest } = readIpvs(this.#flags, deaf);
     return { ...rest, drainMs: Math.max(0, drainMs) };
+  }
+
+  userspace(mode: ProxyConfig['mode']): UserspaceConfig {
+    if (mode === 'userspace') return readUserspace(this.#flags, this.#report);
+    warnOfOthers(userspaceFlags, this.#flags, mode, this.#report);
+    return readUserspace(this.#flags, deaf);
   }
 
   intWithin(field: string, min: number, max: number): number {

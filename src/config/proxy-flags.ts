@@ -1,5 +1,6 @@
 import type { FlagSpec, FlagTable } from './flag-table.ts';
 import { ipvsFlags } from './ipvs-flags.ts';
+import { userspaceFlags } from './userspace-flags.ts';
 
 /** Where objects come from; also used by commands that read manifests. */
 const sourceFlags: FlagTable = [
@@ -44,7 +45,7 @@ const serviceFlags: FlagTable = [
     field: 'mode',
     placeholder: 'MODE',
     configPath: 'mode',
-    help: 'How Services are made to work: iptables (also the default) or ipvs. Same as --mode.',
+    help: 'How Services are made to work: iptables (also the default), ipvs or userspace. Same as --mode.',
   },
   {
     name: 'iptables-sync-period',
@@ -215,7 +216,7 @@ const processFlags: FlagTable = [
     name: 'config',
     type: 'string',
     placeholder: 'FILE',
-    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --ipvs-drain-timeout, --init-only, --cleanup and logging.',
+    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --ipvs-drain-timeout, --userspace-*, --init-only, --cleanup and logging.',
   },
 ];
 
@@ -369,6 +370,7 @@ export const proxyFlags: FlagTable = [
   ...processFlags,
   ...sourceFlags,
   ...ipvsFlags,
+  ...userspaceFlags,
   ...conntrackFlags,
   ...loggingFlags,
   ...otherFlags,

@@ -1,6 +1,18 @@
-import type { FlagTable } from './flag-table.ts';
+import type { FlagSpec, FlagTable } from './flag-table.ts';
 
 const group = 'userspace';
+
+/** Beside the other state file. */
+export const usualPortsFile = '/run/switchyard/userspace.json';
+
+/** Also of `cleanup`, which removes it. */
+export const userspaceStateFileFlag: FlagSpec = {
+  name: 'userspace-state-file',
+  type: 'string',
+  placeholder: 'FILE',
+  help: `Where the ports of listeners are kept from run to run; empty: nowhere. Default: ${usualPortsFile}, with --userspace-portals=none $XDG_STATE_HOME/switchyard/userspace.json.`,
+  group,
+};
 
 /** kube-proxy's flags of its userspace mode, and our own. */
 export const userspaceFlags: FlagTable = [
@@ -17,6 +29,7 @@ export const userspaceFlags: FlagTable = [
     name: 'udp-timeout',
     type: 'duration',
     default: 250,
+    configPath: 'udpIdleTimeout',
     help: 'A UDP flow ends when nothing has passed for so long, where no annotation of the Service says otherwise. Above 0.',
     group,
   },
@@ -32,15 +45,31 @@ export const userspaceFlags: FlagTable = [
     type: 'enum',
     values: ['iptables', 'none'],
     default: 'iptables',
-    help: 'What brings connections to the listeners: rules, or nothing: then each Service listens at a loopback address of its own, and no root is needed.',
+    help: 'How clients reach the listeners: iptables leads the addresses of Services to them; none has no rules and needs no root, each Service then stands at an address of its own in 127.0.0.0/8. Default: iptables.',
+    group,
+  },
+  {
+    name: 'userspace-workers',
+    type: 'int',
+    default: 0,
+    placeholder: 'COUNT',
+    help: 'Threads that carry bytes, at most 64. 0: one for each processor, 8 at most.',
+    group,
+  },
+  {
+    name: 'userspace-shutdown-timeout',
+    type: 'duration',
+    default: 25_000,
+    help: 'How long open connections may last after SIGTERM; what is left then is reset. Stay below the grace period of the pod or unit.',
     group,
   },
   {
     name: 'userspace-port-offset',
     type: 'int',
     default: 10_000,
-    placeholder: 'N',
-    help: 'Without portals, a port below 1024 that this user may not have is moved by so many.',
+    placeholder: 'COUNT',
+    help: 'With --userspace-portals=none: a port below 1024 that this user may not open is moved up by so much.',
     group,
   },
+  userspaceStateFileFlag,
 ];

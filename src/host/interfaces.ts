@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import { SwitchyardError } from '../error.ts';
 import { familyOf, parseAddress } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
@@ -36,6 +37,13 @@ export const serviceLink = 'kube-ipvs0';
 /** All addresses of the node itself: those of Services are the kernel's own too, but never the node's. */
 export function ownAddresses(interfaces: readonly NetworkInterface[]): readonly Address[] {
   return interfaces.flatMap(({ name, addresses }) => (name === serviceLink ? [] : addresses));
+}
+
+/** The addresses of interfaces that are up, as the C library tells them: no tool is needed. */
+export function upAddresses(): readonly Address[] {
+  return Object.entries(networkInterfaces())
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([, each = []]) => each.flatMap(({ address }) => parseAddress(address) ?? []));
 }
 
 /** Local addresses of a family over all interfaces, sorted, each once. */

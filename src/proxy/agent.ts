@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError } from '../error.ts';
-import { listInterfaces, ownAddresses } from '../host/interfaces.ts';
+import { listInterfaces, ownAddresses, upAddresses } from '../host/interfaces.ts';
 import type { NodeRecordFile } from '../host/node-record.ts';
 import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
@@ -22,7 +22,7 @@ import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
 import { ProxyHealth, healthHandler } from './health.ts';
 import { openBackends, prepareNode } from './backends.ts';
-import type { Reservations } from './backends.ts';
+import type { OpenMode, Reservations } from './backends.ts';
 import { clusterReservations } from './cluster-reservations.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
 import { metricsHandler } from './metrics-handler.ts';
@@ -30,6 +30,7 @@ import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
 import { ownNode } from './own-node.ts';
+import { relayRows } from './relay-rows.ts';
 import { openServiceEvents } from './service-events.ts';
 import type { ServiceEvents } from './service-events.ts';
 import { openSources } from './sources.ts';
@@ -50,8 +51,15 @@ export interface AgentOptions {
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  /** For what an operator asked to see, beside the log. */
+  readonly print: (text: string) => void;
   /** Called once, when the first rules of all families are written: what the start needed is garbage now. */
   readonly onFirstRules: () => void;
+}
+
+/** Listeners at places of their own are all that there is without rules. */
+function hasRules({ mode, userspace }: ProxyConfig): boolean {
+  return mode !== 'userspace' || userspace.portals !== 'none';
 }
 
 /**
@@ -84,6 +92,7 @@ class Agent {
   readonly #state: NodeState;
   readonly #nodeWatch: NodeWatch;
   readonly #running: Promise<void>[] = [];
+  #mode: OpenMode | undefined;
   #families: readonly FamilyParts[] = [];
   #servers: readonly HttpServer[] = [];
   #sources: ObjectSources | undefined;
@@ -104,7 +113,9 @@ class Agent {
       nodeName: this.#nodeName,
       settings: config,
       bindAddress: config.bindAddress,
-      readInterfaces: async (signal) => ownAddresses(await listInterfaces(tools, signal)),
+      readInterfaces: hasRules(config)
+        ? async (signal) => ownAddresses(await listInterfaces(tools, signal))
+        : async () => upAddresses(),
       // A virtual server stands at one address: node ports have one for each.
       rulesNameAddresses: config.mode === 'ipvs',
       addressesFromInterfaces: !fromCluster,
@@ -132,8 +143,10 @@ class Agent {
     const { signal } = stop;
     // First what can be wrong without touching anything: credentials and the like.
     const sources = await this.#openSources();
-    await adjustOomScore(config.oomScoreAdj, log);
-    await tuneConntrack(config.conntrack, sysctls, log);
+    if (this.#hasRules) {
+      await adjustOomScore(config.oomScoreAdj, log);
+      await tuneConntrack(config.conntrack, sysctls, log);
+    }
     if (config.initOnly) {
       await prepareNode(this.#options, signal);
       log.info({}, 'privileged settings are made; ending, as --init-only asks');
@@ -153,10 +166,15 @@ class Agent {
     await this.#untilStopped(Promise.all(this.#running), stop);
   }
 
+  /** Whether the kernel is told anything: if not, no privilege is needed, and nothing of the machine is touched. */
+  get #hasRules(): boolean {
+    return hasRules(this.#options.config);
+  }
+
   /** A pipeline for each family that this machine can do. */
   async #openFamilies(sources: ObjectSources, signal: AbortSignal): Promise<void> {
-    await this.#endOrphans();
-    const backends = await openBackends(
+    if (this.#hasRules) await this.#endOrphans();
+    this.#mode = await openBackends(
       {
         ...this.#options,
         reserved: this.#reservations(sources, signal),
@@ -166,12 +184,14 @@ class Agent {
       },
       signal,
     );
+    const { families, relay } = this.#mode;
+    if (relay) this.#metrics.collectRelay(relayRows(relay));
     this.#events = this.#openEvents(sources, signal);
-    let unwritten = backends.length;
+    let unwritten = families.length;
     const onFirstRules = (): void => {
       if (--unwritten === 0) this.#options.onFirstRules();
     };
-    this.#families = backends.map((each) =>
+    this.#families = families.map((each) =>
       openFamily(each, {
         ...this.#options,
         onFirstRules,
@@ -209,10 +229,13 @@ class Agent {
   /** Waits for all that runs, then frees ports and connections. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#running);
+    const closing = this.#mode?.close();
     await Promise.all(this.#servers.map(async (server) => server.stop()));
     await Promise.all(this.#families.map(async (family) => family.close()));
     await this.#sources?.close();
-    if (this.#running.length > 0) this.#options.log.info({}, 'stopped; the rules stay in place');
+    await closing;
+    if (this.#running.length === 0) return;
+    this.#options.log.info({}, this.#hasRules ? 'stopped; the rules stay in place' : 'stopped');
   }
 
   /** Waits for `work`, but no longer than until something that runs beside it fails. */
@@ -313,6 +336,7 @@ class Agent {
 
   /** The family of the node's first address has to work; the other one may be missing. */
   #checkPrimaryFamily(): void {
+    if (!this.#hasRules) return; // what is served there is no address of the node
     const [first] = this.#state.nodeIPs();
     const primary: Family = first === undefined ? 'ipv4' : familyOf(first);
     if (first === undefined) {

@@ -7,10 +7,14 @@ import type { NodeRecordFile } from '../host/node-record.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import type { Family } from '../ip/address.ts';
+import type { Relay } from '../relay/relay.ts';
+import type { ServicePort } from '../services/service-port.ts';
 import type { Log } from '../telemetry/log.ts';
 import { openIptables } from './iptables-backends.ts';
 import { openIpvs, prepareIpvs } from './ipvs-backends.ts';
 import { allowLocalhostNodePorts } from './localhost-node-ports.ts';
+import { openOwnPlaces } from './own-places.ts';
+import { openUserspace, prepareUserspace } from './userspace-backends.ts';
 import type { ReservedAddresses } from './reserved-addresses.ts';
 
 /** What the backends of any mode need of the machine and the process. */
@@ -20,8 +24,11 @@ export interface BackendsOptions {
   readonly sysctls: Sysctls;
   readonly record: Pick<NodeRecordFile, 'noteFirewall' | 'read'>;
   readonly clock: Clock;
+  readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  /** For what an operator asked to see, beside the log. */
+  readonly print: (text: string) => void;
   /** Addresses of others, which ipvs mode must not take; left out: none are known. */
   readonly reserved?: Reservations | undefined;
   /** Told of the real servers that drain; for metrics. */
@@ -35,20 +42,50 @@ export type Reservations = Pick<ReservedAddresses, 'reason' | 'ready' | 'version
 export interface FamilyBackend {
   readonly family: Family;
   readonly backend: Backend;
+  /** Who answers for a service port as connection tracking sees it (`ip:port`); left out: its endpoints. */
+  readonly answering?: (servicePort: ServicePort) => readonly string[];
+  /** Nothing of connection tracking leads to Services. */
+  readonly untracked?: true;
+}
+
+/** A mode at work. */
+export interface OpenMode {
+  readonly families: readonly FamilyBackend[];
+  /** What carries the bytes, where the kernel does not. */
+  readonly relay?: Pick<Relay, 'stats'>;
+  /** Ends what the mode has at work besides its backends; connections may drain meanwhile. */
+  close(): Promise<void>;
 }
 
 /** What the agent asks of a mode. */
 interface ModeEntry {
   /** A backend for each family that this machine can do; throws where there is none. */
-  open(options: BackendsOptions, signal: AbortSignal): Promise<readonly FamilyBackend[]>;
+  open(options: BackendsOptions, signal: AbortSignal): Promise<OpenMode>;
   /** What needs privileges and comes before the rules, for --init-only. */
   prepare(options: BackendsOptions, signal: AbortSignal): Promise<void>;
 }
 
 const modes: Readonly<Record<ProxyConfig['mode'], ModeEntry>> = {
-  iptables: { open: openIptables, prepare: allowLocalhostNodePorts },
-  ipvs: { open: openIpvs, prepare: prepareIpvs },
+  iptables: { open: inKernel(openIptables), prepare: allowLocalhostNodePorts },
+  ipvs: { open: inKernel(openIpvs), prepare: prepareIpvs },
+  userspace: {
+    open: async (options, signal) =>
+      options.config.userspace.portals === 'none'
+        ? openOwnPlaces(options)
+        : openUserspace(options, signal),
+    prepare: prepareUserspace,
+  },
 };
+
+/** What the kernel does goes on without us. */
+function inKernel(
+  open: (options: BackendsOptions, signal: AbortSignal) => Promise<readonly FamilyBackend[]>,
+): ModeEntry['open'] {
+  return async (options, signal) => ({
+    families: await open(options, signal),
+    close: async () => {},
+  });
+}
 
 const firstRetryMs = 1000;
 const lastRetryMs = 30_000;
@@ -60,7 +97,7 @@ const lastRetryMs = 30_000;
 export async function openBackends(
   options: BackendsOptions,
   signal: AbortSignal,
-): Promise<readonly FamilyBackend[]> {
+): Promise<OpenMode> {
   const { clock, log } = options;
   for (let delayMs = firstRetryMs; ; delayMs = Math.min(2 * delayMs, lastRetryMs)) {
     try {

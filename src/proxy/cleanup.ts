@@ -3,6 +3,7 @@ import { IptablesCleanup } from '../backends/iptables/cleanup.ts';
 import { IpvsCleanup } from '../backends/ipvs/cleanup.ts';
 import type { TableReader } from '../backends/ipvs/kernel-table.ts';
 import { errorText } from '../error.ts';
+import type { KeptFile } from '../host/kept-file.ts';
 import type { ChangedSysctl, NodeRecord, NodeRecordFile } from '../host/node-record.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
@@ -15,6 +16,8 @@ export interface CleanupOptions {
   /** As they are: what is put back is not recorded. */
   readonly sysctls: Sysctls;
   readonly record: NodeRecordFile;
+  /** Where userspace mode keeps its ports; undefined: nowhere. */
+  readonly ports?: KeptFile | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
   readonly scope: CleanupScope;
@@ -58,7 +61,7 @@ export class NodeCleanup {
     const plans: CleanupPlan[] = [];
     for (const mode of this.#modes(record)) plans.push(await mode.look(signal));
     return {
-      removes: plans.flatMap((plan) => plan.removes),
+      removes: [...plans.flatMap((plan) => plan.removes), ...(await this.#portsFile())],
       restores: changes.map(({ key, before, set }) => `${key}: ${set} → ${before}`),
       keeps: [...plans.flatMap((plan) => plan.keeps), ...keeps],
     };
@@ -76,10 +79,19 @@ export class NodeCleanup {
       problems.push(...(await mode.remove(signal)));
     }
     if (problems.length > 0 || scope !== 'all') return problems;
+    await this.#options.ports?.remove();
     // what had to stay is removed by another clean-up, which then needs the record
     const { keeps } = await this.plan(signal);
     if (!keeps.some(({ isObstacle }) => isObstacle)) await file.clear();
     return problems;
+  }
+
+  /** Another service proxy knows nothing of it, and ports that are kept do no harm. */
+  async #portsFile(): Promise<readonly string[]> {
+    const { ports, scope } = this.#options;
+    if (ports === undefined || scope !== 'all') return [];
+    const text = await ports.read().catch(() => undefined);
+    return text === undefined ? [] : [`file ${ports.path}: the ports of userspace mode`];
   }
 
   /** One a mode. Those that share chains come in an order of their own. */

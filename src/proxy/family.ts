@@ -1,4 +1,3 @@
-import type { Backend } from '../backends/backend.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { GraphCompiler } from '../graph/compile.ts';
@@ -9,6 +8,7 @@ import type { Family } from '../ip/address.ts';
 import { ServiceCatalog } from '../services/service-catalog.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import type { FamilyBackend } from './backends.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeState } from './node-state.ts';
@@ -40,12 +40,12 @@ export interface FamilyParts {
 
 /** Puts one family together: catalog, compiler, backend, and what follows the rules. */
 export function openFamily(
-  { family, backend }: { readonly family: Family; readonly backend: Backend },
+  { family, backend, answering, untracked }: FamilyBackend,
   options: FamilyOptions,
 ): FamilyParts {
   const { config, nodeName, state, health, metrics, clock, log, events, onFirstRules } = options;
   const serviceHealth = new ServiceHealth({ proxyHealthy: () => health.report().healthy, log });
-  const conntrack = openConntrack(family, options);
+  const conntrack = untracked ? undefined : openConntrack(family, answering, options);
   const pipeline = new Pipeline({
     family,
     catalog: new ServiceCatalog({ family, nodeName, zone: state.node?.zone }),
@@ -65,9 +65,11 @@ export function openFamily(
         healthTargets(servicePorts.values(), graph),
         healthAddresses(family, graph.node.nodePortAddresses),
       ),
+    forgetConntrack: () => conntrack?.forget(),
     reconcileConntrack: async (servicePorts, { node }, signal) => {
       const localAddresses = state.localAddresses(family);
-      await conntrack.reconcile(servicePorts.values(), { ...node, localAddresses }, signal);
+      const all = { [Symbol.iterator]: () => servicePorts.values() };
+      await conntrack?.reconcile(all, { ...node, localAddresses }, signal);
     },
   });
   return { family, pipeline, close: async () => serviceHealth.close() };
@@ -75,11 +77,13 @@ export function openFamily(
 
 function openConntrack(
   family: Family,
+  answering: FamilyBackend['answering'],
   { metrics, tools, clock, log }: FamilyOptions,
 ): ConntrackReconciler {
   const label = { ip_family: familyLabel(family) };
   return new ConntrackReconciler({
     family,
+    ...(answering && { answering }),
     tools,
     clock,
     log,

@@ -30,6 +30,7 @@ await runAgent(
     tools: systemTools,
     sysctls: createSysctls(),
     record: { noteFirewall: async () => {}, read: async () => ({ sysctls: {}, firewalls: [] }) },
+    print: () => {},
     onFirstRules: () => {},
     clock,
     random: Math.random,

@@ -105,8 +105,9 @@ export class UserspaceBackend implements Backend {
       prepared: async (observed) => {
         if (isGuarded(before, state, observed)) await this.#listening.admit();
       },
-      written: async () => {
+      run: async () => {
         hasFreed = await this.#listening.closeGone(this.#places);
+        return [];
       },
     });
     if (report.failure === undefined) {

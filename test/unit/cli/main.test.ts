@@ -63,9 +63,9 @@ describe('the command line', () => {
     [['proxy', 'more'], 'error: unexpected argument "more"\nhint: see switchyard proxy --help\n'],
     [
       ['proxy', '--mode=nftables', '--oom-score-adj=5000'],
-      'error: --mode: "nftables" is not built yet; modes that exist: iptables, ipvs\n' +
+      'error: --mode: "nftables" is not built yet; modes that exist: iptables, ipvs, userspace\n' +
         'error: --oom-score-adj: 5000 is not -1000 to 1000\n' +
-        'hint: leave it out, or say iptables or ipvs; give a whole number within these\n',
+        'hint: leave it out, or say one of iptables, ipvs, userspace; give a whole number within these\n',
     ],
     [
       ['proxy', '--config=/nowhere/c.yaml'],

@@ -110,6 +110,19 @@ describe('a KubeProxyConfiguration', () => {
     });
   });
 
+  it('sets userspace mode with the fields that kube-proxy once had for it', () => {
+    const body = 'mode: userspace\nportRange: 20000-20999\nudpIdleTimeout: 10s\n';
+    const { config, warnings } = read(body, '--userspace-portals=none', '--udp-timeout=1s');
+    expect(warnings).toEqual(['--udp-timeout is ignored: --config is given']);
+    expect(config.userspace).toMatchObject({
+      portals: 'none',
+      portRange: { first: 20_000, last: 20_999 },
+      udpTimeoutMs: 10_000,
+    });
+    const { config: plain } = read('mode: userspace\nportRange: ""\nudpIdleTimeout: 0s\n');
+    expect(plain.userspace).toMatchObject({ portRange: undefined, udpTimeoutMs: 250 });
+  });
+
   it.each([
     ['iptables: {syncPeriod: soon}', 'c.yaml: iptables.syncPeriod: "soon" is not a duration'],
     ['mode: nftables', 'c.yaml: mode: "nftables" is not built yet'],

@@ -56,6 +56,16 @@ describe('the proxy configuration', () => {
         udpTimeoutMs: 0,
         drainMs: 300_000,
       },
+      userspace: {
+        portals: 'iptables',
+        portRange: undefined,
+        udpTimeoutMs: 250,
+        drainMs: 300_000,
+        shutdownMs: 25_000,
+        workers: undefined,
+        portOffset: 10_000,
+        stateFile: undefined,
+      },
       logging: { format: 'auto', verbosity: 0 },
       initOnly: false,
     });
@@ -98,9 +108,12 @@ describe('the proxy configuration', () => {
   it.each<[readonly string[], readonly string[]]>([
     [
       ['--mode=nftables'],
-      ['--mode: "nftables" is not built yet; modes that exist: iptables, ipvs'],
+      ['--mode: "nftables" is not built yet; modes that exist: iptables, ipvs, userspace'],
     ],
-    [['--proxy-mode=xyz'], ['--proxy-mode: "xyz" is not a mode; modes that exist: iptables, ipvs']],
+    [
+      ['--proxy-mode=xyz'],
+      ['--proxy-mode: "xyz" is not a mode; modes that exist: iptables, ipvs, userspace'],
+    ],
     [
       [
         '--mode=ipvs',
@@ -168,6 +181,25 @@ describe('the proxy configuration', () => {
       ['--healthz-bind-address=[::]:9', '--metrics-bind-address=127.0.0.1:9'],
       ['--metrics-bind-address: port 9 is taken by --healthz-bind-address=[::]:9'],
     ],
+    [
+      [
+        '--mode=userspace',
+        '--proxy-port-range=9-8',
+        '--udp-timeout=0s',
+        '--userspace-workers=65',
+        '--userspace-port-offset=-1',
+        '--userspace-drain-timeout=-1s',
+        '--userspace-shutdown-timeout=-1s',
+      ],
+      [
+        '--userspace-workers: 65 is not 0 to 64',
+        '--proxy-port-range: "9-8" is no range of ports',
+        '--udp-timeout: must be above 0',
+        '--userspace-drain-timeout: must not be negative',
+        '--userspace-shutdown-timeout: must not be negative',
+        '--userspace-port-offset: -1 is not 0 to 64512',
+      ],
+    ],
     [['--conntrack-min=-1'], ['--conntrack-min: must not be negative']],
     [
       ['--source=file:a', '--source=kubernetes'],
@@ -183,7 +215,11 @@ describe('the proxy configuration', () => {
   });
 
   it.each<[readonly string[], string]>([
-    [['--mode=userspace'], 'leave it out, or say iptables or ipvs'],
+    [['--mode=nftables'], 'leave it out, or say one of iptables, ipvs, userspace'],
+    [
+      ['--mode=userspace', '--proxy-port-range=x'],
+      'give BEGIN-END, BEGIN+COUNT or one port, such as 20000-20999',
+    ],
     [['--source=manifests'], 'did you mean file:manifests?'],
     [
       ['--cluster-cidr=10.0.0.0', '--bind-address=x'],
@@ -212,6 +248,13 @@ describe('the proxy configuration', () => {
       [
         '--ipvs-scheduler has no effect: the mode is iptables',
         '--ipvs-tcp-timeout has no effect: the mode is iptables',
+      ],
+    ],
+    [
+      ['--udp-timeout=1s', '--userspace-workers=0', '--userspace-portals=none'],
+      [
+        '--udp-timeout has no effect: the mode is iptables',
+        '--userspace-portals has no effect: the mode is iptables',
       ],
     ],
     [
@@ -265,6 +308,38 @@ describe('the proxy configuration', () => {
       tcpFinTimeoutMs: 120_000,
       udpTimeoutMs: 300_000,
       drainMs: 0,
+    });
+  });
+
+  it('in userspace mode takes the periods of iptables, whose rules its portals are', () => {
+    expect(config('--mode=userspace', '--iptables-sync-period=1m')).toMatchObject({
+      mode: 'userspace',
+      syncPeriodMs: 60_000,
+      minSyncPeriodMs: 1000,
+      localhostNodePorts: true,
+    });
+  });
+
+  it('has what the flags of userspace mode say', () => {
+    const argv = [
+      '--userspace-portals=none',
+      '--proxy-port-range=20000+999',
+      '--udp-timeout=10s',
+      '--userspace-drain-timeout=1m',
+      '--userspace-shutdown-timeout=0s',
+      '--userspace-workers=3',
+      '--userspace-port-offset=20000',
+      '--userspace-state-file=',
+    ];
+    expect(config('--mode=userspace', ...argv).userspace).toEqual({
+      portals: 'none',
+      portRange: { first: 20_000, last: 20_999 },
+      udpTimeoutMs: 10_000,
+      drainMs: 60_000,
+      shutdownMs: 0,
+      workers: 3,
+      portOffset: 20_000,
+      stateFile: '',
     });
   });
 });

@@ -40,7 +40,11 @@ function machine(flags: readonly string[], answer: (run: RecordedRun) => Answer)
     read: async () => ({ sysctls: {}, firewalls: [] }),
   };
   const clock = new VirtualClock();
-  return { happened, options: { config, tools, sysctls, record, clock, env: {}, log } };
+  const [random, print] = [() => 0, () => {}];
+  return {
+    happened,
+    options: { config, tools, sysctls, record, clock, random, print, env: {}, log },
+  };
 }
 
 describe('the backends of the iptables mode', () => {
@@ -54,7 +58,7 @@ describe('the backends of the iptables mode', () => {
     const waitsMs: number[] = [];
     const sleep = async (ms: number): Promise<void> => void waitsMs.push(ms);
     const clock = { now: () => 0, monotonic: () => 0, sleep };
-    expect(await openBackends({ ...options, clock }, signal)).not.toEqual([]);
+    expect((await openBackends({ ...options, clock }, signal)).families).not.toEqual([]);
     expect(waitsMs).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
     const said = happened.filter((line) => line.startsWith('cannot start yet'));
     expect(said).toHaveLength(7);
@@ -69,8 +73,8 @@ describe('the backends of the iptables mode', () => {
       return asked && times-- > 0 ? { exitCode: 4, stderr } : undefined;
     });
     const clock = { now: () => 0, monotonic: () => 0, sleep: () => Promise.resolve() };
-    const opened = await openBackends({ ...options, clock }, signal);
-    expect(opened.map(({ family }) => family)).toEqual(['ipv4', 'ipv6']);
+    const { families } = await openBackends({ ...options, clock }, signal);
+    expect(families.map(({ family }) => family)).toEqual(['ipv4', 'ipv6']);
     const said = happened.filter((line) => line.startsWith('cannot start yet'));
     expect(said).toHaveLength(2);
     expect(said[0]).toMatch(/cannot take its lock: .*make \/run\/xtables\.lock writable/);

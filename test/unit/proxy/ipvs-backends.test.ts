@@ -51,7 +51,8 @@ function machine(flags: readonly string[], answer: (run: RecordedRun) => Answer 
     made.push({ ...parts, settings });
     return { mode: 'ipvs' } as Backend;
   };
-  const options = { config, tools, sysctls, record, clock: new VirtualClock(), env: {}, log };
+  const [clock, random, print] = [new VirtualClock(), () => 0, () => {}];
+  const options = { config, tools, sysctls, record, clock, random, print, env: {}, log };
   return { happened, made, options: { ...options, makeBackend } };
 }
 
