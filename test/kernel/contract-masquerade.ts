@@ -109,6 +109,7 @@ function wantedOf(
   clusterIPs: 'kept' | 'replaced' | undefined,
 ) {
   const usual = matrix[target][asker];
+  if (suite.deviates('source')) return 'replaced';
   if (asker === 'loopback' && suite.deviates('node ports of loopback')) return 'refused';
   if (asker === 'node' && suite.deviates('masqueraded node')) return usual;
   return inCluster.has(target) ? (clusterIPs ?? usual) : usual;

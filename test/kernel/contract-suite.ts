@@ -1,12 +1,15 @@
 /* oxlint-disable vitest/no-standalone-expect, vitest/valid-title, vitest/no-disabled-tests, vitest/no-conditional-tests -- tests are declared once for each backend */
 import { expect, test } from 'vitest';
-import type { DeviationId } from '../../src/backends/ipvs/deviations.ts';
+import type { DeviationId as IpvsDeviation } from '../../src/backends/ipvs/deviations.ts';
+import type { DeviationId as UserspaceDeviation } from '../../src/backends/userspace/deviations.ts';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { NodeLab, eventually, isSlow, manyRequests, sctpBlocked } from '../support/node-lab.ts';
 import type { Actor } from '../support/node-lab.ts';
 import { nodeObject, service, slices } from './contract-objects.ts';
 import type { PodName, ServiceOptions } from './contract-objects.ts';
+
+type DeviationId = IpvsDeviation | UserspaceDeviation;
 
 /** A test of the suite, by the words in its title's brackets. */
 export type ContractTest =

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -78,6 +78,10 @@ export type Pod = (typeof pods)[number];
 export type ServerName = (actor: Actor, address: string, port: number) => string;
 
 const actors = ['client', 'node', ...pods] as const;
+
+/** Tools that an agent may run, where they are. */
+const listTools =
+  'for t in iptables iptables-save iptables-restore iptables-nft iptables-nft-save iptables-nft-restore ip6tables ip6tables-save ip6tables-restore ip6tables-nft ip6tables-nft-save ip6tables-nft-restore ipset conntrack; do command -v $t; done; true';
 
 const sctpProgram = ['python3', join(import.meta.dirname, 'sctp-actor.py')];
 
@@ -213,6 +217,44 @@ export class NodeLab {
       { timeoutMs: 60_000, signal: new AbortController().signal, env: this.#env },
     );
     return { status: exitCode, stdout, stderr };
+  }
+
+  /** A folder with a tool that says it cannot do anything. */
+  async brokenTool(tool: string): Promise<string> {
+    const folder = join(this.#folder, 'broken');
+    await mkdir(folder, { recursive: true });
+    const script = `#!/bin/sh\necho '${tool}: not here' >&2\nexit 1\n`;
+    await writeFile(join(folder, tool), script, { mode: 0o755 });
+    return folder;
+  }
+
+  /** A folder with tools that write down that they ran, and do their work. */
+  async countedTools(): Promise<{
+    readonly folder: string;
+    /** Each run, by tool and arguments. */
+    readonly runs: () => Promise<readonly string[]>;
+  }> {
+    const folder = join(this.#folder, 'counted');
+    const record = join(folder, 'runs');
+    await mkdir(folder, { recursive: true });
+    const found = await this.onNode('sh', '-c', listTools);
+    for (const path of found.trim().split('\n')) {
+      const name = path.slice(path.lastIndexOf('/') + 1);
+      const script = `#!/bin/sh\necho "${name} $*" >> ${record}\nexec ${path} "$@"\n`;
+      await writeFile(join(folder, name), script, { mode: 0o755 });
+    }
+    const runs = async (): Promise<readonly string[]> =>
+      (await readFile(record, 'utf8')).trim().split('\n');
+    return { folder, runs };
+  }
+
+  /** Listens once, and answers the first bytes that come. */
+  async firstBytes(actor: Actor, address: string, port: number): Promise<Buffer> {
+    const hex = await this.#namespaces.run(actor, process.execPath, [
+      '-e',
+      `require('net').createServer((s) => s.once('data', (d) => { console.log(d.toString('hex')); process.exit(); })).listen(${port}, '${address}')`,
+    ]);
+    return Buffer.from(hex.trim(), 'hex');
   }
 
   /** Where an agent of the lab may keep what it changed. */
