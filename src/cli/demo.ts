@@ -29,9 +29,9 @@ export const command: Command = {
     {
       name: 'mode',
       type: 'enum',
-      values: ['iptables'],
+      values: ['iptables', 'userspace'],
       default: 'iptables',
-      help: 'How the agent programs the node: iptables.',
+      help: 'How the agent makes Services work: iptables (rules alone), or userspace (it carries the bytes itself).',
     },
     {
       name: 'examples',
@@ -49,7 +49,9 @@ export const command: Command = {
   details: [
     'Makes private network namespaces (a client, a node, pods), runs the agent in the node on a copy of',
     'the manifests, sends real requests, changes the manifests, and removes everything again.',
-    'Needs root, iproute2 and iptables; touches nothing of the machine itself.',
+    'Needs root, iproute2 and iptables; touches nothing of the machine itself. Where user namespaces are allowed, anybody is root of one:',
+    '',
+    '  unshare -Urnm sh -c "mount -t tmpfs run /run && npm run demo -- --mode=userspace"',
   ].join('\n'),
   run,
 };
@@ -78,6 +80,9 @@ async function run({ flags }: CommandArgs, io: CommandIo): Promise<number> {
   return perform({ story, examples, mode: flags.text('mode'), io });
 }
 
+/** A user is root of namespaces of their own, in which `ip` needs a folder to note its names. */
+const asRootOfOwn = 'unshare -Urnm sh -c "mount -t tmpfs run /run && npm run demo"';
+
 /** Something the demo needs and does not have. */
 interface Missing {
   readonly what: string;
@@ -94,7 +99,10 @@ export function missingForDemo(machine: {
     const what = `it needs Linux, and this is ${machine.platform}`;
     return [{ what, cure: 'run it on Linux, in a virtual machine for example' }];
   }
-  const root = { what: 'network namespaces need root', cure: 'run it as root: sudo npm run demo' };
+  const root = {
+    what: 'network namespaces need root',
+    cure: `run it as root: sudo npm run demo; or where user namespaces are allowed: ${asRootOfOwn}`,
+  };
   return [
     ...(machine.uid === 0 ? [] : [root]),
     ...machine.tools.map((tool) => ({
@@ -122,6 +130,12 @@ async function missingTools(signal: AbortSignal): Promise<readonly string[]> {
   return missing;
 }
 
+/** What is other in a mode than in iptables mode. */
+const differences: Readonly<Record<string, string>> = {
+  userspace:
+    'each service port has a port of the node, which portal rules lead to; the agent connects to the pods, in turns',
+};
+
 interface Performance {
   readonly story: Story;
   readonly examples: string;
@@ -148,8 +162,11 @@ async function perform({ story, examples, mode, io }: Performance): Promise<numb
     story.line(
       `switchyard proxy --mode=${mode} --source=file:examples: rules in after ${syncedMs} ms`,
     );
+    const difference = differences[mode];
+    if (difference !== undefined) story.line(difference);
     const stage = {
       story,
+      source: mode === 'userspace' ? ('replaced' as const) : ('kept' as const),
       manifests,
       client: pod('client'),
       pod,

@@ -11,6 +11,8 @@ export interface Stage {
   readonly manifests: ShopManifests;
   readonly client: NetworkActor;
   readonly pod: (name: string) => NetworkActor;
+  /** Whose address a pod sees: that of its client, or the node's, which connects for it. */
+  readonly source: 'kept' | 'replaced';
   /** Milliseconds of some clock that never goes back. */
   readonly nowMs: () => number;
   readonly signal: AbortSignal;
@@ -41,14 +43,19 @@ async function spread({ story, client }: Stage): Promise<void> {
   );
 }
 
-async function hairpin({ story, pod }: Stage): Promise<void> {
+async function hairpin({ story, pod, source }: Stage): Promise<void> {
   story.chapter('Pods are clients too');
   const fromPod = await many(pod('api-1'), shop.web, 12);
-  const kept = fromPod.every(
-    (each) => typeof each !== 'string' && each.sourceSeen === '10.244.0.21',
+  const isAsMeant = fromPod.every(
+    (each) =>
+      typeof each !== 'string' && (each.sourceSeen === '10.244.0.21') === (source === 'kept'),
   );
   const example = fromPod[0] ?? 'timeout';
-  story.check(kept, 'a pod’s own address is kept (api-1 is 10.244.0.21)', answerText(example));
+  const what =
+    source === 'kept'
+      ? 'a pod’s own address is kept (api-1 is 10.244.0.21)'
+      : 'pods see the address of the node, which connects for their client (api-1 is 10.244.0.21)';
+  story.check(isAsMeant, what, answerText(example));
   const own = (await many(pod('web-1'), shop.web, 30)).filter((each) => typeof each !== 'string');
   const itself = own.find((each) => each.answeredBy === 'web-1');
   story.check(
@@ -80,12 +87,14 @@ async function nodePort({ story, client }: Stage): Promise<void> {
   );
 }
 
-async function loadBalancer({ story, client }: Stage): Promise<void> {
+async function loadBalancer({ story, client, source }: Stage): Promise<void> {
   story.chapter(`Service checkout: load balancer ${shop.checkout.to}, for one customer only`);
   const welcome = await client.ask({ ...shop.checkout, from: customers.welcome });
+  const isKept = typeof welcome !== 'string' && welcome.sourceSeen === customers.welcome;
+  const how = source === 'kept' ? ', and its address is kept' : ', to the pods of this node';
   story.check(
-    typeof welcome !== 'string' && welcome.sourceSeen === customers.welcome,
-    `${customers.welcome} is let in, and its address is kept (externalTrafficPolicy Local)`,
+    typeof welcome !== 'string' && isKept === (source === 'kept'),
+    `${customers.welcome} is let in${how} (externalTrafficPolicy Local)`,
     answerText(welcome),
   );
   const stranger = await client.ask({ ...shop.checkout, from: customers.stranger, timeoutMs: 700 });
