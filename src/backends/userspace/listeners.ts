@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type {
   Frontend,
   FrontendId,
@@ -10,7 +11,7 @@ import type {
 } from '../../graph/rule-graph.ts';
 import { SwitchyardError } from '../../error.ts';
 import type { Family } from '../../ip/address.ts';
-import type { ListenerKey, RelayPool, RelayProtocol } from '../../relay/relay.ts';
+import type { Listener, ListenerKey, RelayPool, RelayProtocol } from '../../relay/relay.ts';
 import type { Protocol } from '../../services/service-port.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import type { UserspaceOptions, WantedListener, WantedListeners } from './state.ts';
@@ -61,12 +62,16 @@ interface Need {
   readonly target: PoolTarget;
   readonly origin: Origin;
   readonly protocol: RelayProtocol;
+  /** undefined: node ports, whose address is any of the node's. */
+  readonly asked: Listener['asked'];
 }
 
 /** A listener that is there. */
 interface Standing {
-  uses: number;
+  /** What clients ask, by the frontends that lead to it. */
+  readonly uses: Map<FrontendId, Listener['asked']>;
   pool: PoolId | undefined;
+  asked: Listener['asked'];
 }
 
 /** Makes the listeners of rule graphs, one after the other: what did not change keeps its identity. */
@@ -90,13 +95,16 @@ export class ListenerLowering {
     const changes = new Map<ListenerKey, WantedListener | undefined>();
     for (const [key, need] of touched) {
       const standing = this.#standing.get(key);
-      if (standing === undefined || standing.uses === 0) {
+      if (standing === undefined || standing.uses.size === 0) {
         this.#standing.delete(key);
         changes.set(key, undefined);
-      } else if (standing.pool !== need.target.pool) {
-        standing.pool = need.target.pool;
-        changes.set(key, this.#listener(need, graph));
+        continue;
       }
+      const asked = askedOf(standing, poolOfTarget(graph, need.target));
+      if (standing.pool === need.target.pool && isDeepStrictEqual(standing.asked, asked)) continue;
+      standing.pool = need.target.pool;
+      standing.asked = asked;
+      changes.set(key, this.#listener(need, asked, graph));
     }
     this.#listeners = this.#listeners.with(changes);
     return this.#listeners;
@@ -105,13 +113,12 @@ export class ListenerLowering {
   /** `touched` gets each listener's newest need; one that is gone has an old one, which nobody reads. */
   #replace(id: FrontendId, after: readonly Need[], touched: Map<ListenerKey, Need>): void {
     for (const need of this.#needs.get(id) ?? []) {
-      const standing = this.#standing.get(need.key);
-      if (standing) standing.uses--;
+      this.#standing.get(need.key)?.uses.delete(id);
       if (!touched.has(need.key)) touched.set(need.key, need);
     }
     for (const need of after) {
-      const standing = this.#standing.get(need.key) ?? { uses: 0, pool: undefined };
-      standing.uses++;
+      const standing = this.#standing.get(need.key) ?? newStanding();
+      standing.uses.set(id, need.asked);
       this.#standing.set(need.key, standing);
       touched.set(need.key, need);
     }
@@ -119,22 +126,38 @@ export class ListenerLowering {
     else this.#needs.set(id, after);
   }
 
-  #listener({ key, target, origin, protocol }: Need, graph: RuleGraph): WantedListener {
+  #listener(
+    { key, target, origin, protocol }: Need,
+    asked: Listener['asked'],
+    graph: RuleGraph,
+  ): WantedListener {
     const to = relayPool(poolOfTarget(graph, target), protocol, this.#options);
-    return { key, protocol, routes: [{ sources: undefined, to }], origin, place: undefined };
+    const routes = [{ sources: undefined, to }];
+    return { key, protocol, routes, origin, place: undefined, ...(asked && { asked }) };
   }
+}
+
+function newStanding(): Standing {
+  return { uses: new Map(), pool: undefined, asked: undefined };
+}
+
+/** A PROXY header says what a client asked; behind a portal that is known where one frontend alone leads there. */
+function askedOf({ uses }: Standing, { proxyProtocol }: Pool): Listener['asked'] {
+  const [asked] = uses.values();
+  return proxyProtocol && uses.size === 1 ? asked : undefined;
 }
 
 function needsOf(frontend: Frontend | undefined, { family }: RuleGraph): readonly Need[] {
   if (frontend === undefined) return [];
-  const { origin, branches } = frontend;
+  const { origin, branches, address, port } = frontend;
+  const asked = address === undefined ? undefined : { address, port };
   const protocol = relayProtocol(frontend.protocol);
   if (protocol === undefined) return [];
   const needs = new Map<ListenerKey, Need>();
   for (const { to } of branches) {
     if (to.kind !== 'pool') continue;
     const key = listenerKey(origin, to, family);
-    needs.set(key, { key, target: to, origin, protocol });
+    needs.set(key, { key, target: to, origin, protocol, asked });
   }
   return [...needs.values()];
 }

@@ -210,6 +210,20 @@ describe('a sync of the userspace backend', () => {
     expect(bench.relay.open.size).toBe(0);
   });
 
+  it('tells the relay what clients ask, for a PROXY header, as long as all ask the same', async () => {
+    const bench = new Bench();
+    const asking: ServicePort = { ...web, balancing: { proxyProtocol: true } };
+    const askedOf = () => [...bench.relay.open.values()].map(({ asked }) => asked);
+    await bench.sync(asking);
+    expect(askedOf()).toEqual([{ address: '10.96.0.10', port: 80 }]);
+    await bench.sync({ ...asking, externalIPs: [address('203.0.113.7')] });
+    expect(askedOf()).toEqual([undefined]);
+    await bench.sync(asking);
+    expect(askedOf()).toEqual([{ address: '10.96.0.10', port: 80 }]);
+    await bench.sync(web);
+    expect(askedOf()).toEqual([undefined]);
+  });
+
   it('makes everything anew after a failure on the way', async () => {
     const bench = new Bench();
     bench.relay.isBroken = true;
