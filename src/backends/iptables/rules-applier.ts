@@ -90,6 +90,11 @@ interface Written {
   readonly rules: Readonly<Record<TableName, number>>;
 }
 
+interface Attempt {
+  readonly transaction: Transaction;
+  readonly refusal: Refusal | undefined;
+}
+
 /** A full sync repairs what the audit cannot see; kube-proxy does one as often. */
 const fullSyncEveryMs = 3_600_000;
 
@@ -247,7 +252,7 @@ export class RulesApplier {
     before: IptablesState | undefined,
     state: IptablesState,
     signal: AbortSignal,
-  ): Promise<{ readonly transaction: Transaction; readonly refusal: Refusal | undefined }> {
+  ): Promise<Attempt> {
     const full = before === undefined;
     const observed = full ? await readTables(this.#parts, signal) : undefined;
     const last = this.#lastGeneration;
@@ -256,24 +261,10 @@ export class RulesApplier {
     const transaction = diff(before, state, generationText(generation), observed, remains);
     const sets = await this.#prepareSets(transaction, state, full, signal);
     if (this.#setFailure === undefined) await this.#meanwhile?.prepared?.(observed);
-    const meanwhile = this.#taken === undefined ? this.#meanwhile : undefined;
-    const { ahead: own, run } = meanwhile ?? {};
-    if (
-      own !== undefined &&
-      run !== undefined &&
-      observed !== undefined &&
-      isTranslating(observed)
-    ) {
-      const some = onlyChains(state, own.ownChains);
-      const early = diff(undefined, some, generationText(generation), observed);
-      const ahead = {
-        ...early,
-        restore: early.restore + hidingBatch(observed, state, own.ownSources),
-      };
-      const refusal = await this.#restore(ahead, generation, full, signal);
-      if (refusal !== undefined) return { transaction: early, refusal };
-      this.#taken = await run();
-      return this.#attempt(before, state, signal);
+    const ahead = this.#taken === undefined ? this.#meanwhile?.ahead : undefined;
+    if (ahead !== undefined && observed !== undefined && isTranslating(observed)) {
+      const early = await this.#goAhead(ahead, state, observed, generation, signal);
+      return early.refusal === undefined ? this.#attempt(before, state, signal) : early;
     }
     const refusal = await this.#restore(transaction, generation, full, signal);
     if (refusal !== undefined) return { transaction, refusal };
@@ -282,6 +273,23 @@ export class RulesApplier {
       deletions: transaction.deletions,
       sets: [...new Set([...transaction.sets.destroy, ...stale])],
     };
+    return { transaction, refusal: undefined };
+  }
+
+  /** What comes before the rules of another mode are replaced. */
+  async #goAhead(
+    { ownChains, ownSources }: Ahead,
+    state: IptablesState,
+    observed: Observed,
+    generation: Generation,
+    signal: AbortSignal,
+  ): Promise<Attempt> {
+    const own = onlyChains(state, ownChains);
+    const transaction = diff(undefined, own, generationText(generation), observed);
+    const restore = transaction.restore + hidingBatch(observed, state, ownSources);
+    const refusal = await this.#restore({ ...transaction, restore }, generation, true, signal);
+    if (refusal !== undefined) return { transaction, refusal };
+    this.#taken = (await this.#meanwhile?.run()) ?? [];
     return { transaction, refusal: undefined };
   }
 
