@@ -49,7 +49,7 @@ export interface Meanwhile {
   readonly prepared?: (observed: Observed | undefined) => Promise<void>;
   /**
    * Runs when what comes is there, and before the members of sets that go are taken out. Gives those to be taken out
-   * after all others.
+   * after all others; where rules of an iptables mode are in force, before those are replaced.
    */
   readonly run: () => Promise<readonly SetMember[]>;
   readonly ahead?: Ahead;
@@ -112,7 +112,7 @@ export class RulesApplier {
   /** Why the last attempt could not make its sets; rules that use a set that is not there are refused. */
   #setFailure: SwitchyardError | undefined;
   #meanwhile: Meanwhile | undefined;
-  /** What {@link Meanwhile.run} has given in this sync. */
+  /** What {@link Meanwhile.run} has given in this sync and is still to be taken out; undefined: it has not run. */
   #taken: readonly SetMember[] | undefined;
   /** What goes at the end of the sync, where something is done meanwhile. */
   #putOff: PutOff = nothing;
@@ -289,7 +289,10 @@ export class RulesApplier {
     const restore = transaction.restore + hidingBatch(observed, state, ownSources);
     const refusal = await this.#restore({ ...transaction, restore }, generation, true, signal);
     if (refusal !== undefined) return { transaction, refusal };
-    this.#taken = (await this.#meanwhile?.run()) ?? [];
+    const open = (await this.#meanwhile?.run()) ?? [];
+    // Before packets meet them: until the next restore, the rules in force translate what these are about.
+    await this.#changeSets({ remove: open }, signal);
+    this.#taken = [];
     return { transaction, refusal: undefined };
   }
 
@@ -336,7 +339,8 @@ export class RulesApplier {
   /** Where something is done meanwhile: what comes. */
   #comingSets({ sets }: Transaction, observed: readonly ObservedSet[]): SetChanges {
     if (this.#meanwhile === undefined) return sets;
-    const { first = [], found } = this.#meanwhile;
+    const { found } = this.#meanwhile;
+    const first = this.#taken === undefined ? (this.#meanwhile.first ?? []) : [];
     const { create, add, exchange } = keptSets(sets.create, observed, found);
     // What came in an order goes in the opposite one.
     const putOff = { remove: sets.remove.toReversed(), create: exchange.toReversed(), observed };

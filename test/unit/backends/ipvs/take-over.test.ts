@@ -78,8 +78,11 @@ function given(
 const addSet = (name: string, create: string, ...members: readonly string[]): void =>
   void node.sets.set(name, { create, members: new Set(members) });
 
-async function start(ownsGuard = false, jumps?: readonly Jump[]): Promise<void> {
-  const small = smallState([web]);
+async function start(
+  ownsGuard = false,
+  jumps?: readonly Jump[],
+  small = smallState([web]),
+): Promise<void> {
   const state = jumps ? { ...small, rules: { ...small.rules, jumps } } : small;
   const backend = new IpvsBackend({
     family: 'ipv4',
@@ -137,6 +140,27 @@ describe('a node in iptables mode', () => {
       'ipset: destroy',
     ]);
     expect(ownChains('nat')).toEqual(['KUBE-SERVICES']);
+  });
+
+  it('opens what was closed without a virtual server before the rules that served it are replaced', async () => {
+    given(iptablesMode);
+    const nodePort = virtualServer('web', '192.0.2.1:30080', ['10.1.0.1:80']);
+    const all = smallState([web, nodePort]);
+    const addresses = new Map([...all.addresses].filter(([each]) => each !== nodePort.address));
+    const steps: string[] = [];
+    node.fails = ({ tool, input }) => {
+      const step = /^(?:add|del) .*CLOSED.*|^-A -t 192.*|^:KUBE-SERVICES/gm;
+      for (const [line] of input.matchAll(step)) steps.push(`${tool}: ${line}`);
+      return undefined;
+    };
+    await start(false, undefined, { ...all, addresses });
+    expect(steps).toEqual([
+      'ipset: add -exist KUBE-IPVS-CLOSED-1 192.0.2.1,tcp:30080',
+      'ipvsadm: -A -t 192.0.2.1:30080 -s rr',
+      'ipset: del -exist KUBE-IPVS-CLOSED-1 192.0.2.1,tcp:30080',
+      'iptables-restore: :KUBE-SERVICES',
+      'iptables-restore: :KUBE-SERVICES',
+    ]);
   });
 
   it('keeps its rules in force where the virtual servers cannot be made', async () => {
