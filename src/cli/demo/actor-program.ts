@@ -62,7 +62,12 @@ function runActor(): void {
   };
   const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:/, '');
   const failure = (error: NodeJS.ErrnoException): string => {
-    const words: Record<string, string> = { ECONNREFUSED: 'refused', ETIMEDOUT: 'timeout' };
+    const words: Record<string, string> = {
+      ECONNREFUSED: 'refused',
+      ETIMEDOUT: 'timeout',
+      ECONNRESET: 'closed',
+      EPIPE: 'closed',
+    };
     return words[error.code ?? ''] ?? error.code ?? error.message;
   };
 
@@ -88,7 +93,8 @@ function runActor(): void {
     const own = { ...(from && { localAddress: from }), ...(fromPort && { localPort: fromPort }) };
     const socket: Socket = net.connect({ host: to, port, ...own });
     const connection: Connection = {
-      send: () => void socket.write('?\n'),
+      // One that has ended says so only once by itself.
+      send: () => void (socket.destroyed ? connection.onWord('closed') : socket.write('?\n')),
       close: () => void socket.destroy(),
       onWord: () => {},
     };
