@@ -32,14 +32,11 @@ function balancer(host: number) {
 
 /** Services that speak SCTP: what the other tests ask over TCP and UDP, where the protocol could matter. */
 export function associating(suite: Suite): void {
-  let serving: Promise<void> | undefined;
-
   const publish = async (
     name: string,
     options: ServiceOptions & { readonly pods: readonly PodName[] },
   ): Promise<void> => {
-    serving ??= suite.lab.serveSctp();
-    await serving;
+    await suite.lab.serveSctp();
     await suite.publish(name, { protocols: ['SCTP'], ...options });
   };
 

@@ -82,10 +82,13 @@ export const http = { port: 80, target: 8080 } as const;
 /** The lab with a running agent, and how the tests of this suite are declared. */
 export class Suite {
   readonly #contract: BackendContract;
+  readonly #lent: (() => NodeLab) | undefined;
   #lab: NodeLab | undefined;
   #agent: AgentProcess | undefined;
 
-  constructor(contract: BackendContract) {
+  /** `lent`: the lab of somebody else, who closes it. */
+  constructor(contract: BackendContract, lent?: () => NodeLab) {
+    this.#lent = lent;
     const blocked = sctpBlocked();
     const skip = blocked === undefined ? [] : [{ reason: blocked, tests: ['sctp'] as const }];
     this.#contract = { ...contract, skip: [...contract.skip, ...skip] };
@@ -115,7 +118,7 @@ export class Suite {
   }
 
   async open(): Promise<void> {
-    this.#lab = await NodeLab.create(this.#contract.variant);
+    this.#lab = this.#lent?.() ?? (await NodeLab.create(this.#contract.variant));
     await this.lab.write('node', nodeObject());
     await this.publish('ready', { host: 250 });
     this.start();
@@ -140,7 +143,7 @@ export class Suite {
 
   async close(): Promise<void> {
     await this.stop();
-    await this.#lab?.close();
+    if (this.#lent === undefined) await this.#lab?.close();
   }
 
   /** Writes a service with its slices; the caller waits for the effect. */

@@ -11,11 +11,15 @@ import { sticking } from './contract-sticking.ts';
 import { Suite } from './contract-suite.ts';
 import type { BackendContract } from './contract-suite.ts';
 import { surviving } from './contract-surviving.ts';
+import type { NodeLab } from '../support/node-lab.ts';
 
-/** What every backend has to do, with real packets and the real agent. */
-export function backendContract(contract: BackendContract): void {
+/**
+ * What every backend has to do, with real packets and the real agent. In a lab of its own, or in one that is lent by the
+ * time the tests run: a fresh one of the contract's variant, on which nothing serves any Service.
+ */
+export function backendContract(contract: BackendContract, lent?: () => NodeLab): void {
   describe(contract.name, () => {
-    const suite = new Suite(contract);
+    const suite = new Suite(contract, lent);
     beforeAll(async () => suite.open());
     afterAll(async () => suite.close());
     beforeEach(({ onTestFailed }) => {

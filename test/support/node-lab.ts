@@ -96,6 +96,7 @@ export class NodeLab {
   readonly #serverName: ServerName;
   #probePort: number = probePorts.last;
   #lastAsked: string | undefined;
+  #servesSctp: Promise<void> | undefined;
 
   private constructor(
     namespaces: Namespaces,
@@ -178,8 +179,13 @@ export class NodeLab {
     await this.#actorFor(actor, server).serve(server);
   }
 
-  /** The pods serve SCTP too, on the first of their ports. */
+  /** The pods serve SCTP too, on the first of their ports; asked for again, they do already. */
   async serveSctp(): Promise<void> {
+    this.#servesSctp ??= this.#startSctp();
+    await this.#servesSctp;
+  }
+
+  async #startSctp(): Promise<void> {
     for (const pod of pods) {
       for (const address of [lab4[pod], lab6[pod]]) {
         const [port] = podPorts;

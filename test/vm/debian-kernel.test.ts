@@ -1,14 +1,24 @@
-// What the ipvs mode stands on works in the guest: the kernel's modules, the batches of the tools, and a virtual server
-// on a dummy device that answers a real packet.
+// What Debian's kernel has and other layers miss works in the guest: what the ipvs mode stands on (the kernel's modules,
+// the batches of the tools, a virtual server on a dummy device that answers a real packet), and SCTP in iptables mode.
 import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemTools } from '../../src/host/run-tool.ts';
+import { backendContract } from '../kernel/contract.ts';
+import { iptablesContract } from '../kernel/iptables-contracts.ts';
 import { NodeLab, lab4, lab6 } from '../support/node-lab.ts';
 
 const schedulers = 'rr wrr lc wlc lblc lblcr sh dh sed nq mh ovf'.split(' ');
 const modules = ['dummy', 'ip_set', 'ip_vs', ...schedulers.map((name) => `ip_vs_${name}`)];
 const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
+
+/** The whole contract takes more than ten minutes in the guest. */
+const some = {
+  only: {
+    reason: 'npm run test:kernel runs it; here with SWITCHYARD_VM_WHOLE=1',
+    tests: ['sctp'],
+  },
+} as const;
 
 /** Runs a tool of the guest itself. */
 async function run(tool: string, args: readonly string[]): Promise<string> {
@@ -18,16 +28,15 @@ async function run(tool: string, args: readonly string[]): Promise<string> {
   return stdout;
 }
 
-describe.skipIf(!inGuest)(
-  'the ground of the ipvs mode (needs the guest of npm run test:vm)',
-  () => {
-    let lab: NodeLab;
-    beforeAll(async () => {
-      lab = await NodeLab.create('nft');
-      await lab.serveSctp();
-    });
-    afterAll(async () => lab?.close());
+describe.skipIf(!inGuest)('Debian’s kernel (needs the guest of npm run test:vm)', () => {
+  let lab: NodeLab;
+  beforeAll(async () => {
+    lab = await NodeLab.create('nft');
+    await lab.serveSctp();
+  });
+  afterAll(async () => lab?.close());
 
+  describe('the ground of the ipvs mode', () => {
     test('the kernel has the modules, every scheduler among them', async () => {
       await run('modprobe', ['-a', ...modules]);
       const loaded = (await readFile('/proc/modules', 'utf8')).split('\n');
@@ -105,5 +114,10 @@ describe.skipIf(!inGuest)(
         await lab.onNode('ip', 'link', 'del', 'kube-ipvs0');
       }
     });
-  },
-);
+  });
+
+  describe('iptables mode', () => {
+    const isWhole = process.env['SWITCHYARD_VM_WHOLE'] === '1';
+    backendContract({ ...iptablesContract('nft'), ...(isWhole ? {} : some) }, () => lab);
+  });
+});
