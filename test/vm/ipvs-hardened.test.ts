@@ -1,15 +1,19 @@
-// What the contract does not ask of ipvs mode: legacy tools, pods in the node's own network, a firewall of the node's own, ping.
+// What the contract does not ask of an agent in ipvs mode: legacy tools, pods in the node's own network, a firewall of
+// the node's own, ping, an address of another Node, and what drains.
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemTools } from '../../src/host/run-tool.ts';
-import { nodeObject, service } from '../kernel/contract-objects.ts';
+import { service, slices } from '../kernel/contract-objects.ts';
 import { Suite } from '../kernel/contract-suite.ts';
-import { lab4 } from '../support/node-lab.ts';
+import type { AgentProcess } from '../support/agent-process.ts';
+import { eventually, lab4 } from '../support/node-lab.ts';
 
 const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
 /** A port of the node that a pod of its own network has, and another Service as its node port. */
 const shared = 30_090;
 const web = { to: '10.96.0.10', port: 80 } as const;
+/** External IPs of a Service: an address of another Node, and one that nobody has. */
+const [taken, free] = ['198.51.100.2', '198.51.100.3'];
 
 const echoReply = 0;
 /** Sends an echo request and prints who says what: the machine may have no ping. */
@@ -46,15 +50,40 @@ const gone = {
   pods: [],
 } as const;
 
+/** `default/sharp`, which asks for both addresses, and the Node that has one of them. */
+const sharp = [
+  {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'node-b' },
+    status: { addresses: [{ type: 'InternalIP', address: taken }] },
+  },
+  service('sharp', { host: 13, externalIPs: [taken, free] }),
+  ...slices('sharp', ['pod-b']),
+];
+
+/** Two addresses over IPv4, each a virtual server with real servers of its own. */
+const draining = { host: 14, externalIPs: ['198.51.100.4'], protocols: ['TCP'] } as const;
+
+/** What the metrics say where so many drain over IPv4. */
+function counts(ipv4: number): readonly string[] {
+  return [
+    `switchyard_draining_real_servers{ip_family="IPv4"} ${ipv4}`,
+    'switchyard_draining_real_servers{ip_family="IPv6"} 0',
+  ];
+}
+
 describe.skipIf(!inGuest)(
   'ipvs mode with legacy tools (needs the guest of npm run test:vm)',
   () => {
+    let agent: AgentProcess;
     const suite = new Suite({
       name: 'legacy tools',
       variant: 'legacy',
       start: (lab, flags) => {
         const own = flags.map((flag) => flag.replace(/^--iptables-/, '--ipvs-'));
-        return lab.startAgent(['--proxy-mode=ipvs', ...own]);
+        agent = lab.startAgent(['--proxy-mode=ipvs', ...own]);
+        return agent;
       },
       disturbances: [],
       deviations: new Set(),
@@ -65,7 +94,9 @@ describe.skipIf(!inGuest)(
       await suite.open();
       await suite.publish('web', { host: 10, pods: ['pod-b'] });
       await suite.publish('gone', gone);
-      await suite.lab.write('edge', nodeObject(), ...edge);
+      await suite.publish('drain', { ...draining, pods: ['pod-a'] });
+      await suite.lab.write('edge', ...edge);
+      await suite.lab.write('sharp', ...sharp);
       await suite.lab.serve('node', {
         proto: 'tcp',
         address: lab4.node,
@@ -103,6 +134,40 @@ describe.skipIf(!inGuest)(
         { timeoutMs: 60_000, signal: new AbortController().signal },
       );
       expect(stdout).toBe(`${web.to} says ${echoReply}\n`);
+    });
+
+    test('an address of another Node among the manifests is not taken, and the log says so', async () => {
+      const shown = await eventually(
+        async () => suite.lab.onNode('ip', 'address', 'show'),
+        (text) => text.includes(`${free}/32`),
+      );
+      expect(shown).not.toContain(taken);
+      const line = `default/sharp is not served at ${taken}: ${taken} is an address of Node node-b`;
+      await eventually(
+        async () => agent.log.split(line).length - 1,
+        (times) => times === 1,
+      );
+    });
+
+    test('the real servers that drain are counted: in the end those that a connection holds', async () => {
+      const counted = async (): Promise<readonly string[]> => {
+        const { body } = await suite.lab.get('node', 'http://127.0.0.1:10249/metrics');
+        const lines = body.split('\n');
+        return lines.filter((line) => line.startsWith('switchyard_draining_real_servers{'));
+      };
+      const drain = async (count: number): Promise<unknown> =>
+        eventually(counted, (lines) => lines.toSorted().join() === counts(count).join());
+      const target = { to: '10.96.0.14', port: 80 };
+      await suite.answers('client', target);
+      await drain(0);
+      const held = await suite.lab.open('client', target);
+      expect(held.first).toMatchObject({ answeredBy: 'pod-a' });
+      await suite.publish('drain', { ...draining, pods: ['pod-b'] });
+      // A real server of each frontend is no longer wanted; one of them has a connection.
+      await eventually(counted, (lines) => lines.some((line) => / [1-9]\d*$/.test(line)));
+      await drain(1);
+      expect(await held.again()).toMatchObject({ answeredBy: 'pod-a' });
+      await held.close();
     });
 
     test('a node that lets nothing out needs one rule for what ipvs sends on', async () => {
