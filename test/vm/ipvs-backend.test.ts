@@ -5,10 +5,8 @@ import { once } from 'node:events';
 import { readlink } from 'node:fs/promises';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { IptablesCleanup } from '../../src/backends/iptables/cleanup.ts';
 import { iptablesTools } from '../../src/backends/iptables/variant.ts';
 import { IpvsBackend } from '../../src/backends/ipvs/backend.ts';
-import { IpvsCleanup } from '../../src/backends/ipvs/cleanup.ts';
 import type { IpvsState } from '../../src/backends/ipvs/state.ts';
 import { systemClock } from '../../src/clock.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
@@ -255,27 +253,5 @@ describe.skipIf(!inGuest)('the ipvs backend (needs the guest of npm run test:vm)
     } finally {
       await pod.close();
     }
-  });
-
-  it('leaves nothing behind after the clean-up but what others made', async () => {
-    await (await agent()).sync(smallState([web, dns]));
-    await (await agent('ipv6')).sync(smallState([six]));
-    await node.shell('ipvsadm -A -t 10.9.9.9:80 -s wlc; ipset create mine hash:ip');
-    const { tools } = node;
-    const ipvs = new IpvsCleanup({ tools, scope: 'all', readTable: table });
-    expect((await ipvs.look(signal)).keeps).toMatchObject([{ isObstacle: false }]);
-    expect(await ipvs.remove(signal)).toEqual([]);
-    const rules = new IptablesCleanup({
-      tools,
-      log: silentLog,
-      lockPaths: { lockFile: '/run/xtables.lock', proc: '/proc' },
-      terms: { scope: 'all', ownFirewalls: [] },
-      legacyTables: async () => '',
-    });
-    expect(await rules.remove(signal)).toEqual([]);
-    expect(await node.shell('ipvsadm --save -n')).toBe('-A -t 10.9.9.9:80 -s wlc\n');
-    expect(await node.shell('ipset list -name')).toBe('mine\n');
-    expect(await node.shell('ip link show kube-ipvs0 2>&1')).toContain('does not exist');
-    expect(await node.shell('iptables-nft-save; ip6tables-nft-save')).not.toContain('KUBE');
   });
 });
