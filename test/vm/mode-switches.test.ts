@@ -76,6 +76,12 @@ async function start(mode: Mode, ...flags: readonly string[]): Promise<void> {
   agent = lab.startAgent([`--mode=${mode}`, ...usual, ...flags]);
 }
 
+/** Until the agent has said so for both families: to look at the node all the while would slow it down. */
+async function said(words: string): Promise<void> {
+  const times = async (): Promise<number> => (agent?.log.split(words).length ?? 1) - 1;
+  await eventually(times, (count) => count === 2, 8000);
+}
+
 /** Whether both families are as the mode leaves them, with the removal that comes last. */
 function isIn(mode: Mode, seen: string): boolean {
   if (mode === 'ipvs') {
@@ -111,6 +117,7 @@ async function switchTo(mode: Mode, ...flags: readonly string[]): Promise<void> 
   const others = new RequestStream(lab, 'pod-b', unserved, 1, 200);
   await start(mode, ...flags);
   try {
+    await said('"first rules written"');
     await eventually(marks, (seen) => seen !== undefined && isIn(mode, seen), 8000);
   } catch (error) {
     throw new Error(`${mode} mode is not in: ${agent?.log}`, { cause: error });
@@ -280,6 +287,7 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
   test('an agent that may not wait gives connections of ipvs up, tells whoever speaks, and leaves nothing of ipvs', async () => {
     const talks = [...oldest].map(async ([name, connection]) => talk(name, connection));
     await start('iptables', '--ipvs-drain-timeout=0s');
+    await said('nothing of ipvs mode is left');
     await eventually(
       marks,
       (seen) => seen !== undefined && !/KUBE-(6-)?(IPVS-|CLUSTER)|10\.96\.0\.10:80/.test(seen),
