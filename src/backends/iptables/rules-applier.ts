@@ -261,19 +261,30 @@ export class RulesApplier {
     const transaction = diff(before, state, generationText(generation), observed, remains);
     const sets = await this.#prepareSets(transaction, state, full, signal);
     if (this.#setFailure === undefined) await this.#meanwhile?.prepared?.(observed);
-    const ahead = this.#taken === undefined ? this.#meanwhile?.ahead : undefined;
-    if (ahead !== undefined && observed !== undefined && isTranslating(observed)) {
+    const ahead = this.#aheadOf(observed);
+    if (ahead !== undefined && observed !== undefined) {
       const early = await this.#goAhead(ahead, state, observed, generation, signal);
       return early.refusal === undefined ? this.#attempt(before, state, signal) : early;
     }
     const refusal = await this.#restore(transaction, generation, full, signal);
     if (refusal !== undefined) return { transaction, refusal };
-    const stale = full ? staleSets(sets, state, this.#parts.keepsIpvsSets?.()) : [];
-    this.#gone = {
-      deletions: transaction.deletions,
-      sets: [...new Set([...transaction.sets.destroy, ...stale])],
-    };
+    this.#gone = this.#goneWith(transaction, full ? sets : [], state);
     return { transaction, refusal: undefined };
+  }
+
+  /** What comes before the rest, as long as it has not and where there is something to replace. */
+  #aheadOf(observed: Observed | undefined): Ahead | undefined {
+    if (this.#taken !== undefined || observed === undefined) return undefined;
+    return isTranslating(observed) ? this.#meanwhile?.ahead : undefined;
+  }
+
+  #goneWith(
+    { deletions, sets }: Transaction,
+    observed: readonly ObservedSet[],
+    state: IptablesState,
+  ): Gone {
+    const stale = staleSets(observed, state, this.#parts.keepsIpvsSets?.());
+    return { deletions, sets: [...new Set([...sets.destroy, ...stale])] };
   }
 
   /** What comes before the rules of another mode are replaced. */
