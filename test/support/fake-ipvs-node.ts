@@ -40,6 +40,8 @@ export class FakeIpvsNode {
   fails: (run: RecordedRun) => Answer = () => undefined;
   /** Told after every line that a tool has done, and every table. */
   onStep: (tool: string, line: string) => void = () => {};
+  /** Servers that the kernel's table leaves out, as it may where other network namespaces have some. */
+  readonly leftOut = new Set<string>();
   /** Whether ip_vs is loaded: ipvsadm loads it. */
   isLoaded = false;
   readonly tools = new FakeToolRunner((run) => this.fails(run) ?? this.#answer(run));
@@ -47,23 +49,8 @@ export class FakeIpvsNode {
   /** The text of /proc/net/ip_vs. */
   readonly readTable = async (): Promise<string | undefined> => {
     if (!this.isLoaded && this.servers.size === 0) return undefined;
-    const lines = [
-      'IP Virtual Server version 1.2.1 (size=4096)',
-      'Prot LocalAddress:Port Scheduler Flags',
-      '  -> RemoteAddress:Port Forward Weight ActiveConn InActConn',
-    ];
-    for (const [name, { scheduler, persistent, realServers }] of this.servers) {
-      const [flag, place = ''] = name.split(' ');
-      const protocol = { '-t': 'TCP', '-u': 'UDP' }[flag ?? ''] ?? 'SCTP';
-      const kept = persistent === undefined ? '' : ` persistent ${persistent * ticks} FFFFFFFF`;
-      const head = flag === '-f' ? 'FWM  00000007' : `${protocol}  ${hexPlace(place)}`;
-      lines.push(`${head} ${scheduler} ${kept}`);
-      for (const [real, { weight, connections }] of realServers)
-        lines.push(
-          `  -> ${hexPlace(real)}      Masq    ${weight}      ${connections}          0         `,
-        );
-    }
-    return lines.join('\n');
+    const shown = [...this.servers].filter(([name]) => !this.leftOut.has(name));
+    return tableOf(shown, hexPlace, ticks);
   };
 
   /** The tools that ran since the last call, one after the other. */
@@ -95,6 +82,10 @@ export class FakeIpvsNode {
   }
 
   #answer({ tool, args, input }: RecordedRun): Answer {
+    if (tool === 'ipvsadm' && args.includes('--list')) {
+      this.isLoaded = true;
+      return { stdout: tableOf(this.servers, (place) => place, 1) };
+    }
     if (tool === 'ipvsadm') return this.#ipvsadm(input);
     if (tool === 'ipset') return this.#ipset(args, input);
     if (tool === 'ip') return this.#ip(args, input);
@@ -301,4 +292,29 @@ function hexPlace(place: string): string {
     .padStart(4, '0');
   if (familyOf(address) === 'ipv4') return `${bytes.toUpperCase()}:${port}`;
   return `[${bytes.match(/.{4}/g)?.join(':')}]:${port}`;
+}
+
+/** A table of virtual servers, as the kernel and ipvsadm print it; they differ in how places and times are told. */
+function tableOf(
+  servers: Iterable<readonly [string, FakeServer]>,
+  told: (place: string) => string,
+  perSecond: number,
+): string {
+  const lines = [
+    'IP Virtual Server version 1.2.1 (size=4096)',
+    'Prot LocalAddress:Port Scheduler Flags',
+    '  -> RemoteAddress:Port Forward Weight ActiveConn InActConn',
+  ];
+  for (const [name, { scheduler, persistent, realServers }] of servers) {
+    const [flag, place = ''] = name.split(' ');
+    const protocol = { '-t': 'TCP', '-u': 'UDP' }[flag ?? ''] ?? 'SCTP';
+    const kept = persistent === undefined ? '' : ` persistent ${persistent * perSecond} FFFFFFFF`;
+    const head = flag === '-f' ? 'FWM  00000007' : `${protocol}  ${told(place)}`;
+    lines.push(`${head} ${scheduler} ${kept}`);
+    for (const [real, { weight, connections }] of realServers)
+      lines.push(
+        `  -> ${told(real)}      Masq    ${weight}      ${connections}          0         `,
+      );
+  }
+  return lines.join('\n');
 }

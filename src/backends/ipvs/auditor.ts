@@ -50,7 +50,7 @@ export class Auditor {
     const { family, tools, clock, rules, isExcluded } = this.#parts;
     const isThorough = clock.monotonic() - this.#sureAtMs >= thoroughEveryMs;
     const reason =
-      (await this.#serversReason(bound)) ??
+      (await this.#serversReason(bound, signal)) ??
       (await rules.audit(signal)) ??
       (isThorough
         ? membersReason(sets, await saveSets(tools, signal))
@@ -59,13 +59,16 @@ export class Auditor {
     return { reason, isThorough };
   }
 
-  async #serversReason(bound: ReadonlySet<Address>): Promise<string | undefined> {
+  async #serversReason(
+    bound: ReadonlySet<Address>,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const { table, isExcluded } = this.#parts;
     const ownership = new Ownership(new Map(), bound);
     const look = async (): Promise<string | undefined> =>
       serversReason(
         table.servers,
-        await table.read(),
+        await table.read(signal),
         (server) => ownership.isOurs(server) && !isExcluded(server.address),
       );
     // The kernel may leave servers out of a table that the other family's agent changes meanwhile.

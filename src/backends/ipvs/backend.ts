@@ -173,7 +173,7 @@ export class IpvsBackend implements Backend {
   async #read(signal: AbortSignal): Promise<Found> {
     const { family, tools } = this.#parts;
     const [servers, bound, sets] = await Promise.all([
-      this.#table.read(),
+      this.#table.read(signal),
       readDevice(family, tools, signal),
       readMembers(family, tools, signal),
     ]);
@@ -372,7 +372,8 @@ export class IpvsBackend implements Backend {
   async #removeDrained(): Promise<void> {
     const state = this.#applied;
     if (state === undefined) return; // the next sync reads the kernel
-    this.#drains.look(await this.#table.read(new Set(this.#drains.servers)));
+    const drained = new Set(this.#drains.servers);
+    this.#drains.look(await this.#table.read(this.#parts.lifetime, drained));
     const targets = this.#targets(state, this.#drains.servers);
     await this.#write(targets, () => true, this.#parts.lifetime);
     this.#settleDrains();

@@ -20,7 +20,7 @@ export interface ObservedRealServer extends RealServer {
 /** A virtual server in the kernel. */
 export interface ObservedServer extends ServerPlace {
   readonly scheduler: string;
-  /** In ticks of the kernel, whose length only the kernel knows; undefined: no persistence. */
+  /** In ticks of the kernel, whose length only the kernel knows (of a list: in seconds); undefined: no persistence. */
   readonly persistentTicks: number | undefined;
   readonly realServers: ReadonlyMap<RealServerKey, ObservedRealServer>;
 }
@@ -41,6 +41,14 @@ export interface ServerKeys {
   has(key: VirtualServerKey): boolean;
 }
 
+/** How a text names places. */
+type PlaceParser = (text: string | undefined) => Place | undefined;
+
+interface Place {
+  readonly address: Address;
+  readonly port: number;
+}
+
 /** What the kernel has of a family, or of some servers of it. */
 export async function readServers(
   family: Family,
@@ -55,11 +63,33 @@ export async function readServers(
  * Reads /proc/net/ip_vs (Linux 6.1). Services by firewall mark are nobody's of ours and left out. It does not tell a
  * scheduler's flags, nor how long persistence lasts in seconds. Most of the time goes into real servers: those of other servers than
  * `only` are not looked at.
+ *
+ * Where other network namespaces of the machine have virtual servers too, the kernel leaves some of this one out: it hands the
+ * table out a page at a time, and counts those of all namespaces when it goes on after a page.
  */
 export function parseKernelTable(text: string, family: Family, only?: ServerKeys): ObservedServers {
+  return parseTable(text, { family, only, source: '/proc/net/ip_vs', parsePlace: parseHexPlace });
+}
+
+/** Reads the same of `ipvsadm --list --numeric`, where times are seconds, and nothing is left out. */
+export function parseServerList(text: string, family: Family, only?: ServerKeys): ObservedServers {
+  return parseTable(text, { family, only, source: 'ipvsadm --list', parsePlace: parseTextPlace });
+}
+
+interface TableKind {
+  readonly family: Family;
+  readonly only: ServerKeys | undefined;
+  readonly source: string;
+  readonly parsePlace: PlaceParser;
+}
+
+function parseTable(
+  text: string,
+  { family, only, source, parsePlace }: TableKind,
+): ObservedServers {
   if (!text.startsWith('IP Virtual Server version')) {
     const start = JSON.stringify(text.slice(0, 60));
-    throw new SwitchyardError('tool', `/proc/net/ip_vs: expected the table of ipvs, got ${start}`, {
+    throw new SwitchyardError('tool', `${source}: expected the table of ipvs, got ${start}`, {
       retryable: true,
     });
   }
@@ -67,12 +97,12 @@ export function parseKernelTable(text: string, family: Family, only?: ServerKeys
   let realServers: Map<RealServerKey, ObservedRealServer> | undefined;
   for (const line of text.split('\n')) {
     if (line.startsWith('  -> ')) {
-      const real = realServers === undefined ? undefined : parseRealServer(line);
+      const real = realServers === undefined ? undefined : parseRealServer(line, parsePlace);
       if (real !== undefined) realServers?.set(realServerKey(real), real);
       continue;
     }
     const its = new Map<RealServerKey, ObservedRealServer>();
-    const server = parseServer(line, its);
+    const server = parseServer(line, its, parsePlace);
     const isWanted =
       server !== undefined &&
       familyOf(server.address) === family &&
@@ -87,6 +117,7 @@ export function parseKernelTable(text: string, family: Family, only?: ServerKeys
 function parseServer(
   line: string,
   realServers: ReadonlyMap<RealServerKey, ObservedRealServer>,
+  parsePlace: PlaceParser,
 ): ObservedServer | undefined {
   const [, protocol, place, scheduler, rest] =
     /^(TCP|UDP|SCTP)\s+(\S+) (\S+) ?(.*)$/.exec(line) ?? [];
@@ -104,7 +135,7 @@ function parseServer(
 }
 
 /** `  -> 0AF40105:1F90      Masq    1      0          0         ` */
-function parseRealServer(line: string): ObservedRealServer | undefined {
+function parseRealServer(line: string, parsePlace: PlaceParser): ObservedRealServer | undefined {
   const [, place, forward, ...numbers] =
     /^ {2}-> (\S+)\s+(\S+)\s+(\d+)\s+(\d+)\s+(\d+)/.exec(line) ?? [];
   const at = parsePlace(place);
@@ -114,9 +145,16 @@ function parseRealServer(line: string): ObservedRealServer | undefined {
 }
 
 /** `0A600001:0050` or `[fd00:0000:0000:0000:0000:0000:0000:0001]:0050`, all of it in hex. */
-function parsePlace(text = ''): { readonly address: Address; readonly port: number } | undefined {
+function parseHexPlace(text = ''): Place | undefined {
   const [, v6, v4, port] = /^(?:\[([\da-f:]+)\]|([\dA-F]{8})):([\dA-F]{4})$/.exec(text) ?? [];
   const address = v4 === undefined ? parseAddress(v6 ?? '') : formatAddress(Buffer.from(v4, 'hex'));
   if (address === undefined || port === undefined) return undefined;
   return { address, port: Number.parseInt(port, 16) };
+}
+
+/** `10.96.0.1:80` or `[fd00::1]:80` */
+function parseTextPlace(text = ''): Place | undefined {
+  const [, v6, v4, port] = /^(?:\[([\da-f:.]+)\]|([\d.]+)):(\d+)$/.exec(text) ?? [];
+  const address = parseAddress(v6 ?? v4 ?? '');
+  return address === undefined ? undefined : { address, port: Number(port) };
 }

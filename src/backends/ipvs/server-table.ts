@@ -6,7 +6,7 @@ import type { Family } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { achieved, diffServer, isShown, kernelServer } from './diff.ts';
 import type { Change, KernelServer, TargetServer } from './diff.ts';
-import { readServers } from './kernel-table.ts';
+import { parseServerList, readServers } from './kernel-table.ts';
 import type { ObservedServer, ObservedServers, ServerKeys, TableReader } from './kernel-table.ts';
 import type { VirtualServer, VirtualServerKey } from './state.ts';
 
@@ -31,6 +31,9 @@ export type Targets = ReadonlyMap<VirtualServerKey, TargetServer | undefined>;
 const leastTimeoutMs = 60_000;
 const timeoutMsPerLine = 20;
 
+/** It asks the kernel once for each virtual server. */
+const listMs = 300_000;
+
 /** So many lines that the tool's parser will not read are gone past: each costs a run. */
 const mostUnreadable = 32;
 
@@ -38,6 +41,8 @@ const mostUnreadable = 32;
 export class ServerTable {
   readonly #parts: ServerTableParts;
   #servers: Map<VirtualServerKey, KernelServer> = new Map();
+  /** The kernel's table was seen to leave servers out: the tool is asked, which takes ten times as long. */
+  #isTableTorn = false;
 
   constructor(parts: ServerTableParts) {
     this.#parts = parts;
@@ -47,9 +52,25 @@ export class ServerTable {
     return this.#servers;
   }
 
-  /** Reads what the kernel has, of some servers where only these matter. */
-  async read(only?: ServerKeys): Promise<ObservedServers> {
-    return readServers(this.#parts.family, this.#parts.readTable, only);
+  /**
+   * Reads what the kernel has, of some servers where only these matter. A server that is known and not in the table of
+   * the kernel, or one that `isDoubted`, may be left out there: then the tool is asked.
+   */
+  async read(signal: AbortSignal, only?: ServerKeys, isDoubted = false): Promise<ObservedServers> {
+    if (this.#isTableTorn) return this.#list(signal, only);
+    const observed = await readServers(this.#parts.family, this.#parts.readTable, only);
+    const isMissing = (key: VirtualServerKey): boolean =>
+      only?.has(key) !== false && !observed.has(key);
+    if (!isDoubted && ![...this.#servers.keys()].some(isMissing)) return observed;
+    const listed = await this.#list(signal, only);
+    const leftOut = [...listed.keys()].find(isMissing);
+    if (leftOut === undefined) return listed;
+    this.#isTableTorn = true;
+    this.#parts.log.warn(
+      { server: leftOut },
+      '/proc/net/ip_vs leaves out virtual servers, as it does where other network namespaces have some too; ipvsadm is asked from now on',
+    );
+    return listed;
   }
 
   /** Takes what was read for what is there; what is known of who wanted it is kept. */
@@ -86,7 +107,7 @@ export class ServerTable {
         for (const [key, target] of targets) if (!refused.has(key)) this.#set(key, target);
         return refused;
       }
-      await this.#readBack(targets);
+      await this.#readBack(targets, complaint, signal);
       const rest = this.#changes(targets, refused);
       if (complaint.isUnread && rest[0] !== undefined) {
         unreadable++;
@@ -125,8 +146,21 @@ export class ServerTable {
     return complaintOf(result);
   }
 
-  async #readBack(targets: Targets): Promise<void> {
-    const observed = await this.read(targets);
+  async #list(signal: AbortSignal, only: ServerKeys | undefined): Promise<ObservedServers> {
+    const args = ['--list', '--numeric'];
+    const result = await this.#parts.tools.run('ipvsadm', args, { timeoutMs: listMs, signal });
+    const { words = [] } = complaintOf(result) ?? {};
+    if (words.length > 0) {
+      throw new SwitchyardError('tool', `ipvsadm ${args.join(' ')} failed: ${words.join('; ')}`, {
+        retryable: true,
+      });
+    }
+    return parseServerList(result.stdout, this.#parts.family, only);
+  }
+
+  async #readBack(targets: Targets, { words }: Complaint, signal: AbortSignal): Promise<void> {
+    const isDoubted = words.some((each) => /already exists/.test(each));
+    const observed = await this.read(signal, targets, isDoubted);
     for (const [key, target] of targets) {
       const found = observed.get(key);
       if (found === undefined) {

@@ -523,6 +523,47 @@ describe('what the kernel refuses', () => {
   });
 });
 
+describe('a table of the kernel that leaves servers out, as beside other network namespaces', () => {
+  const both = smallState([web, dns]);
+
+  it('is no reason for a repair: the tool is asked what is there', async () => {
+    const { backend, sync } = agent();
+    await sync(both);
+    node.leftOut.add(atWeb);
+    node.takeRuns();
+    expect(await backend.audit(signal)).toBeUndefined();
+    expect(node.takeRuns()).toContain('ipvsadm --list --numeric');
+  });
+
+  it('does not hide from the audit what is really gone', async () => {
+    const { backend, sync } = agent();
+    await sync(both);
+    node.leftOut.add(atWeb);
+    await backend.audit(signal);
+    node.servers.delete(atWeb);
+    expect(await backend.audit(signal)).toContain('TCP/10.96.0.1:80');
+  });
+
+  it('takes no address off after a restart: what exists already is read from the tool', async () => {
+    await agent().sync(both);
+    const before = snapshot();
+    node.leftOut.add(atWeb);
+    const { sync } = agent();
+    expect(await sync(smallState([web, dns]))).toMatchObject({ unprogrammed: [] });
+    expect(snapshot()).toEqual(before);
+  });
+
+  it('ends no connection that drains', async () => {
+    const { sync } = agent();
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 1);
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    node.leftOut.add(atWeb);
+    await clock.advance(5000);
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
+  });
+});
+
 describe('the audit of the ipvs mode', () => {
   const damages: readonly (readonly [string, () => unknown, RegExp])[] = [
     ['a virtual server', () => node.servers.delete(atWeb), /TCP\/10\.96\.0\.1:80 is gone/],

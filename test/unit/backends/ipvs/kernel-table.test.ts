@@ -1,6 +1,10 @@
 // What /proc/net/ip_vs says, as Linux 6.1 prints it.
 import { describe, expect, it } from 'vitest';
-import { parseKernelTable, readServers } from '../../../../src/backends/ipvs/kernel-table.ts';
+import {
+  parseKernelTable,
+  parseServerList,
+  readServers,
+} from '../../../../src/backends/ipvs/kernel-table.ts';
 import type { VirtualServerKey } from '../../../../src/backends/ipvs/state.ts';
 
 const table = `IP Virtual Server version 1.2.1 (size=4096)
@@ -55,6 +59,28 @@ describe('the kernel’s table of ipvs', () => {
     );
     const other = parseKernelTable(table, 'ipv4', new Set(['UDP/10.0.0.4:53' as VirtualServerKey]));
     expect([...other.values()].map(({ realServers }) => realServers.size)).toEqual([0]);
+  });
+
+  it('is read from ipvsadm likewise, whose places are no hex', () => {
+    const list = `IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  10.100.1.2:80 rr persistent 10800
+  -> 10.244.0.5:8080              Masq    1      2          14        
+TCP  [fd00:10:96::8:10b]:80 rr
+  -> [fd00:10:244::5]:8080        Masq    0      0          9         `;
+    const v4 = [...parseServerList(list, 'ipv4').values()];
+    expect(v4.map(({ key, persistentTicks }) => [key, persistentTicks])).toEqual([
+      ['TCP/10.100.1.2:80', 10_800],
+    ]);
+    expect([...(v4[0]?.realServers.values() ?? [])]).toEqual([
+      { address: '10.244.0.5', port: 8080, weight: 1, isMasqueraded: true, connections: 16 },
+    ]);
+    const [v6] = parseServerList(list, 'ipv6').values();
+    expect([v6?.key, ...(v6?.realServers.keys() ?? [])]).toEqual([
+      'TCP/[fd00:10:96::8:10b]:80',
+      '[fd00:10:244::5]:8080',
+    ]);
   });
 
   it('is empty where ip_vs is not loaded', async () => {
