@@ -4,7 +4,7 @@ import type { TestSpecification } from 'vitest/node';
 /** Takes longest of the virtual machine's layer, though the file is short: the contract stands elsewhere. */
 const longest = 'test/vm/ipvs-contract.test.ts';
 
-/** The guest runs two files at a time: what takes longest begins first, and all others are done beside it. */
+/** What takes longest, and asks most, begins first. */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     // oxlint-disable-next-line unicorn/no-array-sort -- not an array's
