@@ -111,9 +111,13 @@ function runActor(): void {
         socket.connect(port, to, () => resolve());
       });
     });
+    // What keeps a packet from being sent is no event of the socket.
+    const told = (error: Error | null): void => {
+      if (error !== null) connection.onWord(failure(error));
+    };
     const connection: Connection = {
       send: () => {
-        void ready.then(() => socket.send('?\n'));
+        void ready.then(() => socket.send('?\n', told));
       },
       close: () => void socket.close(),
       onWord: () => {},
