@@ -299,8 +299,8 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
     isOver = true;
     for (const { name, answer } of await Promise.all(talks)) {
       // A UDP socket of the node that has the address of the Service for its own gets an error when that is gone.
-      const word = name.startsWith('TCP') ? 'closed' : 'EINVAL';
-      const isTold = typeof answer !== 'string' || answer === word;
+      const word = name.startsWith('TCP') ? /^closed$/ : /^E[A-Z]+$/;
+      const isTold = typeof answer !== 'string' || word.test(answer);
       expect({ name, answer, isTold }).toEqual({ name, answer, isTold: true });
     }
     expect(await lab.onNode('ip', '-br', 'link')).not.toContain('kube-ipvs0');
