@@ -111,9 +111,10 @@ function runActor(): void {
         socket.connect(port, to, () => resolve());
       });
     });
-    // What keeps a packet from being sent is no event of the socket.
-    const told = (error: Error | null): void => {
-      if (error !== null) connection.onWord(failure(error));
+    // What keeps a packet from being sent is no event of the socket. EPERM is a rule's doing: a refusal is an event, too, and
+    // of what is dropped nobody is told.
+    const told = (error: NodeJS.ErrnoException | null): void => {
+      if (error !== null && error.code !== 'EPERM') connection.onWord(failure(error));
     };
     const connection: Connection = {
       send: () => {
