@@ -43,6 +43,8 @@ export default defineConfig({
           hookTimeout: 600_000,
           maxWorkers: 1,
           isolate: false,
+          // A guest without a processor of its own stands still for seconds now and then.
+          retry: 1,
         },
       },
       {
