@@ -76,10 +76,12 @@ async function start(mode: Mode, ...flags: readonly string[]): Promise<void> {
   agent = lab.startAgent([`--mode=${mode}`, ...usual, ...flags]);
 }
 
-/** Until the agent has said so for both families: to look at the node all the while would slow it down. */
-async function said(words: string): Promise<void> {
-  const times = async (): Promise<number> => (agent?.log.split(words).length ?? 1) - 1;
-  await eventually(times, (count) => count === 2, 8000);
+/** Until the agent has said so, by default for both families: to look at the node all the while would slow it down. */
+async function said(words: string, times = 2): Promise<void> {
+  const count = async (): Promise<number> => (agent?.log.split(words).length ?? 1) - 1;
+  await eventually(count, (seen) => seen === times, 8000).catch((cause: unknown) => {
+    throw new Error(`the agent has not said ${words}, but ${agent?.log}`, { cause });
+  });
 }
 
 /** Whether both families are as the mode leaves them, with the removal that comes last. */
@@ -105,6 +107,9 @@ async function hold(): Promise<Held> {
 /** Switches to a mode while requests go on, and asks again over all connections that were open before. */
 async function switchTo(mode: Mode, ...flags: readonly string[]): Promise<void> {
   const fresh = await hold();
+  await start(mode, ...flags);
+  // From now on it may change what packets meet.
+  await said('"started"', 1);
   const asked: readonly Question[] = [web, { ...web, proto: 'udp' }, nodePort];
   const streams = (['client', 'pod-c', 'node'] as const).map(
     (actor) => new RequestStream(lab, actor, asked, 1, 200),
@@ -115,7 +120,6 @@ async function switchTo(mode: Mode, ...flags: readonly string[]): Promise<void> 
     { to: '10.96.0.12', port: 80, timeoutMs: 200 },
   ];
   const others = new RequestStream(lab, 'pod-b', unserved, 1, 200);
-  await start(mode, ...flags);
   try {
     await said('"first rules written"');
     await eventually(marks, (seen) => seen !== undefined && isIn(mode, seen), 8000);
