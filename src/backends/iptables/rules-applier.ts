@@ -112,8 +112,8 @@ export class RulesApplier {
   /** Why the last attempt could not make its sets; rules that use a set that is not there are refused. */
   #setFailure: SwitchyardError | undefined;
   #meanwhile: Meanwhile | undefined;
-  /** What {@link Meanwhile.run} has given in this sync and is still to be taken out; undefined: it has not run. */
-  #taken: readonly SetMember[] | undefined;
+  /** {@link Meanwhile.run} has run in this sync, and what it gave is taken out. */
+  #hasRun = false;
   /** What goes at the end of the sync, where something is done meanwhile. */
   #putOff: PutOff = nothing;
   /** What goes last of all: sets tell whose virtual servers are, and chains use sets. */
@@ -158,7 +158,7 @@ export class RulesApplier {
     this.#applied = undefined; // until this sync has succeeded, nothing is certain
     this.#refused = { full: 0, partial: 0 };
     this.#meanwhile = meanwhile;
-    this.#taken = undefined;
+    this.#hasRun = false;
     this.#putOff = nothing;
     const state = withoutServicePorts(lowered, this.#quarantine.review(lowered));
     const hadSetFailure = this.#setFailure !== undefined;
@@ -274,7 +274,7 @@ export class RulesApplier {
 
   /** What comes before the rest, as long as it has not and where there is something to replace. */
   #aheadOf(observed: Observed | undefined): Ahead | undefined {
-    if (this.#taken !== undefined || observed === undefined) return undefined;
+    if (this.#hasRun || observed === undefined) return undefined;
     return isTranslating(observed) ? this.#meanwhile?.ahead : undefined;
   }
 
@@ -303,7 +303,7 @@ export class RulesApplier {
     const open = (await this.#meanwhile?.run()) ?? [];
     // Before packets meet them: until the next restore, the rules in force translate what these are about.
     await this.#changeSets({ remove: open }, signal);
-    this.#taken = [];
+    this.#hasRun = true;
     return { transaction, refusal: undefined };
   }
 
@@ -351,7 +351,7 @@ export class RulesApplier {
   #comingSets({ sets }: Transaction, observed: readonly ObservedSet[]): SetChanges {
     if (this.#meanwhile === undefined) return sets;
     const { found } = this.#meanwhile;
-    const first = this.#taken === undefined ? (this.#meanwhile.first ?? []) : [];
+    const first = this.#hasRun ? [] : (this.#meanwhile.first ?? []);
     const { create, add, exchange } = keptSets(sets.create, observed, found);
     // What came in an order goes in the opposite one.
     const putOff = { remove: sets.remove.toReversed(), create: exchange.toReversed(), observed };
@@ -360,7 +360,7 @@ export class RulesApplier {
   }
 
   async #finish({ run }: Meanwhile, signal: AbortSignal): Promise<void> {
-    const last = this.#taken ?? (await run());
+    const last = this.#hasRun ? [] : await run();
     const { remove, create, observed } = this.#putOff;
     await this.#changeSets({ create, remove: [...remove, ...last] }, signal, observed);
   }
