@@ -9,7 +9,8 @@ import type { Observed } from '../iptables/read.ts';
 import { RulesApplier } from '../iptables/rules-applier.ts';
 import type { RulesApplierParts } from '../iptables/rules-applier.ts';
 import { setsReason } from '../iptables/set-audit.ts';
-import { guardChain, guardHolds } from './guard.ts';
+import { userspaceGuard } from '../iptables/userspace-names.ts';
+import { guardHolds } from './guard.ts';
 import { Listening } from './listening.ts';
 import type { Standings } from './listening.ts';
 import type { UserspaceLowering } from './lower.ts';
@@ -137,8 +138,8 @@ function isGuarded(
   observed: Observed | undefined,
 ): boolean {
   if (observed !== undefined) return guardHolds(observed, rules);
-  const guard = rules.tables.filter.get(guardChain);
-  return guard !== undefined && before?.rules.tables.filter.get(guardChain) === guard;
+  const guard = rules.tables.filter.get(userspaceGuard);
+  return guard !== undefined && before?.rules.tables.filter.get(userspaceGuard) === guard;
 }
 
 function portsOf(standings: Standings): ReadonlyMap<ListenerKey, number> {

@@ -1,7 +1,8 @@
 import { withChains } from '../iptables/chain-table.ts';
 import { chains } from '../iptables/static-rules.ts';
 import type { Chain, ChainName, IpsetSpec, IptablesState, TableName } from '../iptables/state.ts';
-import { guardChain, guardJump } from './guard.ts';
+import { userspaceGuard } from '../iptables/userspace-names.ts';
+import { guardJump } from './guard.ts';
 
 /**
  * Chains of iptables mode for which portals have no use: all they lead to is on this node. They are there and empty, since a
@@ -61,7 +62,7 @@ export class Framing {
   ): ReadonlyMap<ChainName, Chain> {
     if (before && tables[name] === before.inner.tables[name]) return before.outer.tables[name];
     const changes = new Map(this.#empty[name]);
-    if (name === 'filter' && this.#guard) changes.set(guardChain, this.#guard);
+    if (name === 'filter' && this.#guard) changes.set(userspaceGuard, this.#guard);
     return withChains(tables[name], changes);
   }
 }

@@ -12,9 +12,6 @@ import { userspaceGuard } from '../iptables/userspace-names.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import type { ListenerPort, ListenerPorts, UserspaceFeatures, WantedListeners } from './state.ts';
 
-/** The chain of filter that keeps everybody from the listeners' ports who did not come by a portal. */
-export const guardChain = userspaceGuard;
-
 /** `KUBE-USERSPACE-PORTS`, IPv6 `KUBE-6-USERSPACE-PORTS`: `192.168.0.2,tcp:20017` of each listener. */
 export function portsSet(family: Family): SetName {
   return `${family === 'ipv4' ? 'KUBE' : 'KUBE-6'}-USERSPACE-PORTS` as SetName;
@@ -24,7 +21,7 @@ export function portsSet(family: Family): SetName {
 export const guardJump: Jump = {
   table: 'filter',
   from: 'INPUT',
-  to: guardChain,
+  to: userspaceGuard,
   match: comment('kubernetes userspace proxy ports'),
 };
 
@@ -44,7 +41,7 @@ export function guardOf(
 ): Chain {
   const rules =
     guard === 'ipset' ? setRules(family) : address === undefined ? [] : rangeRules(address, guard);
-  return { name: guardChain, role: 'root', rules };
+  return { name: userspaceGuard, role: 'root', rules };
 }
 
 function setRules(family: Family): readonly Rule[] {
@@ -73,8 +70,8 @@ export function guardHolds(
   { filter }: Observed,
   { tables }: Pick<IptablesState, 'tables'>,
 ): boolean {
-  const wanted = tables.filter.get(guardChain);
-  const found = filter.chains.get(guardChain);
+  const wanted = tables.filter.get(userspaceGuard);
+  const found = filter.chains.get(userspaceGuard);
   if (wanted === undefined || found === undefined) return false;
   return arePrintsOf(wanted, found) && filter.jumps.has(jumpKey(guardJump));
 }
