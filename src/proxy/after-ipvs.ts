@@ -142,11 +142,11 @@ export class AfterIpvs implements Backend {
     const { clock, lifetime, remains, family, log } = this.#parts;
     await remains.quiesce(lifetime);
     await this.#turns.take(async () => this.#guard());
-    let left = await remains.connections();
+    let left = await remains.connections(lifetime);
     while (left > 0 && clock.monotonic() < deadlineMs) {
       await clock.sleep(Math.min(lookMs, deadlineMs - clock.monotonic()), lifetime);
       if (lifetime.aborted) return;
-      left = await remains.connections();
+      left = await remains.connections(lifetime);
     }
     await remains.removeServers(lifetime);
     if (left > 0) {

@@ -172,12 +172,15 @@ export class IpvsBackend implements Backend {
   /** Before sets are written: those of an earlier run tell which virtual servers are ours. */
   async #read(signal: AbortSignal): Promise<Found> {
     const { family, tools } = this.#parts;
-    const [servers, bound, sets] = await Promise.all([
+    const [shown, bound, sets] = await Promise.all([
       this.#table.read(signal),
       readDevice(family, tools, signal),
       readMembers(family, tools, signal),
     ]);
-    return { servers, bound, sets, ownership: new Ownership(sets, bound ?? []) };
+    const ownership = new Ownership(sets, bound ?? []);
+    const isDoubted = ownership.namesMoreThan(shown.values());
+    const servers = isDoubted ? await this.#table.read(signal, undefined, true) : shown;
+    return { servers, bound, sets, ownership };
   }
 
   #plan(before: IpvsState | undefined, state: IpvsState): Targets {

@@ -11,6 +11,7 @@ import type { BoundAddresses } from './device.ts';
 import { serverName } from './ipvsadm-text.ts';
 import { parseKernelTable, readKernelTable } from './kernel-table.ts';
 import type { ObservedServer, TableReader } from './kernel-table.ts';
+import { listServers } from './list-servers.ts';
 import { Ownership, isUpstreamNaming, readMembers } from './ownership.ts';
 import type { FoundMembers } from '../iptables/kept-sets.ts';
 
@@ -83,11 +84,8 @@ export class IpvsCleanup implements ModeCleanup {
     const text = await readTable();
     const device = await this.#device(keeps, signal);
     const hasDevice = device.ipv4 !== undefined;
-    const servers = families.map((family) =>
-      text === undefined ? [] : [...parseKernelTable(text, family).values()],
-    );
-    if (!hasDevice && servers.every((list) => list.length === 0))
-      return { device, hasDevice, ours: [], keeps };
+    const all = text === undefined ? [] : await this.#servers(text, signal);
+    if (!hasDevice && all.length === 0) return { device, hasDevice, ours: [], keeps };
     const sets = await this.#members(keeps, signal);
     if (scope === 'leftovers' && [...sets.keys()].some(isUpstreamNaming)) {
       const why = 'kube-proxy’s ipvs mode has taken them over: its sets are there';
@@ -95,7 +93,6 @@ export class IpvsCleanup implements ModeCleanup {
       return { device, hasDevice: false, ours: [], keeps };
     }
     const ownership = new Ownership(sets, [...(device.ipv4 ?? []), ...(device.ipv6 ?? [])]);
-    const all = servers.flat();
     keeps.push(...foreign(all.filter((server) => !ownership.isOurs(server))));
     return { device, hasDevice, ours: all.filter((server) => ownership.isOurs(server)), keeps };
   }
@@ -111,6 +108,18 @@ export class IpvsCleanup implements ModeCleanup {
       const why = `it cannot be looked at: ${error.message}; ${toolCure('ip')}`;
       keeps.push({ what: `${serviceLink}, if it is there`, why, isObstacle: false });
       return { ipv4: undefined, ipv6: undefined };
+    }
+  }
+
+  /** By the tool: the kernel's table may leave some out, which would then stay for ever. */
+  async #servers(text: string, signal: AbortSignal): Promise<readonly ObservedServer[]> {
+    const shown = parseKernelTable(text, 'both');
+    if (shown.size === 0) return [];
+    try {
+      return [...(await listServers('both', this.#parts.tools, signal)).values()];
+    } catch (error) {
+      if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
+      return [...shown.values()]; // the removal will name the tool and its cure
     }
   }
 

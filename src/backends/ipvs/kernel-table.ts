@@ -67,17 +67,25 @@ export async function readServers(
  * Where other network namespaces of the machine have virtual servers too, the kernel leaves some of this one out: it hands the
  * table out a page at a time, and counts those of all namespaces when it goes on after a page.
  */
-export function parseKernelTable(text: string, family: Family, only?: ServerKeys): ObservedServers {
+export function parseKernelTable(
+  text: string,
+  family: Family | 'both',
+  only?: ServerKeys,
+): ObservedServers {
   return parseTable(text, { family, only, source: '/proc/net/ip_vs', parsePlace: parseHexPlace });
 }
 
 /** Reads the same of `ipvsadm --list --numeric`, where times are seconds, and nothing is left out. */
-export function parseServerList(text: string, family: Family, only?: ServerKeys): ObservedServers {
+export function parseServerList(
+  text: string,
+  family: Family | 'both',
+  only?: ServerKeys,
+): ObservedServers {
   return parseTable(text, { family, only, source: 'ipvsadm --list', parsePlace: parseTextPlace });
 }
 
 interface TableKind {
-  readonly family: Family;
+  readonly family: Family | 'both';
   readonly only: ServerKeys | undefined;
   readonly source: string;
   readonly parsePlace: PlaceParser;
@@ -104,13 +112,15 @@ function parseTable(
     const its = new Map<RealServerKey, ObservedRealServer>();
     const server = parseServer(line, its, parsePlace);
     const isWanted =
-      server !== undefined &&
-      familyOf(server.address) === family &&
-      only?.has(server.key) !== false;
+      server !== undefined && isOf(family, server) && only?.has(server.key) !== false;
     realServers = isWanted ? its : undefined;
     if (isWanted) servers.set(server.key, server);
   }
   return servers;
+}
+
+function isOf(family: Family | 'both', { address }: ServerPlace): boolean {
+  return family === 'both' || familyOf(address) === family;
 }
 
 /** `TCP  0A600001:0050 rr  persistent 2700000 FFFFFFFF`, `TCP  [fd00:0000:…:0001]:0050 mh ` */

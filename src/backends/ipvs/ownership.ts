@@ -12,6 +12,8 @@ export class Ownership {
   /** Of kube-proxy, which names node ports without addresses: `tcp:30080`. */
   readonly #ports: ReadonlySet<string>;
   readonly #bound: ReadonlySet<Address>;
+  /** Of Switchyard: each has, or had, a virtual server. */
+  readonly #served: readonly string[];
 
   /** `sets`: all that there are; some of them name virtual servers. */
   constructor(sets: FoundMembers, bound: Iterable<Address>) {
@@ -23,6 +25,7 @@ export class Ownership {
       ),
     );
     this.#bound = new Set(bound);
+    this.#served = names.flatMap(([name, members]) => (served.test(name) ? members : []));
   }
 
   /** Whether Switchyard or kube-proxy in its ipvs mode made the server. */
@@ -33,7 +36,17 @@ export class Ownership {
       this.#ports.has(`${protocol.toLowerCase()}:${port}`)
     );
   }
+
+  /** Whether a set of ours names a virtual server that is not among those that were found. */
+  namesMoreThan(found: Iterable<Omit<ServerPlace, 'key'>>): boolean {
+    const members = new Set<string>();
+    for (const { address, protocol, port } of found)
+      members.add(frontendMember(address, protocol, port));
+    return this.#served.some((member) => !members.has(member));
+  }
 }
+
+const served = /^KUBE-(?:6-)?IPVS-SERVED-\d+$/;
 
 /**
  * The sets that name virtual servers: ours of any version, and kube-proxy's (spec/kube-proxy.md 4.4). IPv6 names are

@@ -8,8 +8,9 @@ import type { SetName } from '../iptables/state.ts';
 import { changeDevice, readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import { realServerArgs, serverName } from './ipvsadm-text.ts';
-import { readKernelTable, readServers } from './kernel-table.ts';
+import { parseKernelTable, readKernelTable } from './kernel-table.ts';
 import type { ObservedServer, ObservedServers, TableReader } from './kernel-table.ts';
+import { listServers } from './list-servers.ts';
 import { Ownership, readMembers } from './ownership.ts';
 
 export interface IpvsRemainsParts {
@@ -44,7 +45,7 @@ export class IpvsRemains {
   /** Looks; undefined where there is nothing. */
   async find(signal: AbortSignal): Promise<FoundRemains | undefined> {
     const { family, tools } = this.#parts;
-    const [all, bound] = await Promise.all([this.#read(), boundOf(family, tools, signal)]);
+    const [all, bound] = await Promise.all([this.#read(signal), boundOf(family, tools, signal)]);
     if (all.size === 0 && bound === undefined) return undefined;
     const [naming, sets] = await Promise.all([
       readMembers(family, tools, signal),
@@ -68,8 +69,8 @@ export class IpvsRemains {
   }
 
   /** How many connections there are still. */
-  async connections(): Promise<number> {
-    const now = await this.#read();
+  async connections(signal: AbortSignal): Promise<number> {
+    const now = await this.#read(signal, this.#servers);
     let count = 0;
     for (const { key } of this.#servers) {
       for (const { connections } of now.get(key)?.realServers.values() ?? []) count += connections;
@@ -82,7 +83,7 @@ export class IpvsRemains {
    * its address is bound (expire_nodest_conn), and begins anew under the rules that are there now.
    */
   async removeServers(signal: AbortSignal): Promise<void> {
-    const now = await this.#read();
+    const now = await this.#read(signal, this.#servers);
     const there = this.#servers.filter(({ key }) => now.has(key));
     const lines = there.map((server) => `-D ${serverName(server)}\n`);
     await this.#ipvsadm(lines, signal);
@@ -105,9 +106,17 @@ export class IpvsRemains {
     return true;
   }
 
-  async #read(): Promise<ObservedServers> {
-    const { family, readTable = readKernelTable } = this.#parts;
-    return readServers(family, readTable);
+  /**
+   * What is there, from the kernel's table where that shows all that is known, else from the tool: the table may leave some out.
+   * The tool is not asked where that would load ip_vs.
+   */
+  async #read(signal: AbortSignal, known?: readonly ObservedServer[]): Promise<ObservedServers> {
+    const { family, tools, readTable = readKernelTable } = this.#parts;
+    const text = await readTable();
+    if (text === undefined) return new Map();
+    const shown = parseKernelTable(text, family);
+    const isWhole = shown.size === 0 || known?.every(({ key }) => shown.has(key)) === true;
+    return isWhole ? shown : listServers(family, tools, signal);
   }
 
   async #ipvsadm(lines: readonly string[], signal: AbortSignal): Promise<void> {

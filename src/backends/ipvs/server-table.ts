@@ -1,13 +1,15 @@
 import type { Origin } from '../../graph/rule-graph.ts';
 import { SwitchyardError } from '../../error.ts';
-import { toolCure } from '../../host/run-tool.ts';
-import type { ToolResult, ToolRunner } from '../../host/run-tool.ts';
+import type { ToolRunner } from '../../host/run-tool.ts';
 import type { Family } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { complaintOf } from './complaint.ts';
+import type { Complaint } from './complaint.ts';
 import { achieved, diffServer, isShown, kernelServer } from './diff.ts';
 import type { Change, KernelServer, TargetServer } from './diff.ts';
-import { parseServerList, readServers } from './kernel-table.ts';
+import { readServers } from './kernel-table.ts';
 import type { ObservedServer, ObservedServers, ServerKeys, TableReader } from './kernel-table.ts';
+import { listServers } from './list-servers.ts';
 import type { VirtualServer, VirtualServerKey } from './state.ts';
 
 export interface ServerTableParts {
@@ -30,9 +32,6 @@ export type Targets = ReadonlyMap<VirtualServerKey, TargetServer | undefined>;
 /** 2,000 servers of three real servers each take 55 s in a virtual machine without hardware support. */
 const leastTimeoutMs = 60_000;
 const timeoutMsPerLine = 20;
-
-/** It asks the kernel once for each virtual server. */
-const listMs = 300_000;
 
 /** So many lines that the tool's parser will not read are gone past: each costs a run. */
 const mostUnreadable = 32;
@@ -147,15 +146,7 @@ export class ServerTable {
   }
 
   async #list(signal: AbortSignal, only: ServerKeys | undefined): Promise<ObservedServers> {
-    const args = ['--list', '--numeric'];
-    const result = await this.#parts.tools.run('ipvsadm', args, { timeoutMs: listMs, signal });
-    const { words = [] } = complaintOf(result) ?? {};
-    if (words.length > 0) {
-      throw new SwitchyardError('tool', `ipvsadm ${args.join(' ')} failed: ${words.join('; ')}`, {
-        retryable: true,
-      });
-    }
-    return parseServerList(result.stdout, this.#parts.family, only);
+    return listServers(this.#parts.family, this.#parts.tools, signal, only);
   }
 
   async #readBack(targets: Targets, { words }: Complaint, signal: AbortSignal): Promise<void> {
@@ -188,31 +179,6 @@ export function isScheduledAs(
 /** A refused virtual server as a reason: `ipvsadm refused "-A -t 10.96.0.1:80 -s nosuch": …`. */
 export function refusalReason({ line, words }: RefusedLine): string {
   return `ipvsadm refused "${line}": ${words}`;
-}
-
-/** What ipvsadm said. */
-interface Complaint {
-  /** A line each, of what the kernel refused, in the order of the input. */
-  readonly words: readonly string[];
-  /** The tool itself could not read a line, and did nothing from there on. */
-  readonly isUnread: boolean;
-}
-
-/**
- * `ipvsadm --restore` (1.31) goes on after what the kernel refuses, says a line for each without naming it, and ends
- * with the status of the last line alone. What its parser refuses ends it at once.
- */
-function complaintOf({ exitCode, stderr }: ToolResult): Complaint | undefined {
-  const words = stderr.split('\n').filter((line) => line.trim() !== '');
-  if (exitCode === 0 && words.length === 0) return undefined;
-  if (/initialize ipvs/.test(stderr)) {
-    throw new SwitchyardError('missing', `ipvs cannot be used: ${words.join(' ')}`, {
-      retryable: true,
-      hint: `load the module and run as root: modprobe ip_vs; ${toolCure('ipvsadm')}`,
-    });
-  }
-  const isUnread = exitCode === 2 || /Try `ipvsadm/.test(stderr);
-  return { words: words.length === 0 ? [`exit code ${exitCode}`] : words, isUnread };
 }
 
 function wordsFor(at: number, count: number, words: readonly string[]): string {

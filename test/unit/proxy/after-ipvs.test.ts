@@ -232,6 +232,21 @@ describe('iptables mode after ipvs mode', () => {
     expect(left()).toEqual({ ...nothing, servers: ['-t 10.9.9.9:80 wlc: 10.9.0.1:80=1'] });
   });
 
+  it('sees what the kernel’s table leaves out, too', async () => {
+    await ranIpvs();
+    node.leftOut.add('-t 192.0.2.1:30080');
+    const { backend, sync } = agent();
+    await sync();
+    await clock.advance(5000);
+    node.setConnections(atWeb, '10.1.0.1:80', 0);
+    await clock.advance(5000);
+    expect(node.balancing()).toHaveLength(2);
+    closeAll();
+    await clock.advance(5000);
+    await backend.drained();
+    expect(left()).toEqual(nothing);
+  });
+
   it('is as ever where there was no ipvs mode: one look, and no tool of ipvs', async () => {
     const { sync } = agent();
     await sync();

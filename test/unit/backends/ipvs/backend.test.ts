@@ -553,6 +553,13 @@ describe('a table of the kernel that leaves servers out, as beside other network
     expect(snapshot()).toEqual(before);
   });
 
+  it('leaves no virtual server of an earlier run behind', async () => {
+    await agent().sync(both);
+    node.leftOut.add(atWeb);
+    await agent().sync(smallState([dns]));
+    expect([...node.servers.keys()]).not.toContain(atWeb);
+  });
+
   it('ends no connection that drains', async () => {
     const { sync } = agent();
     await sync(smallState([web]));

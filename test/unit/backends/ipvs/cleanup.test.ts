@@ -94,6 +94,22 @@ describe('the clean-up of the ipvs mode', () => {
     ]);
   });
 
+  it('removes what the kernel’s table leaves out, as beside other network namespaces', async () => {
+    serve('-t 10.96.0.1:80', '-t 10.96.0.2:80', '-t [fd00::1]:80');
+    node.device = new Set(['10.96.0.1', '10.96.0.2', 'fd00::1']);
+    node.leftOut.add('-t 10.96.0.2:80').add('-t [fd00::1]:80');
+    expect(await cleanup().remove(signal)).toEqual([]);
+    expect(node.servers.size).toBe(0);
+  });
+
+  it('names the tool that it lacks', async () => {
+    serve('-t 10.96.0.1:80');
+    node.device = new Set(['10.96.0.1']);
+    node.fails = ({ tool }) => (tool === 'ipvsadm' ? 'missing' : undefined);
+    expect((await cleanup().look(signal)).removes).toContain('ipvs (IPv4): 1 virtual server');
+    await expect(cleanup().remove(signal)).rejects.toMatchObject({ code: 'missing' });
+  });
+
   it('says that it cannot tell whose they are without ipset', async () => {
     serve('-t 10.96.0.1:80');
     node.fails = ({ tool }) => (tool === 'ipset' ? 'missing' : undefined);
