@@ -9,13 +9,27 @@ import type { Wire, WireEvents, WireListener, Wires } from './wire.ts';
 /** libuv's number for the end of a stream. */
 const endOfFile = -4095;
 
+/** What the wires of one thread have in common. */
+interface Common {
+  readonly handles: TcpHandles;
+  readonly buffers: ReadBuffers;
+  /** A request that no write has kept: most are done at once, and the next can have theirs. */
+  spare: WriteRequest | undefined;
+}
+
+/** A write that is under way; its bytes are not collected before they are sent. */
+interface WriteRequest extends StreamRequest {
+  bytes?: Uint8Array | undefined;
+}
+
 /** TCP by the handles under Node's sockets. */
 export class HandleWires implements Wires {
   readonly #handles: TcpHandles;
-  readonly #buffers = new ReadBuffers();
+  readonly #common: Common;
 
   constructor(handles: TcpHandles) {
     this.#handles = handles;
+    this.#common = { handles, buffers: new ReadBuffers(), spare: undefined };
   }
 
   async listen(
@@ -29,13 +43,12 @@ export class HandleWires implements Wires {
     const flags = shared ? reusePort : 0;
     handle.onconnection = (error, client) => {
       if (error < 0) listener.failed(getSystemErrorName(error));
-      else listener.accepted(new HandleWire(client, this.#handles, this.#buffers));
+      else listener.accepted(new HandleWire(client, this.#common));
     };
     const error =
       (address.includes(':')
         ? handle.bind6(address, port, flags | ipv6Only)
         : handle.bind(address, port, flags)) ||
-      handle.setNoDelay(true) || // what is accepted has it from here
       handle.listen(backlog);
     const stop = async (): Promise<void> =>
       new Promise((resolve) => {
@@ -62,15 +75,13 @@ export class HandleWires implements Wires {
       handle.close();
       throw systemError(getSystemErrorName(error), 'connect');
     }
-    handle.setNoDelay(true);
-    return new HandleWire(handle, this.#handles, this.#buffers);
+    return new HandleWire(handle, this.#common);
   }
 }
 
 class HandleWire implements Wire {
   readonly #handle: TcpHandle;
-  readonly #handles: TcpHandles;
-  readonly #buffers: ReadBuffers;
+  readonly #common: Common;
   #events: WireEvents | undefined;
   /** This wire's own buffer; undefined: it reads into the common one. */
   #own: Uint8Array | undefined;
@@ -78,16 +89,18 @@ class HandleWire implements Wire {
   #holds = false;
   #wasRead = false;
   #reads = false;
+  #writes = 0;
+  #isEnding = false;
+  #isResetNext = false;
 
-  constructor(handle: TcpHandle, handles: TcpHandles, buffers: ReadBuffers) {
+  constructor(handle: TcpHandle, common: Common) {
     this.#handle = handle;
-    this.#handles = handles;
-    this.#buffers = buffers;
+    this.#common = common;
   }
 
   tell(events: WireEvents): void {
     if (this.#events === undefined) {
-      this.#handle.useUserBuffer(this.#buffers.common);
+      this.#handle.useUserBuffer(this.#common.buffers.common);
       this.#handle.onread = () => this.#read();
     }
     this.#events = events;
@@ -102,25 +115,37 @@ class HandleWire implements Wire {
   }
 
   write(bytes: Uint8Array): boolean {
-    const { state, isLastWriteAsync, WriteWrap } = this.#handles;
-    const request = new WriteWrap() as StreamRequest & { bytes?: Uint8Array };
-    request.bytes = bytes; // not collected before it is sent
-    request.oncomplete = (error) => {
-      if (error < 0) this.#events?.broken(getSystemErrorName(error));
-      else this.#events?.sent();
-    };
+    // A first write waits for nobody; to be spared the wait of later ones costs a system call.
+    if (this.#writes++ === 1) this.#handle.setNoDelay(true);
+    const common = this.#common;
+    const { state, isLastWriteAsync, WriteWrap } = common.handles;
+    const request: WriteRequest = common.spare ?? new WriteWrap();
     const error = this.#handle.writeBuffer(request, bytes);
+    if (error === 0 && state[isLastWriteAsync] === 0) {
+      common.spare = request;
+      return true;
+    }
+    common.spare = undefined;
     if (error < 0) {
       this.#events?.broken(getSystemErrorName(error));
       return false;
     }
-    return state[isLastWriteAsync] === 0;
+    request.bytes = bytes;
+    request.oncomplete = (status) => {
+      if (status < 0) this.#events?.broken(getSystemErrorName(status));
+      else this.#events?.sent();
+    };
+    return false;
   }
 
   end(): void {
-    const request = new this.#handles.ShutdownWrap();
-    request.oncomplete = () => {}; // a peer that is gone is heard of when reading
-    this.#handle.shutdown(request);
+    const request = new this.#common.handles.ShutdownWrap();
+    request.oncomplete = () => {
+      // a peer that is gone is heard of when reading
+      this.#isEnding = false;
+      if (this.#isResetNext) this.#handle.reset();
+    };
+    this.#isEnding = this.#handle.shutdown(request) === 0;
   }
 
   close(): void {
@@ -130,7 +155,9 @@ class HandleWire implements Wire {
 
   reset(): void {
     this.#letGo();
-    if (this.#handle.reset() < 0) this.#handle.close();
+    // Node refuses a reset while the end is on its way, and then takes the handle for closed, which it never is.
+    if (this.#isEnding) this.#isResetNext = true;
+    else this.#handle.reset();
   }
 
   keepAlive(): void {
@@ -141,8 +168,8 @@ class HandleWire implements Wire {
     const wasRead = this.#wasRead;
     this.#wasRead = false;
     if (wasRead || this.#holds || this.#own === undefined) return;
-    this.#handle.useUserBuffer(this.#buffers.common);
-    this.#buffers.takeBack(this.#own);
+    this.#handle.useUserBuffer(this.#common.buffers.common);
+    this.#common.buffers.takeBack(this.#own);
     this.#own = undefined;
   }
 
@@ -158,7 +185,7 @@ class HandleWire implements Wire {
 
   /** Called by the handle; answers another buffer to read to. */
   #read(): Uint8Array | undefined {
-    const { state, bytesRead } = this.#handles;
+    const { state, bytesRead } = this.#common.handles;
     const length = state[bytesRead] ?? 0;
     const events = this.#events;
     if (events === undefined || length === 0) return undefined;
@@ -181,7 +208,7 @@ class HandleWire implements Wire {
   }
 
   #readCommon(events: WireEvents, length: number): Uint8Array | undefined {
-    const buffers = this.#buffers;
+    const buffers = this.#common.buffers;
     if (!events.data(buffers.copy(length))) {
       buffers.keep(length);
       this.#pause();
@@ -201,7 +228,7 @@ class HandleWire implements Wire {
   #letGo(): void {
     this.#events = undefined;
     if (this.#own === undefined) return;
-    this.#buffers.takeBack(this.#own);
+    this.#common.buffers.takeBack(this.#own);
     this.#own = undefined;
   }
 }

@@ -102,7 +102,10 @@ class SocketWire implements Wire {
 
   reset(): void {
     this.#quiet();
-    this.#socket.resetAndDestroy();
+    const socket = this.#socket;
+    // Node cannot reset while the end is on its way, and would keep the file descriptor.
+    if (!socket.writableEnded || socket.writableFinished) socket.resetAndDestroy();
+    else socket.once('finish', () => socket.resetAndDestroy());
   }
 
   keepAlive(): void {

@@ -1,6 +1,6 @@
 // `npm run bench:ipvs`: our proxy and upstream's kube-proxy in ipvs mode on the same objects of a real API server, in turn,
 // on nodes of their own in one virtual machine (test/vm). Prints a Markdown table with ratios and what must be reached.
-// usage: npm run bench:ipvs [-- --services=500] [--cpu-seconds=30] [--changes=5]
+// usage: npm run bench:ipvs [-- --services=500] [--cpu-seconds=30] [--changes=5] [--only=switchyard]
 import { execFileSync } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,6 +21,8 @@ const { values } = parseArgs({
     services: { type: 'string', default: '500' },
     'cpu-seconds': { type: 'string', default: '30' },
     changes: { type: 'string', default: '5' },
+    /** One side alone. */
+    only: { type: 'string', default: '' },
   },
 });
 
@@ -59,7 +61,7 @@ async function main(signal: AbortSignal): Promise<number> {
     execFileSync(process.execPath, ['scripts/build.ts', bundle], own);
     execFileSync(process.execPath, [bundle, '--version'], own);
     const script = join(import.meta.dirname, 'in-guest.ts');
-    const numbers = [values.services, endpoints, values['cpu-seconds'], values.changes];
+    const numbers = [values.services, endpoints, values['cpu-seconds'], values.changes, values.only];
     const assignments = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
     return await guest.run(['env', ...assignments, process.execPath, script, ...numbers], {
       kernel,
