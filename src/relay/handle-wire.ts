@@ -48,8 +48,7 @@ export class HandleWires implements Wires {
     const error =
       (address.includes(':')
         ? handle.bind6(address, port, flags | ipv6Only)
-        : handle.bind(address, port, flags)) ||
-      handle.listen(backlog);
+        : handle.bind(address, port, flags)) || handle.listen(backlog);
     const stop = async (): Promise<void> =>
       new Promise((resolve) => {
         handle.close(resolve);

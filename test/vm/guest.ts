@@ -48,8 +48,13 @@ export class GuestError extends Error {
  * it sees. `close` ends everything; so does the end of this process.
  */
 export class Guest {
-  readonly #namespaces = new Namespaces({ tools: systemTools, prefix: 'swyvm' });
+  readonly #namespaces: Namespaces;
   #folder: string | undefined;
+
+  /** `number`: tells it from others of this process. */
+  constructor(number = 0) {
+    this.#namespaces = new Namespaces({ tools: systemTools, prefix: `swyvm${number}` });
+  }
 
   /** Makes the namespace, and removes what killed runs have left. */
   async open(): Promise<void> {

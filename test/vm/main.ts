@@ -24,6 +24,8 @@ const patience = 5;
 type Environment = Readonly<Record<string, string>>;
 
 const [how, ...words] = process.argv.slice(2);
+/** All tests are shared out to two guests (LongestFirst says how): each has a kernel and a processor of its own. */
+const shares = how === 'test' && words.length === 0 ? 2 : 1;
 const stopping = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => stopping.abort());
@@ -36,40 +38,61 @@ async function main(): Promise<number> {
     say(blocked);
     return 1;
   }
-  const guest = new Guest();
+  const guests = Array.from({ length: shares }, (_, index) => new Guest(index));
   let plane: ControlPlane | undefined;
   try {
     const kernel = await guestKernel(say);
     const initrd = await buildInitrd(kernel);
-    await guest.open();
-    if (isPlaneWanted()) plane = await outsidePlane(guest, { signal: stopping.signal });
-    const word = randomBytes(8).toString('hex');
-    const environment = {
-      ...namedWithPrefix('SWITCHYARD_VM_'),
-      SWITCHYARD_VM: kernel.release,
-      SWITCHYARD_VM_OUTSIDE: await guest.serveOutside(outsidePort, word),
-      SWITCHYARD_VM_WORD: word,
-      ...(plane && { SWITCHYARD_VM_KUBECONFIG: plane.kubeconfig() }),
-      ...(process.stdout.isTTY && { FORCE_COLOR: '1' }),
-    };
-    const command = how === 'test' ? await testCommand(guest.folder) : words;
+    await Promise.all(guests.map(async (guest) => guest.open()));
+    const [first] = guests;
+    if (first === undefined) throw new Error('no guest');
+    if (isPlaneWanted()) plane = await outsidePlane(first, { signal: stopping.signal });
+    const commands = how === 'test' ? await testCommands(first.folder) : [words];
     say(`starting Linux ${kernel.release} under qemu …`);
-    return await guest.run(['env', ...assignments(environment), ...command], {
-      kernel,
-      initrd,
-      ...limits,
-      signal: stopping.signal,
-      onOutput: (chunk) => process.stdout.write(chunk),
-    });
-  } catch (error) {
-    if (stopping.signal.aborted) return 130;
-    if (!(error instanceof GuestError)) throw error;
-    say(`${error.message}; the last lines of its console:\n${error.console}`);
-    return 1;
+    const ends = await Promise.allSettled(
+      guests.map(async (guest, index) => {
+        const word = randomBytes(8).toString('hex');
+        const environment = {
+          ...namedWithPrefix('SWITCHYARD_VM_'),
+          SWITCHYARD_VM: kernel.release,
+          SWITCHYARD_VM_OUTSIDE: await guest.serveOutside(outsidePort, word),
+          SWITCHYARD_VM_WORD: word,
+          ...(plane && { SWITCHYARD_VM_KUBECONFIG: plane.kubeconfig() }),
+          ...(process.stdout.isTTY && { FORCE_COLOR: '1' }),
+        };
+        return guest.run(['env', ...assignments(environment), ...(commands[index] ?? [])], {
+          kernel,
+          initrd,
+          ...limits,
+          signal: stopping.signal,
+          onOutput: shares === 1 ? (chunk) => process.stdout.write(chunk) : linesOf(index),
+        });
+      }),
+    );
+    return Math.max(...ends.map(exitCode));
   } finally {
     await plane?.stop();
-    await guest.close();
+    await Promise.all(guests.map(async (guest) => guest.close()));
   }
+}
+
+function exitCode(end: PromiseSettledResult<number>): number {
+  if (end.status === 'fulfilled') return end.value;
+  if (stopping.signal.aborted) return 130;
+  const error: unknown = end.reason;
+  if (!(error instanceof GuestError)) throw error;
+  say(`${error.message}; the last lines of its console:\n${error.console}`);
+  return 1;
+}
+
+/** Prints whole lines, and whose they are. */
+function linesOf(index: number): (chunk: Buffer) => void {
+  let rest = '';
+  return (chunk) => {
+    const lines = (rest + chunk.toString()).split('\n');
+    rest = lines.pop() ?? '';
+    process.stdout.write(lines.map((line) => `${index + 1}: ${line}\n`).join(''));
+  };
 }
 
 /** Whether tests were chosen that need a control plane; they run by themselves alone, since they take minutes. */
@@ -85,11 +108,11 @@ function isPlaneWanted(): boolean {
 }
 
 /**
- * The command that runs the tests. Whatever can be done once outside is done here, where it costs a tenth: the agent
+ * The commands that run the tests, one a guest. Whatever can be done once outside is done here, where it costs a tenth: the agent
  * is bundled; vitest collects the tests, which leaves them and itself transformed and compiled in caches that the guest
  * reads. (In the guest, an agent from its sources is up after some 11 s of CPU, a bundle with its code cache after 3.)
  */
-async function testCommand(folder: string): Promise<readonly string[]> {
+async function testCommands(folder: string): Promise<readonly (readonly string[])[]> {
   const bundle = join(folder, 'switchyard.mjs');
   const caches = join(cacheFolder(), 'compiled');
   await mkdir(caches, { recursive: true });
@@ -114,13 +137,18 @@ async function testCommand(folder: string): Promise<readonly string[]> {
   await execa(process.execPath, [bundle, '--version'], here);
   await execa(process.execPath, vitest('list'), here);
   const guestsOwn = { ...environment, SWITCHYARD_PATIENCE: String(patience) };
-  return [
+  const command = [
     'env',
     ...assignments(guestsOwn),
     process.execPath,
     ...vitest('run'),
     '--reporter=verbose',
   ];
+  if (shares === 1) return [command];
+  return Array.from({ length: shares }, (_, index) => [
+    ...command,
+    `--shard=${index + 1}/${shares}`,
+  ]);
 }
 
 /** What the caller set for the tests of this layer: SWITCHYARD_VM_WHOLE. */

@@ -61,7 +61,13 @@ async function main(signal: AbortSignal): Promise<number> {
     execFileSync(process.execPath, ['scripts/build.ts', bundle], own);
     execFileSync(process.execPath, [bundle, '--version'], own);
     const script = join(import.meta.dirname, 'in-guest.ts');
-    const numbers = [values.services, endpoints, values['cpu-seconds'], values.changes, values.only];
+    const numbers = [
+      values.services,
+      endpoints,
+      values['cpu-seconds'],
+      values.changes,
+      values.only,
+    ];
     const assignments = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
     return await guest.run(['env', ...assignments, process.execPath, script, ...numbers], {
       kernel,
