@@ -1,4 +1,4 @@
-import { filesCure } from '../backends/userspace/places.ts';
+import { filesCure } from '../relay/wire.ts';
 import { fileLimit } from '../host/file-limit.ts';
 import type { Family } from '../ip/address.ts';
 import type { Log } from '../telemetry/log.ts';

@@ -3,7 +3,7 @@ import { Affinity } from './affinity.ts';
 import { Choice } from './choice.ts';
 import type { Chosen } from './choice.ts';
 import type { Counters } from './counters.ts';
-import { Dial } from './dialer.ts';
+import { Dial, reasonOf } from './dialer.ts';
 import type { Drained } from './drains.ts';
 import type { ListenerOrder } from './messages.ts';
 import type { RouteTable } from './pool.ts';
@@ -11,6 +11,7 @@ import { proxyHeader } from './proxy-protocol.ts';
 import type { Place } from './proxy-protocol.ts';
 import type { DialFailure } from './relay.ts';
 import { Arrival, TcpConnection } from './tcp-connection.ts';
+import { filesCure } from './wire.ts';
 import type { Wire } from './wire.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -149,8 +150,12 @@ export class TcpListener {
 
   #cannotAccept(code: string): void {
     this.#counters.add('refused');
-    if (code === 'EMFILE' || code === 'ENFILE') this.#counters.failedDial('files');
-    this.#context.report.warn(this.#order.key, 'a client could not be let in', () => ({ code }));
+    const lacksFiles = reasonOf(code) === 'files';
+    if (lacksFiles) this.#counters.failedDial('files');
+    this.#context.report.warn(this.#order.key, 'a client could not be let in', () => ({
+      code,
+      ...(lacksFiles && { cure: filesCure }),
+    }));
   }
 
   #accepted(client: Wire): void {
@@ -217,8 +222,10 @@ export class TcpListener {
   #turnAway(visit: Visit): void {
     const { arrival, failures } = visit;
     this.#counters.add('refused');
+    const lacksFiles = failures.at(-1)?.endsWith(' files') === true;
     this.#context.report.warn(this.#order.key, 'no endpoint has answered a client', () => ({
       tried: failures.slice(0, 8),
+      ...(lacksFiles && { cure: filesCure }),
     }));
     arrival.client.reset();
     this.#left(visit);

@@ -10,6 +10,7 @@ import type { FlowOwner, FlowTable } from './flow-table.ts';
 import type { ListenerOrder } from './messages.ts';
 import type { RouteTable } from './pool.ts';
 import { UdpFlow, mostQueuedBytes, openSocket } from './udp-flow.ts';
+import { filesCure } from './wire.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 /** A UDP listener: a flow for each client's address and port; answers leave from the listener's own socket. */
@@ -204,6 +205,7 @@ export class UdpListener implements FlowOwner {
     this.#context.report.warn(this.#order.key, 'an endpoint does not take datagrams', () => ({
       endpoint: target.name,
       reason,
+      ...(reason === 'files' && { cure: filesCure }),
     }));
     if (reason !== 'files') return;
     this.#end(flow);

@@ -62,6 +62,10 @@ export const keepAliveMs = 30_000;
 /** Connections that may wait to be taken; the kernel's own limit (net.core.somaxconn) is lower on many systems. */
 export const backlog = 4096;
 
+/** What an operator can do about file descriptors that run out. */
+export const filesCure =
+  'raise the limit of open files: LimitNOFILE= of a systemd unit, ulimit -n of a shell';
+
 /** An error of the system, by its code. */
 export function systemError(code: string, what: string): Error {
   return Object.assign(new Error(`${what}: ${code}`), { code });

@@ -83,6 +83,7 @@ describe.skipIf(!ownNetwork)('a relay at its limits', () => {
       expect(stats?.active).toBeGreaterThan(20);
       const code = relay.log.map(({ fields }) => JSON.stringify(fields)).join('\n');
       expect(code).toMatch(/EMFILE|files/);
+      expect(code).toContain('"cure":"raise the limit of open files');
       // It does not go round in circles: what has failed is over.
       const [busyBefore, from] = [relay.cpuSeconds(), performance.now()];
       await new Promise((resolve) => setTimeout(resolve, 500));

@@ -1,13 +1,10 @@
 import { familyLabel, hostPort } from '../../ip/address.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import type { ListenFailure, ListenerKey } from '../../relay/relay.ts';
+import { filesCure } from '../../relay/wire.ts';
 import type { Places, Standing } from './listening.ts';
 import type { PortChooser } from './ports.ts';
 import type { WantedListener } from './state.ts';
-
-/** What an operator can do about files that run out. */
-export const filesCure =
-  'raise the limit of open files: LimitNOFILE= of a systemd unit, ulimit -n of a shell';
 
 /** Listeners at the one address of the node, each at a port that is chosen for it. */
 export class NodePlaces implements Places {
