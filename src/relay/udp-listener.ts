@@ -184,7 +184,9 @@ export class UdpListener implements FlowOwner {
   #answer(flow: UdpFlow, bytes: Uint8Array, to: RemoteInfo): void {
     this.#touch(flow);
     const socket = this.#socket;
-    if (socket === undefined || socket.getSendQueueSize() > mostQueuedBytes) return;
+    // Port 0 is for those who want no answer; a socket would throw at it.
+    if (to.port === 0 || socket === undefined) return;
+    if (socket.getSendQueueSize() > mostQueuedBytes) return;
     this.#counters.add('bytesOut', bytes.length);
     // A client that is gone is no matter for anybody; its flow ends by itself.
     socket.send(bytes, to.port, to.address, () => {});
