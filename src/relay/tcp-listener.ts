@@ -239,6 +239,12 @@ export class TcpListener {
   }
 
   #join(visit: Visit, server: Wire, { target, pool }: Chosen, place: Place | undefined): void {
+    const header = this.#headerFor(visit.arrival.client, pool, place);
+    if (header === undefined) {
+      server.reset();
+      visit.reset();
+      return;
+    }
     this.#guests.visits.delete(visit);
     this.#context.drains.delete(visit);
     const { client } = visit.arrival;
@@ -250,13 +256,26 @@ export class TcpListener {
     });
     this.#guests.connections.add(connection);
     const { bytes, ended } = visit.arrival.soFar();
-    const header = pool.proxyProtocol && place ? [proxyHeader(place, this.#askedBy(client))] : [];
     connection.start([...header, ...bytes], header[0]?.length ?? 0, ended);
     // The endpoint or the listener may have left while it was dialled.
     if (this.#leaves) this.#drain(connection);
     else if (!this.#routes.holds(pool, target)) {
       this.#context.drains.add(connection, pool.drainMs);
     }
+  }
+
+  /**
+   * What the endpoint is told first. Undefined: the client is no more. What it has sent must not come without a header,
+   * since it may look like one.
+   */
+  #headerFor(
+    client: Wire,
+    { proxyProtocol }: Chosen['pool'],
+    place: Place | undefined,
+  ): readonly Uint8Array[] | undefined {
+    if (!proxyProtocol) return [];
+    const source = place ?? client.peer();
+    return source && [proxyHeader(source, this.#askedBy(client))];
   }
 
   #drain(leaving: Visit | TcpConnection): void {

@@ -1,10 +1,56 @@
 // What no honest client does, or one that has given up: it harms nobody else, and leaves nothing behind.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { describe, expect, it } from 'vitest';
+import { once } from 'node:events';
+import process from 'node:process';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Listener } from '../../src/relay/relay.ts';
+import { RelayProcess } from './relay-process.ts';
 import { Stage, eventually, listener, ownNetwork } from './stage.ts';
 
+/** What a PROXY header of version 2 begins with. */
+const signature = '\r\n\r\n\0\r\nQUIT\n';
 const hasPython = spawnSync('python3', ['--version']).status === 0;
+
+describe.skipIf(!ownNetwork).each(['handles', 'sockets'] as const)('clients by %s', (wires) => {
+  let stage: Stage;
+  let relay: RelayProcess | undefined;
+
+  beforeEach(() => {
+    stage = new Stage({ wires, workers: 1 });
+  });
+
+  afterEach(async () => {
+    await relay?.close();
+    await stage.close();
+  });
+
+  it('that are gone before they are let in cannot write a PROXY header of their own', async () => {
+    relay = new RelayProcess({ wires, workers: 1 });
+    const heard: string[] = [];
+    const endpoint = await stage.endpoint((socket) => {
+      socket.once('data', (chunk: Buffer) => heard.push(chunk.toString('latin1')));
+    });
+    const web = listener('web', [endpoint], { proxyProtocol: true });
+    await relay.open(web);
+    for (let i = 0; i < 10; i++) {
+      process.kill(relay.pid, 'SIGSTOP'); // the kernel takes clients in its place
+      try {
+        const { socket } = await stage.client(web);
+        await new Promise((resolve) => socket.write('forged', resolve));
+        socket.resetAndDestroy();
+        await once(socket, 'close');
+      } finally {
+        process.kill(relay.pid, 'SIGCONT');
+      }
+    }
+    const honest = await stage.client(web);
+    honest.socket.write('honest');
+    await eventually(() => heard.some((text) => text.endsWith('honest')));
+    expect(heard.filter((text) => !text.startsWith(signature))).toEqual([]);
+    honest.socket.resetAndDestroy();
+    await eventually(async () => (await relay?.stats())?.get('web')?.active === 0);
+  });
+});
 
 describe.skipIf(!ownNetwork || !hasPython)('a UDP client without a port', () => {
   it('is heard and not answered, and others are served', async () => {
