@@ -159,11 +159,24 @@ export class TcpConnection {
   }
 
   upkeep(): void {
+    if (this.#hasLostClient()) {
+      this.reset();
+      return;
+    }
     for (const { wire } of [this.#client, this.#server]) {
       if (!this.#isKeptAlive) wire.keepAlive();
       wire.rest();
     }
     this.#isKeptAlive = true;
+  }
+
+  /**
+   * A wire that is not read does not tell that its peer has reset it; one that both have ended has no peer either. What an
+   * endpoint has sent before it went is still the client's.
+   */
+  #hasLostClient(): boolean {
+    const { waits, wire } = this.#client;
+    return waits && !this.#server.over && wire.peer() === undefined;
   }
 
   #end(how: 'close' | 'reset'): void {

@@ -50,6 +50,31 @@ describe.skipIf(!ownNetwork).each(['handles', 'sockets'] as const)('clients by %
     honest.socket.resetAndDestroy();
     await eventually(async () => (await relay?.stats())?.get('web')?.active === 0);
   });
+
+  // Node's streams ask for a peer's address once.
+  it.skipIf(wires === 'sockets')('that give up while their endpoint does not read', async () => {
+    const stalled = await stage.endpoint((socket) => void socket.pause());
+    const web = listener('web', [stalled]);
+    await stage.open(web);
+    const { socket } = await stage.client(web);
+    let sent = 0;
+    const send = (): void => {
+      socket.write(Buffer.alloc(65_536), (error) => {
+        sent++;
+        if (!error) send();
+      });
+    };
+    send();
+    let last = -1;
+    await eventually(async () => {
+      const isStill = last === sent;
+      last = sent;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return isStill;
+    });
+    socket.resetAndDestroy();
+    await eventually(() => stage.stats('web').active === 0, 30_000);
+  });
 });
 
 describe.skipIf(!ownNetwork || !hasPython)('a UDP client without a port', () => {
