@@ -258,10 +258,8 @@ export class TcpListener {
     const { bytes, ended } = visit.arrival.soFar();
     connection.start([...header, ...bytes], header[0]?.length ?? 0, ended);
     // The endpoint or the listener may have left while it was dialled.
+    if (!this.#routes.holds(pool, target)) this.#context.drains.add(connection, pool.drainMs);
     if (this.#leaves) this.#drain(connection);
-    else if (!this.#routes.holds(pool, target)) {
-      this.#context.drains.add(connection, pool.drainMs);
-    }
   }
 
   /**
@@ -282,9 +280,11 @@ export class TcpListener {
     const { drainMs } = this.#routes;
     const own =
       leaving instanceof TcpConnection
-        ? (drainMs.get(leaving.target) ?? 0)
+        ? drainMs.get(leaving.target)
         : Math.max(0, ...drainMs.values());
-    this.#context.drains.add(leaving, this.#leaves?.withinMs ?? own);
+    const withinMs = this.#leaves?.withinMs ?? own;
+    // whose endpoint left earlier has its deadline
+    if (withinMs !== undefined) this.#context.drains.add(leaving, withinMs);
   }
 
   #askedBy(client: Wire): Place {

@@ -27,6 +27,21 @@ describe.skipIf(!ownNetwork)('a listener that changes again and again', () => {
     await exchange(client, 'last');
   });
 
+  it('leaves them their time when the listener goes, too', async () => {
+    const echo = await stage.endpoint((socket) => void socket.pipe(socket));
+    const web = listener('web', [echo], { drainSeconds: 1000 });
+    const brief = listener('brief', [echo], { drainSeconds: 0 });
+    await stage.open(web, brief);
+    const client = await stage.client(web);
+    await exchange(client, 'first');
+    const others = await Promise.all(Array.from({ length: 12 }, async () => stage.client(brief)));
+    for (const other of others) await exchange(other, 'here');
+    await stage.open({ ...web, ...to([await stage.named('a')]) });
+    await stage.relay.change({ close: [web.key, brief.key], open: [] });
+    await eventually(() => others.every(({ error }) => error === 'ECONNRESET'));
+    await exchange(client, 'last');
+  });
+
   it('never stops listening when affinity makes one worker of many', async () => {
     const endpoints = [await stage.named('a')];
     const listeners = Array.from({ length: 20 }, (_, i) => listener(`web${i}`, endpoints));
