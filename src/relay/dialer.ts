@@ -9,12 +9,18 @@ const triesMs = [250, 500, 1000, 2000] as const;
 /** Calls back after some milliseconds, unless what it answers is called before. */
 export type After = (ms: number, action: () => void) => () => void;
 
+/** A timer of Node can wait no longer, and does not wait at all where it is asked to. Nobody here minds to be called early. */
+const longestMs = 2 ** 31 - 1;
+
 /** What is ready to be read goes first: a thread that was held up does not take that for a silence of others. */
 export const systemAfter: After = (ms, action) => {
   let check: NodeJS.Immediate | undefined;
-  const timer = setTimeout(() => {
-    check = setImmediate(action);
-  }, ms);
+  const timer = setTimeout(
+    () => {
+      check = setImmediate(action);
+    },
+    Math.min(ms, longestMs),
+  );
   return () => {
     clearTimeout(timer);
     clearImmediate(check);

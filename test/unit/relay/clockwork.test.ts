@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Address } from '../../../src/ip/address.ts';
 import type { Cidr } from '../../../src/ip/cidr.ts';
+import { systemAfter } from '../../../src/relay/dialer.ts';
 import { Drains } from '../../../src/relay/drains.ts';
 import type { ListenerKey } from '../../../src/relay/relay.ts';
 import { Report } from '../../../src/relay/report.ts';
@@ -53,6 +54,24 @@ describe('drains', () => {
     drains.delete(c);
     clock.move(1000);
     expect(ended).toEqual(['b 100', 'd 250', 'a 300']);
+  });
+});
+
+describe('a timer of the system', () => {
+  it('does not come at once where it is to come later than any can', () => {
+    vi.useFakeTimers();
+    try {
+      let times = 0;
+      const stop = systemAfter(1000 * 3600 * 1000, () => times++);
+      vi.advanceTimersByTime(1_000_000);
+      expect(times).toBe(0);
+      stop();
+      systemAfter(250, () => times++);
+      vi.advanceTimersByTime(251);
+      expect(times).toBe(1);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
