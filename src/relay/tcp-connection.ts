@@ -175,8 +175,8 @@ export class TcpConnection {
    * endpoint has sent before it went is still the client's.
    */
   #hasLostClient(): boolean {
-    const { waits, wire } = this.#client;
-    return waits && !this.#server.over && wire.peer() === undefined;
+    const { over, waits, wire } = this.#client;
+    return (over || waits) && !this.#server.over && wire.peer() === undefined;
   }
 
   #end(how: 'close' | 'reset'): void {

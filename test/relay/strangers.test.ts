@@ -75,6 +75,21 @@ describe.skipIf(!ownNetwork).each(['handles', 'sockets'] as const)('clients by %
     socket.resetAndDestroy();
     await eventually(() => stage.stats('web').active === 0, 30_000);
   });
+
+  it.skipIf(wires === 'sockets')('that give up after they have ended their part', async () => {
+    let hasEnded = false;
+    const silent = await stage.endpoint((socket) => {
+      socket.on('end', () => (hasEnded = true));
+      socket.resume();
+    });
+    const web = listener('web', [silent]);
+    await stage.open(web);
+    const { socket } = await stage.client(web);
+    socket.end('question');
+    await eventually(() => hasEnded);
+    socket.resetAndDestroy();
+    await eventually(() => stage.stats('web').active === 0, 30_000);
+  });
 });
 
 describe.skipIf(!ownNetwork || !hasPython)('a UDP client without a port', () => {
