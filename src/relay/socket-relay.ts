@@ -23,6 +23,8 @@ const mostShared = 1024;
 const openedAtOnce = 500;
 /** Beyond, threads cost memory and bring little: the kernel's part of the work is done by whoever sends. */
 const mostWorkers = 8;
+/** A listener that a worker which was started anew could not open is tried again so often. */
+const reopenMs = 10_000;
 
 export interface RelayOptions {
   readonly log: Log;
@@ -56,6 +58,7 @@ export class SocketRelay implements Relay {
   readonly #random: () => number;
   readonly #log: Log;
   readonly #crew: WorkerCrew;
+  readonly #after: After;
   readonly #counters: SharedSlots;
   readonly #turns = new SharedSlots(turnBytes);
   readonly #entries = new Map<ListenerKey, Entry>();
@@ -63,11 +66,14 @@ export class SocketRelay implements Relay {
   /** Listeners that have a socket in every worker. */
   #shared = 0;
   #last: Promise<unknown> = Promise.resolve();
+  /** Stops what waits to be tried again. */
+  readonly #waits = new Set<() => void>();
 
-  constructor({ log, random, workers, wires, after, now }: RelayOptions) {
+  constructor({ log, random, workers, wires, after = systemAfter, now }: RelayOptions) {
     const count = workers ?? Math.min(availableParallelism(), mostWorkers);
     this.#log = log;
     this.#random = random;
+    this.#after = after;
     this.#counters = new SharedSlots(counterBytes(count));
     this.#crew = new WorkerCrew({
       workers: count,
@@ -75,7 +81,7 @@ export class SocketRelay implements Relay {
       counters: this.#counters,
       turns: this.#turns,
       log,
-      after: after ?? systemAfter,
+      after,
       now: now ?? (() => performance.now()),
       word: (worker, { key, epoch }) => {
         this.#gone(worker, key, epoch);
@@ -84,7 +90,7 @@ export class SocketRelay implements Relay {
         this.#lost(worker);
       },
       replaced: (worker) => {
-        void this.#inTurn(async () => this.#reopen(worker));
+        void this.#inTurn(async () => this.#reopen(worker, [...this.#entries.keys()]));
       },
     });
   }
@@ -122,6 +128,7 @@ export class SocketRelay implements Relay {
   }
 
   async close(): Promise<void> {
+    for (const stop of this.#waits) stop();
     await this.#crew.end();
     this.#entries.clear();
     this.#leaving.clear();
@@ -259,14 +266,24 @@ export class SocketRelay implements Relay {
     for (const { listener, epoch } of leaving) this.#gone(worker, listener.key, epoch);
   }
 
-  /** A worker that was started anew opens what the one before it had. */
-  async #reopen(worker: number): Promise<void> {
-    const entries = [...this.#entries.values()].filter(({ known }) => known.has(worker));
-    const listeners = entries.map((entry) => orderOf(entry, worker, false));
+  /** A worker that was started anew opens what the one before it had. Clients are led there: what cannot be opened is tried again. */
+  async #reopen(worker: number, keys: readonly ListenerKey[]): Promise<void> {
+    const entries = keys.flatMap((key) => this.#entries.get(key) ?? []);
+    const listeners = entries
+      .filter(({ known }) => known.has(worker))
+      .map((entry) => orderOf(entry, worker, false));
     const failures = await this.#crew.order(worker, { do: 'open', listeners });
+    if (failures.length === 0) return;
     for (const { key, code } of failures) {
-      this.#log.error({ listener: key, code }, 'a listener could not be opened again');
+      const retryInMs = reopenMs;
+      this.#log.error({ listener: key, code, retryInMs }, 'a listener could not be opened again');
     }
+    const stop = this.#after(reopenMs, () => {
+      this.#waits.delete(stop);
+      const left = failures.map(({ key }) => key);
+      void this.#inTurn(async () => this.#reopen(worker, left));
+    });
+    this.#waits.add(stop);
   }
 
   /** To each worker an order about those listeners that it knows. */

@@ -329,6 +329,30 @@ describe.skipIf(!ownNetwork)('a worker that crashes', () => {
       await stage.close();
     }
   });
+
+  it('has listeners opened again whose place somebody had meanwhile', async () => {
+    const threads: Worker[] = [];
+    const note = (worker: Worker): void => void threads.push(worker);
+    process.on('worker', note);
+    const stage = new Stage({ workers: 1 });
+    try {
+      const web = listener('web', [await stage.named('a')]);
+      await stage.open(web);
+      await threads[0]?.terminate();
+      const somebody = net.createServer((socket) => socket.end('somebody'));
+      somebody.listen(web.port, web.address);
+      await once(somebody, 'listening');
+      const told = (): boolean =>
+        stage.log.some(({ message }) => message === 'a listener could not be opened again');
+      await eventually(told);
+      somebody.close();
+      await once(somebody, 'close');
+      await eventually(async () => (await stage.ask(web)) === 'a', 30_000);
+    } finally {
+      process.off('worker', note);
+      await stage.close();
+    }
+  });
 });
 
 function hex(port: number): string {
