@@ -21,7 +21,7 @@ function contract(variant: 'legacy' | 'nft'): BackendContract {
     deviations: new Set(['source']),
     skip: [
       {
-        reason: 'connections end with the process that carries them: userspace-restart.test.ts',
+        reason: 'connections end with the process that carries them: userspace-agent.test.ts',
         tests: ['restart', 'affinity-300'],
       },
     ],
