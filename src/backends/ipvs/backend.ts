@@ -249,7 +249,10 @@ export class IpvsBackend implements Backend {
     for (const key of new Set(keys)) {
       const have = this.#table.servers.get(key);
       const wanted = state.servers.get(key);
-      if (wanted === undefined && (have === undefined || this.#isExcluded(have.address))) continue;
+      if (wanted === undefined && (have === undefined || this.#isExcluded(have.address))) {
+        this.#drains.forget(key);
+        continue;
+      }
       const refused = (): boolean => have !== undefined && isRefused(state, have);
       targets.set(key, this.#drains.target(have, wanted, refused));
     }

@@ -48,15 +48,16 @@ export class Drains {
   get draining(): Draining {
     const all = [...this.#drains.values()].flatMap((drains) => [...drains.values()]);
     const now = this.#parts.clock.monotonic();
-    const oldestMs = Math.max(0, ...all.map(({ sinceMs }) => now - sinceMs));
+    const oldestMs = all.reduce((most, { sinceMs }) => Math.max(most, now - sinceMs), 0);
     return { count: all.length, oldestMs };
   }
 
-  /** Until the first deadline that has not passed. */
+  /** Until the first deadline that has not passed; infinite where all have. */
   get untilDeadlineMs(): number {
+    const now = this.#parts.clock.monotonic();
     const all = [...this.#drains.values()].flatMap((drains) => [...drains.values()]);
-    const ahead = all.filter(({ isOver }) => !isOver).map(({ deadlineMs }) => deadlineMs);
-    return Math.max(0, Math.min(...ahead) - this.#parts.clock.monotonic());
+    const ahead = all.filter(({ isOver, deadlineMs }) => !isOver && deadlineMs > now);
+    return ahead.reduce((least, { deadlineMs }) => Math.min(least, deadlineMs - now), Infinity);
   }
 
   /**
@@ -88,6 +89,11 @@ export class Drains {
           drains.set(real, { ...drain, isOver: true });
       }
     }
+  }
+
+  /** Forgets a server that stays as it is. */
+  forget(server: VirtualServerKey): void {
+    this.#drains.delete(server);
   }
 
   /** Forgets what has been removed. */

@@ -438,6 +438,42 @@ describe('draining in the ipvs backend', () => {
     expect(reals()).toBe('10.1.0.1:80=1');
   });
 
+  it('is looked at no more often where a deadline has passed and a sync is still to succeed', async () => {
+    let sleeps = 0;
+    const sleep: VirtualClock['sleep'] = async (ms, until) => {
+      sleeps++;
+      return clock.sleep(ms, until);
+    };
+    const counting = { now: () => clock.now(), monotonic: () => clock.monotonic(), sleep };
+    const { sync, backend } = agent({ clock: counting });
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 1);
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    node.fails = ({ tool }) => (tool === 'ipset' ? { exitCode: 1, stderr: 'no\n' } : undefined);
+    backend.invalidate();
+    await expect(sync(smallState([webWith('10.1.0.1:80')]))).rejects.toThrow('ipset');
+    await clock.advance(60_000);
+    sleeps = 0;
+    await clock.advance(60_000);
+    expect(sleeps).toBe(12);
+    node.fails = () => undefined;
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    expect(reals()).toBe('10.1.0.1:80=1');
+    await clock.advance(5000);
+    await backend.drained();
+  });
+
+  it('is nobody’s matter any more at an address that --ipvs-exclude-cidrs names, once the Service is gone', async () => {
+    const { sync, backend } = agent({ excludeCidrs: [parseCidr('10.96.0.1/32') as Cidr] });
+    await sync(smallState([web]));
+    node.setConnections(atWeb, '10.1.0.2:80', 1);
+    await sync(smallState([webWith('10.1.0.1:80')]));
+    await sync(smallState([]));
+    await clock.advance(5000);
+    await backend.drained();
+    expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
+  });
+
   it('stops with the agent, and nothing waits any more', async () => {
     const { sync, backend } = agent();
     await sync(smallState([web]));
