@@ -42,10 +42,22 @@ export class IpvsRemains {
     this.#parts = parts;
   }
 
-  /** Looks; undefined where there is nothing. */
+  /** Looks; undefined where there is nothing. A link without addresses is something: the other family may need it still. */
   async find(signal: AbortSignal): Promise<FoundRemains | undefined> {
     const { family, tools } = this.#parts;
-    const [all, bound] = await Promise.all([this.#read(signal), boundOf(family, tools, signal)]);
+    const bound = await boundOf(family, tools, signal);
+    try {
+      return await this.#findBeside(bound, signal);
+    } catch (error) {
+      // Virtual servers of others, such as a load balancer's on this node, must not call for tools that nobody needs.
+      if (!isMissingTool(error) || (bound !== undefined && bound.size > 0)) throw error;
+      return bound && { servers: [], bound, boundSets: [] };
+    }
+  }
+
+  async #findBeside(bound: BoundAddresses, signal: AbortSignal): Promise<FoundRemains | undefined> {
+    const { family, tools } = this.#parts;
+    const all = await this.#read(signal);
     if (all.size === 0 && bound === undefined) return undefined;
     const [naming, sets] = await Promise.all([
       readMembers(family, tools, signal),
@@ -53,7 +65,7 @@ export class IpvsRemains {
     ]);
     const ownership = new Ownership(naming, bound ?? []);
     this.#servers = [...all.values()].filter((server) => ownership.isOurs(server));
-    if (this.#servers.length === 0 && (bound === undefined || bound.size === 0)) return undefined;
+    if (this.#servers.length === 0 && bound === undefined) return undefined;
     const boundSets = sets.filter((set) => isBoundSet(family, set)).map(({ name }) => name);
     return { servers: this.#servers, bound, boundSets };
   }
@@ -140,9 +152,13 @@ async function boundOf(
   try {
     return await readDevice(family, tools, signal);
   } catch (error) {
-    if (error instanceof SwitchyardError && error.code === 'missing') return undefined;
+    if (isMissingTool(error)) return undefined;
     throw error;
   }
+}
+
+function isMissingTool(error: unknown): boolean {
+  return error instanceof SwitchyardError && error.code === 'missing';
 }
 
 function isBoundSet(family: Family, { name, type }: { name: string; type: string }): boolean {

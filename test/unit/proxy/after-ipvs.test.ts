@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { IptablesBackend } from '../../../src/backends/iptables/backend.ts';
 import { IpvsBackend } from '../../../src/backends/ipvs/backend.ts';
 import { IpvsRemains } from '../../../src/backends/ipvs/remains.ts';
+import type { Family } from '../../../src/ip/address.ts';
 import { AfterIpvs } from '../../../src/proxy/after-ipvs.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { FakeIpvsNode } from '../../support/fake-ipvs-node.ts';
@@ -39,12 +40,12 @@ beforeEach(() => {
   isSettled = 0;
 });
 
-const port = () => ({
-  family: 'ipv4' as const,
+const port = (family: Family = 'ipv4') => ({
+  family,
   tools: node.tools,
   iptables: {
     variant: 'legacy' as const,
-    family: 'ipv4' as const,
+    family,
     version: [1, 8, 9] as const,
     iptables: 'iptables',
     restore: 'iptables-restore',
@@ -79,8 +80,8 @@ async function ranIpvs(): Promise<void> {
 const settled = async () => void isSettled++;
 
 /** The agent in iptables mode. */
-function agent() {
-  const wanted = state({
+function agent(family: Family = 'ipv4') {
+  const chains = state({
     nat: [
       chain('KUBE-SERVICES', 'root', rule(translates)),
       chain('KUBE-NODEPORTS', 'root'),
@@ -89,11 +90,13 @@ function agent() {
     ],
     filter: [chain('KUBE-SERVICES', 'root')],
   });
-  const remains = new IpvsRemains({ ...port(), readTable: node.readTable });
-  const parts = { ...port(), remains, drainMs, lifetime: ending.signal, onGone: settled };
+  const wanted = { ...chains, family };
+  const own = port(family);
+  const remains = new IpvsRemains({ ...own, readTable: node.readTable });
+  const parts = { ...own, remains, drainMs, lifetime: ending.signal, onGone: settled };
   const backend = new AfterIpvs(
     parts,
-    (hooks) => new IptablesBackend({ ...port(), ...hooks, lowering: { lower: () => wanted } }),
+    (hooks) => new IptablesBackend({ ...own, ...hooks, lowering: { lower: () => wanted } }),
   );
   return { backend, sync: async () => backend.sync(emptyGraph, emptyDelta, signal) };
 }
@@ -246,6 +249,43 @@ describe('iptables mode after ipvs mode', () => {
     await backend.drained();
     expect(left()).toEqual(nothing);
   });
+
+  it('keeps the settings of ipvs while the other family has something left', async () => {
+    await ranIpvs();
+    await agent('ipv6').sync();
+    await clock.advance(drainMs);
+    expect(isSettled).toBe(0);
+    expect(left()).toMatchObject({ device: ['10.96.0.1'] });
+    const { backend, sync } = agent();
+    closeAll();
+    await sync();
+    await clock.advance(5000);
+    await backend.drained();
+    expect(left()).toMatchObject({ servers: [], device: undefined });
+    expect(isSettled).toBe(1);
+  });
+
+  it('removes the link of an ipvs mode that had no Services', async () => {
+    node.device = new Set();
+    const { backend, sync } = agent();
+    await sync();
+    await clock.advance(5000);
+    await backend.drained();
+    expect(left()).toEqual(nothing);
+    expect(isSettled).toBe(1);
+  });
+
+  it.each(['ipvsadm', 'ipset'])(
+    'needs no %s where all virtual servers are somebody else’s',
+    async (missing) => {
+      const director = { scheduler: 'wlc', persistent: undefined, realServers: new Map() };
+      node.servers.set('-t 192.0.2.1:6443', director);
+      node.fails = ({ tool }) => (tool === missing ? 'missing' : undefined);
+      await agent().sync();
+      expect(rules('nat', 'KUBE-SERVICES')?.slice(1)).toEqual([translates]);
+      expect([...node.servers.keys()]).toEqual(['-t 192.0.2.1:6443']);
+    },
+  );
 
   it('is as ever where there was no ipvs mode: one look, and no tool of ipvs', async () => {
     const { sync } = agent();
