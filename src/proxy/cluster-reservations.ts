@@ -16,10 +16,17 @@ const apiServerSlices = {
   labelSelector: 'kubernetes.io/service-name=kubernetes',
 };
 
+/** The addresses of a host; rejects as `getaddrinfo` does. */
+type Resolve = (host: string) => Promise<readonly string[]>;
+
+const resolveBySystem: Resolve = async (host) =>
+  (await lookup(host, { all: true })).map(({ address }) => address);
+
 /** What a cluster keeps from Services; of manifests, what the Nodes among them have. */
 export function clusterReservations(
   sources: ObjectSources,
   options: Omit<ReservedAddressesOptions, 'listNodes' | 'apiServers'>,
+  resolve = resolveBySystem,
 ): ReservedAddresses | ManifestReservations {
   const { server } = sources;
   if (server === undefined)
@@ -31,7 +38,7 @@ export function clusterReservations(
       const slices = await listOnce(sources, apiServerSlices, signal);
       const own = slices.filter(({ meta }) => meta.namespace === 'default');
       const listed = own.flatMap(({ endpoints }) => endpoints.flatMap((each) => each.addresses));
-      const addresses = [...listed, ...(await hostAddresses(new URL(server).hostname))];
+      const addresses = [...listed, ...(await hostAddresses(new URL(server).hostname, resolve))];
       return addresses.map(parseAddress).filter((each) => each !== undefined);
     },
   });
@@ -59,13 +66,17 @@ async function listOnce<T extends KubeObject>(
   return list;
 }
 
-/** The addresses behind the host of a URL; none where the name cannot be found now. */
-async function hostAddresses(host: string): Promise<readonly string[]> {
+/**
+ * The addresses behind the host of a URL. None where nobody here knows the name: a proxy finds it. That it cannot be looked
+ * up at the moment is another matter: then nobody knows which address must not be taken.
+ */
+async function hostAddresses(host: string, resolve: Resolve): Promise<readonly string[]> {
   const literal: Address | undefined = parseAddress(host.replace(/^\[(.*)\]$/, '$1'));
   if (literal !== undefined) return [literal];
   try {
-    return (await lookup(host, { all: true })).map(({ address }) => address);
-  } catch {
-    return [];
+    return await resolve(host);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOTFOUND') return [];
+    throw error;
   }
 }

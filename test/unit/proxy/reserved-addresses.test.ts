@@ -157,13 +157,20 @@ const slice = (namespace: string, ...addresses: readonly string[]) => ({
   endpoints: addresses.map((each) => ({ addresses: [each] })),
 });
 
+const unresolved = (code: string) => async () => {
+  throw Object.assign(new Error(`getaddrinfo ${code} api.test`), { code });
+};
+
 describe('in a cluster', () => {
   const lists: Readonly<Record<string, readonly unknown[]>> = {
     nodes: [node('node-a', '192.0.2.1'), node('node-b', '192.0.2.2')],
     endpointslices: [slice('default', '192.0.2.8'), slice('other', '192.0.2.7')],
   };
 
-  async function reasons(server: string): Promise<readonly (string | undefined)[]> {
+  async function reasons(
+    server: string,
+    resolve?: () => Promise<readonly string[]>,
+  ): Promise<readonly (string | undefined)[]> {
     const asked: (string | undefined)[] = [];
     const source = <T extends KubeObject>({ resource, labelSelector }: Kind<T>): Source<T> => ({
       run: async (sink, signal) => {
@@ -175,10 +182,13 @@ describe('in a cluster', () => {
     const stop = new AbortController();
     const options = { nodeName: 'node-a', onChange: () => {}, log: silentLog };
     const sources = { server, source, events: undefined, close: async () => {} };
-    const reserved = clusterReservations(sources, { ...options, clock: new VirtualClock() });
+    const clock = new VirtualClock();
+    const reserved = clusterReservations(sources, { ...options, clock }, resolve);
     const running = reserved.run(stop.signal);
     const addresses = [1, 2, 7, 8, 9].map((n) => address(`192.0.2.${n}`));
-    await reserved.ready(addresses, stop.signal);
+    const ready = reserved.ready(addresses, stop.signal);
+    await clock.advance(5000);
+    await ready;
     stop.abort();
     await running;
     expect(asked).toEqual(['nodes', 'endpointslices kubernetes.io/service-name=kubernetes']);
@@ -193,6 +203,21 @@ describe('in a cluster', () => {
       'the API server',
       'the API server',
     ]);
+  });
+
+  it('are those behind the name of the API server', async () => {
+    const found = await reasons('https://api.test:6443', async () => ['192.0.2.9']);
+    expect(found[4]).toBe('the API server');
+  });
+
+  it('are not taken for free while that name cannot be looked up', async () => {
+    for (const reason of await reasons('https://api.test:6443', unresolved('EAI_AGAIN')))
+      expect(reason).toMatch(/Nodes are not listed yet/);
+  });
+
+  it('are told without it where nobody here knows the name: a proxy does', async () => {
+    const found = await reasons('https://api.test:6443', unresolved('ENOTFOUND'));
+    expect(found.slice(1)).toEqual(['Node node-b', undefined, 'the API server', undefined]);
   });
 });
 
