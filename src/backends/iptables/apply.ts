@@ -184,6 +184,10 @@ function refusalWords(result: Pick<ToolResult, 'exitCode' | 'stderr'>): string {
   return words === '' ? `exit code ${result.exitCode}` : words;
 }
 
+/** Where kernel or tools refuse everything. */
+export const missingCure =
+  'start the agent again: it then names the kernel features and tools that are missing';
+
 /** A refusal as the error of a sync that could not leave the bad part out. */
 export function refusalError(tool: string, refusal: Refusal): SwitchyardError {
   const where = refusal.line === undefined ? '' : ` at line ${refusal.line}`;
@@ -194,7 +198,7 @@ export function refusalError(tool: string, refusal: Refusal): SwitchyardError {
     `${tool} refused the rules${where}${what}${whose}: ${refusal.words}`,
     {
       retryable: true,
-      hint: 'run `switchyard doctor`: it names the kernel features and tools that are missing',
+      hint: missingCure,
     },
   );
 }

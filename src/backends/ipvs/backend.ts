@@ -1,6 +1,5 @@
 import type { GraphDelta, Origin, Pool, RuleGraph } from '../../graph/rule-graph.ts';
-import { errorText, SwitchyardError } from '../../error.ts';
-import { serviceLink } from '../../host/interfaces.ts';
+import { SwitchyardError } from '../../error.ts';
 import { familyOf } from '../../ip/address.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import { cidrContains, cidrFamily } from '../../ip/cidr.ts';
@@ -10,17 +9,20 @@ import type { Backend, SyncReport, Unprogrammed } from '../backend.ts';
 import { CarefulLowering } from '../careful-lowering.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';
 import { Turns } from '../turns.ts';
+import { missingCure } from '../iptables/apply.ts';
 import type { SetMember } from '../iptables/diff-sets.ts';
 import { ipvsModeChains } from '../iptables/ipvs-names.ts';
 import type { FoundMembers } from '../iptables/kept-sets.ts';
 import { RulesApplier } from '../iptables/rules-applier.ts';
 import type { RulesApplierParts } from '../iptables/rules-applier.ts';
+import { AddressTable } from './address-table.ts';
 import { Auditor } from './auditor.ts';
 import { ClosedFrontends } from './closed-frontends.ts';
-import { changeDevice, diffDevice, readDevice } from './device.ts';
+import { readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import { changedKeys } from './diff.ts';
 import type { TargetServer } from './diff.ts';
+import { DrainWatch } from './drain-watch.ts';
 import { Drains } from './drains.ts';
 import type { Draining } from './drains.ts';
 import { readKernelTable } from './kernel-table.ts';
@@ -63,9 +65,6 @@ interface Found {
   readonly ownership: Ownership;
 }
 
-/** What drains is looked at so often. It costs the reading of a file. */
-const drainCheckMs = 5000;
-
 /** The ipvs mode for one family: virtual servers, addresses of kube-ipvs0, and the rules and sets around them. */
 export class IpvsBackend implements Backend {
   readonly mode = 'ipvs';
@@ -74,32 +73,33 @@ export class IpvsBackend implements Backend {
   readonly #lowering: CarefulLowering<IpvsState>;
   readonly #rules: RulesApplier;
   readonly #table: ServerTable;
+  readonly #addresses: AddressTable;
   readonly #drains: Drains;
+  readonly #drainWatch: DrainWatch;
   readonly #closed: ClosedFrontends;
   readonly #auditor: Auditor;
   readonly #shortfalls: ShortfallNotices;
   /** What was last asked for; undefined: the kernel has to be read, and the next sync is full. */
   #applied: IpvsState | undefined;
-  #bound: BoundAddresses;
   /** Servers that are not as they were asked to be, and why. */
   #refusedServers = new Map<VirtualServerKey, RefusedLine>();
-  #refusedAddresses = new Map<Address, Unprogrammed>();
   #schedulerVersion = 0;
-  /** So many addresses are not bound because their virtual servers were refused. */
-  #withheld = 0;
   /** Syncs, audits and looks at what drains take turns. */
   readonly #turns = new Turns();
-  #watch: Promise<void> | undefined;
 
   constructor(parts: IpvsBackendParts) {
-    const { family, tools, log, clock, drainSeconds, readTable = readKernelTable } = parts;
+    const { family, tools, log, clock, lifetime, readTable = readKernelTable } = parts;
     this.#parts = parts;
     this.#log = log;
     this.#lowering = new CarefulLowering(parts.lowering);
     this.#rules = new RulesApplier(parts);
     this.#table = new ServerTable({ family, tools, log, readTable });
     this.#shortfalls = new ShortfallNotices(log);
-    this.#drains = new Drains({ clock, drainSeconds });
+    this.#addresses = new AddressTable({ tools, log, isExcluded: this.#isExcluded });
+    const drains = new Drains(parts);
+    this.#drains = drains;
+    const remove = async (): Promise<void> => this.#turns.take(async () => this.#removeDrained());
+    this.#drainWatch = new DrainWatch({ drains, clock, log, lifetime, remove });
     this.#closed = new ClosedFrontends(family);
     const [rules, table, isExcluded] = [this.#rules, this.#table, this.#isExcluded];
     this.#auditor = new Auditor({ family, tools, clock, rules, table, isExcluded });
@@ -122,7 +122,7 @@ export class IpvsBackend implements Backend {
 
   /** Resolves when nothing drains any more, or the backend's lifetime is over. */
   async drained(): Promise<void> {
-    await this.#watch;
+    await this.#drainWatch.ended();
   }
 
   async #lower(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<IpvsState> {
@@ -140,7 +140,7 @@ export class IpvsBackend implements Backend {
     const before = this.#applied;
     this.#applied = undefined; // until this sync has succeeded, nothing is certain
     const found = before === undefined ? await this.#read(signal) : undefined;
-    const refusedBefore = this.#refusedServers.size + this.#refusedAddresses.size;
+    const refusedBefore = this.#refusedServers.size + this.#addresses.refused.size;
     if (found !== undefined) this.#takeOver(state, found);
     const targets = this.#plan(before, state);
     const report = await this.#rules.apply(state.rules, signal, {
@@ -150,13 +150,13 @@ export class IpvsBackend implements Backend {
         ownSources: ipvsSet('BOUND', this.#parts.family),
       },
       first: this.#closed.close(this.#changingFrontends(state, targets)),
-      run: async () => this.#program(before, state, targets, signal),
+      run: async () => this.#program(state, targets, signal),
     });
     this.#applied = state;
     this.#shortfalls.tell(state.shortfalls);
-    this.#watchDrains();
+    this.#drainWatch.begin();
     const full = report.full || before === undefined;
-    const hasRefusals = this.#refusedServers.size + this.#refusedAddresses.size > refusedBefore;
+    const hasRefusals = this.#refusedServers.size + this.#addresses.refused.size > refusedBefore;
     const { refusedWrites: refused } = report;
     return {
       ...report,
@@ -200,7 +200,7 @@ export class IpvsBackend implements Backend {
       if ((have === undefined) === (target === undefined)) return [];
       const place = target ?? have;
       if (place === undefined) return [];
-      const isBound = this.#bound?.has(place.address) === true;
+      const isBound = this.#addresses.bound?.has(place.address) === true;
       const staysBound = state.addresses.has(place.address);
       // An address that comes or goes is not the node's while its virtual server is not there.
       const isSafe = target === undefined ? isBound && !staysBound : !isBound && staysBound;
@@ -210,7 +210,6 @@ export class IpvsBackend implements Backend {
 
   /** Gives what is not to be closed any more. */
   async #program(
-    before: IpvsState | undefined,
     state: IpvsState,
     targets: Targets,
     signal: AbortSignal,
@@ -218,7 +217,7 @@ export class IpvsBackend implements Backend {
     this.#refusedServers = new Map();
     await this.#write(targets, (target) => target !== undefined, signal);
     await this.#rules.addMembers(this.#closed.close(this.#missing(state)), signal);
-    await this.#bind(before, state, signal);
+    await this.#addresses.write(this.#bindable(state), signal);
     await this.#write(targets, (target) => target === undefined, signal);
     this.#settleDrains();
     this.#checkAnythingServed(state);
@@ -241,7 +240,7 @@ export class IpvsBackend implements Backend {
     );
     this.#table.take(ours);
     this.#auditor.madeSure();
-    this.#bound = bound;
+    this.#addresses.take(bound);
   }
 
   #targets(state: IpvsState, keys: Iterable<VirtualServerKey>): Targets {
@@ -273,28 +272,6 @@ export class IpvsBackend implements Backend {
     }
   }
 
-  async #bind(before: IpvsState | undefined, state: IpvsState, signal: AbortSignal): Promise<void> {
-    const wasRefused = this.#refusedAddresses.size + this.#withheld > 0;
-    const wanted = this.#bindable(state);
-    this.#withheld = state.addresses.size - wanted.size;
-    if (!wasRefused && this.#withheld === 0 && before?.addresses === state.addresses) return;
-    const changes = diffDevice(this.#bound, wanted, this.#isExcluded);
-    this.#refusedAddresses = new Map();
-    const refused = await changeDevice(changes, this.#parts.tools, signal);
-    for (const { address, words } of refused) {
-      const reason = `${address} cannot be bound to ${serviceLink}: ${words}`;
-      const origin = state.addresses.get(address)?.origin;
-      this.#log.error({ servicePort: origin?.name }, reason);
-      if (origin !== undefined) this.#refusedAddresses.set(address, { name: origin.name, reason });
-    }
-    if (changes.add.length + changes.remove.length === 0) return;
-    const failed = new Set(refused.map(({ address }) => address));
-    const gone = new Set(changes.remove.filter((address) => !failed.has(address)));
-    const added = changes.add.filter((address) => !failed.has(address));
-    const stay = [...(this.#bound ?? [])].filter((address) => !gone.has(address));
-    this.#bound = new Set([...stay, ...added]);
-  }
-
   /** Without its virtual servers an address would lead to the node's own sockets. */
   #bindable({ addresses, servers }: IpvsState): IpvsState['addresses'] {
     if (this.#refusedServers.size === 0) return addresses;
@@ -307,11 +284,11 @@ export class IpvsBackend implements Backend {
   /** What refuses everything has to be mended or passes: that is no matter of single services. */
   #checkAnythingServed({ servers }: IpvsState): void {
     const [first] = this.#refusedServers.values();
-    const isNothingServed = [...servers.keys()].every((key) => !this.#table.servers.has(key));
-    if (first === undefined || !isNothingServed || servers.size < 2) return;
+    if (first === undefined || servers.size < 2) return;
+    if ([...servers.keys()].some((key) => this.#table.servers.has(key))) return;
     throw new SwitchyardError('tool', `no virtual server is taken: ${refusalReason(first)}`, {
       retryable: true,
-      hint: 'run `switchyard doctor`: it names the kernel features and tools that are missing',
+      hint: missingCure,
     });
   }
 
@@ -322,7 +299,7 @@ export class IpvsBackend implements Backend {
     };
     for (const line of this.#refusedServers.values())
       if (line.origin !== undefined) add(line.origin, refusalReason(line));
-    for (const { name, reason } of this.#refusedAddresses.values()) add({ name }, reason);
+    for (const { name, reason } of this.#addresses.refused.values()) add({ name }, reason);
     return [...reasons]
       .map(([name, reason]) => ({ name, reason }))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
@@ -331,7 +308,7 @@ export class IpvsBackend implements Backend {
   async #audit(signal: AbortSignal): Promise<string | undefined> {
     const state = this.#applied;
     if (state === undefined) return undefined; // a full sync is due anyway
-    const written = { sets: state.rules.sets, bound: new Set(this.#bound ?? []) };
+    const written = { sets: state.rules.sets, bound: new Set(this.#addresses.bound) };
     const { reason, isThorough } = await this.#auditor.look(written, signal);
     if (reason !== undefined || !isThorough) return reason;
     await this.#writeUnshown(state);
@@ -352,28 +329,6 @@ export class IpvsBackend implements Backend {
     this.#parts.excludeCidrs.some(
       (cidr) => cidrFamily(cidr) === familyOf(address) && cidrContains(cidr, address),
     );
-
-  #watchDrains(): void {
-    if (this.#drains.isIdle) return;
-    this.#watch ??= this.#watchUntilDrained();
-  }
-
-  /** Runs while something drains: the rest of the time nothing does. */
-  async #watchUntilDrained(): Promise<void> {
-    const { clock, lifetime } = this.#parts;
-    while (!this.#drains.isIdle && !lifetime.aborted) {
-      const untilMs = Math.min(drainCheckMs, Math.max(1, this.#drains.untilDeadlineMs));
-      await clock.sleep(untilMs, lifetime);
-      if (lifetime.aborted) break;
-      try {
-        await this.#turns.take(async () => this.#removeDrained());
-      } catch (error) {
-        this.#log.warn({}, `what drains is looked at again later: ${errorText(error)}`);
-        await clock.sleep(drainCheckMs, lifetime);
-      }
-    }
-    this.#watch = undefined;
-  }
 
   async #removeDrained(): Promise<void> {
     const state = this.#applied;

@@ -535,6 +535,7 @@ describe('what the kernel refuses', () => {
       code: 'tool',
       retryable: true,
       message: expect.stringContaining(words) as string,
+      hint: expect.stringMatching(/^start the agent again/) as string,
     });
   });
 
