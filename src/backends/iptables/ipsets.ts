@@ -99,9 +99,9 @@ export function parseSetList(text: string): readonly ObservedSet[] {
   });
 }
 
-/** Whether a set in the kernel has all the parameters asked for. */
+/** Whether a set in the kernel has all the parameters asked for. How large its table is does not count: the kernel lets it grow. */
 export function sameParameters(observed: ObservedSet, spec: IpsetSpec): boolean {
-  const [type, ...options] = spec.create.split(/\s+/);
+  const [type, ...options] = spec.create.replace(/ hashsize \d+/, '').split(/\s+/);
   if (type !== observed.type) return false;
   const there = ` ${observed.header} `;
   const pairs = options.flatMap((key, i) =>

@@ -32,7 +32,7 @@ export function keptSets(
   const exchange: IpsetSpec[] = [];
   for (const spec of wanted) {
     const old = there.get(spec.name);
-    if (old === undefined || spec.members === undefined || !isFit(old, spec)) {
+    if (old === undefined || spec.members === undefined || !sameParameters(old, spec)) {
       create.push(spec);
       continue;
     }
@@ -44,9 +44,4 @@ export function keptSets(
     if (!isExact) exchange.push(spec);
   }
   return { create, add, exchange };
-}
-
-/** The kernel makes the table of a set larger by itself. */
-function isFit(old: ObservedSet, spec: IpsetSpec): boolean {
-  return sameParameters(old, { ...spec, create: spec.create.replace(/ hashsize \d+/, '') });
 }

@@ -65,6 +65,14 @@ describe('ipsets', () => {
     );
   });
 
+  it('are kept also where the kernel has made their tables larger: their members are all there is', () => {
+    const grown = parseSetList(listing.replaceAll('hashsize 1024', 'hashsize 4096'));
+    const parameters = 'hash:ip family inet hashsize 1024 timeout 10800';
+    expect(prepareScript(create(ipset('KUBE-AFF-A', parameters)), grown)).toBe(
+      `create -exist KUBE-AFF-A ${parameters}\n`,
+    );
+  });
+
   it('are exchanged while rules use them where parameters or members may differ', () => {
     const other = create(ipset('KUBE-AFF-A', 'hash:ip family inet timeout 60', ['10.0.0.1']));
     expect(prepareScript(other, observed).split('\n')).toEqual([
