@@ -20,6 +20,11 @@ export function isLoopback(address: Address): boolean {
   return address === '::1' || address.startsWith('127.');
 }
 
+/** 0.0.0.0 and ::, which stand for no address. */
+export function isUnspecified(address: Address): boolean {
+  return address === '0.0.0.0' || address === '::';
+}
+
 /** fe80::/10: such an address means nothing without an interface. */
 export function isLinkLocal(address: Address): boolean {
   return /^fe[89ab]/.test(address);

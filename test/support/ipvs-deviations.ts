@@ -6,7 +6,7 @@ import type { Outcome } from '../../src/graph/interpret.ts';
 import { packetFrom } from '../../src/graph/packet.ts';
 import { toNumber } from '../../src/graph/rational.ts';
 import type { Pool, PoolEndpoint, RuleGraph } from '../../src/graph/rule-graph.ts';
-import { isLoopback } from '../../src/ip/address.ts';
+import { isLoopback, isUnspecified } from '../../src/ip/address.ts';
 import type { Address } from '../../src/ip/address.ts';
 import type { Attempt } from './arbitraries.ts';
 import { weightsCount } from './ipvs-simulator/traverse.ts';
@@ -81,7 +81,10 @@ class Meant {
       if (address !== destination) return true;
       const isOwn = this.#graph.node.localAddresses.includes(address);
       const isReserved = kind !== 'clusterIP' && !isOwn && this.#reserved(address) !== undefined;
-      return this.#without('refused address', isReserved || isLoopback(address));
+      return this.#without(
+        'refused address',
+        isReserved || isLoopback(address) || isUnspecified(address),
+      );
     });
     return new Map(served.filter(([, { kind }]) => kind !== 'nodePort' || !this.#isOutdone()));
   }

@@ -237,11 +237,14 @@ describe('external and load balancer IPs', () => {
     expect(state.refused).toEqual([]);
   });
 
-  test('loopback and link-local addresses are refused', () => {
-    const port = servicePort({ externalIPs: ['127.0.0.1', '127.0.0.9'], endpoints: [remote] });
+  test('loopback and unspecified addresses are refused: of the latter, a set takes none and its whole run fails', () => {
+    const externalIPs = ['127.0.0.1', '127.0.0.9', '0.0.0.0'];
+    const port = servicePort({ externalIPs, endpoints: [remote] });
     const state = ipvsState([port]);
     expect([...state.servers.keys()]).toEqual(['TCP/10.96.0.10:80']);
+    expect(membersIn(state, 'BOUND')).toEqual(['10.96.0.10']);
     expect(state.refused.map(({ reason }) => reason)).toEqual([
+      '0.0.0.0 is nobody’s address',
       '127.0.0.1 is a loopback address',
       '127.0.0.9 is a loopback address',
     ]);
