@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { errorText } from '../error.ts';
+import { errorText, SwitchyardError } from '../error.ts';
 import type { NodeContext } from '../graph/node-context.ts';
 import { familyOf, isLinkLocal, isLoopback } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
@@ -76,10 +76,12 @@ export class NodeState {
 
   /**
    * The node as the rules of one family see it. The same object is returned as long as the rules
-   * would be the same: pods come and go with their interfaces, which alone must cost nothing.
+   * would be the same: pods come and go with their interfaces, which alone must cost nothing. Rejects where rules are
+   * made for addresses that could not be read yet.
    */
   async context(family: Family, signal: AbortSignal): Promise<NodeContext> {
     await this.refresh(signal);
+    this.#needAddresses();
     const { nodeName, settings } = this.#options;
     const context = nodeContextOf(
       settings,
@@ -120,6 +122,15 @@ export class NodeState {
         log.warn({ err: error }, `cannot read interfaces: ${reason}`);
       this.#readFailure = reason;
     }
+  }
+
+  /** A mode that does not know the node's own addresses would take them for those of a Service. */
+  #needAddresses(): void {
+    if (!this.#options.rulesNameAddresses || this.#readAtMs !== Number.NEGATIVE_INFINITY) return;
+    const reason = this.#readFailure ?? 'nobody has looked';
+    throw new SwitchyardError('tool', `the node's own addresses are not known: ${reason}`, {
+      retryable: true,
+    });
   }
 
   #interfaceIPs(): readonly Address[] {

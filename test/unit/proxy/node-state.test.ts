@@ -137,6 +137,20 @@ describe('the node', () => {
     expect(rig.state.localAddresses('ipv4')).toEqual(['127.0.0.1', '198.51.100.1']);
   });
 
+  it('is not seen at all before they were read once, where rules name them: its own would pass for a Service’s', async () => {
+    const rig = new Rig([], true, true);
+    const { interfaces } = rig;
+    rig.interfaces = [];
+    await expect(rig.state.context('ipv4', never)).rejects.toThrow(/not known: no ip here$/);
+    rig.interfaces = interfaces;
+    await expect(rig.state.context('ipv4', never)).resolves.toMatchObject({
+      localAddresses: ['127.0.0.1', '198.51.100.1'],
+    });
+    rig.interfaces = [];
+    await rig.clock.advance(1000);
+    await expect(rig.state.context('ipv4', never)).resolves.toBeDefined();
+  });
+
   it('recomputes pod CIDRs and ServiceCIDRs instead of starting over', async () => {
     const { state } = new Rig(['--detect-local-mode=NodeCIDR']);
     state.setNode(node());

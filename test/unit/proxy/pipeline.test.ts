@@ -105,12 +105,16 @@ class Rig {
   readonly conntrackWaits: Promise<void>[] = [];
   readonly firstRulesMs: number[] = [];
   node = nodeA;
+  nodeFailures = 0;
   readonly pipeline = new Pipeline({
     family: 'ipv4',
     catalog: new ServiceCatalog({ family: 'ipv4', nodeName: 'node-a', zone: undefined }),
     compiler: new GraphCompiler(),
     backend: this.backend,
-    node: async () => this.node,
+    node: async () => {
+      if (this.nodeFailures-- > 0) throw new Error('no addresses');
+      return this.node;
+    },
     health: this.health,
     metrics: this.metrics,
     clock: this.clock,
@@ -284,6 +288,22 @@ describe('a pipeline', () => {
     const partial =
       'kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{ip_family="IPv4"}';
     expect([await rig.metric(failures), await rig.metric(partial)]).toEqual(['1', '1']);
+    expect(rig.health.report().healthy).toBe(true);
+  });
+
+  it('waits for a node that cannot be looked at, and nothing is lost', async () => {
+    const rig = new Rig();
+    rig.nodeFailures = 5;
+    rig.pipeline.services.added?.(web);
+    rig.pipeline.slices.added?.(slice('web', '10.1.0.1'));
+    rig.sync();
+    await rig.clock.advance(1000);
+    rig.pipeline.services.added?.(api);
+    await rig.clock.advance(4000);
+    expect(rig.backend.writes).toEqual([]);
+    await rig.clock.advance(60_000);
+    expect(rig.backend.writes).toHaveLength(1);
+    expect(rig.backend.writes[0]?.changed).toHaveLength(2);
     expect(rig.health.report().healthy).toBe(true);
   });
 
