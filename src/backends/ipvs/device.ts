@@ -59,7 +59,7 @@ export interface RefusedChange {
 interface BatchLine {
   readonly text: string;
   readonly address: Address | undefined;
-  /** The kernel's words where there was nothing to do, or where it does not matter. */
+  /** The kernel's words where there was nothing to do (from Linux 6.6 on they are others), or where it does not matter. */
   readonly harmless: RegExp;
 }
 
@@ -85,7 +85,7 @@ export async function changeDevice(
     if (line === undefined || line.harmless.test(words)) continue;
     const { address } = line;
     if (address === undefined || /Cannot find device/.test(words)) throw deviceError(line, words);
-    refused.push({ address, words: words.replace(/^RTNETLINK answers: /, '') });
+    refused.push({ address, words: words.replace(/^(?:RTNETLINK answers|Error): /, '') });
   }
   if (failures.length === 0) {
     throw new SwitchyardError('tool', `ip -batch failed: ${stderr.trim()}`, { retryable: true });
@@ -107,11 +107,12 @@ function batchLines({ create, add, remove }: DeviceChanges): readonly BatchLine[
     const text = `address add ${addressText(address)} dev ${serviceLink}`;
     // Duplicate address detection would keep the address from being used for a second.
     const detection = familyOf(address) === 'ipv6' ? ' nodad' : '';
-    lines.push({ text: `${text}${detection}`, address, harmless: /File exists/ });
+    const harmless = /File exists|address already assigned/i;
+    lines.push({ text: `${text}${detection}`, address, harmless });
   }
   for (const address of remove) {
     const text = `address del ${addressText(address)} dev ${serviceLink}`;
-    lines.push({ text, address, harmless: /Cannot assign requested address/ });
+    lines.push({ text, address, harmless: /Cannot assign requested address|address not found/i });
   }
   return lines;
 }

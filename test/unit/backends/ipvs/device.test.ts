@@ -88,6 +88,18 @@ describe('kube-ipvs0', () => {
     expect(refused).toEqual([]);
   });
 
+  it('takes it for done in the words of Linux 6.6 and newer, too', async () => {
+    const stderr = [
+      ['ipv4: Address already assigned.', 1],
+      ['ipv6: address already assigned.', 2],
+      ['ipv4: Address not found.', 3],
+      ['ipv6: address not found.', 4],
+    ].map(([words, line]) => `Error: ${words}\nCommand failed -:${line}\n`);
+    const changes = { add: [a, v6], remove: [b, v6] };
+    const { refused } = await change(changes, { exitCode: 1, stderr: stderr.join('') });
+    expect(refused).toEqual([]);
+  });
+
   it('names the address that was refused', async () => {
     const stderr = 'RTNETLINK answers: Permission denied\nCommand failed -:2\n';
     const { refused } = await change({ add: [a, v6] }, { exitCode: 1, stderr });
