@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Family } from '../../ip/address.ts';
 import { SwitchyardError } from '../../error.ts';
-import type { ToolRunner } from '../../host/run-tool.ts';
+import type { ToolOptions, ToolResult, ToolRunner } from '../../host/run-tool.ts';
 import { readSetting } from '../../host/sysctl.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { membersOf } from './diff-sets.ts';
@@ -113,7 +113,8 @@ export function sameParameters(observed: ObservedSet, spec: IpsetSpec): boolean 
 /**
  * Creates, replaces and fills sets, before the rules that use them. A set that exists with the same parameters
  * is kept with its members, so that affinity outlives a restart. One of another type is somebody else's: it goes, or
- * where rules use it, it stays, and the rules that should have had ours do without: a client may meet another pod.
+ * where rules use it, it stays, and the rules that should have had ours do without: a client may meet another pod. Gives
+ * those.
  */
 export async function prepareSets(
   tools: ToolRunner,
@@ -121,19 +122,24 @@ export async function prepareSets(
   observed: readonly ObservedSet[],
   log: Log,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<ReadonlySet<SetName>> {
   const foreign = changes.create.filter((spec) => isForeign(spec, observed));
   const names = foreign.map(({ name }) => name);
   const left = new Set(await destroySets(tools, names, log, signal));
   if (left.size > 0) {
     const hint =
       'destroy the sets, if need be after a flush of nat: the rules come back by themselves';
-    const what = 'sets of our names are of another type and in use; services do without';
-    log.error({ sets: [...left], hint }, `${what} affinity, or pods without reaching themselves`);
+    const what =
+      'sets of our names are of another type and in use; services do without what these are for';
+    log.error(
+      { sets: [...left], hint },
+      `${what}: affinity, pods that reach themselves, or all that is new`,
+    );
   }
   const create = changes.create.filter(({ name }) => !left.has(name));
   const kept = observed.filter(({ name }) => !names.includes(name));
   await runScript(tools, prepareScript({ ...changes, create }, kept), signal);
+  return left;
 }
 
 /** So many refused lines are gone past: each costs a run. */
@@ -146,20 +152,56 @@ const mostRefusedLines = 32;
 async function runScript(tools: ToolRunner, script: string, signal: AbortSignal): Promise<void> {
   const options = { timeoutMs, signal };
   let failure: SwitchyardError | undefined;
+  const undone: string[] = [];
   let rest = script;
-  for (let refused = 0; rest !== '' && refused < mostRefusedLines; refused++) {
-    const { exitCode, stderr } = await tools.run('ipset', ['restore'], { ...options, input: rest });
-    if (exitCode === 0) break;
+  while (rest !== '' && undone.length < mostRefusedLines) {
+    const { exitCode, stderr } = await runRest(tools, { ...options, input: rest }, undone);
+    if (exitCode === 0) {
+      rest = '';
+      break;
+    }
     const line = failedLine(stderr);
     const lines = rest.split('\n');
-    const what = line === undefined ? '' : ` at "${lines[line - 1] ?? ''}"`;
+    const refused = line === undefined ? undefined : lines[line - 1];
+    const what = refused === undefined ? '' : ` at "${refused}"`;
     failure ??= new SwitchyardError('tool', `ipset restore failed${what}: ${stderr.trim()}`, {
       retryable: true,
       hint: 'services whose sets cannot be made are left out until they can',
     });
-    rest = line === undefined ? '' : withoutLine(lines, line);
+    if (line === undefined) break;
+    undone.push(refused ?? '');
+    rest = withoutLine(lines, line);
   }
-  if (failure !== undefined) throw failure;
+  if (failure !== undefined) throw new SetsError(failure, [...undone, ...rest.split('\n')]);
+}
+
+/** Runs what is left of a script; where the tool itself fails, nothing of it may be done. */
+async function runRest(
+  tools: ToolRunner,
+  options: ToolOptions & { readonly input: string },
+  undone: readonly string[],
+): Promise<ToolResult> {
+  try {
+    return await tools.run('ipset', ['restore'], options);
+  } catch (error) {
+    options.signal.throwIfAborted();
+    if (!(error instanceof SwitchyardError)) throw error;
+    throw new SetsError(error, [...undone, ...options.input.split('\n')]);
+  }
+}
+
+/** Sets are not as they were asked to be. */
+export class SetsError extends SwitchyardError {
+  /** Those that are not in, of whatever set; undefined: it is not only members that are missing. */
+  readonly members: readonly string[] | undefined;
+
+  constructor(cause: SwitchyardError, undone: readonly string[]) {
+    const { code, message, retryable, hint } = cause;
+    super(code, message, { cause, retryable, ...(hint !== undefined && { hint }) });
+    const lines = undone.filter((line) => line !== '' && !line.startsWith('del '));
+    const isOfMembers = lines.every((line) => line.startsWith('add '));
+    this.members = isOfMembers ? lines.map((line) => line.split(' ').at(-1) ?? '') : undefined;
+  }
 }
 
 /** What is still to be done where a line, counted from 1, was refused. */

@@ -12,7 +12,7 @@ import type { SetChanges, SetMember } from './diff-sets.ts';
 import type { Deletion, Transaction } from './diff.ts';
 import { generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
-import { destroySets, listSets, prepareSets } from './ipsets.ts';
+import { SetsError, destroySets, listSets, prepareSets } from './ipsets.ts';
 import type { ObservedSet } from './ipsets.ts';
 import { keptSets } from './kept-sets.ts';
 import type { FoundMembers } from './kept-sets.ts';
@@ -48,11 +48,19 @@ export interface Meanwhile {
    */
   readonly prepared?: (observed: Observed | undefined) => Promise<void>;
   /**
-   * Runs when what comes is there, and before the members of sets that go are taken out. Gives those to be taken out
-   * after all others; where rules of an iptables mode are in force, before those are replaced.
+   * Runs when what comes is there, and before the members of sets that go are taken out; where rules of an iptables mode are
+   * in force, before those are replaced. `failure`: why sets are not as they were asked to be, where they are not.
    */
-  readonly run: () => Promise<readonly SetMember[]>;
+  readonly run: (failure: SwitchyardError | undefined) => Promise<Outcome>;
   readonly ahead?: Ahead;
+}
+
+/** What comes after what is done meanwhile. */
+export interface Outcome {
+  /** Members to be taken out after all others. */
+  readonly last: readonly SetMember[];
+  /** The members that nobody wants are needed still: something that they are about has not gone. */
+  readonly keepsMembers?: boolean;
 }
 
 /**
@@ -81,6 +89,7 @@ interface Gone {
 
 const noneGone: Gone = { deletions: [], sets: [] };
 
+const ended: Outcome = { last: [] };
 const nothing: PutOff = { remove: [], create: [], observed: [] };
 
 /** What a sync has put into the kernel, and how. */
@@ -295,14 +304,16 @@ export class RulesApplier {
     generation: Generation,
     signal: AbortSignal,
   ): Promise<Attempt> {
+    // the rules that would be replaced need none of these sets
+    if (this.#setFailure !== undefined) throw this.#setFailure;
     const own = onlyChains(state, ownChains);
     const transaction = diff(undefined, own, generationText(generation), observed);
     const restore = transaction.restore + hidingBatch(observed, state, ownSources);
     const refusal = await this.#restore({ ...transaction, restore }, generation, true, signal);
     if (refusal !== undefined) return { transaction, refusal };
-    const open = (await this.#meanwhile?.run()) ?? [];
+    const { last = [] } = (await this.#meanwhile?.run(undefined)) ?? {};
     // Before packets meet them: until the next restore, the rules in force translate what these are about.
-    await this.#changeSets({ remove: open }, signal);
+    await this.#changeSets({ remove: last }, signal);
     this.#hasRun = true;
     return { transaction, refusal: undefined };
   }
@@ -336,7 +347,9 @@ export class RulesApplier {
     try {
       const observed = full ? await listSets(tools, signal) : [];
       const now = this.#comingSets(transaction, observed);
-      await prepareSets(tools, now, observed, this.#log, signal);
+      const left = await prepareSets(tools, now, observed, this.#log, signal);
+      // what is done meanwhile cannot do without
+      if (left.size > 0 && this.#meanwhile !== undefined) this.#setFailure = foreignSets(left);
       return observed;
     } catch (error) {
       signal.throwIfAborted();
@@ -360,8 +373,8 @@ export class RulesApplier {
   }
 
   async #finish({ run }: Meanwhile, signal: AbortSignal): Promise<void> {
-    const last = this.#hasRun ? [] : await run();
-    const { remove, create, observed } = this.#putOff;
+    const { last, keepsMembers } = this.#hasRun ? ended : await run(this.#setFailure);
+    const { remove, create, observed } = keepsMembers === true ? nothing : this.#putOff;
     await this.#changeSets({ create, remove: [...remove, ...last] }, signal, observed);
   }
 
@@ -386,6 +399,18 @@ export class RulesApplier {
     await deleteChains(this.#parts, deletions, signal);
     await destroySets(this.#parts.tools, sets, this.#log, signal);
   }
+}
+
+function foreignSets(names: ReadonlySet<SetName>): SetsError {
+  const text = `ipsets ${[...names].join(', ')} are not ours: of another type, and in use`;
+  const cause = new SwitchyardError('tool', text, {
+    retryable: true,
+    hint: 'find the rules that use them (iptables-save | grep KUBE-), remove these, and destroy the sets',
+  });
+  return new SetsError(
+    cause,
+    Array.from(names, (name) => `create ${name}`),
+  );
 }
 
 function rulesTotal({ tables }: IptablesState): Readonly<Record<TableName, number>> {

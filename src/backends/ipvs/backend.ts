@@ -10,11 +10,10 @@ import { CarefulLowering } from '../careful-lowering.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';
 import { Turns } from '../turns.ts';
 import { missingCure } from '../iptables/apply.ts';
-import type { SetMember } from '../iptables/diff-sets.ts';
 import { ipvsModeChains } from '../iptables/ipvs-names.ts';
 import type { FoundMembers } from '../iptables/kept-sets.ts';
 import { RulesApplier } from '../iptables/rules-applier.ts';
-import type { RulesApplierParts } from '../iptables/rules-applier.ts';
+import type { Outcome, RulesApplierParts } from '../iptables/rules-applier.ts';
 import { AddressTable } from './address-table.ts';
 import { Auditor } from './auditor.ts';
 import { ClosedFrontends } from './closed-frontends.ts';
@@ -27,6 +26,7 @@ import { Drains } from './drains.ts';
 import type { Draining } from './drains.ts';
 import { readKernelTable } from './kernel-table.ts';
 import type { ObservedServers, ServerPlace, TableReader } from './kernel-table.ts';
+import { Lacking } from './lacking.ts';
 import { Ownership, readMembers } from './ownership.ts';
 import { ServerTable, refusalReason } from './server-table.ts';
 import type { RefusedLine, Targets } from './server-table.ts';
@@ -83,6 +83,8 @@ export class IpvsBackend implements Backend {
   #applied: IpvsState | undefined;
   /** Servers that are not as they were asked to be, and why. */
   #refusedServers = new Map<VirtualServerKey, RefusedLine>();
+  /** Servers whose members are not in their sets. */
+  #waitingServers: ReadonlySet<VirtualServerKey> = new Set();
   #schedulerVersion = 0;
   /** Syncs, audits and looks at what drains take turns. */
   readonly #turns = new Turns();
@@ -149,10 +151,13 @@ export class IpvsBackend implements Backend {
         ownChains: ipvsModeChains,
         ownSources: ipvsSet('BOUND', this.#parts.family),
       },
-      first: this.#closed.close(this.#changingFrontends(state, targets)),
-      run: async () => this.#program(state, targets, signal),
+      first: this.#closed.close([
+        ...this.#changingFrontends(state, targets),
+        ...(found?.ownership.formerPlaces(state, this.#table.servers) ?? []),
+      ]),
+      run: async (failure) => this.#program(state, targets, new Lacking(failure), signal),
     });
-    this.#applied = state;
+    if (report.failure === undefined) this.#applied = state;
     this.#shortfalls.tell(state.shortfalls);
     this.#drainWatch.begin();
     const full = report.full || before === undefined;
@@ -212,21 +217,39 @@ export class IpvsBackend implements Backend {
   async #program(
     state: IpvsState,
     targets: Targets,
+    lacking: Lacking,
     signal: AbortSignal,
-  ): Promise<readonly SetMember[]> {
+  ): Promise<Outcome> {
     this.#refusedServers = new Map();
-    await this.#write(targets, (target) => target !== undefined, signal);
-    await this.#rules.addMembers(this.#closed.close(this.#missing(state)), signal);
-    await this.#addresses.write(this.#bindable(state), signal);
-    await this.#write(targets, (target) => target === undefined, signal);
+    this.#waitingServers = lacking.heldBack(targets, this.#table.servers);
+    const ready = new Map([...targets].filter(([key]) => !this.#waitingServers.has(key)));
+    // What refused these, or goes with them, is needed until they have come or gone.
+    const keepsMembers = this.#waitingServers.size > 0;
+    const going = this.#going(ready);
+    await this.#write(ready, (target) => target !== undefined, signal);
+    if (lacking.isUnknown) return { last: [], keepsMembers: true };
+    const wanted = this.#bindable(state, lacking);
+    const open = this.#missing(state).filter(
+      ({ address }) => wanted.has(address) || !state.addresses.has(address),
+    );
+    await this.#rules.addMembers(this.#closed.close(open), signal);
+    await this.#addresses.write(wanted, signal);
+    await this.#write(ready, (target) => target === undefined, signal);
     this.#settleDrains();
     this.#checkAnythingServed(state);
-    return this.#closed.open(this.#missing(state));
+    const stay = [...this.#missing(state), ...(keepsMembers ? going : [])];
+    return { last: this.#closed.open(stay), keepsMembers };
   }
 
-  /** Virtual servers that the kernel would not take. */
+  #going(targets: Targets): readonly ServerPlace[] {
+    return [...targets].flatMap(([key, target]) =>
+      target === undefined ? (this.#table.servers.get(key) ?? []) : [],
+    );
+  }
+
+  /** Virtual servers that the kernel would not take, or that have to wait. */
   #missing({ servers }: IpvsState): readonly VirtualServer[] {
-    return [...this.#refusedServers.keys()].flatMap((key) =>
+    return [...this.#refusedServers.keys(), ...this.#waitingServers].flatMap((key) =>
       this.#table.servers.has(key) ? [] : (servers.get(key) ?? []),
     );
   }
@@ -273,12 +296,20 @@ export class IpvsBackend implements Backend {
   }
 
   /** Without its virtual servers an address would lead to the node's own sockets. */
-  #bindable({ addresses, servers }: IpvsState): IpvsState['addresses'] {
-    if (this.#refusedServers.size === 0) return addresses;
+  #bindable({ addresses, servers }: IpvsState, lacking: Lacking): IpvsState['addresses'] {
+    const isSettled = this.#refusedServers.size + this.#waitingServers.size === 0;
+    if (isSettled && lacking.isNothing) return addresses;
     const served = new Set([...this.#table.servers.values()].map(({ address }) => address));
-    const refused = [...this.#refusedServers.keys()].map((key) => servers.get(key)?.address);
-    const unserved = new Set(refused.filter((address) => address && !served.has(address)));
-    return new Map([...addresses].filter(([address]) => !unserved.has(address)));
+    const unserved = (keys: Iterable<VirtualServerKey>): ReadonlySet<Address | undefined> => {
+      const all = Array.from(keys, (key) => servers.get(key)?.address);
+      return new Set(all.filter((address) => address && !served.has(address)));
+    };
+    const refused = unserved(this.#refusedServers.keys());
+    const waiting = unserved(this.#waitingServers);
+    const waits = (address: Address): boolean =>
+      (waiting.has(address) || lacking.holdsBackAddress(address)) &&
+      this.#addresses.bound?.has(address) !== true;
+    return new Map([...addresses].filter(([each]) => !refused.has(each) && !waits(each)));
   }
 
   /** What refuses everything has to be mended or passes: that is no matter of single services. */

@@ -1,10 +1,14 @@
 import type { ToolRunner } from '../../host/run-tool.ts';
+import { parseAddress } from '../../ip/address.ts';
 import type { Address, Family } from '../../ip/address.ts';
+import type { Protocol } from '../../services/service-port.ts';
 import { saveSets } from '../iptables/ipsets.ts';
 import { isIpvsModeSet } from '../iptables/ipvs-names.ts';
 import type { FoundMembers } from '../iptables/kept-sets.ts';
 import type { ServerPlace } from './kernel-table.ts';
+import { virtualServerKey } from './servers.ts';
 import { frontendMember } from './sets.ts';
+import type { IpvsState, VirtualServerKey } from './state.ts';
 
 /** A virtual server has no room for a name: which are ours is known from what lies beside them. */
 export class Ownership {
@@ -37,6 +41,20 @@ export class Ownership {
     );
   }
 
+  /**
+   * What the rules of an agent that was killed take for served, though its virtual server is gone, at addresses that are bound
+   * or will be.
+   */
+  formerPlaces(
+    { addresses, servers }: Pick<IpvsState, 'addresses' | 'servers'>,
+    found: { has(key: VirtualServerKey): boolean },
+  ): readonly ServerPlace[] {
+    const all = this.#served.flatMap((member) => placeOf(member) ?? []);
+    return all.filter(
+      ({ key, address }) => addresses.has(address) && !servers.has(key) && !found.has(key),
+    );
+  }
+
   /** Whether a set of ours names a virtual server that is not among those that were found. */
   namesMoreThan(found: Iterable<Omit<ServerPlace, 'key'>>): boolean {
     const members = new Set<string>();
@@ -44,6 +62,15 @@ export class Ownership {
       members.add(frontendMember(address, protocol, port));
     return this.#served.some((member) => !members.has(member));
   }
+}
+
+/** A member of a set of frontends, taken apart: `10.96.0.10,tcp:80`. */
+function placeOf(member: string): ServerPlace | undefined {
+  const [, text = '', name = '', port] = /^(.+),(tcp|udp|sctp):(\d+)$/.exec(member) ?? [];
+  const address = parseAddress(text);
+  if (address === undefined) return undefined;
+  const [protocol, at] = [name.toUpperCase() as Protocol, Number(port)];
+  return { key: virtualServerKey(protocol, address, at), address, protocol, port: at };
 }
 
 const served = /^KUBE-(?:6-)?IPVS-SERVED-\d+$/;

@@ -108,7 +108,7 @@ export class UserspaceBackend implements Backend {
       },
       run: async () => {
         hasFreed = await this.#listening.closeGone(this.#places);
-        return [];
+        return { last: [] };
       },
     });
     if (report.failure === undefined) {

@@ -7,6 +7,7 @@ import type { GraphDelta } from '../../../../src/graph/rule-graph.ts';
 import { parseCidr } from '../../../../src/ip/cidr.ts';
 import type { Cidr } from '../../../../src/ip/cidr.ts';
 import { address as parsed } from '../../../support/service-ports.ts';
+import { SwitchyardError } from '../../../../src/error.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import type { Log } from '../../../../src/telemetry/log.ts';
 import { FakeIpvsNode } from '../../../support/fake-ipvs-node.ts';
@@ -268,6 +269,26 @@ describe('frontends without their virtual server', () => {
     expect(closed()).toEqual([]);
   });
 
+  it('are closed where a run was killed before the sets said so, and their address comes again', async () => {
+    const { sync } = agent();
+    await sync(smallState([web]));
+    node.fails = ({ input }) => {
+      if (input.includes('del -exist KUBE-IPVS-SERVED')) throw new Error('killed');
+      return undefined;
+    };
+    await expect(sync(smallState([]))).rejects.toThrow('killed');
+    expect([members('KUBE-IPVS-SERVED-1'), node.balancing()]).toEqual([['10.96.0.1,tcp:80'], []]);
+    node.fails = () => undefined;
+    const refused: boolean[] = [];
+    node.onStep = (tool, line) => {
+      if (tool === 'ip' && line.startsWith('address add'))
+        refused.push(closed().includes('10.96.0.1,tcp:80'));
+    };
+    await agent().sync(smallState([virtualServer('other', '10.96.0.1:81', ['10.1.0.3:80'])]));
+    expect(refused).toEqual([true]);
+    expect([members('KUBE-IPVS-SERVED-1'), closed()]).toEqual([['10.96.0.1,tcp:81'], []]);
+  });
+
   it('are opened by the next run where one was killed in between', async () => {
     const broken = { exitCode: 255, stderr: "Can't initialize ipvs" };
     const { sync } = agent();
@@ -482,6 +503,82 @@ describe('draining in the ipvs backend', () => {
     ending.abort();
     await backend.drained();
     expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
+  });
+});
+
+describe('sets that cannot be made', () => {
+  const guarded = virtualServer('api', '10.96.0.7:80', ['10.1.0.7:80']);
+  const noMemory = 'Kernel error received: Cannot allocate memory';
+
+  it.each([
+    ['the tool is killed', 'tool'],
+    ['the tool is gone', 'missing'],
+  ] as const)(
+    'keep what is new waiting where %s; what is there follows its endpoints',
+    async (_, code) => {
+      const { sync } = agent();
+      await sync(smallState([web]));
+      const killed = new SwitchyardError(code, 'ipset was ended by SIGKILL', { retryable: true });
+      node.fails = ({ tool, args }) => {
+        if (tool === 'ipset' && args[0] === 'restore') throw killed;
+        return undefined;
+      };
+      const state = smallState([webWith('10.1.0.1:80', '10.1.0.3:80'), guarded]);
+      expect((await sync(state)).failure).toMatchObject({ code, message: killed.message });
+      expect(node.balancing()).toEqual([`${atWeb} rr: 10.1.0.1:80=1 10.1.0.2:80=0 10.1.0.3:80=1`]);
+      expect(bound()).toEqual(['10.96.0.1']);
+      // also of what goes: its address would be the node's own, were it still bound
+      expect((await sync(smallState([guarded]))).failure).toMatchObject({ code });
+      expect([bound(), members('KUBE-IPVS-SERVED-1')]).toEqual([
+        ['10.96.0.1'],
+        ['10.96.0.1,tcp:80'],
+      ]);
+      node.fails = () => undefined;
+      expect((await sync(smallState([guarded]))).failure).toBeUndefined();
+      expect(node.balancing()).toEqual(['-t 10.96.0.7:80 rr: 10.1.0.7:80=1']);
+      expect([bound(), members('KUBE-IPVS-SERVED-1')]).toEqual([
+        ['10.96.0.7'],
+        ['10.96.0.7,tcp:80'],
+      ]);
+    },
+  );
+
+  it('keep what is new waiting where one is of another type, and in use', async () => {
+    node.sets.set('KUBE-IPVS-SERVED-1', { create: 'hash:net family inet', members: new Set() });
+    node.fails = ({ tool, input }) =>
+      tool === 'ipset' && input.includes('destroy KUBE-IPVS-SERVED-1\n')
+        ? {
+            exitCode: 1,
+            stderr: 'ipset v7.17: Error in line 1: Set cannot be destroyed: it is in use\n',
+          }
+        : undefined;
+    const { failure } = await agent().sync(smallState([web]));
+    expect(failure?.message).toBe(
+      'ipsets KUBE-IPVS-SERVED-1 are not ours: of another type, and in use',
+    );
+    expect([node.servers.size, node.device]).toEqual([0, undefined]);
+  });
+
+  it('hold up only whom they name where single members are refused', async () => {
+    const { sync } = agent();
+    await sync(smallState([web]));
+    node.fails = ({ tool, input }) => {
+      const line =
+        tool === 'ipset' ? input.split('\n').findIndex((each) => each.includes(' 10.96.0.7,')) : -1;
+      const stderr = `ipset v7.17: Error in line ${line + 1}: ${noMemory}\n`;
+      return line < 0 ? undefined : { exitCode: 1, stderr };
+    };
+    const state = smallState([web, guarded, dns]);
+    expect((await sync(state)).failure?.message).toContain(noMemory);
+    expect(node.balancing().map((text) => text.split(' ')[1])).toEqual([
+      '10.96.0.1:80',
+      '10.96.0.10:53',
+    ]);
+    expect(bound()).toEqual(['10.96.0.1', '10.96.0.10']);
+    node.fails = () => undefined;
+    expect((await sync(state)).failure).toBeUndefined();
+    expect(node.balancing()).toHaveLength(3);
+    expect([bound(), closed()]).toEqual([['10.96.0.1', '10.96.0.10', '10.96.0.7'], []]);
   });
 });
 

@@ -173,6 +173,17 @@ describe('a node in iptables mode', () => {
     expect(node.device).toBeUndefined();
   });
 
+  it('keeps its rules in force where the sets cannot be made', async () => {
+    given(iptablesMode);
+    node.fails = ({ tool, args }) => {
+      if (tool !== 'ipset' || args[0] !== 'restore') return undefined;
+      return { exitCode: 1, stderr: 'ipset v7.17: Cannot open session to kernel.\n' };
+    };
+    await expect(start()).rejects.toThrow(/Cannot open session/);
+    expect(rules('nat', 'KUBE-SERVICES')).toEqual(iptablesMode.nat['KUBE-SERVICES']);
+    expect([node.device, node.servers.size]).toEqual([undefined, 0]);
+  });
+
   it('keeps a KUBE-FIREWALL that may be the kubelet’s, and the administrator’s own rules', async () => {
     given(iptablesMode);
     await start();
