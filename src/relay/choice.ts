@@ -25,7 +25,7 @@ export interface ChoiceOptions {
 export class Choice {
   readonly #options: ChoiceOptions;
   #tries = 0;
-  #tried: string[] | undefined;
+  #tried: Set<string> | undefined;
 
   constructor(options: ChoiceOptions) {
     this.#options = options;
@@ -51,7 +51,7 @@ export class Choice {
   failed({ name }: Target): void {
     const { client, affinity } = this.#options;
     if (client !== undefined) affinity.forget(client);
-    (this.#tried ??= []).push(name);
+    (this.#tried ??= new Set()).add(name);
   }
 
   #stay({ targets, affinityMs }: Pool): Target | undefined {
@@ -65,9 +65,8 @@ export class Choice {
     const { targets, rotation, affinityMs } = pool;
     const turn = pool.takeTurn();
     const tried = this.#tried;
-    const indexes =
-      tried && new Set(targets.flatMap(({ name }, index) => (tried.includes(name) ? index : [])));
-    const target = targets[indexes ? rotation.after(turn, indexes) : rotation.at(turn)];
+    const wasTried = (index: number): boolean => tried?.has(targets[index]?.name ?? '') === true;
+    const target = targets[tried ? rotation.after(turn, wasTried) : rotation.at(turn)];
     const { client, affinity, now } = this.#options;
     if (target !== undefined && affinityMs !== undefined && client !== undefined) {
       affinity.pin(client, target.name, affinityMs, now());

@@ -30,14 +30,14 @@ export class Rotation {
 
   /**
    * The index for the next try of somebody who has tried some: the one whose turn it is, or the next after it that was
-   * not tried yet. When all were, the turn counts alone.
+   * not tried yet. When all were, the turn counts alone. Asks of no more than it has to: a client may try thousands.
    */
-  after(turn: number, tried: ReadonlySet<number>): number {
+  after(turn: number, wasTried: (index: number) => boolean): number {
     const first = this.at(turn);
     const { length } = this.#members;
     for (let step = 0; step < length; step++) {
       const index = (first + step) % length;
-      if (!tried.has(index)) return index;
+      if (!wasTried(index)) return index;
     }
     return first;
   }

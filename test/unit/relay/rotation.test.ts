@@ -55,10 +55,28 @@ describe('turns', () => {
 
   it('of somebody who has tried some go to the next that was not tried', () => {
     const rotation = new Rotation(members(1, 1, 1, 1));
-    expect(rotation.after(1, new Set())).toBe(1);
-    expect(rotation.after(1, new Set([1, 2]))).toBe(3);
-    expect(rotation.after(3, new Set([3, 0]))).toBe(1);
-    expect(rotation.after(2, new Set([0, 1, 2, 3]))).toBe(2);
+    const after = (turn: number, ...tried: readonly number[]) =>
+      rotation.after(turn, (index) => tried.includes(index));
+    expect(after(1)).toBe(1);
+    expect(after(1, 1, 2)).toBe(3);
+    expect(after(3, 3, 0)).toBe(1);
+    expect(after(2, 0, 1, 2, 3)).toBe(2);
+  });
+
+  it('of somebody who has tried thousands ask of few: each try would cost them all', () => {
+    const count = 4000;
+    const rotation = new Rotation(members(...Array<number>(count).fill(1)));
+    const tried = new Set<number>();
+    let asked = 0;
+    for (let turn = 0; turn < count; turn++) {
+      const index = rotation.after(turn, (each) => {
+        asked++;
+        return tried.has(each);
+      });
+      tried.add(index);
+    }
+    expect(tried.size).toBe(count);
+    expect(asked).toBe(count);
   });
 });
 
