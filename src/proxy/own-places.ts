@@ -18,7 +18,7 @@ export async function openOwnPlaces(options: BackendsOptions): Promise<OpenMode>
       'end one of them where both serve the same Services: what it has ended for is served at the next look';
     log.warn({ hint }, `${other}: where it listens, this one cannot`);
   }
-  const relay = openRelay(userspace, options);
+  const relay = await openRelay(userspace, options);
   const keeper = openKeeper(userspace.stateFile ?? usualOwnStateFile(env), options);
   const { addresses } = await keeper.load();
   const files = new FileNeeds(log, workersOf(userspace));

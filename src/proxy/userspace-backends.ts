@@ -14,6 +14,7 @@ import type { UserspaceOptions } from '../backends/userspace/state.ts';
 import type { UserspaceConfig } from '../config/proxy-config.ts';
 import { usualPortsFile } from '../config/userspace-flags.ts';
 import { errorText } from '../error.ts';
+import { fileLimit } from '../host/file-limit.ts';
 import { KeptFile } from '../host/kept-file.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import type { PortRange } from '../ip/port-range.ts';
@@ -48,7 +49,7 @@ export async function openUserspace(
   const { userspace } = options.config;
   const instance = await becomeOnly('switchyard-userspace', options, signal);
   await prepareUserspace(options);
-  const relay = openRelay(userspace, options);
+  const relay = await openRelay(userspace, options);
   try {
     const keeper = openKeeper(userspace.stateFile ?? usualPortsFile, options);
     const shared: Shared = {
@@ -93,11 +94,11 @@ export async function prepareUserspace({ config, sysctls, log }: BackendsOptions
   }
 }
 
-export function openRelay(
+export async function openRelay(
   config: Pick<UserspaceConfig, 'workers'>,
   { log, random }: Pick<BackendsOptions, 'log' | 'random'>,
-): Relay {
-  return new SocketRelay({ log, random, workers: workersOf(config) });
+): Promise<Relay> {
+  return new SocketRelay({ log, random, workers: workersOf(config), files: await fileLimit() });
 }
 
 /** Beyond eight, threads cost memory and bring little: the kernel's part of the work is done by whoever sends. */

@@ -25,11 +25,17 @@ interface WriteRequest extends StreamRequest {
 /** TCP by the handles under Node's sockets. */
 export class HandleWires implements Wires {
   readonly #handles: TcpHandles;
+  readonly #mostFiles: number;
   readonly #common: Common;
 
-  constructor(handles: TcpHandles) {
+  /**
+   * `mostFiles`: connections are made as long as their descriptors have smaller numbers. The kernel gives the smallest number
+   * that is free, so whatever else the process does always finds one.
+   */
+  constructor(handles: TcpHandles, mostFiles = Number.POSITIVE_INFINITY) {
     this.#handles = handles;
     this.#common = { handles, buffers: new ReadBuffers(), spare: undefined };
+    this.#mostFiles = mostFiles;
   }
 
   async listen(
@@ -43,7 +49,10 @@ export class HandleWires implements Wires {
     const flags = shared ? reusePort : 0;
     handle.onconnection = (error, client) => {
       if (error < 0) listener.failed(getSystemErrorName(error));
-      else listener.accepted(new HandleWire(client, this.#common));
+      else if (client.fd >= this.#mostFiles) {
+        client.reset();
+        listener.failed('EMFILE');
+      } else listener.accepted(new HandleWire(client, this.#common));
     };
     const error =
       (address.includes(':')
@@ -70,9 +79,10 @@ export class HandleWires implements Wires {
     const error = address.includes(':')
       ? handle.connect6(request, address, port)
       : handle.connect(request, address, port);
-    if (error < 0) {
+    if (error < 0 || handle.fd >= this.#mostFiles) {
+      request.oncomplete = () => {}; // who asked is told by the error
       handle.close();
-      throw systemError(getSystemErrorName(error), 'connect');
+      throw systemError(error < 0 ? getSystemErrorName(error) : 'EMFILE', 'connect');
     }
     return new HandleWire(handle, this.#common);
   }

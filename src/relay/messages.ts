@@ -84,4 +84,6 @@ export interface WorkerStart {
   /** How many there are. */
   readonly workers: number;
   readonly wires: 'handles' | 'sockets';
+  /** File descriptors that connections may have; undefined: all there are. */
+  readonly mostFiles: number | undefined;
 }

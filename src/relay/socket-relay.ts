@@ -23,6 +23,8 @@ const mostShared = 1024;
 const openedAtOnce = 500;
 /** Beyond, threads cost memory and bring little: the kernel's part of the work is done by whoever sends. */
 const mostWorkers = 8;
+/** File descriptors that are kept from connections, or a quarter where there are few. */
+const mostKept = 1024;
 /** A listener that a worker which was started anew could not open is tried again so often. */
 const reopenMs = 10_000;
 
@@ -34,6 +36,8 @@ export interface RelayOptions {
   readonly workers?: number;
   /** `sockets`: by Node's public streams, slower. `handles` (default): by what lies under them, where this Node is one it was tested with. */
   readonly wires?: WorkerStart['wires'];
+  /** File descriptors that this process may have; some are kept from connections, so that listeners and whatever else it does find one. */
+  readonly files?: number | undefined;
   readonly after?: After;
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number;
@@ -69,7 +73,7 @@ export class SocketRelay implements Relay {
   /** Stops what waits to be tried again. */
   readonly #waits = new Set<() => void>();
 
-  constructor({ log, random, workers, wires, after = systemAfter, now }: RelayOptions) {
+  constructor({ log, random, workers, wires, files, after = systemAfter, now }: RelayOptions) {
     const count = workers ?? Math.min(availableParallelism(), mostWorkers);
     this.#log = log;
     this.#random = random;
@@ -78,6 +82,7 @@ export class SocketRelay implements Relay {
     this.#crew = new WorkerCrew({
       workers: count,
       wires: wires ?? 'handles',
+      mostFiles: files === undefined ? undefined : files - Math.min(mostKept, Math.ceil(files / 4)),
       counters: this.#counters,
       turns: this.#turns,
       log,

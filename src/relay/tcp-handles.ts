@@ -22,6 +22,8 @@ export interface TcpHandles {
 
 /** All calls answer 0, or an error as a negative number. */
 export interface TcpHandle {
+  /** The number of its file descriptor. */
+  readonly fd: number;
   bind(address: string, port: number, flags: number): number;
   bind6(address: string, port: number, flags: number): number;
   listen(backlog: number): number;

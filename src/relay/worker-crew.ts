@@ -14,6 +14,7 @@ const endWithinMs = 2000;
 export interface CrewOptions {
   readonly workers: number;
   readonly wires: WorkerStart['wires'];
+  readonly mostFiles: WorkerStart['mostFiles'];
   readonly counters: SharedSlots;
   readonly turns: SharedSlots;
   readonly log: Log;
@@ -74,9 +75,9 @@ export class WorkerCrew {
   }
 
   #start(number: number, pauseMs: number): void {
-    const { wires, workers, log, word, now } = this.#options;
+    const { wires, mostFiles, workers, log, word, now } = this.#options;
     const thread = new WorkerThread(
-      { number, workers, wires },
+      { number, workers, wires, mostFiles },
       {
         word: (said) => {
           if (said.say === 'log') log[said.level](said.fields, said.message);

@@ -28,7 +28,7 @@ const worker = new RelayWorker(
   start.number,
   start.workers,
   {
-    wires: handles === undefined ? socketWires : new HandleWires(handles),
+    wires: handles === undefined ? socketWires : new HandleWires(handles, start.mostFiles),
     after: fewTimers(systemAfter, now),
     now,
     drains: new Drains(systemAfter, now),

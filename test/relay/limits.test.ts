@@ -59,7 +59,7 @@ describe.skipIf(!ownNetwork)('a relay at its limits', () => {
   it.each(['handles', 'sockets'] as const)(
     'names a lack of file descriptors, and lives on, by %s',
     async (wires) => {
-      relay = new RelayProcess({ wires, workers: 1, files: 100 });
+      relay = new RelayProcess({ wires, workers: 1, files: 140 });
       const web = listener('web', [await echo()]);
       await relay.open(web);
       const outcomes: Promise<Client | undefined>[] = [];
@@ -94,6 +94,25 @@ describe.skipIf(!ownNetwork)('a relay at its limits', () => {
       const again = (await stage.client(web)).read();
       again.socket.write('again');
       await eventually(() => again.text === 'again');
+    },
+  );
+
+  /** Clients come to an end first with one of them, endpoints with the other. */
+  it.each([100, 102])(
+    'keeps some of %i files from connections: a new listener finds one',
+    async (files) => {
+      relay = new RelayProcess({ workers: 1, files });
+      const to = await echo();
+      const web = listener('web', [to]);
+      await relay.open(web);
+      const some = Array.from({ length: 60 }, async () => stage.client(web).catch(() => undefined));
+      const clients = (await Promise.all(some)).flatMap((client) => client?.read() ?? []);
+      for (const { socket } of clients) socket.write('hello');
+      await eventually(() => clients.every(({ text, error }) => text === 'hello' || error));
+      expect((await relay.stats()).get('web')?.dialFailures.files).toBeGreaterThan(0);
+      const others = Array.from({ length: 10 }, (_, number) => listener(`other ${number}`, [to]));
+      expect(await relay.open(...others)).toEqual([]);
+      expect(relay.log.filter(({ level }) => level === 'error')).toEqual([]);
     },
   );
 

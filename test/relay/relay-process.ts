@@ -49,7 +49,7 @@ export class RelayProcess {
   #lastId = 0;
 
   constructor({ program = relayProgram, cwd, workers, wires, files }: RelayProcessOptions = {}) {
-    const command = [process.execPath, program, JSON.stringify({ workers, wires })];
+    const command = [process.execPath, program, JSON.stringify({ workers, wires, files })];
     const limited = files === undefined ? command : ['prlimit', `--nofile=${files}`, ...command];
     const [file = '', ...args] = limited;
     this.#child = spawn(file, args, {

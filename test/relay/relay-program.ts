@@ -3,9 +3,10 @@ import process from 'node:process';
 import { SocketRelay } from '../../src/relay/socket-relay.ts';
 import type { RelayRequest, RelayReply } from './relay-process.ts';
 
-const { workers, wires } = JSON.parse(process.argv[2] ?? '{}') as {
+const { workers, wires, files } = JSON.parse(process.argv[2] ?? '{}') as {
   readonly workers?: number;
   readonly wires?: 'handles' | 'sockets';
+  readonly files?: number;
 };
 
 const say = (reply: RelayReply): void => {
@@ -19,6 +20,7 @@ const relay = new SocketRelay({
   random: Math.random,
   ...(workers === undefined ? {} : { workers }),
   ...(wires === undefined ? {} : { wires }),
+  files,
 });
 
 async function answer(request: RelayRequest): Promise<unknown> {
