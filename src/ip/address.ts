@@ -25,6 +25,11 @@ export function isUnspecified(address: Address): boolean {
   return address === '0.0.0.0' || address === '::';
 }
 
+/** 224.0.0.0/4 and ff00::/8 (RFC 5771, RFC 4291): groups, no node's own. */
+export function isMulticast(address: Address): boolean {
+  return /^(?:22[4-9]|23\d)\.|^ff/.test(address);
+}
+
 /** fe80::/10: such an address means nothing without an interface. */
 export function isLinkLocal(address: Address): boolean {
   return /^fe[89ab]/.test(address);

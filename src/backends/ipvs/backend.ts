@@ -16,6 +16,7 @@ import { RulesApplier } from '../iptables/rules-applier.ts';
 import type { Outcome, RulesApplierParts } from '../iptables/rules-applier.ts';
 import { AddressTable } from './address-table.ts';
 import { Auditor } from './auditor.ts';
+import { changingFrontends } from './changing-frontends.ts';
 import { ClosedFrontends } from './closed-frontends.ts';
 import { readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
@@ -30,7 +31,7 @@ import { Lacking } from './lacking.ts';
 import { Ownership, readMembers } from './ownership.ts';
 import { ServerTable, refusalReason } from './server-table.ts';
 import type { RefusedLine, Targets } from './server-table.ts';
-import { frontendMember, ipvsSet } from './sets.ts';
+import { frontendMember, holds, ipvsSet } from './sets.ts';
 import { ShortfallNotices } from './shortfalls.ts';
 import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
 
@@ -152,7 +153,13 @@ export class IpvsBackend implements Backend {
         ownSources: ipvsSet('BOUND', this.#parts.family),
       },
       first: this.#closed.close([
-        ...this.#changingFrontends(state, targets),
+        ...changingFrontends({
+          targets,
+          state,
+          there: this.#table.servers,
+          bound: this.#addresses.bound,
+          membersBefore: (set) => found?.sets.get(set) ?? before?.rules.sets.get(set)?.members,
+        }),
         ...(found?.ownership.formerPlaces(state, this.#table.servers) ?? []),
       ]),
       run: async (failure) => this.#program(state, targets, new Lacking(failure), signal),
@@ -195,22 +202,6 @@ export class IpvsBackend implements Backend {
         : changedKeys(before.servers, state.servers);
     const refused = this.#refusedServers.keys();
     return this.#targets(state, [...keys, ...refused, ...this.#drains.servers]);
-  }
-
-  /** What is to be closed until its virtual server has come or gone. */
-  #changingFrontends(state: IpvsState, targets: Targets): readonly ServerPlace[] {
-    const there = this.#table.servers;
-    return [...targets].flatMap(([key, target]) => {
-      const have = there.get(key);
-      if ((have === undefined) === (target === undefined)) return [];
-      const place = target ?? have;
-      if (place === undefined) return [];
-      const isBound = this.#addresses.bound?.has(place.address) === true;
-      const staysBound = state.addresses.has(place.address);
-      // An address that comes or goes is not the node's while its virtual server is not there.
-      const isSafe = target === undefined ? isBound && !staysBound : !isBound && staysBound;
-      return isSafe ? [] : [place];
-    });
   }
 
   /** Gives what is not to be closed any more. */
@@ -378,14 +369,9 @@ export class IpvsBackend implements Backend {
 }
 
 /** Whether rules refuse new connections to a virtual server that is not wanted any more. */
-function isRefused(
-  { family, rules }: IpvsState,
-  { address, protocol, port }: Pick<VirtualServer, 'address' | 'protocol' | 'port'>,
-): boolean {
-  const member = frontendMember(address, protocol, port);
-  return (['REJECTED', 'DROP-ALL'] as const).some((role) => {
-    const members = rules.sets.get(ipvsSet(role, family))?.members;
-    if (members === undefined) return false;
-    return 'has' in members ? members.has(member) : members.includes(member);
-  });
+function isRefused({ family, rules }: IpvsState, place: Omit<ServerPlace, 'key'>): boolean {
+  const member = frontendMember(place.address, place.protocol, place.port);
+  return (['REJECTED', 'DROP-ALL'] as const).some((role) =>
+    holds(rules.sets.get(ipvsSet(role, family))?.members, member),
+  );
 }

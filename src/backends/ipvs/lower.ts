@@ -1,6 +1,6 @@
 import type { NodeContext } from '../../graph/node-context.ts';
 import type { Frontend, GraphDelta, Pool, RuleGraph } from '../../graph/rule-graph.ts';
-import { isLinkLocal, isLoopback, isUnspecified } from '../../ip/address.ts';
+import { isLinkLocal, isLoopback, isMulticast, isUnspecified } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
 import { tableOrder } from '../iptables/diff.ts';
 import type { Excluded } from '../iptables/lower.ts';
@@ -161,6 +161,8 @@ class Parts {
   #refusal({ kind }: Frontend, { address }: Place, isOwn: boolean): string | undefined {
     if (kind === 'nodePort') return undefined;
     if (isUnspecified(address)) return `${address} is nobody’s address`;
+    if (isMulticast(address)) return `${address} is a multicast address`;
+    if (address === '255.255.255.255') return `${address} is the broadcast address`;
     if (isLoopback(address)) return `${address} is a loopback address`;
     if (isLinkLocal(address)) return `${address} is a link-local address`;
     return isOwn || kind === 'clusterIP' ? undefined : this.#options.reserved(address);

@@ -4,7 +4,7 @@ import { cidrAddress, prefixLength } from '../../ip/cidr.ts';
 import type { Protocol } from '../../services/service-port.ts';
 import { protocolText } from '../iptables/chain-names.ts';
 import { SetVersions } from '../iptables/set-versions.ts';
-import type { IpsetSpec, SetName } from '../iptables/state.ts';
+import type { IpsetSpec, SetMembers, SetName } from '../iptables/state.ts';
 import type { IpvsFeatures } from './options.ts';
 
 /** What a set says of its members; docs/adr/0008-ipvs-layout.md. */
@@ -66,6 +66,12 @@ function createText(role: SetRole, family: Family): string {
 /** A frontend as a member: `10.96.0.10,tcp:80`. */
 export function frontendMember(address: Address, protocol: Protocol, port: number): string {
   return `${address},${protocolText(protocol)}:${port}`;
+}
+
+/** Whether a set of a state, or of the kernel, has a member. */
+export function holds(members: SetMembers | undefined, member: string): boolean {
+  if (members === undefined) return false;
+  return 'has' in members ? members.has(member) : members.includes(member);
 }
 
 /** A range of sources as ipset keeps it: a prefix that is one address is written without its length. */

@@ -237,8 +237,8 @@ describe('external and load balancer IPs', () => {
     expect(state.refused).toEqual([]);
   });
 
-  test('loopback and unspecified addresses are refused: of the latter, a set takes none and its whole run fails', () => {
-    const externalIPs = ['127.0.0.1', '127.0.0.9', '0.0.0.0'];
+  test('addresses that no node has are refused: of the unspecified one, a set takes none and its whole run fails', () => {
+    const externalIPs = ['127.0.0.1', '127.0.0.9', '0.0.0.0', '224.0.0.18', '255.255.255.255'];
     const port = servicePort({ externalIPs, endpoints: [remote] });
     const state = ipvsState([port]);
     expect([...state.servers.keys()]).toEqual(['TCP/10.96.0.10:80']);
@@ -247,6 +247,8 @@ describe('external and load balancer IPs', () => {
       '0.0.0.0 is nobody’s address',
       '127.0.0.1 is a loopback address',
       '127.0.0.9 is a loopback address',
+      '224.0.0.18 is a multicast address',
+      '255.255.255.255 is the broadcast address',
     ]);
   });
 });

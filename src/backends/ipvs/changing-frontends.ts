@@ -1,0 +1,59 @@
+import type { Address } from '../../ip/address.ts';
+import type { SetMembers, SetName } from '../iptables/state.ts';
+import type { BoundAddresses } from './device.ts';
+import type { KernelServer, TargetServer } from './diff.ts';
+import type { ServerPlace } from './kernel-table.ts';
+import type { Targets } from './server-table.ts';
+import { frontendMember, holds, ipvsSet } from './sets.ts';
+import type { IpvsState, VirtualServerKey } from './state.ts';
+
+/** A sync that is about to begin. */
+export interface Change {
+  readonly targets: Targets;
+  readonly state: IpvsState;
+  readonly there: ReadonlyMap<VirtualServerKey, KernelServer>;
+  readonly bound: BoundAddresses;
+  /** What a set holds before it. */
+  readonly membersBefore: (set: SetName) => SetMembers | undefined;
+}
+
+/**
+ * The frontends that have to be closed while a sync changes them, or a packet would meet what neither the old state nor the new
+ * one has for it.
+ */
+export function changingFrontends(change: Change): readonly ServerPlace[] {
+  return [...change.targets].flatMap(([key, target]) => {
+    const have = change.there.get(key);
+    if (have !== undefined && target !== undefined)
+      return isHandedOn(change, have, target) ? [target] : [];
+    const place = target ?? have;
+    if (place === undefined) return [];
+    return isNodesOwnMeanwhile(change, place.address, target !== undefined) ? [place] : [];
+  });
+}
+
+/** An address that comes or goes itself is not the node's while its virtual server is not there. */
+function isNodesOwnMeanwhile({ bound, state }: Change, address: Address, comes: boolean): boolean {
+  const isBound = bound?.has(address) === true;
+  const staysBound = state.addresses.has(address);
+  return comes ? isBound || !staysBound : !isBound || staysBound;
+}
+
+/**
+ * The frontend passes from a Service that dropped others' packets to one that takes them: these come to be marked, and so let in,
+ * before the virtual server has its new real servers.
+ */
+function isHandedOn(change: Change, have: KernelServer, target: TargetServer): boolean {
+  const { state, membersBefore } = change;
+  const set = ipvsSet('DROP-OTHERS', state.family);
+  const member = frontendMember(target.address, target.protocol, target.port);
+  const opens =
+    holds(membersBefore(set), member) && !holds(state.rules.sets.get(set)?.members, member);
+  return opens && !isSameService(have, target);
+}
+
+/** After a restart nobody knows whose a server is, but by what it leads to. */
+function isSameService(have: KernelServer, target: TargetServer): boolean {
+  if (have.wanted !== undefined) return have.wanted.origin.name === target.wanted?.origin.name;
+  return [...have.realServers.keys()].every((key) => target.realServers.has(key));
+}

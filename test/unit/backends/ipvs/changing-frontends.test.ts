@@ -1,0 +1,72 @@
+// Which frontends are closed while a sync changes them.
+import { describe, expect, it } from 'vitest';
+import { changingFrontends } from '../../../../src/backends/ipvs/changing-frontends.ts';
+import { kernelServer } from '../../../../src/backends/ipvs/diff.ts';
+import type { KernelServer } from '../../../../src/backends/ipvs/diff.ts';
+import { serverArgs } from '../../../../src/backends/ipvs/ipvsadm-text.ts';
+import type { VirtualServer } from '../../../../src/backends/ipvs/state.ts';
+import type { Address } from '../../../../src/ip/address.ts';
+import { smallState, virtualServer } from '../../../support/small-ipvs-states.ts';
+
+const at = '192.0.2.1:30001';
+const own = '192.0.2.1' as Address;
+const web = virtualServer('web', at, ['10.1.0.1:80']);
+const dns = virtualServer('dns', at, ['10.1.0.2:80']);
+const dropped = 'KUBE-IPVS-DROP-OTHERS-1';
+
+/** As this run knows it, or as another run has left it. */
+function inKernel(server: VirtualServer, isKnown: boolean): KernelServer {
+  const reals = [...server.realServers].map(
+    ([key, real]) => [key, { ...real, isMasqueraded: true, connections: 0 }] as const,
+  );
+  const found = kernelServer({
+    ...server,
+    persistentTicks: undefined,
+    realServers: new Map(reals),
+  });
+  return { ...found, wanted: isKnown ? server : undefined };
+}
+
+/** The keys of what is closed; others' packets were dropped before. */
+function closed(
+  from: VirtualServer | undefined,
+  to: VirtualServer | undefined,
+  { isKnown = true, bound = [] as readonly Address[], staysBound = false } = {},
+): readonly string[] {
+  const key = (to ?? from ?? web).key;
+  const state = smallState(to === undefined ? [] : [to]);
+  const target = to && { ...to, args: serverArgs(to), wanted: to };
+  const places = changingFrontends({
+    targets: new Map([[key, target]]),
+    state: { ...state, addresses: staysBound ? state.addresses : new Map() },
+    there: new Map(from === undefined ? [] : [[key, inKernel(from, isKnown)]]),
+    bound: new Set(bound),
+    membersBefore: (set) => ((set as string) === dropped ? ['192.0.2.1,tcp:30001'] : undefined),
+  });
+  return places.map((place) => place.key);
+}
+
+describe('a frontend while it is changed', () => {
+  it('is closed where it has no virtual server, and the address is the node’s', () => {
+    expect(closed(undefined, web)).toEqual([web.key]);
+    expect(closed(web, undefined)).toEqual([web.key]);
+  });
+
+  it('stays open where its address comes or goes with it', () => {
+    expect(closed(undefined, web, { staysBound: true })).toEqual([]);
+    expect(closed(web, undefined, { bound: [own] })).toEqual([]);
+  });
+
+  it.each([true, false])(
+    'is closed where it passes from a Service that drops others’ packets to one that takes them (known: %s)',
+    (isKnown) => {
+      expect(closed(web, dns, { isKnown })).toEqual([web.key]);
+    },
+  );
+
+  it('stays open where a Service changes itself', () => {
+    const more = virtualServer('web', at, ['10.1.0.1:80', '10.1.0.3:80']);
+    expect(closed(web, more)).toEqual([]);
+    expect(closed(web, more, { isKnown: false })).toEqual([]);
+  });
+});
