@@ -7,7 +7,7 @@ export interface SyncRunnerOptions {
   readonly sync: (signal: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
-  /** From the END of a run to the START of the next. */
+  /** From the END of a run to the START of the next, at least; a run that took long is followed by a longer rest. */
   readonly minIntervalMs: number;
   /** A failed run is repeated no later than this after its end. */
   readonly retryIntervalMs: number;
@@ -19,6 +19,11 @@ export interface SyncRunnerOptions {
 
 /** First delay after a failure; doubled with each further one up to `retryIntervalMs`. */
 const firstRetryMs = 1000;
+/**
+ * A run rests so many times as long as it took, so that changes without end take a fifth of the time at most, and
+ * are done many at once; but no longer than a second.
+ */
+const rest = { times: 4, mostMs: 1000 } as const;
 /** The longest timer Node takes. */
 const longestSleepMs = 2 ** 31 - 1;
 
@@ -79,6 +84,7 @@ export class SyncRunner {
   async #runOnce(abandoned: AbortSignal): Promise<void> {
     const { sync, clock, log, minIntervalMs, retryIntervalMs, maxIntervalMs } = this.#options;
     let delayMs = maxIntervalMs;
+    const beginMs = clock.monotonic();
     try {
       await sync(abandoned);
       this.#failures = 0;
@@ -88,7 +94,8 @@ export class SyncRunner {
       log.error({ err: error, retryInMs: delayMs }, `sync failed: ${errorText(error)}`);
     }
     const endMs = clock.monotonic();
-    this.#earliestMs = endMs + minIntervalMs;
+    const restMs = Math.min(rest.mostMs, rest.times * (endMs - beginMs));
+    this.#earliestMs = endMs + Math.max(minIntervalMs, restMs);
     this.#deadlineMs = endMs + delayMs;
   }
 

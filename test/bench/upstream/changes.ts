@@ -1,7 +1,13 @@
 import process from 'node:process';
 import { pause } from './bench.ts';
 import type { BenchNodes } from './nodes.ts';
-import { changeableService, changeableSlice, changedSlice, slicePath } from './objects.ts';
+import {
+  askedServices,
+  changeableService,
+  changeableSlice,
+  changedSlice,
+  slicePath,
+} from './objects.ts';
 import { Poller } from './poller.ts';
 
 /** A change that nobody sees for so long is not seen at all. */
@@ -63,15 +69,17 @@ function changeOf(
   return { path: slicePath(service, part), endpoints };
 }
 
-/** Services that nobody asks, in an order that jumps about. */
+/** Services that nobody asks, in an order that jumps about: the pods of those that somebody asks go on answering. */
 export function everyService(nodes: BenchNodes): (change: number) => { readonly service: number } {
-  const { services } = nodes.scale;
-  const changeable = changeableService(nodes.scale).index;
+  const { scale } = nodes;
+  const asked = new Set(
+    [changeableService(scale), ...askedServices(scale)].map(({ index }) => index),
+  );
+  const others = Array.from({ length: scale.services }, (_, index) => index).filter(
+    (index) => !asked.has(index),
+  );
   const stride = 7919; // a prime: it visits all of them
-  return (change) => {
-    const service = 1 + ((change * stride) % Math.max(1, services - 2));
-    return { service: service === changeable ? service + 1 : service };
-  };
+  return (change) => ({ service: others[(change * stride) % others.length] ?? 0 });
 }
 
 /** A service with one pod that a client asks all the time, and whose pod can be replaced. */

@@ -12,15 +12,20 @@ class Rig {
   failures = 0;
   running = 0;
   abandoned = false;
-  readonly runner = new SyncRunner({
-    sync: async (signal) => this.#sync(signal),
-    clock: this.clock,
-    log: silentLog,
-    minIntervalMs: 1000,
-    retryIntervalMs: 30_000,
-    maxIntervalMs: 3_600_000,
-  });
-  readonly done = this.runner.run(this.stop.signal);
+  readonly runner: SyncRunner;
+  readonly done: Promise<void>;
+
+  constructor(minIntervalMs = 1000) {
+    this.runner = new SyncRunner({
+      sync: async (signal) => this.#sync(signal),
+      clock: this.clock,
+      log: silentLog,
+      minIntervalMs,
+      retryIntervalMs: 30_000,
+      maxIntervalMs: 3_600_000,
+    });
+    this.done = this.runner.run(this.stop.signal);
+  }
 
   async #sync(signal: AbortSignal): Promise<void> {
     this.startsMs.push(this.clock.now());
@@ -63,6 +68,22 @@ describe('the sync runner', () => {
     await rig.clock.advance(5000);
     expect(rig.startsMs).toEqual([0, 1400]);
   });
+
+  it.each([
+    [20, [0, 100, 200, 300, 400]],
+    [700, [0, 1700]],
+  ])(
+    'rests four times as long as a run of %d ms took, a second at most, where no least interval is set',
+    async (syncMs, startsMs) => {
+      const rig = new Rig(0);
+      rig.syncMs = syncMs;
+      for (let ms = 0; ms < 3000 && rig.startsMs.length < startsMs.length; ms += 5) {
+        rig.runner.request();
+        await rig.clock.advance(5);
+      }
+      expect(rig.startsMs).toEqual(startsMs);
+    },
+  );
 
   it('runs at once after a quiet time', async () => {
     const { clock, startsMs, runner } = new Rig();
