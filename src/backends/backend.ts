@@ -19,6 +19,14 @@ export interface RefusedAddress {
   readonly reason: string;
 }
 
+/** An endpoint to which the mode leads nobody, since that would be a way back to itself. */
+export interface LeftOutEndpoint {
+  readonly name: ServicePortName;
+  /** `10.96.0.10:80` */
+  readonly endpoint: string;
+  readonly reason: string;
+}
+
 /** What one sync did, for metrics, health and status. */
 export interface SyncReport {
   readonly full: boolean;
@@ -28,6 +36,8 @@ export interface SyncReport {
   readonly unprogrammed: readonly Unprogrammed[];
   /** One for each address and service port; left out by modes that take no address. */
   readonly refusedAddresses?: readonly RefusedAddress[];
+  /** Left out by modes that carry no bytes. */
+  readonly leftOutEndpoints?: readonly LeftOutEndpoint[];
   /** Writes that were refused on the way, what was left out or a full write having mended them. */
   readonly refusedWrites: { readonly full: number; readonly partial: number };
   /** What is still to be done although the rules are in: the sync is to be repeated, and is then full. */

@@ -52,6 +52,6 @@ const everything: GraphDelta = { everything: true, frontends: new Set(), pools: 
 function familyText(graph: RuleGraph, settings: UserspaceSettings): string {
   const lowering = new UserspaceLowering(settings);
   const ports = makeBelievePorts(lowering.listeners(graph, everything), settings.portRange);
-  const state = lowering.portals(graph, everything, ports);
+  const state = lowering.portals(graph, ports);
   return renderUserspace(state, ports, settings.features);
 }

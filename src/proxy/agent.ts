@@ -116,8 +116,8 @@ class Agent {
       readInterfaces: hasRules(config)
         ? async (signal) => ownAddresses(await listInterfaces(tools, signal))
         : async () => upAddresses(),
-      // A virtual server stands at one address: node ports have one for each.
-      rulesNameAddresses: config.mode === 'ipvs',
+      // A virtual server stands at one address: node ports have one for each. A proxy of sockets has to know where it meets itself.
+      rulesNameAddresses: config.mode === 'ipvs' || config.mode === 'userspace',
       addressesFromInterfaces: !fromCluster,
       // Only node ports narrowed to prefixes depend on the interfaces; they then do at each sync.
       interfacesMaxAgeMs: config.nodePortAddresses.kind === 'cidrs' ? 0 : config.syncPeriodMs,

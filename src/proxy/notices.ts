@@ -1,4 +1,4 @@
-import type { RefusedAddress, SyncReport } from '../backends/backend.ts';
+import type { LeftOutEndpoint, RefusedAddress, SyncReport } from '../backends/backend.ts';
 import { errorText } from '../error.ts';
 import { conflictText } from '../graph/claims.ts';
 import type { Conflict, RuleGraph } from '../graph/rule-graph.ts';
@@ -17,6 +17,7 @@ export class Notices {
   #unprogrammed = new Map<string, string>();
   /** By Service and address. */
   #refused = new Map<string, string>();
+  #leftOut: ReadonlySet<string> = new Set();
 
   /** What concerns one object is an Event on it too, where there are any. */
   constructor(log: Log, family: Family, events?: ServiceEvents) {
@@ -43,6 +44,7 @@ export class Notices {
     this.#tellConflicts(graph.conflicts);
     this.#tellUnprogrammed(report, servicePorts);
     this.#tellRefused(report.refusedAddresses ?? [], servicePorts);
+    this.#tellLeftOut(report.leftOutEndpoints ?? []);
   }
 
   /** A sync took these changes from the catalog. */
@@ -132,5 +134,18 @@ export class Notices {
     for (const what of this.#refused.keys())
       if (!now.has(what)) this.#log.info({ family: this.#family }, `no longer: ${what}`);
     this.#refused = now;
+  }
+
+  #tellLeftOut(endpoints: readonly LeftOutEndpoint[]): void {
+    const now = new Set<string>();
+    for (const { name, endpoint, reason } of endpoints) {
+      const text = `${name}: nobody is led to the endpoint ${endpoint}: ${reason}`;
+      now.add(text);
+      if (!this.#leftOut.has(text))
+        this.#log.warn({ family: this.#family, servicePort: name, endpoint }, text);
+    }
+    for (const text of this.#leftOut)
+      if (!now.has(text)) this.#log.info({ family: this.#family }, `no longer: ${text}`);
+    this.#leftOut = now;
   }
 }

@@ -1,8 +1,15 @@
 import type { DeviationId } from '../../src/backends/userspace/deviations.ts';
 import { interpret } from '../../src/graph/interpret.ts';
-import { packetFrom } from '../../src/graph/packet.ts';
+import { answersNodePorts, packetFrom } from '../../src/graph/packet.ts';
 import { toNumber } from '../../src/graph/rational.ts';
-import type { Branch, Frontend, RuleGraph } from '../../src/graph/rule-graph.ts';
+import type {
+  Branch,
+  Frontend,
+  Pool,
+  PoolEndpoint,
+  PoolId,
+  RuleGraph,
+} from '../../src/graph/rule-graph.ts';
 import { isLoopback } from '../../src/ip/address.ts';
 import type { Attempt } from './arbitraries.ts';
 import type { ParsedListener } from './userspace-simulator/parse.ts';
@@ -35,10 +42,14 @@ export function meantByUserspace(
   around: Circumstances,
 ): Meaning {
   const deviations = new Set<DeviationId>();
+  const pools = new Map(graph.pools);
   const frontends = new Map(
-    Array.from(graph.frontends, ([id, each]) => [id, served(each, graph, around, deviations)]),
+    Array.from(graph.frontends, ([id, each]) => [
+      id,
+      served(each, graph, around, { pools, deviations }),
+    ]),
   );
-  const outcomes = interpret({ ...graph, frontends }, packetFrom(graph.node, attempt));
+  const outcomes = interpret({ ...graph, frontends, pools }, packetFrom(graph.node, attempt));
   const shares: Record<string, number> = {};
   for (const outcome of outcomes) {
     const key =
@@ -56,14 +67,24 @@ export function meantByUserspace(
   return { shares, deviations };
 }
 
+interface Changes {
+  /** Those of the graph, and those that stand for some of them. */
+  readonly pools: Map<PoolId, Pool>;
+  readonly deviations: Set<DeviationId>;
+}
+
 function served(
   frontend: Frontend,
-  { node }: RuleGraph,
-  { unopened }: Circumstances,
-  deviations: Set<DeviationId>,
+  graph: RuleGraph,
+  around: Circumstances,
+  changes: Changes,
 ): Frontend {
+  const { node } = graph;
+  const { deviations } = changes;
+  const { unopened } = around;
   const { protocol, origin } = frontend;
-  const branches = frontend.branches.map((branch): Branch => {
+  const straight = frontend.branches.map((branch) => led(branch, frontend, graph, around, changes));
+  const branches = straight.map((branch): Branch => {
     if (branch.to.kind !== 'pool') return branch;
     const key = `${origin.servicePort} ${branch.to.list} ${node.family}`;
     const isSctp = protocol === 'SCTP';
@@ -80,6 +101,46 @@ function served(
     branch.to.kind === 'reject' ? { ...branch, to: { kind: 'drop', reason: '' } } : branch,
   );
   return { ...frontend, branches: dropping };
+}
+
+/** A branch without endpoints that are places of this proxy. */
+function led(
+  branch: Branch,
+  { id, protocol }: Frontend,
+  graph: RuleGraph,
+  around: Circumstances,
+  { pools, deviations }: Changes,
+): Branch {
+  const pool = branch.to.kind === 'pool' ? graph.pools.get(branch.to.pool) : undefined;
+  if (branch.to.kind !== 'pool' || pool === undefined) return branch;
+  const endpoints = pool.endpoints.filter((each) => !isOwnPlace(graph, protocol, each, around));
+  if (endpoints.length === pool.endpoints.length) return branch;
+  deviations.add('own places');
+  if (endpoints.length === 0) return { ...branch, to: { kind: 'reject', reason: '' } };
+  const other = `${pool.id} for ${id}` as PoolId;
+  pools.set(other, { ...pool, id: other, endpoints });
+  return { ...branch, to: { ...branch.to, pool: other } };
+}
+
+/** Whether who connects there from this node comes to this proxy. */
+function isOwnPlace(
+  { frontends, node }: RuleGraph,
+  protocol: Frontend['protocol'],
+  { address, port }: PoolEndpoint,
+  { listeners }: Pick<Circumstances, 'listeners'>,
+): boolean {
+  const isFrontend = [...frontends.values()].some(
+    (each) =>
+      each.protocol === protocol &&
+      each.port === port &&
+      (each.address === undefined ? answersNodePorts(node, address) : each.address === address),
+  );
+  return (
+    isFrontend ||
+    listeners.some(
+      (each) => each.protocol === protocol && each.address === address && each.port === port,
+    )
+  );
 }
 
 /** What is no service's: it may be a listener's own port, and else the node's own firewall has a say. */

@@ -25,6 +25,8 @@ export function portsOf(
   );
 }
 
+const nothing = { everything: false, frontends: new Set<never>(), pools: new Set<never>() };
+
 /** The state of a graph; each listener has a port ({@link portsInOrder}), unless `ports` says otherwise. */
 export function userspaceState(
   graph: RuleGraph,
@@ -34,5 +36,7 @@ export function userspaceState(
   const lowering = new UserspaceLowering(options);
   const all = { everything: true, frontends: new Set<never>(), pools: new Set<never>() };
   const listeners = lowering.listeners(graph, all);
-  return lowering.portals(graph, all, ports(listeners));
+  const chosen = ports(listeners);
+  lowering.listeners(graph, nothing, chosen);
+  return lowering.portals(graph, chosen);
 }

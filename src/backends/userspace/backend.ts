@@ -116,18 +116,30 @@ export class UserspaceBackend implements Backend {
       this.#applied = state;
     }
     this.#parts.onListening?.(this.#listening.count);
-    return { report: { ...report, unprogrammed: unprogrammed(report, state.refused) }, hasFreed };
+    return {
+      report: {
+        ...report,
+        unprogrammed: unprogrammed(report, state.refused),
+        leftOutEndpoints: state.leftOut,
+      },
+      hasFreed,
+    };
   }
 
   /** Opens the listeners, and keeps their ports before a rule names one. */
   async #lower(graph: RuleGraph, delta: GraphDelta): Promise<UserspaceState> {
     const { lowering, keeper, family } = this.#parts;
-    const listeners = lowering.listeners(graph, delta);
-    const hasMoved = this.#places.moveTo(graph.node.nodeAddress);
     const before = this.#listening.standings;
-    const standings = await this.#listening.open(listeners, this.#places, hasMoved);
-    if (standings !== before) await keeper.keepPorts(family, portsOf(standings));
-    return lowering.portals(graph, delta, standings);
+    const listeners = lowering.listeners(graph, delta, before);
+    const hasMoved = this.#places.moveTo(graph.node.nodeAddress);
+    let standings = await this.#listening.open(listeners, this.#places, hasMoved);
+    if (standings !== before) {
+      // an endpoint may be where a listener stands now, or stood
+      const others = lowering.listeners(graph, nothing, standings);
+      if (others !== listeners) standings = await this.#listening.open(others, this.#places);
+      await keeper.keepPorts(family, portsOf(standings));
+    }
+    return lowering.portals(graph, standings);
   }
 }
 

@@ -7,6 +7,7 @@ export type DeviationId =
   | 'no listener'
   | 'closed ports'
   | 'accepted'
+  | 'own places'
   | 'reset'
   | 'places'
   | 'pods by interface';
@@ -29,6 +30,8 @@ export const deviations: Readonly<Record<DeviationId, string>> = {
     "What is sent to a listener's own port past the portals is dropped (where ipset is missing: to any port of the range).",
   accepted:
     'Connections to Services are for the node itself: no policy of FORWARD stops them, and INPUT accepts them whatever comes after.',
+  'own places':
+    'An endpoint at which this proxy itself is reached (a frontend of a Service, or a listener) gets no connections, which would come back without end; this is reported. A list of nothing else is refused.',
   reset:
     'Without portals, what iptables mode drops is reset (TCP) or ignored (UDP): a socket cannot tell before it has accepted.',
   places:

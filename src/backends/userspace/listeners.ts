@@ -25,6 +25,11 @@ export function listenerKey(
   return `${servicePort} ${list} ${family}` as ListenerKey;
 }
 
+/** The protocol of a listener, by its key. */
+export function protocolOf(key: ListenerKey): RelayProtocol {
+  return /\/UDP \S+ \S+$/.test(key) ? 'UDP' : 'TCP';
+}
+
 /** Why there can be no listener for a protocol; undefined where there can. */
 export const noSctp = 'SCTP has no sockets here';
 

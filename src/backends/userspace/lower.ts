@@ -3,10 +3,12 @@ import type { Address, Family } from '../../ip/address.ts';
 import { Lowering } from '../iptables/lower.ts';
 import type { Excluded } from '../iptables/lower.ts';
 import type { Chain, LoweringOptions } from '../iptables/state.ts';
+import { KeyedTable } from '../keyed-table.ts';
 import { Framing } from './framing.ts';
 import { GuardedPorts, guardOf } from './guard.ts';
 import { ListenerLowering } from './listeners.ts';
 import { PortalGraphs } from './portal-graph.ts';
+import type { GraphVersion } from './portal-graph.ts';
 import type {
   ListenerPorts,
   UserspaceFeatures,
@@ -14,8 +16,10 @@ import type {
   UserspaceState,
   WantedListeners,
 } from './state.ts';
+import { StraightGraphs } from './straight-graphs.ts';
 
 const everything: GraphDelta = { everything: true, frontends: new Set(), pools: new Set() };
+const nothing: GraphDelta = { everything: false, frontends: new Set(), pools: new Set() };
 
 /** The state for a graph, made from nothing. */
 export function lowerUserspace(
@@ -31,8 +35,9 @@ export function lowerUserspace(
  * Makes the userspace state of rule graphs, one after the other: only what a delta names is made anew, and the result
  * depends on the last graph and ports alone. What did not change keeps its identity.
  *
- * Ports are chosen once the listeners are known, so it comes in two halves: `listeners`, then `portals` for the same graph
- * and delta. `portals` may be called again, with other ports and an empty delta.
+ * Ports are chosen once the listeners are known, so it comes in two halves: `listeners`, then `portals` for the same graph.
+ * Both may be called again, with other ports and an empty delta; `listeners` should be, since an endpoint may be where a
+ * listener stands now.
  */
 export class UserspaceLowering {
   readonly #options: UserspaceOptions;
@@ -49,25 +54,20 @@ export class UserspaceLowering {
     ports: ListenerPorts,
     exclude?: Excluded,
   ): UserspaceState {
-    this.listeners(graph, delta);
-    return this.portals(graph, delta, ports, exclude);
+    this.listeners(graph, delta, ports);
+    return this.portals(graph, ports, exclude);
   }
 
-  /** The listeners the graph asks for; those of service ports that are left out of the rules, too. */
-  listeners(graph: RuleGraph, delta: GraphDelta): WantedListeners {
+  /** The listeners the graph asks for; those of service ports that are left out of the rules, too. `standing`: where listeners are. */
+  listeners(graph: RuleGraph, delta: GraphDelta, standing?: ListenerPorts): WantedListeners {
     return this.#keeping(graph.family, (parts, isNew) =>
-      parts.listeners(graph, isNew ? everything : delta),
+      parts.listeners(graph, isNew ? everything : delta, standing),
     );
   }
 
-  /** The state, with the portals to those listeners that have a port. */
-  portals(
-    graph: RuleGraph,
-    delta: GraphDelta,
-    ports: ListenerPorts,
-    exclude: Excluded = new Set(),
-  ): UserspaceState {
-    return this.#keeping(graph.family, (parts) => parts.portals(graph, delta, ports, exclude));
+  /** The state of the graph that the listeners are of, with the portals to those that have a port. */
+  portals(graph: RuleGraph, ports: ListenerPorts, exclude: Excluded = new Set()): UserspaceState {
+    return this.#keeping(graph.family, (parts) => parts.portals(graph, ports, exclude));
   }
 
   /** Half of a change must not be kept where a graph cannot be lowered. */
@@ -84,13 +84,15 @@ export class UserspaceLowering {
 /** What is kept from one graph to the next. */
 class Parts {
   readonly #features: UserspaceFeatures;
+  readonly #straight = new StraightGraphs();
   readonly #listening: ListenerLowering;
   readonly #graphs = new PortalGraphs();
   readonly #lowering: Lowering;
   readonly #guarded: GuardedPorts | undefined;
   readonly #framing = new Framing();
-  #listeners: WantedListeners | undefined;
-  #hasPortals = false;
+  #listeners: WantedListeners = new KeyedTable();
+  /** The graph that was made last, and what of it the portals do not know yet. */
+  #made: GraphVersion | undefined;
 
   constructor(family: Family, options: UserspaceOptions) {
     this.#features = options.features;
@@ -99,29 +101,32 @@ class Parts {
     this.#guarded = options.features.guard === 'ipset' ? new GuardedPorts(family) : undefined;
   }
 
-  listeners(graph: RuleGraph, delta: GraphDelta): WantedListeners {
+  listeners(
+    given: RuleGraph,
+    since: GraphDelta,
+    standing: ListenerPorts = new KeyedTable(),
+  ): WantedListeners {
+    const { graph, delta } = this.#straight.lower(given, since, standing);
+    this.#made = { graph, delta: this.#made ? both(this.#made.delta, delta) : everything };
     this.#listeners = this.#listening.lower(graph, delta);
     return this.#listeners;
   }
 
-  portals(
-    graph: RuleGraph,
-    given: GraphDelta,
-    ports: ListenerPorts,
-    exclude: Excluded,
-  ): UserspaceState {
-    const delta = this.#hasPortals ? given : everything;
-    const listeners = this.#listeners ?? this.listeners(graph, everything);
+  portals(given: RuleGraph, ports: ListenerPorts, exclude: Excluded): UserspaceState {
+    if (this.#made === undefined) this.listeners(given, everything);
+    const { graph, delta } = this.#made ?? { graph: given, delta: everything };
+    this.#made = { graph, delta: nothing };
+    const listeners = this.#listeners;
     const { family, node } = graph;
     const portals = this.#graphs.lower(graph, delta, ports);
     const rules = this.#lowering.lower(portals.graph, portals.delta, exclude);
     const set = this.#guarded?.publish(node.nodeAddress, listeners, ports);
-    this.#hasPortals = true;
     return {
       family,
       address: node.nodeAddress,
       listeners,
       refused: this.#graphs.refused(),
+      leftOut: this.#straight.leftOut(),
       portals: portals.graph,
       rules: this.#framing.of(rules, this.#guard(family, node.nodeAddress), set),
     };
@@ -130,6 +135,15 @@ class Parts {
   #guard(family: Family, address: Address | undefined): Chain {
     return guardOf(family, address, this.#features);
   }
+}
+
+/** What differs by one change or the other. */
+function both(a: GraphDelta, b: GraphDelta): GraphDelta {
+  return {
+    everything: a.everything || b.everything,
+    frontends: new Set([...a.frontends, ...b.frontends]),
+    pools: new Set([...a.pools, ...b.pools]),
+  };
 }
 
 /** Portals masquerade nothing, balance nothing and remember nobody: whatever is for that is not asked of the kernel. */

@@ -2,6 +2,7 @@ import { hostPort } from '../../ip/address.ts';
 import type { PortRange } from '../../ip/port-range.ts';
 import { portRangeText } from '../../ip/port-range.ts';
 import type { ListenerKey, RelayPool, Route } from '../../relay/relay.ts';
+import type { LeftOutEndpoint } from '../backend.ts';
 import { membersOf } from '../iptables/diff-sets.ts';
 import { renderTables } from '../iptables/render.ts';
 import { KeyedTable } from '../keyed-table.ts';
@@ -59,6 +60,7 @@ export function renderUserspace(
     `# features: ${featuresText(features)}`,
     `# ports are make-believe: the agent chooses them, here they are given in the order of the listeners`,
     ...state.refused.map(({ key, reason }) => `# refused: ${key}: ${reason}`),
+    ...state.leftOut.map(leftOutLine),
     '## listeners: switchyard',
     ...standing
       .toSorted((a, b) => inOrder(a.listener.key, b.listener.key))
@@ -70,11 +72,16 @@ export function renderUserspace(
   return `${lines.join('\n')}\n`;
 }
 
+function leftOutLine({ name, endpoint, reason }: LeftOutEndpoint): string {
+  return `# left out: ${name} ${endpoint}: ${reason}`;
+}
+
 /** What would be opened where nobody makes rules. */
 export function renderStanding(state: StandingState): string {
   const listeners = [...state.listeners.values()].toSorted((a, b) => inOrder(a.key, b.key));
   const lines = [
     '# switchyard, mode userspace, without portals: for a machine on which nobody makes rules',
+    ...state.leftOut.map(leftOutLine),
     '## places',
     standingTable(state).trimEnd(),
     '## listeners: switchyard',

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { GraphDelta, RuleGraph } from '../../graph/rule-graph.ts';
 import type { Family } from '../../ip/address.ts';
 import type { ListenerKey, Relay } from '../../relay/relay.ts';
-import type { Backend, SyncReport, Unprogrammed } from '../backend.ts';
+import type { Backend, LeftOutEndpoint, SyncReport, Unprogrammed } from '../backend.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import { Turns } from '../turns.ts';
 import { noSctp } from './listeners.ts';
@@ -79,6 +79,7 @@ export class StandingListeners {
       rulesTotal: {},
       rulesWritten: {},
       unprogrammed: this.#unprogrammed(state, graph),
+      leftOutEndpoints: leftOutOf(state, graph),
       refusedWrites: { full: 0, partial: 0 },
       failure: undefined,
     };
@@ -119,6 +120,11 @@ export class StandingListeners {
     const said = [...gone.map((line) => `${frontendOf(line)}  - (gone)`), ...changed];
     if (said.length > 0) this.#parts.print(`${said.join('\n')}\n`);
   }
+}
+
+/** Of the graph's family: each is told of its own. */
+function leftOutOf({ leftOut }: StandingState, { family }: RuleGraph): readonly LeftOutEndpoint[] {
+  return leftOut.filter(({ endpoint }) => endpoint.startsWith('[') === (family === 'ipv6'));
 }
 
 /** Columns are two spaces apart, and as wide as their longest cell. */

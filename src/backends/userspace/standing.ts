@@ -1,11 +1,14 @@
 import { compareFrontends } from '../../graph/order.ts';
-import type { Frontend, Origin, RuleGraph } from '../../graph/rule-graph.ts';
+import type { Frontend, FrontendId, Origin, RuleGraph } from '../../graph/rule-graph.ts';
 import { hostPort, isLoopback } from '../../ip/address.ts';
 import type { Address } from '../../ip/address.ts';
 import type { ListenerKey, RelayProtocol } from '../../relay/relay.ts';
 import type { ServiceName } from '../../services/service-port.ts';
+import type { LeftOutEndpoint } from '../backend.ts';
 import { noSctp, relayProtocol } from './listeners.ts';
 import { loopbackAddresses } from './loopback-addresses.ts';
+import { dialled, graphWith, leftOutOf, straightened } from './own-places.ts';
+import type { Straightened } from './own-places.ts';
 import { sourceRoutes } from './source-routes.ts';
 import type { UserspaceOptions, WantedListener } from './state.ts';
 
@@ -29,6 +32,8 @@ export interface StandingState {
   readonly addresses: ReadonlyMap<ServiceName, Address>;
   /** In the order in which frontends are printed, IPv4 first. */
   readonly frontends: readonly StandingFrontend[];
+  /** Sorted. */
+  readonly leftOut: readonly LeftOutEndpoint[];
 }
 
 /**
@@ -48,9 +53,53 @@ export function standListeners(
   const services = clusterIPs.filter(({ address }) => address !== undefined && !own.has(address));
   const names = services.map(({ origin }) => origin.service);
   const addresses = loopbackAddresses(names, kept, own);
-  const standing = new Standing(options, addresses);
-  for (const graph of graphs) standing.add(graph);
-  return standing.state();
+  const state = standAt(graphs, new Map(), new Standing(options, addresses));
+  const found = straightenedAll(graphs, state.listeners);
+  // What it leads to was no place then, and there are no more places now.
+  return found.size === 0 ? state : standAt(graphs, found, new Standing(options, addresses));
+}
+
+/** What of each graph is straightened. */
+type StraightenedGraphs = ReadonlyMap<RuleGraph, ReadonlyMap<FrontendId, Straightened>>;
+
+function standAt(
+  graphs: readonly RuleGraph[],
+  found: StraightenedGraphs,
+  standing: Standing,
+): StandingState {
+  for (const graph of graphs) {
+    const own = found.get(graph);
+    standing.add(graph, own ? graphWith(graph, own) : graph);
+  }
+  const leftOut = leftOutOf(Array.from(found.values()).flatMap((own) => [...own.values()]));
+  return { ...standing.state(), leftOut };
+}
+
+/** Frontends of which an endpoint is the place of a listener, whichever of its two ports that has in the end. */
+function straightenedAll(
+  graphs: readonly RuleGraph[],
+  listeners: StandingState['listeners'],
+): StraightenedGraphs {
+  const places = new Map<PlaceKey, ListenerKey>();
+  for (const { key, protocol, place } of listeners.values()) {
+    if (place === undefined) continue;
+    for (const port of [place.port, place.otherwise ?? place.port])
+      places.set(`${protocol} ${hostPort(place.address, port)}`, key);
+  }
+  const found = new Map<RuleGraph, ReadonlyMap<FrontendId, Straightened>>();
+  for (const graph of graphs) {
+    const own = new Map<FrontendId, Straightened>();
+    for (const frontend of graph.frontends.values()) {
+      const each = straightened(frontend, graph.pools, (protocol, { address, port }) => {
+        if (protocol === 'SCTP') return undefined;
+        const listener = places.get(`${protocol} ${hostPort(dialled(address), port)}`);
+        return listener && `the listener of ${listener}`;
+      });
+      if (each) own.set(frontend.id, each);
+    }
+    if (own.size > 0) found.set(graph, own);
+  }
+  return found;
 }
 
 /** A cluster IP that is a place to listen at: there is but one loopback address in IPv6, so Services cannot share it. */
@@ -71,13 +120,16 @@ class Standing {
     this.#addresses = addresses;
   }
 
-  add(graph: RuleGraph): void {
+  /** `straight`: the graph with other endpoints. */
+  add(graph: RuleGraph, straight: RuleGraph): void {
     for (const frontend of [...graph.frontends.values()].toSorted(compareFrontends)) {
-      for (const served of this.#serve(frontend, graph)) this.#frontends.push({ frontend, served });
+      const leading = straight.frontends.get(frontend.id) ?? frontend;
+      for (const served of this.#serve(leading, straight))
+        this.#frontends.push({ frontend, served });
     }
   }
 
-  state(): StandingState {
+  state(): Omit<StandingState, 'leftOut'> {
     const listeners = Array.from(this.#places.values(), (listener) => this.#movable(listener));
     return {
       listeners: new Map(listeners.map((listener) => [listener.key, listener])),

@@ -2,6 +2,7 @@ import type { Origin, RuleGraph } from '../../graph/rule-graph.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import type { PortRange } from '../../ip/port-range.ts';
 import type { Listener, ListenerKey, RelayProtocol, Route } from '../../relay/relay.ts';
+import type { LeftOutEndpoint } from '../backend.ts';
 import type { Features, IptablesState } from '../iptables/state.ts';
 import type { KeyedTable } from '../keyed-table.ts';
 
@@ -49,6 +50,8 @@ export interface UserspaceState {
   readonly listeners: WantedListeners;
   /** Sorted by key. */
   readonly refused: readonly RefusedListener[];
+  /** Sorted. */
+  readonly leftOut: readonly LeftOutEndpoint[];
   /** The graph in which each pool is the listener that stands for it. */
   readonly portals: RuleGraph;
   /** The rules of the portals, and the guard of the listeners' ports. */

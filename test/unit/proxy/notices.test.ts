@@ -201,3 +201,19 @@ describe('an annotation that is not understood', () => {
     });
   });
 });
+
+describe('an endpoint that nobody is led to', () => {
+  it('is named once, with the reason, and again when it is over', () => {
+    const { graph } = new Scene([rawService()]);
+    const { notices, lines } = listen();
+    const name = 'ns1/web:http' as ServicePortName;
+    const leftOutEndpoints = [{ name, endpoint: '10.96.0.10:80', reason: 'it is here' }];
+    for (const each of [{ ...report, leftOutEndpoints }, { ...report, leftOutEndpoints }, report])
+      notices.synced(graph, each, true);
+    const text = 'ns1/web:http: nobody is led to the endpoint 10.96.0.10:80: it is here';
+    expect(lines.filter((line) => !line.startsWith('debug'))).toEqual([
+      `warn: ${text}`,
+      `info: no longer: ${text}`,
+    ]);
+  });
+});

@@ -224,6 +224,26 @@ describe('a sync of the userspace backend', () => {
     expect(askedOf()).toEqual([undefined]);
   });
 
+  it('leads nobody to where it is reached itself: a frontend, or a listener that has come meanwhile', async () => {
+    const bench = new Bench();
+    const endpointsOf = ({ key }: ServicePort) =>
+      bench.relay.open
+        .get(`${key} cluster ipv4` as ListenerKey)
+        ?.routes.map(({ to }) => (to === 'refuse' ? to : to.endpoints.map((each) => each.address)));
+    const back = ['10.96.0.9:80', '192.0.2.1:20001', '10.1.0.3:80'].map((each) => endpoint(each));
+    const looping = servicePort({ endpoints: back });
+    expect((await bench.sync(looping)).leftOutEndpoints).toEqual([]);
+    const { leftOutEndpoints, unprogrammed } = await bench.sync(looping, api);
+    expect(leftOutEndpoints?.map((each) => `${each.name} ${each.endpoint}`)).toEqual([
+      'default/web 10.96.0.9:80',
+      'default/web 192.0.2.1:20001',
+    ]);
+    expect(unprogrammed).toEqual([]);
+    expect(endpointsOf(looping)).toEqual([['10.1.0.3']]);
+    expect((await bench.sync(looping)).leftOutEndpoints).toEqual([]);
+    expect(endpointsOf(looping)).toEqual([['10.1.0.3', '10.96.0.9', '192.0.2.1']]);
+  });
+
   it('makes everything anew after a failure on the way', async () => {
     const bench = new Bench();
     bench.relay.isBroken = true;

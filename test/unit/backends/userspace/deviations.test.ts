@@ -53,7 +53,7 @@ interface Example {
 }
 
 const examples: Readonly<
-  Record<'source' | 'SCTP' | 'no listener' | 'closed ports' | 'accepted', Example>
+  Record<'source' | 'SCTP' | 'no listener' | 'closed ports' | 'accepted' | 'own places', Example>
 > = {
   source: {
     port: servicePort({ endpoints: [remote] }),
@@ -86,6 +86,12 @@ const examples: Readonly<
     policy: 'DROP',
     graph: { '10.244.2.1 8080 source hidden': 1 },
     userspace: { '10.244.2.1 8080': 1 },
+  },
+  'own places': {
+    port: servicePort({ endpoints: [endpoint('10.96.0.10:80')] }),
+    attempt: pod,
+    graph: { '10.96.0.10 80 source kept': 1 },
+    userspace: { reject: 1 },
   },
 };
 

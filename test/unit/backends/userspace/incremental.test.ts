@@ -26,6 +26,8 @@ import { address, endpoint, nodeContext, servicePort } from '../../../support/se
 
 // One state after the other: the same as each made from nothing, at the cost of what changed.
 
+const nothing = { everything: false, frontends: new Set<never>(), pools: new Set<never>() };
+
 /** A compiler and a lowering that are told of one change after the other. */
 class Node {
   readonly services = new Map<ServicePortKey, ServicePort>();
@@ -52,7 +54,7 @@ class Node {
   ): UserspaceState {
     this.#context = context;
     const { graph, delta } = this.#compiler.compile(this.services, changed, context);
-    const listeners = this.#lowering.listeners(graph, delta);
+    const listeners = this.#lowering.listeners(graph, delta, this.ports);
     const changes = new Map<ListenerKey, ListenerPort | undefined>();
     for (const key of this.ports.keys()) if (!listeners.has(key)) changes.set(key, undefined);
     for (const [i, key] of [...listeners.keys()].toSorted().entries()) {
@@ -65,7 +67,8 @@ class Node {
     const { ports } = this;
     this.#anew = () => lowerUserspace(graph, ports, defaultUserspaceOptions, exclude);
     this.portalDelta = [...this.#portals.lower(graph, delta, ports).delta.frontends];
-    return this.#lowering.portals(graph, delta, ports, exclude);
+    this.#lowering.listeners(graph, nothing, ports);
+    return this.#lowering.portals(graph, ports, exclude);
   }
 
   /** The state of the last graph, made from nothing. */
@@ -76,7 +79,14 @@ class Node {
 }
 
 /** All of a state that anybody reads, in an order. */
-function whole({ rules, listeners, refused, portals, address: at }: UserspaceState): unknown {
+function whole({
+  rules,
+  listeners,
+  refused,
+  leftOut,
+  portals,
+  address: at,
+}: UserspaceState): unknown {
   const sets = Array.from(rules.sets.values(), (set) => [
     set.name,
     set.create,
@@ -89,6 +99,7 @@ function whole({ rules, listeners, refused, portals, address: at }: UserspaceSta
     sets,
     listeners: sorted(listeners),
     refused,
+    leftOut,
     frontends: sorted(portals.frontends),
     pools: sorted(portals.pools),
   };
@@ -127,6 +138,14 @@ function moved(...endpoints: readonly string[]): ServicePort {
   const other = servicePort({ endpoints: endpoints.map((each) => endpoint(each)) });
   return { ...first, endpoints: other.endpoints };
 }
+
+/** Where the first of a fleet leads. */
+const endpointsOf = ({ listeners }: UserspaceState) => {
+  const to = listeners.get('default/s-0:/TCP cluster ipv4' as ListenerKey)?.routes[0]?.to;
+  return to === undefined || to === 'refuse'
+    ? []
+    : to.endpoints.map((each) => `${each.address}:${each.port}`);
+};
 
 describe('userspace states, one after the other', () => {
   it('are what the last graph and ports alone would give', () => {
@@ -191,6 +210,44 @@ describe('userspace states, one after the other', () => {
       remove: [],
     });
     expect(tables).toEqual(['nat']);
+  });
+
+  it('leave out endpoints that become places of this proxy, and lead there again when they are none', () => {
+    const node = new Node();
+    const [own, other, nodePort, listener] = [
+      '10.244.2.9:80',
+      '10.97.0.1:80',
+      '192.168.0.2:30500',
+      '192.168.0.2:20003',
+    ];
+    const leading = moved(own, other, nodePort, listener);
+    expect(endpointsOf(node.put(...fleet(2), leading))).toEqual(
+      [own, other, listener, nodePort].toSorted(),
+    );
+    const come = servicePort({
+      service: 'default/zz' as ServiceName,
+      clusterIP: '10.97.0.1',
+      nodePort: 30_500,
+      endpoints: [endpoint('10.244.2.7:8080')],
+    });
+    const after = node.put(come);
+    expect(endpointsOf(after)).toEqual([own]);
+    expect(after.leftOut).toMatchObject([
+      {
+        name: 'default/s-0',
+        endpoint: other,
+        reason: expect.stringMatching(/^10\.97\.0\.1\/TCP\/80 stands/),
+      },
+      { endpoint: listener, reason: expect.stringMatching(/^the listener of default\/zz/) },
+      { endpoint: nodePort, reason: expect.stringMatching(/^nodePort\/TCP\/30500 stands/) },
+    ]);
+    node.services.delete(come.key);
+    const again = node.sync(new Set([come.key]));
+    expect(endpointsOf(again)).toEqual([own, other, listener, nodePort].toSorted());
+    expect(again.leftOut).toEqual([]);
+    // the same place of the other protocol is somebody else's
+    const udp = node.put({ ...come, protocol: 'UDP', key: 'default/zz:/UDP' as ServicePortKey });
+    expect(udp.leftOut).toEqual([]);
   });
 
   it('follow the one address of the node', () => {

@@ -9,7 +9,14 @@ import { compileAll } from '../../../../src/graph/compile.ts';
 import { interpret } from '../../../../src/graph/interpret.ts';
 import { answersNodePorts, packetFrom } from '../../../../src/graph/packet.ts';
 import { toNumber } from '../../../../src/graph/rational.ts';
-import type { Frontend, RuleGraph } from '../../../../src/graph/rule-graph.ts';
+import type {
+  Branch,
+  Frontend,
+  FrontendId,
+  Pool,
+  PoolId,
+  RuleGraph,
+} from '../../../../src/graph/rule-graph.ts';
 import type { Address, Family } from '../../../../src/ip/address.ts';
 import type { ListenerKey } from '../../../../src/relay/relay.ts';
 import type { ServiceName, ServicePort } from '../../../../src/services/service-port.ts';
@@ -60,6 +67,37 @@ function whyNotServed(graph: RuleGraph, frontend: Frontend, sources: readonly Ad
   return isServed ? / listens there$/ : /./;
 }
 
+/** The graph without endpoints at which a listener would stand if all endpoints were others. */
+function withoutOwnPlaces(graph: RuleGraph): RuleGraph {
+  const elsewhere = [{ address: address('198.51.100.250'), port: 1, weight: 1 }];
+  const pools = Array.from(graph.pools, ([id, each]) => [id, { ...each, endpoints: elsewhere }]);
+  const { listeners } = standListeners(
+    [{ ...graph, frontends: graph.frontends, pools: new Map(pools as [PoolId, Pool][]) }],
+    options,
+  );
+  const own = new Set(
+    Array.from(listeners.values()).flatMap(({ protocol, place }) =>
+      [place?.port, place?.otherwise].map((port) => `${protocol} ${place?.address} ${port}`),
+    ),
+  );
+  const left = new Map<PoolId, Pool>();
+  const frontends = Array.from(graph.frontends, ([id, frontend]): [FrontendId, Frontend] => {
+    const branches = frontend.branches.map((branch): Branch => {
+      const pool = branch.to.kind === 'pool' ? graph.pools.get(branch.to.pool) : undefined;
+      if (branch.to.kind !== 'pool' || pool === undefined) return branch;
+      const endpoints = pool.endpoints.filter(
+        (each) => !own.has(`${frontend.protocol} ${each.address} ${each.port}`),
+      );
+      if (endpoints.length === 0) return { ...branch, to: { kind: 'reject', reason: '' } };
+      const other = `${pool.id} of ${id}` as PoolId;
+      left.set(other, { ...pool, id: other, endpoints });
+      return { ...branch, to: { ...branch.to, pool: other } };
+    });
+    return [id, { ...frontend, branches }];
+  });
+  return { ...graph, frontends: new Map(frontends), pools: left };
+}
+
 describe.each(['ipv4', 'ipv6'] as const)('without portals, %s', (family: Family) => {
   it('a listener does with each client what the graph says', () => {
     const cases = fc.tuple(nodeContexts(family), servicePortLists(family)).chain(([node, list]) =>
@@ -75,6 +113,7 @@ describe.each(['ipv4', 'ipv6'] as const)('without portals, %s', (family: Family)
       fc.property(cases, ({ node, list, here, clients }) => {
         const localAddresses = [...node.localAddresses, ...here];
         const graph = compileAll(byKey(list), { ...node, localAddresses });
+        const others = withoutOwnPlaces(graph);
         const state = standListeners([graph], options);
         const parsed = parseUserspace(renderStanding(state));
         expect(parsed.listeners).toHaveLength(state.listeners.size);
@@ -83,12 +122,13 @@ describe.each(['ipv4', 'ipv6'] as const)('without portals, %s', (family: Family)
           const listener =
             'key' in served ? parsed.listeners.find(({ key }) => key === served.key) : undefined;
           const reason = 'reason' in served ? served.reason : '';
-          expect(reason).toMatch(listener ? /^$/ : whyNotServed(graph, frontend, sources));
+          const other = others.frontends.get(frontend.id) ?? frontend;
+          expect(reason).toMatch(listener ? /^$/ : whyNotServed(others, other, sources));
           const { protocol, port } = listener ?? frontend;
           expect({ protocol, port }).toEqual({ protocol: frontend.protocol, port: frontend.port });
           for (const source of listener ? sources : []) {
             const got = Object.fromEntries(carried(listener ?? { routes: [] }, source));
-            const want = meant(graph, frontend, source);
+            const want = meant(others, others.frontends.get(frontend.id) ?? frontend, source);
             expect(Object.keys(got).toSorted()).toEqual(Object.keys(want).toSorted());
             for (const [key, share] of Object.entries(want)) expect(got[key]).toBeCloseTo(share, 9);
           }
@@ -124,6 +164,11 @@ function placesOf(...graphs: readonly RuleGraph[]): readonly string[] {
 }
 
 const own = loopbackAddresses([name('default/web')]).get(name('default/web'));
+
+const leadingTo = (...endpoints: readonly string[]) =>
+  web({ endpoints: endpoints.map((each) => endpoint(each)) });
+const stateOf = (port: ServicePort) =>
+  standListeners([compileAll(byKey([port]), nodeContext())], options);
 
 /** The routes to a load balancer address that is this machine's. */
 function guarded(...sourceRanges: readonly string[]) {
@@ -205,6 +250,27 @@ describe('a place', () => {
       ['10.244.1.128/25', 2],
       ['10.244.1.128/25', 1],
     ]);
+  });
+
+  it('is no endpoint of anybody, whichever of its ports it has in the end; who has no other is not served', () => {
+    const back = [`${own}:80`, `${own}:10080`, '127.0.0.1:30080', '0.0.0.0:30080'];
+    const looping = { ...leadingTo('10.244.1.5:8080', ...back), nodePort: 30_080 };
+    const state = stateOf(looping);
+    expect(placesOf(compileAll(byKey([looping]), nodeContext()))).toEqual([
+      `${own} 80 10080 10.244.1.5`,
+      '127.0.0.1 30080 undefined 10.244.1.5',
+    ]);
+    expect(state.leftOut.map((each) => each.endpoint)).toEqual(back.toSorted());
+    expect(renderStanding(state)).toContain(
+      `# left out: default/web ${own}:80: the listener of default/web:/TCP at ${own}:80 stands there`,
+    );
+    const alone = stateOf({ ...leadingTo(`${own}:80`), nodePort: 30_080 });
+    expect([alone.listeners.size, alone.leftOut.length]).toEqual([0, 1]);
+    // UDP is another place
+    const udp = stateOf(
+      web({ protocol: 'UDP', portName: 'u', port: 53, endpoints: [endpoint(`${own}:80`)] }),
+    );
+    expect([udp.listeners.size, udp.leftOut]).toEqual([1, []]);
   });
 
   it('stands in a table, with the port it has in the end', () => {
