@@ -238,7 +238,9 @@ export class SocketRelay implements Relay {
           (step) => step.entry.known.has(worker) && isFirst(step, worker) === first,
         );
         if (own.length === 0) return undefined;
-        return { do: 'open', listeners: own.map(({ entry }) => orderOf(entry, worker, first)) };
+        // Where the others have sockets, a worker that was started anew would find the place in use.
+        const orders = own.map(({ entry, isThere }) => orderOf(entry, worker, first && !isThere));
+        return { do: 'open', listeners: orders };
       });
     const failures = await now(steps, true);
     const failed = new Set(failures.map(({ key }) => key));

@@ -5,7 +5,7 @@ import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Address } from '../../src/ip/address.ts';
 import type { Cidr } from '../../src/ip/cidr.ts';
-import type { ListenerKey, RelayEndpoint } from '../../src/relay/relay.ts';
+import type { ListenFailure, ListenerKey, RelayEndpoint } from '../../src/relay/relay.ts';
 import { Stage, eventually, listener, ownNetwork, poolOf } from './stage.ts';
 
 const key = (text: string): ListenerKey => text as ListenerKey;
@@ -324,6 +324,38 @@ describe.skipIf(!ownNetwork)('a worker that crashes', () => {
         await eventually(() => client.text === 'hello');
         client.socket.resetAndDestroy();
       }
+    } finally {
+      process.off('worker', note);
+      await stage.close();
+    }
+  });
+
+  it('costs no listener where changes are under way', async () => {
+    const threads: Worker[] = [];
+    const note = (worker: Worker): void => void threads.push(worker);
+    process.on('worker', note);
+    let skippedMs = 0;
+    const stage = new Stage({ workers: 2, now: () => performance.now() + skippedMs });
+    try {
+      const [a, b] = [await stage.named('a'), await stage.named('b')];
+      const web = listener('web', [a]);
+      await stage.open(web);
+      skippedMs = 60_000; // it has worked for so long: the next one is started at once
+      const failures: ListenFailure[] = [];
+      let left = Number.POSITIVE_INFINITY;
+      // one change waits behind the other
+      const changing = Array.from({ length: 4 }, async () => {
+        for (; left > 0; left--) {
+          const routes = [{ sources: undefined, to: poolOf(left % 2 === 0 ? [a] : [a, b]) }];
+          failures.push(...(await stage.relay.change({ close: [], open: [{ ...web, routes }] })));
+        }
+      });
+      await threads[0]?.terminate();
+      await eventually(() => threads.length === 3);
+      left = 40;
+      await Promise.all(changing);
+      expect(failures).toEqual([]);
+      expect(await stage.ask(web)).toMatch(/^[ab]$/);
     } finally {
       process.off('worker', note);
       await stage.close();
