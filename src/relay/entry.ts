@@ -1,5 +1,5 @@
 import { hostPort } from '../ip/address.ts';
-import type { ListenerOrder, PoolOrder, RouteOrder } from './messages.ts';
+import type { KeptEndpoint, ListenerOrder, PoolOrder, RouteOrder } from './messages.ts';
 import type { Listener, RelayEndpoint, RelayPool } from './relay.ts';
 import { shuffled } from './rotation.ts';
 import type { SharedSlots } from './shared-slots.ts';
@@ -15,6 +15,8 @@ export interface Entry {
   readonly placement: Placement;
   readonly isAdmitted: boolean;
   readonly routes: readonly RouteOrder[];
+  /** Endpoints beside its own to which connections stay. */
+  readonly kept: readonly KeptEndpoint[];
   /** Workers that know of it: where its sockets are, or connections may be left. */
   readonly known: ReadonlySet<number>;
 }
@@ -94,7 +96,7 @@ function nameOf({ address, port }: RelayEndpoint): string {
 
 /** What a worker is told of it. `first`: nobody has a socket there yet. */
 export function orderOf(entry: Entry, worker: number, first: boolean): ListenerOrder {
-  const { listener, slot, epoch, placement, isAdmitted, routes } = entry;
+  const { listener, slot, epoch, placement, isAdmitted, routes, kept } = entry;
   const { key, address, port, protocol, asked } = listener;
   return {
     key,
@@ -105,6 +107,7 @@ export function orderOf(entry: Entry, worker: number, first: boolean): ListenerO
     slot,
     epoch,
     routes,
+    kept,
     first,
     bound: placement === 'all' || placement === worker,
     shared: placement === 'all',

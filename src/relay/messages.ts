@@ -21,6 +21,14 @@ export interface RouteOrder {
   readonly pool: PoolOrder | undefined;
 }
 
+/** An endpoint to which connections may stay though their listener does not lead there. */
+export interface KeptEndpoint {
+  /** `ip:port` */
+  readonly name: string;
+  /** How long they may last once it is kept no more. */
+  readonly drainSeconds: number;
+}
+
 export interface ListenerName {
   readonly key: ListenerKey;
   /** Its number, and the slot of its counters. */
@@ -41,6 +49,12 @@ export interface ListenerOrder extends ListenerName, Place {
   readonly admitted: boolean;
   readonly routes: readonly RouteOrder[];
   readonly asked: Place | undefined;
+  readonly kept: readonly KeptEndpoint[];
+}
+
+export interface KeptOrder {
+  readonly slot: number;
+  readonly endpoints: readonly KeptEndpoint[];
 }
 
 /** What a worker is told to do. Each is answered when it is done. */
@@ -51,6 +65,8 @@ export type Order =
   | { readonly do: 'close'; readonly listeners: readonly ListenerName[] }
   | { readonly do: 'open'; readonly listeners: readonly ListenerOrder[] }
   | { readonly do: 'admit'; readonly slots: readonly number[] }
+  /** To which endpoints beside its own connections of a listener stay, also of one that is closed. */
+  | { readonly do: 'keep'; readonly kept: readonly KeptOrder[] }
   | { readonly do: 'drain'; readonly withinMs: number }
   | { readonly do: 'end' };
 

@@ -62,6 +62,9 @@ export class RelayWorker {
       case 'admit':
         for (const listener of this.#among(order.slots)) listener.admit();
         break;
+      case 'keep':
+        for (const { slot, endpoints } of order.kept) this.#listeners.get(slot)?.keep(endpoints);
+        break;
       case 'drain':
         await this.#drain(order.withinMs);
         break;

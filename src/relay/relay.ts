@@ -42,6 +42,11 @@ export interface Listener {
   readonly address: Address;
   readonly port: number;
   readonly protocol: RelayProtocol;
+  /**
+   * Connections stay as long as any listener of the group leads to their endpoint, whichever let them in; default: it is
+   * alone.
+   */
+  readonly group?: string;
   /** Who fits none is refused. */
   readonly routes: readonly Route[];
   /** What clients ask, where all of them ask the same and it is not this place: a PROXY header says so. */
@@ -85,7 +90,7 @@ export interface ListenerStats {
 export interface Relay {
   /**
    * Opens, changes and closes listeners; resolves when that is done, with those that could not be opened: they are as if never asked
-   * for. Connections of a listener that goes, and to endpoints that left, drain.
+   * for. Connections to endpoints that the listener's group leads to no more drain.
    */
   change(change: RelayChange): Promise<readonly ListenFailure[]>;
   /** Lets clients in; until then a listener resets whoever comes. One that is opened at another place has to be admitted again. */

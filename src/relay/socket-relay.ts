@@ -1,11 +1,14 @@
 import { availableParallelism } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../telemetry/log.ts';
 import { field, partOf, sumOf } from './counters.ts';
 import { systemAfter } from './dialer.ts';
 import type { After } from './dialer.ts';
 import { orderOf, orderedRoutes, releaseTurns, samePlace, standsAlone } from './entry.ts';
 import type { Entry, Placement } from './entry.ts';
-import type { ListenerName, Order, WorkerStart } from './messages.ts';
+import { Groups, keptOf, leadsOf } from './groups.ts';
+import type { Leads } from './groups.ts';
+import type { KeptOrder, ListenerName, Order, WorkerStart } from './messages.ts';
 import type {
   ListenFailure,
   Listener,
@@ -67,6 +70,7 @@ export class SocketRelay implements Relay {
   readonly #turns = new SharedSlots(turnBytes);
   readonly #entries = new Map<ListenerKey, Entry>();
   readonly #leaving = new Map<ListenerKey, Leaving>();
+  readonly #groups = new Groups();
   /** Listeners that have a socket in every worker. */
   #shared = 0;
   #last: Promise<unknown> = Promise.resolve();
@@ -146,13 +150,17 @@ export class SocketRelay implements Relay {
       return entry !== undefined && !samePlace(entry.listener, listener) ? entry : [];
     });
     await this.#narrow(open.filter((listener) => this.#becomesAlone(listener)));
+    for (const listener of open) this.#groups.add(listener);
+    const gone = closed.map(({ listener }) => listener);
     for (const entry of closed) this.#leave(entry);
+    const leads = this.#leads([...gone, ...open], open);
+    await this.#keep([...gone, ...open], leads, open);
     await this.#toKnowing(moved, (each) => ({ do: 'unbind', slots: each.map(slotOf) }));
     await this.#toKnowing(closed, (each) => ({ do: 'close', listeners: each.map(nameOf) }));
 
     const all = [...this.#entries.values()];
     this.#shared = all.filter(({ placement }) => placement === 'all').length;
-    const steps = open.map((listener) => this.#enter(listener));
+    const steps = open.map((listener) => this.#enter(listener, leads));
     const failures: ListenFailure[] = [];
     // All at once, ten thousand would fill the workers' memory with what they read.
     for (let first = 0; first < steps.length; first += openedAtOnce) {
@@ -161,12 +169,43 @@ export class SocketRelay implements Relay {
     for (const { before, entry } of steps) releaseTurns(before, this.#turns, entry.routes);
     const failed = failures.flatMap(({ key }) => this.#entries.get(key) ?? []);
     for (const entry of failed) this.#leave(entry);
+    const unopened = failed.map(({ listener }) => listener);
+    await this.#keep(unopened, this.#leads(unopened));
     await this.#toKnowing(failed, (each) => ({ do: 'close', listeners: each.map(nameOf) }));
     return failures;
   }
 
+  /** What the groups of some listeners lead to, as soon as others are there. */
+  #leads(listeners: readonly Listener[], coming: readonly Listener[] = []): Leads {
+    const keys = new Set(this.#groups.around(listeners));
+    for (const { key } of coming) keys.delete(key);
+    const known = Array.from(keys).flatMap((key) => this.#entries.get(key)?.listener ?? []);
+    return leadsOf([...known, ...coming.filter((each) => !this.#groups.isAlone(each))]);
+  }
+
+  /** Tells those of the groups of some listeners that are not opened anyway to which endpoints connections stay. */
+  async #keep(
+    listeners: readonly Listener[],
+    leads: Leads,
+    opened: readonly Listener[] = [],
+  ): Promise<void> {
+    const keys = new Set(this.#groups.around(listeners));
+    for (const { key } of opened) keys.delete(key);
+    const changed = Array.from(keys).flatMap((key) => {
+      const [standing, leaving] = [this.#entries.get(key), this.#leaving.get(key)];
+      const entry = standing ?? leaving?.entry;
+      const kept = entry && keptOf(entry, standing?.listener, leads);
+      if (entry === undefined || isDeepStrictEqual(kept, entry.kept)) return [];
+      const now: Entry = { ...entry, kept: kept ?? [] };
+      if (standing) this.#entries.set(key, now);
+      else if (leaving) this.#leaving.set(key, { ...leaving, entry: now });
+      return now;
+    });
+    await this.#toKnowing(changed, (each) => ({ do: 'keep', kept: each.map(keptOrder) }));
+  }
+
   /** Notes a listener as it is to be. */
-  #enter(listener: Listener): Step {
+  #enter(listener: Listener, leads: Leads): Step {
     const known = this.#entries.get(listener.key);
     const isThere = known !== undefined && samePlace(known.listener, listener);
     const last = known ?? this.#comeBack(listener.key) ?? this.#blank(listener);
@@ -179,6 +218,7 @@ export class SocketRelay implements Relay {
       placement,
       isAdmitted: isThere && known.isAdmitted,
       routes: orderedRoutes(listener, last.routes, this.#turns, this.#random),
+      kept: keptOf(last, listener, leads),
       known: new Set([...last.known, ...(placement === 'all' ? this.#workers() : [placement])]),
     };
     this.#entries.set(listener.key, entry);
@@ -197,7 +237,16 @@ export class SocketRelay implements Relay {
   #blank(listener: Listener): Entry {
     const slot = this.#counters.take();
     const known = new Set<number>();
-    return { listener, slot, epoch: 1, placement: 0, isAdmitted: false, routes: [], known };
+    return {
+      listener,
+      slot,
+      epoch: 1,
+      placement: 0,
+      isAdmitted: false,
+      routes: [],
+      kept: [],
+      known,
+    };
   }
 
   #place(listener: Listener): Placement {
@@ -260,6 +309,7 @@ export class SocketRelay implements Relay {
     leaving.left.delete(worker);
     if (leaving.left.size > 0) return;
     this.#leaving.delete(key);
+    this.#groups.delete(leaving.entry.listener);
     this.#counters.giveBack(leaving.entry.slot);
     releaseTurns(leaving.entry.routes, this.#turns);
   }
@@ -326,6 +376,10 @@ export class SocketRelay implements Relay {
 
 function slotOf({ slot }: Entry): number {
   return slot;
+}
+
+function keptOrder({ slot, kept }: Entry): KeptOrder {
+  return { slot, endpoints: kept };
 }
 
 function nameOf({ listener, slot, epoch }: Entry): ListenerName {

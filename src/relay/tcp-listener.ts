@@ -5,7 +5,7 @@ import type { Chosen } from './choice.ts';
 import type { Counters } from './counters.ts';
 import { Dial, reasonOf } from './dialer.ts';
 import type { Drained } from './drains.ts';
-import type { ListenerOrder } from './messages.ts';
+import type { KeptEndpoint, ListenerOrder } from './messages.ts';
 import type { RouteTable } from './pool.ts';
 import { proxyHeader } from './proxy-protocol.ts';
 import type { Place } from './proxy-protocol.ts';
@@ -38,6 +38,8 @@ export class TcpListener {
   #order: ListenerOrder;
   #routes: RouteTable;
   #isAdmitted: boolean;
+  /** Endpoints beside its own to which connections stay, each with what they have once it is kept no more. */
+  #keptMs: ReadonlyMap<string, number>;
   /** Nobody comes any more, and who is here has to go. */
   #leaves: { readonly withinMs: number | undefined } | undefined;
   #unbind: (() => Promise<void>) | undefined;
@@ -54,6 +56,7 @@ export class TcpListener {
     this.#order = order;
     this.#routes = routes;
     this.#isAdmitted = order.admitted;
+    this.#keptMs = keptMs(order.kept);
     this.#counters = counters;
     this.#emptied = emptied;
   }
@@ -108,22 +111,29 @@ export class TcpListener {
   /** New routes: connections to endpoints that stay are left alone, others drain. */
   change(order: ListenerOrder, routes: RouteTable): void {
     const last = this.#routes;
+    const lastKept = this.#keptMs;
     this.#order = order;
+    this.#keptMs = keptMs(order.kept);
     this.#routes = routes;
     this.#isAdmitted = order.admitted;
     this.#leaves = undefined;
     if (this.#made === undefined) return;
     const before = last.drainMs;
-    const { drainMs } = routes;
-    this.#guests.affinity.keep(new Set(drainMs.keys()));
+    this.#guests.affinity.keep(new Set(routes.drainMs.keys()));
     const { drains } = this.#context;
     for (const visit of this.#guests.visits) drains.delete(visit);
     for (const connection of this.#guests.connections) {
-      const own = before.get(connection.target);
-      if (drainMs.has(connection.target)) drains.delete(connection);
-      // whose endpoint left earlier has its deadline
-      else if (own !== undefined) drains.add(connection, own);
+      const { target } = connection;
+      this.#settle(connection, before.get(target) ?? lastKept.get(target));
     }
+  }
+
+  /** Connections to these endpoints stay, whatever its own routes are; also where the listener is closed. */
+  keep(endpoints: readonly KeptEndpoint[]): void {
+    const before = this.#keptMs;
+    this.#keptMs = keptMs(endpoints);
+    for (const connection of this.#made?.connections ?? [])
+      this.#settle(connection, before.get(connection.target));
   }
 
   /** Connections end within so long; undefined: within what their pools say. */
@@ -258,7 +268,8 @@ export class TcpListener {
     const { bytes, ended } = visit.arrival.soFar();
     connection.start([...header, ...bytes], header[0]?.length ?? 0, ended);
     // The endpoint or the listener may have left while it was dialled.
-    if (!this.#routes.holds(pool, target)) this.#context.drains.add(connection, pool.drainMs);
+    if (!this.#routes.holds(pool, target) && !this.#stays(target.name))
+      this.#context.drains.add(connection, pool.drainMs);
     if (this.#leaves) this.#drain(connection);
   }
 
@@ -276,7 +287,21 @@ export class TcpListener {
     return source && [proxyHeader(source, this.#askedBy(client))];
   }
 
+  /** `leftMs`: how long it may last where its endpoint has just left; one whose endpoint left earlier has its deadline. */
+  #settle(connection: TcpConnection, leftMs: number | undefined): void {
+    const { drains } = this.#context;
+    if (this.#stays(connection.target)) drains.delete(connection);
+    else if (leftMs !== undefined) drains.add(connection, leftMs);
+  }
+
+  /** Whether connections to an endpoint have no deadline. */
+  #stays(target: string): boolean {
+    if (this.#leaves === undefined && this.#routes.drainMs.has(target)) return true;
+    return this.#leaves?.withinMs === undefined && this.#keptMs.has(target);
+  }
+
   #drain(leaving: Visit | TcpConnection): void {
+    if (leaving instanceof TcpConnection && this.#stays(leaving.target)) return;
     const { drainMs } = this.#routes;
     const own =
       leaving instanceof TcpConnection
@@ -291,3 +316,10 @@ export class TcpListener {
     return this.#order.asked ?? client.here() ?? this.#order;
   }
 }
+
+function keptMs(endpoints: readonly KeptEndpoint[]): ReadonlyMap<string, number> {
+  if (endpoints.length === 0) return nothingKept;
+  return new Map(endpoints.map(({ name, drainSeconds }) => [name, drainSeconds * 1000]));
+}
+
+const nothingKept: ReadonlyMap<string, number> = new Map();

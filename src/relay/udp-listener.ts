@@ -103,6 +103,10 @@ export class UdpListener implements FlowOwner {
     }
   }
 
+  keep(): void {
+    // Answers leave from the listener's own socket: its flows end with it, and other ones begin at another listener.
+  }
+
   /** A flow has no end that could be waited for. */
   drain(): void {
     this.reset();

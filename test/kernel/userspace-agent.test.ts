@@ -175,6 +175,51 @@ describe.skipIf(!able)('an agent in userspace mode (needs root on Linux)', () =>
     await agent.stop();
   });
 
+  test('connections survive what leaves their endpoint in place, though they are not drained at all', async () => {
+    const brief = (options: Partial<ServiceOptions>, portName = 'tcp') => {
+      const made = service('web', { host: 10, protocols: ['TCP'], ...options });
+      const { metadata } = made as { metadata: object };
+      const annotations = { 'switchyard.io/drain-seconds': '0' };
+      const objects = [
+        { ...made, metadata: { ...metadata, annotations } },
+        ...slices('web', ['pod-a'], undefined, ['TCP']),
+      ];
+      return JSON.parse(
+        JSON.stringify(objects).replaceAll('"name":"tcp"', `"name":"${portName}"`),
+      ) as object[];
+    };
+    await lab.write('web', ...brief({}));
+    const agent = start();
+    await answers(web);
+    const held = await Promise.all(Array.from({ length: 4 }, async () => lab.open('client', web)));
+    const first = await listenerOf(lab, 'default/web:tcp/TCP cluster ipv4');
+    const steps = [
+      [{ internalPolicy: 'Local' }, 'tcp', 'default/web:tcp/TCP local ipv4'],
+      [{ internalPolicy: 'Local' }, 'main', 'default/web:main/TCP local ipv4'],
+      [{ nodePort: 30_010, type: 'NodePort' }, 'main', 'default/web:main/TCP cluster ipv4'],
+    ] as const;
+    for (const [options, name, key] of steps) {
+      await lab.write('web', ...brief(options, name));
+      expect(await listenerOf(lab, key)).not.toBe(first);
+      await answers(web);
+    }
+    // the listeners before are gone by now
+    await eventually(
+      async () => lab.onNode('ipset', 'list', 'KUBE-USERSPACE-PORTS'),
+      (members) => [...members.matchAll(/^192\.0\.2\.1,tcp/gm)].length <= 1,
+    );
+    for (const connection of held) expect(await connection.again()).toEqual(connection.first);
+    await lab.write('web', brief({}, 'main')[0] ?? {});
+    for (const connection of held) {
+      await eventually(
+        async () => connection.again(),
+        (seen) => !isAnswered(seen),
+      );
+      await connection.close();
+    }
+    await agent.stop();
+  });
+
   test('ports that run out are named, the rest works, and what becomes free is used', async () => {
     await lab.serve('node', { proto: 'tcp', address: lab4.node, port: 20_001, name: 'somebody' });
     await publish('a', { host: 11, protocols: ['TCP'] }, 'pod-a');

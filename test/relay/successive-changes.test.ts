@@ -1,6 +1,7 @@
 // What one change of a listener allows, the next one does not take: several changes, one after the other.
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Address } from '../../src/ip/address.ts';
 import type { RelayEndpoint, RelayPool } from '../../src/relay/relay.ts';
 import { Stage, eventually, listener, ownNetwork, poolOf } from './stage.ts';
 import type { Client } from './stage.ts';
@@ -40,6 +41,65 @@ describe.skipIf(!ownNetwork)('a listener that changes again and again', () => {
     await stage.relay.change({ close: [web.key, brief.key], open: [] });
     await eventually(() => others.every(({ error }) => error === 'ECONNRESET'));
     await exchange(client, 'last');
+  });
+
+  it.each(['closed', 'closed in the same change', 'led elsewhere'] as const)(
+    'keeps connections when it is %s, as long as another one of its group leads to their endpoint',
+    async (how) => {
+      const echo = await stage.endpoint((socket) => void socket.pipe(socket));
+      const [a, b] = [await stage.named('a'), await stage.named('b')];
+      const brief = { drainSeconds: 0 };
+      const web = listener('web', [echo, a], brief, { group: 'web TCP' });
+      const other = listener('other', [a, echo], brief, { group: 'web TCP' });
+      const stranger = listener('stranger', [echo], brief, { group: 'api TCP' });
+      await stage.open(web, stranger);
+      const clients: Client[] = [];
+      // on each of the workers
+      for (let i = 0; i < 24; i++) clients.push(await stage.client(web));
+      const held: Client[] = [];
+      for (const client of clients) {
+        client.read().socket.write('first');
+        await eventually(() => client.text !== '' || client.isEnded);
+        if (client.text === 'first') held.push(client);
+        else client.socket.end();
+      }
+      expect(held).toHaveLength(12);
+      if (how === 'closed in the same change') {
+        expect(await stage.relay.change({ close: [web.key], open: [other] })).toEqual([]);
+      } else {
+        await stage.open(other);
+        if (how === 'closed') await stage.relay.change({ close: [web.key], open: [] });
+        else await stage.open({ ...web, ...to([a], brief) });
+      }
+      for (const client of held) await exchange(client, 'stays');
+      // nothing of it changes
+      await stage.open({ ...other, ...to([b, echo], brief) });
+      for (const client of held) await exchange(client, 'still');
+      await stage.open({ ...other, ...to([b], brief) });
+      await eventually(() => held.every(({ error }) => error === 'ECONNRESET'));
+      await eventually(() =>
+        how === 'led elsewhere'
+          ? stage.stats('web').active === 0
+          : !stage.relay.stats().has(web.key),
+      );
+    },
+  );
+
+  it('gives connections their time when the listener that was to keep them cannot be opened', async () => {
+    const echo = await stage.endpoint((socket) => void socket.pipe(socket));
+    const web = listener('web', [echo], { drainSeconds: 0 }, { group: 'web TCP' });
+    await stage.open(web);
+    const client = await stage.client(web);
+    await exchange(client, 'first');
+    const next = listener(
+      'next',
+      [echo],
+      { drainSeconds: 0 },
+      { group: 'web TCP', address: '192.0.2.1' as Address },
+    );
+    const failures = await stage.relay.change({ close: [web.key], open: [next] });
+    expect(failures).toMatchObject([{ key: next.key, code: 'EADDRNOTAVAIL' }]);
+    await eventually(() => client.error === 'ECONNRESET');
   });
 
   it('never stops listening when affinity makes one worker of many', async () => {

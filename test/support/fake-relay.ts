@@ -15,6 +15,9 @@ export class FakeRelay implements Pick<Relay, 'change' | 'admit'> {
   /** Why a listener cannot be opened, as the system says it; undefined: it can. */
   refuses: (listener: Listener) => string | undefined = () => undefined;
 
+  /** Closed and opened, of each change. */
+  readonly changes: RelayChange[] = [];
+
   /** Nothing can be changed. */
   isBroken = false;
 
@@ -24,6 +27,7 @@ export class FakeRelay implements Pick<Relay, 'change' | 'admit'> {
 
   async change({ close, open }: RelayChange): Promise<readonly ListenFailure[]> {
     if (this.isBroken) throw new Error('no relay');
+    this.changes.push({ close, open });
     for (const key of close) {
       this.told.push(`close ${key}`);
       this.open.delete(key);

@@ -132,7 +132,7 @@ export class UserspaceBackend implements Backend {
     const before = this.#listening.standings;
     const listeners = lowering.listeners(graph, delta, before);
     const hasMoved = this.#places.moveTo(graph.node.nodeAddress);
-    let standings = await this.#listening.open(listeners, this.#places, hasMoved);
+    let standings = await this.#listening.open(listeners, this.#places, { anew: hasMoved });
     if (standings !== before) {
       // an endpoint may be where a listener stands now, or stood
       const others = lowering.listeners(graph, nothing, standings);

@@ -23,6 +23,12 @@ export interface Places {
   forgive(): void;
 }
 
+/** What comes of it is put into `found`. `close`: what leaves goes with the same change. */
+interface Opening {
+  readonly found: Map<ListenerKey, Standing | undefined>;
+  readonly close: boolean;
+}
+
 /** So many places of one listener are tried; the next sync tries again. */
 const mostTries = 64;
 
@@ -55,17 +61,26 @@ export class Listening {
 
   /**
    * Opens and changes what differs from the last time, and tries again what was refused then. `anew`: places are others
-   * now, so that all have to be asked for again.
+   * now, so that all have to be asked for again. `leave`: when what is not wanted any more goes; `now` where no rule leads
+   * there, so that whoever wants the same place has it, and its connections, at once.
    */
-  async open(wanted: WantedListeners, places: Places, anew = false): Promise<Standings> {
+  async open(
+    wanted: WantedListeners,
+    places: Places,
+    {
+      anew = false,
+      leave = 'later',
+    }: { readonly anew?: boolean; readonly leave?: 'later' | 'now' } = {},
+  ): Promise<Standings> {
     const changed = new Map<ListenerKey, WantedListener | undefined>(
       wanted.changesFrom(this.#asked),
     );
     const again = anew ? wanted.keys() : this.#refused;
     for (const key of again) if (!changed.has(key)) changed.set(key, wanted.get(key));
     if (this.#refused.size > 0) places.forgive();
-    const found = await this.#openAll(changed, places);
+    const found = new Map<ListenerKey, Standing | undefined>();
     for (const [key, listener] of changed) if (listener === undefined) this.#leave(key, found);
+    await this.#openAll(changed, places, { found, close: leave === 'now' });
     this.#standings = this.#standings.with(found);
     this.#asked = wanted;
     this.#refused = this.#refusedNow(found);
@@ -83,23 +98,33 @@ export class Listening {
   /** Closes what is not wanted any more; says whether there was anything. */
   async closeGone(places: Places): Promise<boolean> {
     if (this.#leaving.size === 0) return false;
-    const gone = [...this.#leaving];
-    await this.#relay.change({ close: gone.map(([key]) => key), open: [] });
+    await this.#change(this.#leaving, [], places);
+    return true;
+  }
+
+  async #change(
+    closing: ReadonlyMap<ListenerKey, WantedListener>,
+    open: readonly Listener[],
+    places: Places,
+  ): Promise<readonly ListenFailure[]> {
+    const gone = [...closing];
+    if (gone.length + open.length === 0) return [];
+    const failures = await this.#relay.change({ close: gone.map(([key]) => key), open });
     for (const [key, listener] of gone) {
       this.#leaving.delete(key);
       this.#open.delete(key);
       places.release(listener);
     }
-    return true;
+    return failures;
   }
 
   async #openAll(
     changed: ReadonlyMap<ListenerKey, WantedListener | undefined>,
     places: Places,
-  ): Promise<Map<ListenerKey, Standing | undefined>> {
-    const found = new Map<ListenerKey, Standing | undefined>();
+    { found, close }: Opening,
+  ): Promise<void> {
     let pending = [...changed.values()].filter((listener) => listener !== undefined);
-    for (let tries = 1; pending.length > 0; tries++) {
+    for (let tries = 1; tries === 1 || pending.length > 0; tries++) {
       const chosen = places.choose(pending);
       const opened = new Map<ListenerKey, WantedListener>();
       const orders: Listener[] = [];
@@ -110,12 +135,12 @@ export class Listening {
           if (this.#open.has(listener.key)) this.#leaving.set(listener.key, listener);
           continue;
         }
-        const { key, protocol, routes, asked } = listener;
+        const { key, protocol, routes, asked, origin } = listener;
         opened.set(key, listener);
-        orders.push({ key, protocol, routes, ...standing, asked });
+        const group = `${origin.service} ${protocol}`;
+        orders.push({ key, group, protocol, routes, ...standing, asked });
       }
-      const failures =
-        orders.length === 0 ? [] : await this.#relay.change({ close: [], open: orders });
+      const failures = await this.#change(close ? this.#leaving : new Map(), orders, places);
       pending = [];
       for (const failure of failures) {
         const listener = opened.get(failure.key);
@@ -131,7 +156,6 @@ export class Listening {
       }
       for (const listener of opened.values()) this.#opened(listener, found.get(listener.key));
     }
-    return found;
   }
 
   /** What is as it was keeps its identity: rules are made anew of what does not. */

@@ -67,10 +67,7 @@ export class StandingListeners {
     this.#addresses = state.addresses;
     await keeper.keepAddresses(state.addresses);
     this.#wanted = sameWhereEqual(this.#wanted, state.listeners);
-    await this.#listening.open(this.#wanted, this.#places);
-    // Whoever is refused may have asked for the place of a listener that was to go.
-    if (await this.#listening.closeGone(this.#places))
-      await this.#listening.open(this.#wanted, this.#places);
+    await this.#listening.open(this.#wanted, this.#places, { leave: 'now' });
     await this.#listening.admit();
     onListening?.(this.#listening.count);
     if (this.#graphs.size === families.length) this.#print(state);

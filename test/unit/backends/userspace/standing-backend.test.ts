@@ -75,6 +75,24 @@ describe('listeners without portals', () => {
     ]);
   });
 
+  it('have what leaves and what takes its place in one change, and one group a Service and protocol', async () => {
+    const bench = new Bench();
+    await bench.sync(web);
+    const renamed = servicePort({
+      portName: 'main',
+      nodePort: 30_080,
+      endpoints: [endpoint('10.1.0.1:80')],
+    });
+    await bench.sync(renamed);
+    const last = bench.relay.changes.at(-1);
+    expect(last?.close).toHaveLength(2);
+    expect(last?.open.map(({ key, group }) => [key, group])).toEqual([
+      [`${renamed.key} at 127.9.9.9:80`, 'default/web TCP'],
+      [`${renamed.key} at 127.0.0.1:30080`, 'default/web TCP'],
+    ]);
+    expect(bench.relay.admitted.size).toBe(2);
+  });
+
   it('move a port that this user may not open', async () => {
     const bench = new Bench();
     bench.relay.refuses = ({ port }) => (port < 1024 ? 'EACCES' : undefined);
