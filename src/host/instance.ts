@@ -1,5 +1,5 @@
 import { connect, createServer } from 'node:net';
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 
 /** Another process that has the name. */
 export interface Holder {
@@ -16,25 +16,30 @@ const attempts = 16;
 /** One line is said; more of it is not read. */
 const mostSaid = 1000;
 
+/** A socket that others may ask. */
+export interface Listening {
+  /** Whoever is connected sees the end of it. */
+  readonly close: () => void;
+}
+
 /**
  * A name that one process of a network namespace can have: an abstract unix socket, which the kernel takes back whatever
- * ends the process. Whoever connects is told one line, and sees the connection end with the hold.
+ * ends the process. Whoever connects is told one line, and sees the connection end with the hold. Anybody can take it, so
+ * nothing may depend on it but what is said.
  */
 export class InstanceName {
-  readonly #server: Server;
-  readonly #clients: ReadonlySet<Socket>;
+  readonly #listening: Listening;
 
-  private constructor(server: Server, clients: ReadonlySet<Socket>) {
-    this.#server = server;
-    this.#clients = clients;
+  private constructor(listening: Listening) {
+    this.#listening = listening;
   }
 
   /** The name, or who has it. `says`: what others are told, one line. */
   static async take(name: string, says: string): Promise<InstanceName | Holder> {
     for (let attempt = 1; ; attempt++) {
-      const taken = await bind(name, says);
-      if (taken !== undefined) return new InstanceName(taken.server, taken.clients);
-      const holder = await ask(name);
+      const listening = await listenAt(`\0${name}`, says);
+      if (listening !== undefined) return new InstanceName(listening);
+      const holder = await ask(`\0${name}`);
       if (holder !== undefined) return holder;
       if (attempt === attempts) throw new Error(`the socket @${name} is neither free nor answers`);
     }
@@ -42,15 +47,12 @@ export class InstanceName {
 
   /** Others may have the name now. */
   release(): void {
-    this.#server.close();
-    for (const client of this.#clients) client.destroy();
+    this.#listening.close();
   }
 }
 
-async function bind(
-  name: string,
-  says: string,
-): Promise<{ readonly server: Server; readonly clients: ReadonlySet<Socket> } | undefined> {
+/** A socket that says one line to whoever connects; undefined where somebody has the place. */
+export async function listenAt(path: string, says: string): Promise<Listening | undefined> {
   const clients = new Set<Socket>();
   const server = createServer((client) => {
     clients.add(client);
@@ -64,16 +66,21 @@ async function bind(
       if (error.code === 'EADDRINUSE') resolve(undefined);
       else reject(error);
     });
-    server.listen(`\0${name}`, () => {
+    server.listen(path, () => {
       server.unref();
-      resolve({ server, clients });
+      resolve({
+        close: () => {
+          server.close();
+          for (const client of clients) client.destroy();
+        },
+      });
     });
   });
 }
 
-/** Undefined where nobody has it any more. */
-async function ask(name: string): Promise<Holder | undefined> {
-  const socket = connect(`\0${name}`);
+/** Who listens there; undefined where nobody does any more. */
+export async function ask(path: string): Promise<Holder | undefined> {
+  const socket = connect(path);
   const gone = new Promise<void>((resolve) => {
     socket.on('close', () => resolve());
   });

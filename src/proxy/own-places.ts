@@ -3,7 +3,7 @@ import { StandingListeners } from '../backends/userspace/standing-backend.ts';
 import type { BackendsOptions, FamilyBackend, OpenMode } from './backends.ts';
 import { FileNeeds } from './file-needs.ts';
 import { nameOther } from './only-instance.ts';
-import { openKeeper, openRelay, relaySettings, workersOf } from './userspace-backends.ts';
+import { handOver, openKeeper, openRelay, relaySettings, workersOf } from './userspace-backends.ts';
 
 /**
  * Userspace mode without portals: no tool is run, nothing of the machine is changed, and no privilege is needed. Another
@@ -35,11 +35,8 @@ export async function openOwnPlaces(options: BackendsOptions): Promise<OpenMode>
     backend: listeners.backend(family),
     untracked: true,
   }));
-  const close = async (): Promise<void> => {
-    instance?.release();
-    await relay.drain(userspace.shutdownMs);
-    await relay.close();
-  };
+  const close = async (): Promise<void> =>
+    handOver(relay, instance && { release: async () => instance.release() }, userspace.shutdownMs);
   return { families, relay, close };
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
 import type { Backend } from '../backends/backend.ts';
 import type { ApplyPort } from '../backends/iptables/apply.ts';
 import { inspectFeatures } from '../backends/iptables/features.ts';
@@ -24,6 +25,7 @@ import type { BackendsOptions, FamilyBackend, OpenMode } from './backends.ts';
 import { openFamilyBackends } from './family-backends.ts';
 import { FileNeeds } from './file-needs.ts';
 import { becomeOnly } from './only-instance.ts';
+import type { OnlyInstance } from './only-instance.ts';
 
 /** All that the families of one agent share. */
 interface Shared {
@@ -47,11 +49,13 @@ export async function openUserspace(
   signal: AbortSignal,
 ): Promise<OpenMode> {
   const { userspace } = options.config;
-  const instance = await becomeOnly('switchyard-userspace', options, signal);
+  const stateFile = userspace.stateFile ?? usualPortsFile;
+  const folders = lockFolders(stateFile, options.env);
+  const instance = await becomeOnly('userspace', folders, options, signal);
   await prepareUserspace(options);
   const relay = await openRelay(userspace, options);
   try {
-    const keeper = openKeeper(userspace.stateFile ?? usualPortsFile, options);
+    const keeper = openKeeper(stateFile, options);
     const shared: Shared = {
       relay,
       keeper,
@@ -64,19 +68,35 @@ export async function openUserspace(
       async (port) => openBackend(port, options, shared, signal),
       signal,
     );
-    const close = async (): Promise<void> => {
-      const drained = relay.drain(userspace.shutdownMs);
-      // The ports are free: whoever waits for them need not wait for the connections.
-      instance.release();
-      await drained;
-      await relay.close();
-    };
+    const close = async (): Promise<void> => handOver(relay, instance, userspace.shutdownMs);
     return { families: families.map(tracked), relay, close };
   } catch (error) {
-    instance.release();
     await relay.close();
+    await instance.release();
     throw error;
   }
+}
+
+/** Lets the next agent begin as soon as all ports are free, which need not wait for the connections. */
+export async function handOver(
+  relay: Pick<Relay, 'leave' | 'drain' | 'close'>,
+  instance: Pick<OnlyInstance, 'release'> | undefined,
+  withinMs: number,
+): Promise<void> {
+  await relay.leave();
+  await instance?.release();
+  await relay.drain(withinMs);
+  await relay.close();
+}
+
+/** Where agents look for each other: beside the state file, or where programs keep what is for one run. */
+function lockFolders(
+  stateFile: string,
+  { XDG_RUNTIME_DIR: runtime }: Readonly<Record<string, string | undefined>>,
+): readonly string[] {
+  const own = stateFile === '' ? [] : [dirname(stateFile)];
+  const ofUser = runtime ? [join(runtime, 'switchyard')] : [];
+  return [...new Set([...own, dirname(usualPortsFile), ...ofUser])];
 }
 
 /**

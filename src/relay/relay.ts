@@ -97,6 +97,8 @@ export interface Relay {
   admit(keys: Iterable<ListenerKey>): Promise<void>;
   /** Counters by listener, of those that are open or still drain. */
   stats(): ReadonlyMap<ListenerKey, ListenerStats>;
+  /** Closes all listeners; resolves when their places are free. Connections go on. */
+  leave(): Promise<void>;
   /** Closes all listeners, waits until no connection is left or `withinMs` have passed, and resets the rest. */
   drain(withinMs: number): Promise<void>;
   /** Ends everything at once. */

@@ -129,11 +129,17 @@ export class SocketRelay implements Relay {
     );
   }
 
-  async drain(withinMs: number): Promise<void> {
+  async leave(): Promise<void> {
     await this.#inTurn(async () => {
-      for (const entry of this.#entries.values()) this.#leave(entry);
-      await this.#toAll(() => ({ do: 'drain', withinMs }));
+      const all = [...this.#entries.values()];
+      for (const entry of all) this.#leave(entry);
+      await this.#toKnowing(all, (each) => ({ do: 'unbind', slots: each.map(slotOf) }));
     });
+  }
+
+  async drain(withinMs: number): Promise<void> {
+    await this.leave();
+    await this.#inTurn(async () => this.#toAll(() => ({ do: 'drain', withinMs })));
   }
 
   async close(): Promise<void> {

@@ -283,6 +283,29 @@ describe.skipIf(!ownNetwork).each(['handles', 'sockets'] as const)('listeners by
     expect(stage.relay.stats().size).toBe(0);
   });
 
+  it('has left all places before anybody is drained', async () => {
+    const accepted: Socket[] = [];
+    const web = listener('web', [await stage.endpoint((socket) => accepted.push(socket))]);
+    const dns = listener(
+      'dns',
+      [await stage.udpEndpoint(() => undefined)],
+      {},
+      { protocol: 'UDP' },
+    );
+    await stage.open(web, dns);
+    const first = await held(web, accepted);
+    await stage.relay.leave();
+    const next = new Stage({ workers: 1 });
+    try {
+      expect(await next.open(web, dns)).toEqual([]);
+    } finally {
+      await next.close();
+    }
+    await first.speaks('still there');
+    await stage.relay.drain(1);
+    await eventually(() => first.client.error === 'ECONNRESET');
+  });
+
   it('ends everything at once on close', async () => {
     const accepted: Socket[] = [];
     const web = listener('web', [await stage.endpoint((socket) => accepted.push(socket))]);
