@@ -23,7 +23,7 @@ export const deviations: Readonly<Record<DeviationId, string>> = {
     'ClientIP affinity holds for each frontend by itself (iptables mode: for all frontends of a service port), and beyond its time-out for as long as the kernel remembers a connection of the client: two to three minutes after the last one over TCP.',
   'node ports of loopback': 'Node ports do not answer on 127.0.0.1, nor on link-local addresses.',
   'refused address':
-    'An external or load balancer IP that is an address of another Node or of the API server, or a loopback, link-local or unspecified address (sets take no `0.0.0.0`), is not served; this is reported.',
+    'An external or load balancer IP that is an address of another Node or of the API server, or a loopback, link-local, multicast, broadcast or unspecified address (sets take no `0.0.0.0`), is not served; this is reported.',
   scheduler:
     'Shares are those of the scheduler: weights count with `wrr`, `wlc`, `lblc`, `lblcr`, `sed`, `nq`, `sh` and `mh`, not with `rr`, `lc` and `dh`; with `ovf` they are limits. Where a Service gives weights and names no scheduler, `wrr` stands in for `rr` and `wlc` for `lc`.',
 };
