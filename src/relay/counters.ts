@@ -34,18 +34,27 @@ export const fieldsPerWorker = 16;
  * eight bytes is never seen half written on a 64-bit machine.
  */
 export class Counters {
-  readonly #part: () => Float64Array;
+  readonly #slotOf: () => Float64Array;
+  readonly #worker: number;
+  #slot: Float64Array | undefined;
   #floats: Float64Array | undefined;
 
-  /** `part`: this worker's part of the listener's slot; asked for when there is something to count. */
-  constructor(part: () => Float64Array) {
-    this.#part = part;
+  /** `slotOf`: the listener's slot, of which a part is this worker's; asked for when there is something to count. */
+  constructor(slotOf: () => Float64Array, worker: number) {
+    this.#slotOf = slotOf;
+    this.#worker = worker;
   }
 
   add(which: keyof typeof field, amount = 1): void {
     const index = field[which];
-    const floats = (this.#floats ??= this.#part());
+    this.#slot ??= this.#slotOf();
+    const floats = (this.#floats ??= partOf(this.#slot, this.#worker));
     floats[index] = (floats[index] ?? 0) + amount;
+  }
+
+  /** What all workers together have. */
+  total(which: keyof typeof field): number {
+    return totalOf((this.#slot ??= this.#slotOf()), field[which]);
   }
 
   failedDial(reason: DialFailure): void {
@@ -60,11 +69,7 @@ export function partOf(slot: Float64Array, worker: number): Float64Array {
 
 /** What all workers have counted of one listener. */
 export function sumOf(slot: Float64Array): ListenerStats {
-  const total = (index: number): number => {
-    let sum = 0;
-    for (let at = index; at < slot.length; at += fieldsPerWorker) sum += slot[at] ?? 0;
-    return sum;
-  };
+  const total = (index: number): number => totalOf(slot, index);
   const failures = dialFailures.map((reason) => [reason, total(field[`${reason}Dial`])]);
   return {
     connections: total(field.connections),
@@ -76,4 +81,10 @@ export function sumOf(slot: Float64Array): ListenerStats {
     refused: total(field.refused),
     evicted: total(field.evicted),
   };
+}
+
+function totalOf(slot: Float64Array, index: number): number {
+  let sum = 0;
+  for (let at = index; at < slot.length; at += fieldsPerWorker) sum += slot[at] ?? 0;
+  return sum;
 }

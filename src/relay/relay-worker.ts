@@ -1,5 +1,5 @@
 import { errorText } from '../error.ts';
-import { Counters, fieldsPerWorker, partOf } from './counters.ts';
+import { Counters, fieldsPerWorker } from './counters.ts';
 import type { ListenerName, ListenerOrder, NumberedOrder, Order, Word } from './messages.ts';
 import { RouteTable } from './pool.ts';
 import type { ListenFailure } from './relay.ts';
@@ -113,7 +113,7 @@ export class RelayWorker {
 
   #make(order: ListenerOrder, routes: RouteTable): AnyListener {
     const Kind = order.protocol === 'TCP' ? TcpListener : UdpListener;
-    const counters = new Counters(() => partOf(this.#counters.floats(order.slot), this.#number));
+    const counters = new Counters(() => this.#counters.floats(order.slot), this.#number);
     const listener: AnyListener = new Kind(this.#context, order, routes, counters, () => {
       this.#emptied(listener);
     });

@@ -175,6 +175,16 @@ export class TcpListener {
       client.reset();
       return;
     }
+    const { mostConnections, report } = this.#context;
+    if (this.#counters.total('active') >= mostConnections) {
+      this.#counters.add('refused');
+      report.warn(this.#order.key, 'a listener has all connections that one may have', () => ({
+        connections: mostConnections,
+        cure: filesCure,
+      }));
+      client.reset();
+      return;
+    }
     this.#counters.add('connections');
     this.#counters.add('active');
     this.#visit(client, place);

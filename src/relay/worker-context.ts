@@ -4,6 +4,13 @@ import type { FlowTable } from './flow-table.ts';
 import type { Report } from './report.ts';
 import type { Wires } from './wire.ts';
 
+/** How many connections one listener may have, over all workers, so that a flooded service does not take the files of all others. */
+export function mostConnectionsOf(files = Number.POSITIVE_INFINITY): number {
+  return Math.floor((0.75 * files) / filesOfConnection);
+}
+
+const filesOfConnection = 2;
+
 /** What the listeners of one worker share. */
 export interface WorkerContext {
   readonly wires: Wires;
@@ -13,4 +20,6 @@ export interface WorkerContext {
   readonly drains: Drains;
   readonly flows: FlowTable;
   readonly report: Report;
+  /** Of one listener, over all workers. */
+  readonly mostConnections: number;
 }

@@ -11,6 +11,7 @@ import { Report } from './report.ts';
 import { socketWires } from './socket-wire.ts';
 import { tcpHandles } from './tcp-handles.ts';
 import { fewTimers } from './timeouts.ts';
+import { mostConnectionsOf } from './worker-context.ts';
 
 /** How often connections are looked after. */
 const upkeepMs = 10_000;
@@ -34,6 +35,7 @@ const worker = new RelayWorker(
     drains: new Drains(systemAfter, now),
     flows: new FlowTable(systemAfter, now),
     report,
+    mostConnections: mostConnectionsOf(start.mostFiles),
   },
   say,
 );

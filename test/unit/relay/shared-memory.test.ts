@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Counters, fieldsPerWorker, partOf, sumOf } from '../../../src/relay/counters.ts';
+import { Counters, fieldsPerWorker, sumOf } from '../../../src/relay/counters.ts';
 import { SharedSlots } from '../../../src/relay/shared-slots.ts';
 
 describe('slots of shared memory', () => {
@@ -22,7 +22,7 @@ describe('slots of shared memory', () => {
 describe('counters', () => {
   it('of a listener are the sum of what its workers have counted', () => {
     const slot = new Float64Array(3 * fieldsPerWorker);
-    const workers = [0, 1, 2].map((worker) => new Counters(() => partOf(slot, worker)));
+    const workers = [0, 1, 2].map((worker) => new Counters(() => slot, worker));
     workers[0]?.add('connections');
     workers[2]?.add('connections', 2);
     workers[1]?.add('bytesIn', 2 ** 40);
