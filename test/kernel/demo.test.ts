@@ -12,14 +12,14 @@ const program = join(import.meta.dirname, '../../src/cli/main.ts');
 const asNobody = ['--reuid=65534', '--regid=65534', '--clear-groups', 'unshare', '-Urnm'];
 const ownRun = 'mount -t tmpfs run /run && exec "$@"';
 const rootOfOwn = ['setpriv', ...asNobody, 'sh', '-c', ownRun, 'demo'];
-const [setpriv = '', ...probe] = [...rootOfOwn, 'true'];
-const hasUserNamespaces = able && spawnSync(setpriv, probe).status === 0;
+const hasUserNamespaces =
+  able && spawnSync('setpriv', [...rootOfOwn.slice(1), 'true']).status === 0;
 
 let folder = '';
 
 /** Runs the demo to its end: what it said, and its exit status. */
 async function perform(mode: string, before: readonly string[] = []) {
-  const [command = '', ...args] = [...before, process.execPath, program, 'demo', `--mode=${mode}`];
+  const [command, ...args] = [...before, process.execPath, program, 'demo', `--mode=${mode}`];
   const child = spawn(command, args, {
     env: { ...process.env, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -10,7 +10,7 @@ import { nodeRules } from '../support/node-rules.ts';
 import { RequestStream } from '../support/request-stream.ts';
 import { nodeObject, service, slices } from './contract-objects.ts';
 import type { PodName, ServiceOptions } from './contract-objects.ts';
-import { listenerOf, userspaceFlags } from './userspace-listeners.ts';
+import { listenerOf, undrained, userspaceFlags } from './userspace-listeners.ts';
 
 const able = process.platform === 'linux' && process.getuid?.() === 0;
 const isAnswered = (seen: Answer): boolean => typeof seen !== 'string';
@@ -176,19 +176,7 @@ describe.skipIf(!able)('an agent in userspace mode (needs root on Linux)', () =>
   });
 
   test('connections survive what leaves their endpoint in place, though they are not drained at all', async () => {
-    const brief = (options: Partial<ServiceOptions>, portName = 'tcp') => {
-      const made = service('web', { host: 10, protocols: ['TCP'], ...options });
-      const { metadata } = made as { metadata: object };
-      const annotations = { 'switchyard.io/drain-seconds': '0' };
-      const objects = [
-        { ...made, metadata: { ...metadata, annotations } },
-        ...slices('web', ['pod-a'], undefined, ['TCP']),
-      ];
-      return JSON.parse(
-        JSON.stringify(objects).replaceAll('"name":"tcp"', `"name":"${portName}"`),
-      ) as object[];
-    };
-    await lab.write('web', ...brief({}));
+    await lab.write('web', ...undrained('web', { host: 10 }));
     const agent = start();
     await answers(web);
     const held = await Promise.all(Array.from({ length: 4 }, async () => lab.open('client', web)));
@@ -199,7 +187,7 @@ describe.skipIf(!able)('an agent in userspace mode (needs root on Linux)', () =>
       [{ nodePort: 30_010, type: 'NodePort' }, 'main', 'default/web:main/TCP cluster ipv4'],
     ] as const;
     for (const [options, name, key] of steps) {
-      await lab.write('web', ...brief(options, name));
+      await lab.write('web', ...undrained('web', { host: 10, ...options }, name));
       expect(await listenerOf(lab, key)).not.toBe(first);
       await answers(web);
     }
@@ -209,7 +197,7 @@ describe.skipIf(!able)('an agent in userspace mode (needs root on Linux)', () =>
       (members) => [...members.matchAll(/^192\.0\.2\.1,tcp/gm)].length <= 1,
     );
     for (const connection of held) expect(await connection.again()).toEqual(connection.first);
-    await lab.write('web', brief({}, 'main')[0] ?? {});
+    await lab.write('web', undrained('web', { host: 10 }, 'main')[0]);
     for (const connection of held) {
       await eventually(
         async () => connection.again(),

@@ -11,6 +11,7 @@ import type { AgentProcess } from '../support/agent-process.ts';
 import { NodeLab, eventually, lab4, manyRequests } from '../support/node-lab.ts';
 import { nodeObject, service, slices } from './contract-objects.ts';
 import type { PodName, ServiceOptions } from './contract-objects.ts';
+import { undrained } from './userspace-listeners.ts';
 
 const isLinux = process.platform === 'linux';
 const able = isLinux && process.getuid?.() === 0;
@@ -135,37 +136,29 @@ describe.skipIf(!able)(
     });
 
     test('connections survive another node port, another name of the port and another policy', async () => {
-      const brief = (options: Partial<ServiceOptions>, portName = 'tcp') => {
-        const objects = [
-          service('kept', { host: 16, type: 'NodePort', protocols: ['TCP'], ...options }),
-          ...slices('kept', ['pod-a'], undefined, ['TCP']),
-        ];
-        const annotated = { ...(objects[0] as { metadata: object }) };
-        const annotations = { 'switchyard.io/drain-seconds': '0' };
-        objects[0] = { ...annotated, metadata: { ...annotated.metadata, annotations } };
-        return JSON.parse(
-          JSON.stringify(objects).replaceAll('"name":"tcp"', `"name":"${portName}"`),
-        ) as object[];
-      };
-      await lab.write('kept', ...brief({ nodePort: 30_016 }));
+      const kept = { host: 16, type: 'NodePort' } as const;
+      await lab.write('kept', ...undrained('kept', { ...kept, nodePort: 30_016 }));
       const old = await placeOf('node port 30016/TCP');
       const held = [
         await lab.open('node', old),
         await lab.open('node', await placeOf('cluster IP 10.96.0.16:80/TCP')),
       ];
-      await lab.write('kept', ...brief({ nodePort: 30_017 }));
+      await lab.write('kept', ...undrained('kept', { ...kept, nodePort: 30_017 }));
       await placeOf('node port 30017/TCP');
       await eventually(
         async () => lab.ask('node', old),
         (seen) => seen === 'refused',
       );
-      await lab.write('kept', ...brief({ nodePort: 30_018 }, 'main'));
+      await lab.write('kept', ...undrained('kept', { ...kept, nodePort: 30_018 }, 'main'));
       await placeOf('default/kept:main +node port 30018/TCP');
-      await lab.write('kept', ...brief({ nodePort: 30_019, internalPolicy: 'Local' }, 'main'));
+      await lab.write(
+        'kept',
+        ...undrained('kept', { ...kept, nodePort: 30_019, internalPolicy: 'Local' }, 'main'),
+      );
       await placeOf('node port 30019/TCP');
       for (const connection of held) expect(await connection.again()).toEqual(connection.first);
       // Its endpoint goes, and so do they.
-      await lab.write('kept', brief({ nodePort: 30_019 }, 'main')[0] ?? {});
+      await lab.write('kept', undrained('kept', { ...kept, nodePort: 30_019 }, 'main')[0]);
       for (const connection of held) {
         await eventually(
           async () => connection.again(),

@@ -65,7 +65,7 @@ describe.skipIf(!ownNetwork)('a listener that changes again and again', () => {
       }
       expect(held).toHaveLength(12);
       if (how === 'closed in the same change') {
-        expect(await stage.relay.change({ close: [web.key], open: [other] })).toEqual([]);
+        await stage.relay.change({ close: [web.key], open: [other] });
       } else {
         await stage.open(other);
         if (how === 'closed') await stage.relay.change({ close: [web.key], open: [] });

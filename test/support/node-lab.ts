@@ -88,6 +88,8 @@ const sctpProgram = ['python3', join(import.meta.dirname, 'sctp-actor.py')];
 /** A node with clients and pods in namespaces of their own, and a folder of manifests for an agent. */
 export class NodeLab {
   readonly manifests: string;
+  /** Where a mode serves Services at places of its own: who asks, and where, in the place of what a test says. */
+  route: (actor: Actor, question: Question) => readonly [Actor, Question] = (...same) => same;
   readonly #folder: string;
   readonly #namespaces: Namespaces;
   readonly #actors = new Map<Actor, NetworkActor>();
@@ -136,8 +138,9 @@ export class NodeLab {
   }
 
   async ask(actor: Actor, question: Question): Promise<Answer> {
-    this.#lastAsked = question.to;
-    return this.#actorFor(actor, question).ask(patient(question));
+    const [asker, asked] = this.route(actor, question);
+    this.#lastAsked = asked.to;
+    return this.#actorFor(asker, asked).ask(patient(asked));
   }
 
   /**
@@ -171,7 +174,8 @@ export class NodeLab {
   }
 
   async open(actor: Actor, question: Question): Promise<HeldConnection> {
-    return this.#actorFor(actor, question).open(patient(question));
+    const [asker, asked] = this.route(actor, question);
+    return this.#actorFor(asker, asked).open(patient(asked));
   }
 
   /** A server beside those of the pods. */

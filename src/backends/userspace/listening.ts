@@ -141,21 +141,31 @@ export class Listening {
         orders.push({ key, group, protocol, routes, ...standing, asked });
       }
       const failures = await this.#change(close ? this.#leaving : new Map(), orders, places);
-      pending = [];
-      for (const failure of failures) {
+      const hasTries = tries < mostTries;
+      pending = failures.flatMap((failure) => {
         const listener = opened.get(failure.key);
-        if (listener === undefined) continue;
         opened.delete(failure.key);
-        this.#isNot(failure.key);
-        const reason = places.failed(listener, failure);
-        if (reason === undefined && tries < mostTries) pending.push(listener);
-        else {
-          const refused = reason ?? `${tries} places were tried, the last: ${failure.message}`;
-          found.set(failure.key, this.#kept(failure.key, { refused }));
-        }
-      }
+        return listener && this.#failed(listener, failure, places, found, hasTries) ? listener : [];
+      });
       for (const listener of opened.values()) this.#opened(listener, found.get(listener.key));
     }
+  }
+
+  /** Whether another place is to be tried. */
+  #failed(
+    listener: WantedListener,
+    failure: ListenFailure,
+    places: Places,
+    found: Opening['found'],
+    hasTries: boolean,
+  ): boolean {
+    const { key } = failure;
+    this.#isNot(key);
+    const reason = places.failed(listener, failure);
+    if (reason === undefined && hasTries) return true;
+    const refused = reason ?? `${mostTries} places were tried, the last: ${failure.message}`;
+    found.set(key, this.#kept(key, { refused }));
+    return false;
   }
 
   /** What is as it was keeps its identity: rules are made anew of what does not. */
