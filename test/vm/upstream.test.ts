@@ -19,7 +19,8 @@ import { compareServers, isLocalWithoutEndpoints, savedServers } from './compare
 import type { ServerDifference } from './compare-servers.ts';
 import { GuestTwins } from './guest-twins.ts';
 import { IpvsExpectation, ipvsExpectationOf } from './ipvs-expectation.ts';
-import { knownIpvsDifferences } from './known-ipvs-differences.ts';
+import { knownIpvsDifferences, seenSometimes } from './known-ipvs-differences.ts';
+import { upstreamHasSynced } from './upstream-syncs.ts';
 
 const kubeconfig = process.env['SWITCHYARD_VM_KUBECONFIG'];
 const why = kubeconfig === undefined ? ' (needs the guest of npm run test:vm, and Go)' : '';
@@ -84,6 +85,8 @@ describe.skipIf(kubeconfig === undefined)(`beside upstream's ipvs mode${why}`, (
       work.map(({ bundle }) => bundle),
       async (made) => {
         say('the rule book is programmed');
+        await upstreamHasSynced(cluster);
+        say('kube-proxy has synced twice since');
         const services = made.flatMap((each) => each.services);
         const expectation = new IpvsExpectation(made, flags);
         const alone = (service: RawService) => ipvsExpectationOf(service, made, flags);
@@ -120,6 +123,9 @@ describe.skipIf(kubeconfig === undefined)(`beside upstream's ipvs mode${why}`, (
   it('every difference that is listed was seen', () => {
     const seen = new Set(report.seenRows);
     const visible = knownIpvsDifferences.filter(({ shows }) => typeof shows !== 'string');
-    expect(visible.map(({ row }) => row).filter((row) => !seen.has(row))).toEqual([]);
+    const missing = visible
+      .map(({ row }) => row)
+      .filter((row) => !seen.has(row) && !seenSometimes.has(row));
+    expect(missing).toEqual([]);
   });
 });
