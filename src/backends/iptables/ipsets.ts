@@ -138,23 +138,33 @@ export async function prepareSets(
   }
   const create = changes.create.filter(({ name }) => !left.has(name));
   const kept = observed.filter(({ name }) => !names.includes(name));
-  await runScript(tools, prepareScript({ ...changes, create }, kept), signal);
+  const script = prepareScript({ ...changes, create }, kept);
+  const first = new Set(changes.first?.map(({ set }) => set));
+  await runScript(tools, script, first, signal);
   return left;
 }
+
+const noLines: ReadonlySet<string> = new Set();
 
 /** So many refused lines are gone past: each costs a run. */
 const mostRefusedLines = 32;
 
 /**
  * The tool ends at a line that is refused, and may not have done the members right before it: it sends them together
- * (ipset 7.17). Those and what comes after are run again. Rejects with the first refusal, at the end.
+ * (ipset 7.17). Those and what comes after are run again; but for a frontend that was to be in a set of `first` before anything
+ * else, nothing else is put in. Rejects with the first refusal, at the end.
  */
-async function runScript(tools: ToolRunner, script: string, signal: AbortSignal): Promise<void> {
+async function runScript(
+  tools: ToolRunner,
+  script: string,
+  first: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<void> {
   const options = { timeoutMs, signal };
   let failure: SwitchyardError | undefined;
   const undone: string[] = [];
   let rest = script;
-  while (rest !== '' && undone.length < mostRefusedLines) {
+  for (let refusals = 0; rest !== '' && refusals < mostRefusedLines; refusals++) {
     const { exitCode, stderr } = await runRest(tools, { ...options, input: rest }, undone);
     if (exitCode === 0) {
       rest = '';
@@ -169,8 +179,10 @@ async function runScript(tools: ToolRunner, script: string, signal: AbortSignal)
       hint: 'services whose sets cannot be made are left out until they can',
     });
     if (line === undefined) break;
-    undone.push(refused ?? '');
-    rest = withoutLine(lines, line);
+    const after = withoutLine(lines, line);
+    const depends = first.has(setOf(refused)) ? membersWith(refused, after) : noLines;
+    undone.push(refused ?? '', ...depends);
+    rest = after.filter((each) => !depends.has(each)).join('\n');
   }
   if (failure !== undefined) throw new SetsError(failure, [...undone, ...rest.split('\n')]);
 }
@@ -205,10 +217,26 @@ export class SetsError extends SwitchyardError {
 }
 
 /** What is still to be done where a line, counted from 1, was refused. */
-function withoutLine(lines: readonly string[], refused: number): string {
+function withoutLine(lines: readonly string[], refused: number): readonly string[] {
   let first = refused - 1;
   while (/^(?:add|del) /.test(lines[first - 1] ?? '')) first--;
-  return [...lines.slice(first, refused - 1), ...lines.slice(refused)].join('\n');
+  return [...lines.slice(first, refused - 1), ...lines.slice(refused)];
+}
+
+/** The lines that put in a member for the frontend of a refused line; what is made anew and exchanged is made whole. */
+function membersWith(refused: string | undefined, lines: readonly string[]): ReadonlySet<string> {
+  const frontend = frontendOf(refused);
+  const adds = lines.filter((line) => !/^$|-T$/.test(setOf(line)));
+  return new Set(adds.filter((line) => frontendOf(line) === frontend));
+}
+
+function setOf(line: string | undefined): string {
+  return /^add (?:-exist )?(\S+)/.exec(line ?? '')?.[1] ?? '';
+}
+
+/** The address, protocol and port that the last word of a line begins with. */
+function frontendOf(line: string | undefined): string {
+  return (line?.split(' ').at(-1) ?? '').split(',', 2).join(',');
 }
 
 /** Sets of another type or family cannot be exchanged for one of ours. */

@@ -559,6 +559,24 @@ describe('sets that cannot be made', () => {
     expect([node.servers.size, node.device]).toEqual([0, undefined]);
   });
 
+  it('leave a frontend as it was where it cannot be closed meanwhile', async () => {
+    const second = virtualServer('second', '10.96.0.1:81', ['10.1.0.8:80']);
+    const { sync } = agent();
+    await sync(smallState([web]));
+    node.fails = ({ tool, input }) => {
+      const line = input.split('\n').findIndex((each) => /^add .*CLOSED/.test(each));
+      if (tool !== 'ipset' || line < 0) return undefined;
+      return { exitCode: 1, stderr: `ipset v7.17: Error in line ${line + 1}: ${noMemory}\n` };
+    };
+    expect((await sync(smallState([web, second]))).failure?.message).toContain(noMemory);
+    // the node's own sockets would answer what is named as served and has no virtual server
+    expect(members('KUBE-IPVS-SERVED-1')).toEqual(['10.96.0.1,tcp:80']);
+    expect(node.balancing()).toHaveLength(1);
+    node.fails = () => undefined;
+    expect((await sync(smallState([web, second]))).failure).toBeUndefined();
+    expect([node.balancing().length, closed()]).toEqual([2, []]);
+  });
+
   it('hold up only whom they name where single members are refused', async () => {
     const { sync } = agent();
     await sync(smallState([web]));
