@@ -1,6 +1,7 @@
 import type { RuleGraph } from '../../src/graph/rule-graph.ts';
 import type { Protocol } from '../../src/services/service-port.ts';
 import type { NodeLab } from '../support/node-lab.ts';
+import type { RawService } from '../upstream/objects.ts';
 import { linkAddresses } from './guest-twins.ts';
 
 /** A virtual server as `ipvsadm --save` tells it. */
@@ -59,16 +60,41 @@ export function isLocalWithoutEndpoints(
   { frontends }: RuleGraph,
 ): boolean {
   if (ours !== 'none') return false;
-  const [wanted = '', at = ''] = place.split(' ');
-  const colon = at.lastIndexOf(':');
-  const where = at.slice(0, colon).replaceAll(/[[\]]/g, '');
+  const wanted = partsOf(place);
   return [...frontends.values()].some(
     ({ protocol, address, port, branches }) =>
-      protocol === wanted &&
-      port === Number(at.slice(colon + 1)) &&
-      (address === undefined || address === where) &&
+      protocol === wanted.protocol &&
+      port === wanted.port &&
+      (address === undefined || address === wanted.address) &&
       branches.at(-1)?.to.kind === 'drop',
   );
+}
+
+/** Whether several Services claim a place: which of them has it upstream depends on the order in which it visits them. */
+export function isContested({ place }: ServerDifference, services: readonly RawService[]): boolean {
+  const { protocol, address, port } = partsOf(place);
+  const claims = (service: RawService): boolean =>
+    claimedBy(service).includes(address) &&
+    service.spec.ports?.some((each) => each.protocol === protocol && each.port === port) === true;
+  const hasNodePort = ({ spec }: RawService): boolean =>
+    spec.ports?.some((each) => each.protocol === protocol && each.nodePort === port) === true;
+  return services.filter((each) => claims(each) || hasNodePort(each)).length > 1;
+}
+
+function claimedBy({ spec, status }: RawService): readonly string[] {
+  const ingress = status?.loadBalancer?.ingress ?? [];
+  return [...(spec.externalIPs ?? []), ...ingress.flatMap(({ ip }) => ip ?? [])];
+}
+
+function partsOf(place: string): {
+  readonly protocol: string;
+  readonly address: string;
+  readonly port: number;
+} {
+  const [protocol = '', at = ''] = place.split(' ');
+  const colon = at.lastIndexOf(':');
+  const address = at.slice(0, colon).replaceAll(/[[\]]/g, '');
+  return { protocol, address, port: Number(at.slice(colon + 1)) };
 }
 
 function told(server: SavedServer | undefined): string {
