@@ -7,7 +7,7 @@ export interface SyncRunnerOptions {
   readonly sync: (signal: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
-  /** From the END of a run to the START of the next, at least; a run that took long is followed by a longer rest. */
+  /** From the END of a run to the START of the next. 0: the longer a run took, the longer the next one waits. */
   readonly minIntervalMs: number;
   /** A failed run is repeated no later than this after its end. */
   readonly retryIntervalMs: number;
@@ -20,10 +20,10 @@ export interface SyncRunnerOptions {
 /** First delay after a failure; doubled with each further one up to `retryIntervalMs`. */
 const firstRetryMs = 1000;
 /**
- * A run rests so many times as long as it took, so that changes without end take a fifth of the time at most, and
- * are done many at once; but no longer than a second.
+ * Where no least interval is set, a run rests so many times as long as it took, so that changes without end take a tenth
+ * of the time at most, and are done many at once; but no longer than this.
  */
-const rest = { times: 4, mostMs: 1000 } as const;
+const rest = { times: 9, mostMs: 2000 } as const;
 /** The longest timer Node takes. */
 const longestSleepMs = 2 ** 31 - 1;
 
@@ -95,7 +95,7 @@ export class SyncRunner {
     }
     const endMs = clock.monotonic();
     const restMs = Math.min(rest.mostMs, rest.times * (endMs - beginMs));
-    this.#earliestMs = endMs + Math.max(minIntervalMs, restMs);
+    this.#earliestMs = endMs + (minIntervalMs || restMs);
     this.#deadlineMs = endMs + delayMs;
   }
 

@@ -70,10 +70,10 @@ describe('the sync runner', () => {
   });
 
   it.each([
-    [20, [0, 100, 200, 300, 400]],
-    [700, [0, 1700]],
+    [20, [0, 200, 400, 600, 800]],
+    [700, [0, 2700]],
   ])(
-    'rests four times as long as a run of %d ms took, a second at most, where no least interval is set',
+    'rests nine times as long as a run of %d ms took, two seconds at most, where no least interval is set',
     async (syncMs, startsMs) => {
       const rig = new Rig(0);
       rig.syncMs = syncMs;
