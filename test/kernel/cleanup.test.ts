@@ -43,7 +43,7 @@ describe.skipIf(!able).each(['nft', 'legacy'] as const)(
     async function startAgent(flags: readonly string[] = []): Promise<AgentProcess> {
       const agent = lab.startAgent([
         '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48',
-        '--iptables-min-sync-period=0s',
+        '--iptables-min-sync-period=10ms',
         '--conntrack-max-per-core=0',
         '--conntrack-udp-timeout=77s',
         stateFlag,

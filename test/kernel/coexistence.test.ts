@@ -146,7 +146,7 @@ describe.skipIf(!able).each(['nft', 'legacy'] as const)(
       const flags = [
         '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48',
         '--iptables-sync-period=1s',
-        '--iptables-min-sync-period=0s',
+        '--iptables-min-sync-period=10ms',
         '--conntrack-max-per-core=0',
         `--state-file=${lab.stateFile}`,
         ...more,

@@ -72,7 +72,7 @@ export const clusterCidr = '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48';
 const flags = [
   // Each look at what a stranger may have changed runs half a dozen programs.
   `--iptables-sync-period=${isSlow ? 5 : 1}s`,
-  '--iptables-min-sync-period=0s',
+  '--iptables-min-sync-period=10ms',
   '--conntrack-max-per-core=0',
 ];
 

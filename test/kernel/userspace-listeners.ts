@@ -15,7 +15,7 @@ export function userspaceFlags(lab: NodeLab): readonly string[] {
     `--userspace-state-file=${join(lab.folder, 'run', 'userspace.json')}`,
     '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48',
     '--iptables-sync-period=1s',
-    '--iptables-min-sync-period=0s',
+    '--iptables-min-sync-period=10ms',
     '--conntrack-max-per-core=0',
   ];
 }

@@ -40,7 +40,7 @@ describe.skipIf(!able)(
           `--source=file:${lab.manifests}`,
           '--hostname-override=node-a',
           '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48',
-          '--iptables-min-sync-period=0s',
+          '--iptables-min-sync-period=10ms',
           '--iptables-sync-period=1s',
         ],
         command,
