@@ -60,13 +60,16 @@ export async function auditTables(
   printed: PrintedRules,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  for (const table of tableOrder) {
+  const isWhole = (table: TableName): boolean => {
     let rules = 0;
     for (const chain of applied.tables[table].values()) rules += chain.rules.length;
-    const whole = rules <= wholeTableRules;
-    const observed = whole
-      ? await readTable(port, table, signal)
-      : await readRoots(port, table, applied, signal);
+    return rules <= wholeTableRules;
+  };
+  const all = tableOrder.every(isWhole) ? await readTables(port, signal) : undefined;
+  for (const table of tableOrder) {
+    const whole = isWhole(table);
+    const read = whole ? readTable : readRoots;
+    const observed = all?.[table] ?? (await read(port, table, signal, applied));
     const reason = tableReason(table, observed, {
       applied,
       generation: generations.get(table),
@@ -189,8 +192,8 @@ function isCutShort(dump: string, whole: RegExp): boolean {
 async function readRoots(
   port: ApplyPort,
   table: TableName,
-  applied: IptablesState,
   signal: AbortSignal,
+  applied: IptablesState,
 ): Promise<ObservedTable> {
   const roots = [...applied.tables[table].values()].filter((chain) => chain.role === 'root');
   const builtIn = applied.jumps.filter((jump) => jump.table === table).map((jump) => jump.from);

@@ -87,6 +87,32 @@ describe('the verdict over a table', () => {
   });
 });
 
+describe('a look at small tables', () => {
+  it.each([
+    ['nft', [[]]],
+    [
+      'legacy',
+      [
+        ['-t', 'filter'],
+        ['-t', 'nat'],
+        ['-t', 'mangle'],
+      ],
+    ],
+  ] as const)('by the %s tools', async (variant, runs) => {
+    const empty = ['filter', 'nat', 'mangle'].map((table) => `*${table}\nCOMMIT\n`).join('');
+    const tools = new FakeToolRunner(({ args }) => ({
+      stdout: args.length === 0 ? empty : `*${args[1] ?? ''}\nCOMMIT\n`,
+    }));
+    const iptables = { ...legacyTools, variant };
+    const port = { tools, iptables, log: silentLog, lockPaths: noLock };
+    const generations = new Map([['nat', ours]] as const);
+    expect(await auditTables(port, applied, generations, new PrintedRules(), signal)).toMatch(
+      /is gone from/,
+    );
+    expect(tools.runs.map(({ args }) => args)).toEqual(runs);
+  });
+});
+
 describe('rules as the tools print them', () => {
   const leaf = chain('KUBE-SVC-AAAAAAAAAAAAAAAA', 'generated');
   const strange = ['-p 6 -j RETURN'];
