@@ -60,14 +60,10 @@ export async function auditTables(
   printed: PrintedRules,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const isWhole = (table: TableName): boolean => {
-    let rules = 0;
-    for (const chain of applied.tables[table].values()) rules += chain.rules.length;
-    return rules <= wholeTableRules;
-  };
-  const all = tableOrder.every(isWhole) ? await readTables(port, signal) : undefined;
+  const small = new Set(tableOrder.filter((table) => isSmall(applied.tables[table])));
+  const all = small.size === tableOrder.length ? await readTables(port, signal) : undefined;
   for (const table of tableOrder) {
-    const whole = isWhole(table);
+    const whole = small.has(table);
     const read = whole ? readTable : readRoots;
     const observed = all?.[table] ?? (await read(port, table, signal, applied));
     const reason = tableReason(table, observed, {
@@ -79,6 +75,12 @@ export async function auditTables(
     if (reason !== undefined) return reason;
   }
   return undefined;
+}
+
+function isSmall(chains: ReadonlyMap<unknown, Chain>): boolean {
+  let rules = 0;
+  for (const chain of chains.values()) rules += chain.rules.length;
+  return rules <= wholeTableRules;
 }
 
 /** What a table is compared with. */
