@@ -1,7 +1,7 @@
-import { mkdir, readFile, readlink, rename, rm, rmdir, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile, readlink } from 'node:fs/promises';
 import { errorText } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
+import { KeptFile } from './kept-file.ts';
 import type { Sysctls } from './sysctl.ts';
 
 /** A kernel setting that was changed: what it was, and what it was set to. */
@@ -49,6 +49,7 @@ export interface NodeRecordOptions {
  */
 export class NodeRecordFile {
   readonly path: string;
+  readonly #file: KeptFile;
   readonly #identity: KernelIdentity;
   readonly #log: Log;
   #record: NodeRecord | undefined;
@@ -56,6 +57,7 @@ export class NodeRecordFile {
 
   constructor({ path, identity, log }: NodeRecordOptions) {
     this.path = path;
+    this.#file = new KeptFile(path);
     this.#identity = identity;
     this.#log = log;
   }
@@ -88,21 +90,20 @@ export class NodeRecordFile {
     await this.read();
     this.#record = nothing;
     if (this.path === '' || !this.#isOurs) return;
-    await rm(this.path, { force: true });
-    await rmdir(dirname(this.path)).catch(() => {}); // others keep something there
+    await this.#file.remove();
   }
 
   async #load(): Promise<NodeRecord> {
     if (this.path === '') return nothing;
-    let text: string;
+    let text: string | undefined;
     try {
-      text = await readFile(this.path, 'utf8');
+      text = await this.#file.read();
     } catch (error) {
-      if (isAbsent(error)) return nothing;
       this.#isOurs = false;
       this.#warn('read', error);
       return nothing;
     }
+    if (text === undefined) return nothing;
     const stored = parseRecord(text);
     if (stored === undefined) {
       this.#isOurs = text.trim() === ''; // as a mount makes it
@@ -124,11 +125,8 @@ export class NodeRecordFile {
     this.#record = record;
     if (this.path === '' || !this.#isOurs) return;
     const text = `${JSON.stringify({ ...this.#identity, ...record }, undefined, 2)}\n`;
-    const temporary = `${this.path}.new`;
     try {
-      await mkdir(dirname(this.path), { recursive: true });
-      await writeFile(temporary, text);
-      await rename(temporary, this.path);
+      await this.#file.write(text);
     } catch (error) {
       this.#warn('written', error);
     }
@@ -185,12 +183,4 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 function isChanged(entry: [string, unknown]): entry is [string, ChangedSysctl] {
   const [, value] = entry;
   return isObject(value) && typeof value['before'] === 'string' && typeof value['set'] === 'string';
-}
-
-function isAbsent(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'code' in error &&
-    (error.code === 'ENOENT' || error.code === 'ENOTDIR')
-  );
 }
