@@ -8,7 +8,10 @@ import { linkAddresses } from './guest-twins.ts';
 interface SavedServer {
   /** What follows `-A`, its place aside: ` -s rr -p 10800`. */
   readonly how: string;
-  /** `10.244.0.5:8080 -m -w 1`, sorted. */
+  /**
+   * `10.244.0.5:8080 -m -w 1`, sorted. Without those of weight 0, which drain: kube-proxy looks once a minute for what is
+   * drained.
+   */
   readonly realServers: readonly string[];
 }
 
@@ -29,7 +32,7 @@ export async function savedServers(lab: NodeLab): Promise<SavedServers> {
     if (verb === undefined) continue;
     const key = `${protocols[flag] ?? flag} ${withoutLink(place)}`;
     if (verb === 'A') servers.set(key, { how: rest, realServers: [] });
-    else servers.get(key)?.realServers.push(rest.replace(/^ -r /, ''));
+    else if (!rest.endsWith(' -w 0')) servers.get(key)?.realServers.push(rest.replace(/^ -r /, ''));
   }
   for (const { realServers } of servers.values()) realServers.sort();
   return servers;

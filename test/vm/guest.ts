@@ -21,6 +21,8 @@ export interface GuestOptions {
   readonly initrd: string;
   /** Memory in MB; taken only as it is used. */
   readonly memoryMb?: number;
+  /** Each is a thread that emulates it: more of them than the machine has to give wait for each other, in the guest's own locks. */
+  readonly processors?: number;
   /** The guest is ended after this time. */
   readonly limitMs: number;
   /** Likewise when its command has said nothing for so long. */
@@ -152,12 +154,12 @@ async function followed(
 }
 
 function qemuArguments(job: string, options: GuestOptions): readonly string[] {
-  const { kernel, initrd, memoryMb = 3072 } = options;
+  const { kernel, initrd, memoryMb = 3072, processors = 2 } = options;
   const share = 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap';
   const settings: Readonly<Record<string, readonly string[]>> = {
     accel: ['tcg,thread=multi'],
     cpu: ['max'],
-    smp: ['2'],
+    smp: [`${processors}`],
     m: [`${memoryMb}`],
     display: ['none'],
     kernel: [kernel.image],

@@ -1,5 +1,5 @@
 // What the contract does not ask of an agent in ipvs mode: legacy tools, pods in the node's own network, a firewall of
-// the node's own, ping, an address of another Node, and what drains.
+// the node's own, ping, an address of another Node, settings, and what drains.
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemTools } from '../../src/host/run-tool.ts';
@@ -65,6 +65,16 @@ const sharp = [
 /** Two addresses over IPv4, each a virtual server with real servers of its own. */
 const draining = { host: 14, externalIPs: ['198.51.100.4'], protocols: ['TCP'] } as const;
 
+/** Two addresses of 203.0.113.0/24, the first of which is excluded. */
+const [excluded, stale] = ['203.0.113.9', '203.0.113.200'];
+const settings = [
+  '--ipvs-strict-arp',
+  '--ipvs-exclude-cidrs=203.0.113.0/25',
+  '--ipvs-tcp-timeout=11m',
+  '--ipvs-tcpfin-timeout=70s',
+  '--ipvs-udp-timeout=90s',
+];
+
 /** What the metrics say where so many drain over IPv4. */
 function counts(ipv4: number): readonly string[] {
   return [
@@ -82,7 +92,7 @@ describe.skipIf(!inGuest)(
       variant: 'legacy',
       start: (lab, flags) => {
         const own = flags.map((flag) => flag.replace(/^--iptables-/, '--ipvs-'));
-        agent = lab.startAgent(['--proxy-mode=ipvs', ...own]);
+        agent = lab.startAgent(['--proxy-mode=ipvs', ...settings, ...own]);
         return agent;
       },
       disturbances: [],
@@ -147,6 +157,30 @@ describe.skipIf(!inGuest)(
         async () => agent.log.split(line).length - 1,
         (times) => times === 1,
       );
+    });
+
+    test('strict ARP and the time-outs are set as the flags say', async () => {
+      const { lab } = suite;
+      for (const [key, value] of [
+        ['arp_ignore', '1'],
+        ['arp_announce', '2'],
+      ] as const) {
+        expect(await lab.onNode('sysctl', '-n', `net.ipv4.conf.all.${key}`)).toBe(`${value}\n`);
+      }
+      expect(await lab.onNode('ipvsadm', '-L', '--timeout')).toContain(' 660 70 90');
+    });
+
+    test('a virtual server of an excluded CIDR stays on kube-ipvs0, where any other one would go', async () => {
+      const { lab } = suite;
+      for (const address of [excluded, stale]) {
+        await lab.onNode('ipvsadm', '-A', '-t', `${address}:80`, '-s', 'rr');
+        await lab.onNode('ip', 'address', 'add', `${address}/32`, 'dev', 'kube-ipvs0');
+      }
+      const servers = await eventually(
+        async () => lab.onNode('ipvsadm', '-L', '-n'),
+        (shown) => !shown.includes(`${stale}:80`),
+      );
+      expect(servers).toContain(`${excluded}:80`);
     });
 
     test('the real servers that drain are counted: in the end those that a connection holds', async () => {

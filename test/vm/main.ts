@@ -63,6 +63,7 @@ async function main(): Promise<number> {
         return guest.run(['env', ...assignments(environment), ...(commands[index] ?? [])], {
           kernel,
           initrd,
+          processors: 2 / shares,
           ...limits,
           signal: stopping.signal,
           onOutput: shares === 1 ? (chunk) => process.stdout.write(chunk) : linesOf(index),
