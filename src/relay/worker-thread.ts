@@ -9,8 +9,11 @@ export interface ThreadEvents {
   readonly crashed: (error: unknown) => void;
 }
 
-/** What a connection needs for a moment fits; a larger room would only be filled before it is swept. */
-const youngMiB = 8;
+/**
+ * Room for what connections need for a moment. Sweeping one of 8 takes a tenth of the time of a short connection; one larger than
+ * this hardly gains anything, and a worker fills whatever it has.
+ */
+const youngMiB = 24;
 
 type Done = (failures: readonly ListenFailure[]) => void;
 

@@ -13,11 +13,29 @@ import type { BackendContract } from './contract-suite.ts';
 import { surviving } from './contract-surviving.ts';
 import type { NodeLab } from '../support/node-lab.ts';
 
+const parts = {
+  reaching,
+  sources,
+  masquerading,
+  refusing,
+  sticking,
+  changing,
+  surviving,
+  associating,
+} as const;
+export type ContractPart = keyof typeof parts;
+/** All of the contract. */
+export const wholeContract = Object.keys(parts) as readonly ContractPart[];
+
 /**
  * What every backend has to do, with real packets and the real agent. In a lab of its own, or in one that is lent by the
  * time the tests run: a fresh one of the contract's variant, on which nothing serves any Service.
  */
-export function backendContract(contract: BackendContract, lent?: () => NodeLab): void {
+export function backendContract(
+  contract: BackendContract,
+  lent?: () => NodeLab,
+  chosen = wholeContract,
+): void {
   describe(contract.name, () => {
     const suite = new Suite(contract, lent);
     beforeAll(async () => suite.open());
@@ -27,13 +45,6 @@ export function backendContract(contract: BackendContract, lent?: () => NodeLab)
         process.stderr.write(await suite.report());
       });
     });
-    reaching(suite);
-    sources(suite);
-    masquerading(suite);
-    refusing(suite);
-    sticking(suite);
-    changing(suite);
-    surviving(suite);
-    associating(suite);
+    for (const part of chosen) parts[part](suite);
   });
 }

@@ -74,7 +74,9 @@ function median(list: readonly number[]): number {
   return ((sorted[(sorted.length - 1) >> 1] ?? 0) + (sorted[sorted.length >> 1] ?? 0)) / 2;
 }
 
+/** What a rival's tool could not tell is left out. */
 function note(series: Series, name: string, value: number): void {
+  if (Number.isNaN(value)) return;
   series.set(name, [...(series.get(name) ?? []), value]);
 }
 
