@@ -2,9 +2,12 @@ import type { After } from './dialer.ts';
 import type { UdpFlow } from './udp-flow.ts';
 
 /** Flows of one worker: each holds a file descriptor and some kernel memory. */
-export const mostFlows = 8192;
-/** Flows of one listener, so that one flooded service does not take the room of all others. */
-export const mostFlowsOfListener = 4096;
+const mostFlows = 8192;
+
+/** How many flows one of so many workers may have, where connections and flows may have so many file descriptors. */
+export function mostFlowsOf(files = Number.POSITIVE_INFINITY, workers = 1): number {
+  return Math.max(2, Math.min(mostFlows, Math.floor((0.25 * files) / workers)));
+}
 
 /** Expired flows are looked for no more often. */
 const leastSweepMs = 25;
@@ -19,17 +22,24 @@ export interface FlowOwner {
 export class FlowTable {
   readonly #after: After;
   readonly #now: () => number;
+  readonly #most: number;
   readonly #owners = new Map<UdpFlow, FlowOwner>();
   #stop: (() => void) | undefined;
   #wakesAt = Number.POSITIVE_INFINITY;
 
-  constructor(after: After, now: () => number) {
+  constructor(after: After, now: () => number, most = mostFlowsOf()) {
     this.#after = after;
     this.#now = now;
+    this.#most = most;
+  }
+
+  /** Flows of one listener, so that one flooded service does not take the room of all others. */
+  get mostOfListener(): number {
+    return Math.floor(this.#most / 2);
   }
 
   add(flow: UdpFlow, owner: FlowOwner): void {
-    if (this.#owners.size >= mostFlows) this.evictOldest();
+    if (this.#owners.size >= this.#most) this.evictOldest();
     this.#owners.set(flow, owner);
     this.#sweepIn(flow.chosen.pool.udpIdleMs);
   }

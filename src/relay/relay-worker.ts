@@ -125,6 +125,7 @@ export class RelayWorker {
     if (!this.#leaving.delete(listener)) return;
     const { key, slot, epoch } = listener.order;
     this.#listeners.delete(slot);
+    listener.forget();
     this.#say({ say: 'gone', key, epoch });
     if (this.#leaving.size === 0) this.#whenEmpty?.();
   }

@@ -24,9 +24,13 @@ interface Visit extends Drained {
 
 /** Who is here, and who was. */
 class Guests {
-  readonly affinity = new Affinity();
+  readonly affinity: Affinity;
   readonly visits = new Set<Visit>();
   readonly connections = new Set<TcpConnection>();
+
+  constructor(affinity: Affinity) {
+    this.affinity = affinity;
+  }
 }
 
 /** One worker's part of a TCP listener: takes clients, finds an endpoint for each, and joins the two. */
@@ -71,7 +75,7 @@ export class TcpListener {
 
   /** Most of ten thousand listeners never have any. */
   get #guests(): Guests {
-    return (this.#made ??= new Guests());
+    return (this.#made ??= new Guests(new Affinity(this.#context.clients)));
   }
 
   /** Rejects with an error that has the system's code. */
@@ -151,6 +155,11 @@ export class TcpListener {
   reset(): void {
     if (this.isEmpty) return;
     for (const each of [...this.#guests.visits, ...this.#guests.connections]) each.reset();
+  }
+
+  /** It is no more. */
+  forget(): void {
+    this.#made?.affinity.close();
   }
 
   upkeep(): void {

@@ -5,7 +5,6 @@ import { Affinity } from './affinity.ts';
 import { Choice } from './choice.ts';
 import type { Counters } from './counters.ts';
 import { reasonOf } from './dialer.ts';
-import { mostFlowsOfListener } from './flow-table.ts';
 import type { FlowOwner, FlowTable } from './flow-table.ts';
 import type { ListenerOrder } from './messages.ts';
 import type { RouteTable } from './pool.ts';
@@ -18,7 +17,7 @@ export class UdpListener implements FlowOwner {
   readonly #context: WorkerContext;
   readonly #counters: Counters;
   readonly #table: FlowTable;
-  readonly #affinity = new Affinity();
+  readonly #affinity: Affinity;
   /** By the client's `ip:port`; those that have been idle longest first. */
   readonly #flows = new Map<string, UdpFlow>();
   readonly #emptied: () => void;
@@ -41,6 +40,7 @@ export class UdpListener implements FlowOwner {
     this.#isAdmitted = order.admitted;
     this.#counters = counters;
     this.#table = context.flows;
+    this.#affinity = new Affinity(context.clients);
     this.#emptied = emptied;
   }
 
@@ -122,6 +122,11 @@ export class UdpListener implements FlowOwner {
     this.#end(flow);
   }
 
+  /** It is no more. */
+  forget(): void {
+    this.#affinity.close();
+  }
+
   upkeep(): void {
     // The table of flows looks after what is idle.
   }
@@ -180,7 +185,7 @@ export class UdpListener implements FlowOwner {
   }
 
   #makeRoom(): void {
-    if (this.#flows.size < mostFlowsOfListener) return;
+    if (this.#flows.size < this.#table.mostOfListener) return;
     const [oldest] = this.#flows.values();
     if (oldest !== undefined) this.drop(oldest, 'evicted');
   }

@@ -1,3 +1,4 @@
+import type { ClientCount } from './affinity.ts';
 import type { After } from './dialer.ts';
 import type { Drains } from './drains.ts';
 import type { FlowTable } from './flow-table.ts';
@@ -19,6 +20,8 @@ export interface WorkerContext {
   readonly now: () => number;
   readonly drains: Drains;
   readonly flows: FlowTable;
+  /** Whom listeners with affinity remember. */
+  readonly clients: ClientCount;
   readonly report: Report;
   /** Of one listener, over all workers. */
   readonly mostConnections: number;

@@ -1,9 +1,10 @@
 // The program of a worker thread. It is started by workers.ts alone, from these sources or out of the bundle.
 
 import { parentPort, workerData } from 'node:worker_threads';
+import { ClientCount } from './affinity.ts';
 import { systemAfter } from './dialer.ts';
 import { Drains } from './drains.ts';
-import { FlowTable } from './flow-table.ts';
+import { FlowTable, mostFlowsOf } from './flow-table.ts';
 import { HandleWires } from './handle-wire.ts';
 import type { NumberedOrder, Word, WorkerStart } from './messages.ts';
 import { RelayWorker } from './relay-worker.ts';
@@ -33,7 +34,8 @@ const worker = new RelayWorker(
     after: fewTimers(systemAfter, now),
     now,
     drains: new Drains(systemAfter, now),
-    flows: new FlowTable(systemAfter, now),
+    flows: new FlowTable(systemAfter, now, mostFlowsOf(start.mostFiles, start.workers)),
+    clients: new ClientCount(),
     report,
     mostConnections: mostConnectionsOf(start.mostFiles),
   },
