@@ -40,15 +40,21 @@ async function kindOf(folder: string, network: string): Promise<ProxyProcess['ki
 
 /** Which proxy a command line starts. One that cleans up, or only prints, is none. */
 export function proxyKind(argv: readonly string[]): ProxyProcess['kind'] | undefined {
-  if (argv.some((word) => /^--(cleanup|help|version|init-only)(=true)?$/.test(word)))
-    return undefined;
+  if (argv.some((word) => endsSoon.test(word))) return undefined;
   const [program = '', ...rest] = argv;
   if (/^(node|nodejs)$/.test(basename(program))) return kindOfScript(rest);
   const [command] = rest;
   if (basename(program) === 'switchyard') return command === 'proxy' ? 'Switchyard' : undefined;
   const called = basename(program) === 'hyperkube' ? command : basename(program);
+  // Node may have been given the name (argv[0]); then a script of ours comes next.
+  if (basename(program) === 'kube-proxy' && scripts.test(basename(command ?? ''))) {
+    return 'Switchyard';
+  }
   return called === 'kube-proxy' ? 'kube-proxy' : undefined;
 }
+
+const endsSoon =
+  /^--(?:(?:cleanup|help|version|init-only)(?:=true)?|version=raw|write-config-to(?:=.*)?)$/;
 
 /**
  * The arguments of node: options of its own, then the script with its arguments. Which of the options take the next
