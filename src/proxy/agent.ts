@@ -33,6 +33,7 @@ import { ownNode } from './own-node.ts';
 import { relayRows } from './relay-rows.ts';
 import { openServiceEvents } from './service-events.ts';
 import type { ServiceEvents } from './service-events.ts';
+import { tellSettings } from './settings-notices.ts';
 import { openSources } from './sources.ts';
 import { watchStandstills } from './standstill.ts';
 import type { ObjectSources } from './sources.ts';
@@ -342,7 +343,9 @@ class Agent {
     if (first === undefined) {
       this.#options.log.warn({ node: this.#nodeName }, 'no address of this node is known');
     }
-    if (this.#families.some(({ family }) => family === primary)) return;
+    const families = this.#families.map(({ family }) => family);
+    tellSettings(this.#options.config, { families, primary }, this.#options.log);
+    if (families.includes(primary)) return;
     throw new SwitchyardError(
       'missing',
       `${familyLabel(primary)}, the family of the node's address ${first ?? ''}, cannot be used here`,
