@@ -14,6 +14,7 @@ import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import { ConntrackTurns } from './conntrack-turns.ts';
 import type { ProxyHealth } from './health.ts';
 import { Notices } from './notices.ts';
+import { Programming } from './programming-state.ts';
 import type { ServiceEvents } from './service-events.ts';
 import { SyncMeter } from './sync-meter.ts';
 import { SyncRunner } from './sync-runner.ts';
@@ -21,7 +22,14 @@ import { SyncRunner } from './sync-runner.ts';
 /** What a pipeline needs of a catalog; {@link ServiceCatalog} is the one there is. */
 type Catalog = Pick<
   ServiceCatalog,
-  'setService' | 'removeService' | 'setSlice' | 'removeSlice' | 'setZone' | 'take' | 'pending'
+  | 'setService'
+  | 'removeService'
+  | 'setSlice'
+  | 'removeSlice'
+  | 'setZone'
+  | 'take'
+  | 'pending'
+  | 'waiting'
 >;
 
 /** What a pipeline needs of a graph compiler. */
@@ -82,6 +90,8 @@ export class Pipeline {
   readonly #meter: SyncMeter;
   readonly #notices: Notices;
   readonly #conntrack: ConntrackTurns;
+  /** Which Services are in the rules, and why others are not. */
+  readonly programming: Programming;
   readonly #createdMs: number;
   #servicesSynced = false;
   #slicesSynced = false;
@@ -105,6 +115,7 @@ export class Pipeline {
     this.#createdMs = options.clock.now();
     this.#meter = new SyncMeter(options.metrics, options.clock, options.family);
     this.#notices = new Notices(options.log, options.family, options.events);
+    this.programming = new Programming({ ...options, waiting: () => options.catalog.waiting });
     this.#conntrack = new ConntrackTurns({
       clock: options.clock,
       onDone: () => this.#notices.conntrackReconciled(),
@@ -163,13 +174,14 @@ export class Pipeline {
 
   /** This node changed; `zone` is undefined where it has none. */
   nodeChanged(zone: string | undefined): void {
-    this.#options.catalog.setZone(zone);
+    if (this.#options.catalog.setZone(zone)) this.programming.changed();
     this.request(); // whatever of the node changed, rules may depend on it
   }
 
   /** Asks for a sync; nothing happens before the first lists are complete. */
   request(): void {
     if (!this.#servicesSynced || !this.#slicesSynced) return;
+    this.programming.listed();
     this.#options.health.queued(this.#options.family);
     this.#meter.queued();
     this.#runner.request();
@@ -185,16 +197,30 @@ export class Pipeline {
   /** Every event counts; only one that changes something is worth a sync. */
   #onService(changes: boolean): void {
     this.#meter.serviceChanged(this.#options.catalog.pending);
-    if (changes) this.request();
+    if (changes) this.#changed();
   }
 
   #onSlice(changes: boolean): void {
     if (!changes) return;
     this.#meter.sliceChanged(this.#options.catalog.pending);
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.programming.changed();
     this.request();
   }
 
   async #sync(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#syncOnce(signal);
+    } catch (error) {
+      this.programming.failed(error);
+      throw error;
+    }
+  }
+
+  async #syncOnce(signal: AbortSignal): Promise<void> {
     const changes = this.#options.catalog.take();
     this.#carry(changes);
     const { graph, report } = await this.#write(changes, signal);
@@ -234,6 +260,7 @@ export class Pipeline {
   /** What a sync takes from the catalog stands until one has succeeded. */
   #carry(changes: CatalogChanges): void {
     this.#notices.taken(changes);
+    this.programming.taken(changes);
     this.#meter.taken(this.#options.catalog.pending);
     for (const key of changes.changed) this.#carriedKeys.add(key);
     // What happened before this process was there says nothing about how fast it is.
@@ -246,6 +273,7 @@ export class Pipeline {
   async #afterwards(changes: CatalogChanges, graph: RuleGraph, report: SyncReport): Promise<void> {
     const { health, family, serveHealth, reconcileConntrack } = this.#options;
     this.#written = true;
+    this.programming.written(report);
     this.#incomplete = report.unprogrammed.length > 0;
     this.#meter.programmed(this.#carriedTriggersMs);
     this.#carriedTriggersMs = [];

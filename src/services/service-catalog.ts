@@ -75,6 +75,11 @@ export class ServiceCatalog {
     return { services: this.#pendingServices.size, endpoints: this.#pendingEndpoints.size };
   }
 
+  /** Their names, each once. */
+  get waiting(): ReadonlySet<ServiceName> {
+    return new Set([...this.#pendingServices, ...this.#pendingEndpoints]);
+  }
+
   /** Answers whether anything is pending for the Service afterwards; an equal object changes nothing. */
   setService(service: ServiceObject): boolean {
     const name = objectKey(service.meta) as ServiceName;
