@@ -259,15 +259,42 @@ async function dump(
   }
 }
 
+/** Without a sign on the node: what `iptables` itself is, as long as the kernel has what those tools speak to. */
 async function plainVariant(tools: ToolRunner, signal: AbortSignal): Promise<VariantChoice> {
+  let refused: VariantChoice | undefined;
   for (const name of ['iptables', 'iptables-nft', 'iptables-legacy']) {
-    const found = await toolVersion(tools, name, signal);
-    if (found !== undefined)
-      return { variant: found.variant, reason: `no rules yet; ${name} is of this variant` };
+    const variant = (await toolVersion(tools, name, signal))?.variant;
+    if (variant === undefined) continue;
+    const refusal = variant === 'nft' ? await nftRefusal(tools, name, signal) : undefined;
+    if (refusal === undefined) {
+      const reason = refused?.reason ?? `no rules yet; ${name} is of this variant`;
+      return { variant, reason };
+    }
+    refused ??= {
+      variant,
+      reason: `no rules yet, and the kernel has no nft interface: ${refusal}`,
+    };
   }
+  if (refused !== undefined) return refused;
   throw new SwitchyardError('missing', 'iptables is not on this machine', {
     hint: 'install it: apt-get install iptables, or dnf install iptables-nft',
   });
+}
+
+/** What nft tools say of a kernel that has no nf_tables at all. */
+const noNftWords = /Failed to initialize nft|rule ?set generation|Protocol not supported/i;
+
+/**
+ * What the tools say where the kernel does not speak nft; undefined where it does. On a host the distribution has chosen tools that
+ * fit its kernel. In a container image nobody has.
+ */
+async function nftRefusal(
+  tools: ToolRunner,
+  iptables: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { exitCode, stderr } = await tools.run(`${iptables}-save`, [], { timeoutMs, signal });
+  return exitCode !== 0 && noNftWords.test(stderr) ? stderr.trim().split('\n')[0] : undefined;
 }
 
 async function toolVersion(

@@ -155,6 +155,32 @@ describe('the choice of the tool variant', () => {
     expect(choice.variant).toBe('legacy');
   });
 
+  describe('on a node without rules, with tools of both variants,', () => {
+    const noNft =
+      'iptables v1.8.9 (nf_tables): Could not fetch rule set generation id: Invalid argument';
+    const foreign = 'Parsing nftables rule failed';
+
+    it.each([
+      ['those that iptables is of', 'nf_tables', '', 'nft', 'iptables is of this variant'],
+      ['those that iptables is of', 'legacy', noNft, 'legacy', 'iptables is of this variant'],
+      ['legacy where the kernel has no nft', 'nf_tables', noNft, 'legacy', 'generation id'],
+      ['nft that cannot print a rule', 'nf_tables', foreign, 'nft', 'iptables is of this variant'],
+    ])('takes %s (%s)', async (_what, plain, stderr, variant, reason) => {
+      const kinds = new Map([
+        ['iptables', plain],
+        ['iptables-nft', 'nf_tables'],
+        ['iptables-legacy', 'legacy'],
+      ]);
+      const tools = new FakeToolRunner(({ tool, args }) => {
+        const kind = kinds.get(tool.replace(/^ip6/, 'ip').replace(/-save$/, ''));
+        if (args[0] === '--version') return { stdout: `iptables v1.8.9 (${kind})\n` };
+        return kind === 'nf_tables' && stderr !== '' ? { exitCode: 4, stderr } : undefined;
+      });
+      const choice = await detectVariant(tools, signal, legacyTables());
+      expect(choice).toMatchObject({ variant, reason: expect.stringContaining(reason) });
+    });
+  });
+
   it.each([
     ['iptables v1.8.9 (nf_tables)', { version: [1, 8, 9], variant: 'nft' }],
     ['ip6tables v1.8.11 (legacy)', { version: [1, 8, 11], variant: 'legacy' }],
