@@ -9,9 +9,9 @@ import { defaultFeatures } from '../../src/backends/iptables/state.ts';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
 import { compileAll } from '../../src/graph/compile.ts';
 import type { Family } from '../../src/ip/address.ts';
-import { parseTables } from '../support/iptables-simulator/parse.ts';
-import { simulate } from '../support/iptables-simulator/traverse.ts';
-import type { ParsedTables } from '../support/iptables-simulator/parse.ts';
+import { parseTables } from '../../src/walk/parse.ts';
+import { walk } from '../../src/walk/traverse.ts';
+import type { ParsedTables } from '../../src/walk/parse.ts';
 import { labAttempts, labNodes, labServicePorts, plan } from '../support/lab-arbitraries.ts';
 import type { LabAttempt } from '../support/lab-arbitraries.ts';
 import { NodeLab } from '../support/node-lab.ts';
@@ -94,7 +94,7 @@ async function load(lab: NodeLab, family: Family, rules: string): Promise<void> 
 /** The ways an attempt may end, by the simulator; each as {@link told} puts it. */
 function outcomes(tables: ParsedTables, family: Family, attempt: LabAttempt): readonly string[] {
   const { localAddresses, ownerOf } = plan(family);
-  const ended = simulate(
+  const ended = walk(
     tables,
     { localAddresses, sets: new Map() },
     { ...attempt, sourcePort: 10_000, outInterface: 'any', state: 'NEW' },

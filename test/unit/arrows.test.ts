@@ -17,6 +17,7 @@ const root = join(import.meta.dirname, '../..');
 /** Who may import whom: docs/adr/0001-rooms-and-arrows.md. */
 const arrows = {
   ip: [],
+  walk: ['ip'],
   telemetry: [],
   config: ['ip', 'telemetry'],
   informer: ['ip', 'telemetry'],
@@ -67,7 +68,7 @@ function roomsBut(allowed: readonly string[]): readonly string[] {
 function modulesRefusedIn(room: string): readonly string[] {
   if (room === 'host') return [];
   if (room === 'ip' || room === 'relay') return [...files, ...sockets, ...programs];
-  const pure = ['config', 'services', 'graph', 'backends'].includes(room);
+  const pure = ['walk', 'config', 'services', 'graph', 'backends'].includes(room);
   return pure ? [...files, ...sockets, 'node:net', ...programs] : programs;
 }
 

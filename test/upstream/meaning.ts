@@ -2,10 +2,10 @@ import type { Outcome } from '../../src/graph/interpret.ts';
 import { toNumber } from '../../src/graph/rational.ts';
 import { hostPort } from '../../src/ip/address.ts';
 import type { Family } from '../../src/ip/address.ts';
-import { parseTables } from '../support/iptables-simulator/parse.ts';
-import type { ParsedTables } from '../support/iptables-simulator/parse.ts';
-import { simulate } from '../support/iptables-simulator/traverse.ts';
-import type { SimulatedOutcome } from '../support/iptables-simulator/traverse.ts';
+import { parseTables } from '../../src/walk/parse.ts';
+import type { ParsedTables } from '../../src/walk/parse.ts';
+import { walk } from '../../src/walk/traverse.ts';
+import type { WalkOutcome } from '../../src/walk/traverse.ts';
 import type { NodeLab } from '../support/node-lab.ts';
 import { isMasqueraded, localAddresses } from './expectation.ts';
 import type { Expectation } from './expectation.ts';
@@ -45,8 +45,8 @@ export function compareMeaning(
 function simulated(
   rules: ParsedTables,
   { actor, source, to, port, proto }: LabQuestion,
-): readonly SimulatedOutcome[] {
-  return simulate(
+): readonly WalkOutcome[] {
+  return walk(
     rules,
     { localAddresses, sets: new Map() },
     {
@@ -69,7 +69,7 @@ function told(question: LabQuestion, outcome: Outcome): readonly [string, number
   return [`${where} ${isMasqueraded(question, outcome) ? 'replaced' : 'kept'}`, share];
 }
 
-function simulatedTold(outcome: SimulatedOutcome): readonly [string, number] {
+function simulatedTold(outcome: WalkOutcome): readonly [string, number] {
   const { kind, destination, port, translated, masqueraded, probability } = outcome;
   if (kind !== 'delivered') return [kind, probability];
   if (!translated) return ['pass', probability];

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { parseAddress } from '../../../src/ip/address.ts';
 import type { Address } from '../../../src/ip/address.ts';
-import { parseTables } from '../../support/iptables-simulator/parse.ts';
-import { simulate } from '../../support/iptables-simulator/traverse.ts';
+import { parseTables } from '../../../src/walk/parse.ts';
+import { walk } from '../../../src/walk/traverse.ts';
 import { lab4 } from '../../support/node-lab.ts';
 import { pause, sizesOf } from './bench.ts';
 import type { Bench, Part } from './bench.ts';
@@ -137,7 +137,7 @@ async function sharesError(nodes: BenchNodes, side: Side): Promise<number> {
   } as const;
   const node = { localAddresses: [address(lab4.node)], sets: new Map<string, Set<string>>() };
   const shares = new Map<string, number>();
-  for (const each of simulate(parseTables(await nodes.rules(side, 'nat')), node, packet)) {
+  for (const each of walk(parseTables(await nodes.rules(side, 'nat')), node, packet)) {
     const endpoint = each.destination;
     shares.set(endpoint, (shares.get(endpoint) ?? 0) + each.probability);
   }

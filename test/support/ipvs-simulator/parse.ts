@@ -2,8 +2,8 @@ import { ipvsSections } from '../../../src/backends/ipvs/render.ts';
 import type { IpvsSection } from '../../../src/backends/ipvs/render.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
 import type { Address } from '../../../src/ip/address.ts';
-import { parseTables } from '../iptables-simulator/parse.ts';
-import type { ParsedTables } from '../iptables-simulator/parse.ts';
+import { parseTables } from '../../../src/walk/parse.ts';
+import type { ParsedTables } from '../../../src/walk/parse.ts';
 
 /** A real server as `ipvsadm --restore` takes it. */
 export interface ParsedRealServer {

@@ -2,7 +2,7 @@ import type { Address } from '../../../src/ip/address.ts';
 import type { Attempt } from '../arbitraries.ts';
 import { sharesOf } from '../ipvs-deviations.ts';
 import type { Shares } from '../ipvs-deviations.ts';
-import type { SimulatedPacket } from '../iptables-simulator/packet.ts';
+import type { WalkingPacket } from '../../../src/walk/packet.ts';
 import type { ParsedIpvs } from './parse.ts';
 import { simulateIpvs } from './traverse.ts';
 
@@ -11,9 +11,9 @@ export function simulatedShares(
   ipvs: ParsedIpvs,
   localAddresses: readonly Address[],
   attempt: Attempt,
-  state: SimulatedPacket['state'] = 'NEW',
+  state: WalkingPacket['state'] = 'NEW',
 ): Shares {
-  const packet: SimulatedPacket = {
+  const packet: WalkingPacket = {
     ...attempt,
     protocol: protocols[attempt.protocol],
     destinationPort: attempt.port,

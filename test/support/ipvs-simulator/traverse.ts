@@ -1,9 +1,9 @@
 import type { Address } from '../../../src/ip/address.ts';
 import { hostPort } from '../../../src/ip/address.ts';
-import { isOwn } from '../iptables-simulator/match.ts';
-import type { SimulatedNode, SimulatedPacket, World } from '../iptables-simulator/packet.ts';
-import { hook, order, outcome, starting } from '../iptables-simulator/traverse.ts';
-import type { Ended, SimulatedOutcome } from '../iptables-simulator/traverse.ts';
+import { isOwn } from '../../../src/walk/match.ts';
+import type { WalkedNode, WalkingPacket, World } from '../../../src/walk/packet.ts';
+import { hook, order, outcome, starting } from '../../../src/walk/traverse.ts';
+import type { Ended, WalkOutcome } from '../../../src/walk/traverse.ts';
 import type { ParsedIpvs, ParsedRealServer, ParsedServer } from './parse.ts';
 
 /**
@@ -14,8 +14,8 @@ import type { ParsedIpvs, ParsedRealServer, ParsedServer } from './parse.ts';
 export function simulateIpvs(
   ipvs: ParsedIpvs,
   localAddresses: readonly Address[],
-  packet: SimulatedPacket,
-): readonly SimulatedOutcome[] {
+  packet: WalkingPacket,
+): readonly WalkOutcome[] {
   const node = { localAddresses: [...localAddresses, ...ipvs.addresses], sets: ipvs.sets };
   const path = new Path(ipvs, node);
   const start = [starting(packet)];
@@ -29,9 +29,9 @@ const onceMore = order.filter((table) => table !== 'nat');
 
 class Path {
   readonly #ipvs: ParsedIpvs;
-  readonly #node: SimulatedNode;
+  readonly #node: WalkedNode;
 
-  constructor(ipvs: ParsedIpvs, node: SimulatedNode) {
+  constructor(ipvs: ParsedIpvs, node: WalkedNode) {
     this.#ipvs = ipvs;
     this.#node = node;
   }

@@ -2,8 +2,8 @@ import { parseAddress } from '../../../src/ip/address.ts';
 import type { Address } from '../../../src/ip/address.ts';
 import { parseCidr } from '../../../src/ip/cidr.ts';
 import type { Cidr } from '../../../src/ip/cidr.ts';
-import { parseTables } from '../iptables-simulator/parse.ts';
-import type { ParsedTables } from '../iptables-simulator/parse.ts';
+import { parseTables } from '../../../src/walk/parse.ts';
+import type { ParsedTables } from '../../../src/walk/parse.ts';
 
 export interface ParsedEndpoint {
   readonly address: Address;

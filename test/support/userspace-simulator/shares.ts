@@ -1,8 +1,8 @@
 import type { Address } from '../../../src/ip/address.ts';
 import { cidrContains } from '../../../src/ip/cidr.ts';
 import type { Attempt } from '../arbitraries.ts';
-import { simulate } from '../iptables-simulator/traverse.ts';
-import type { SimulatedOutcome } from '../iptables-simulator/traverse.ts';
+import { walk } from '../../../src/walk/traverse.ts';
+import type { WalkOutcome } from '../../../src/walk/traverse.ts';
 import type { ParsedListener, ParsedUserspace } from './parse.ts';
 
 /** How much of the connections ends where: `address port` of an endpoint, or a verdict. */
@@ -26,7 +26,7 @@ export function simulatedShares(
   const add = (key: string, share: number): void => {
     shares[key] = (shares[key] ?? 0) + share;
   };
-  for (const arrived of simulate(tables, { localAddresses, sets }, packet)) {
+  for (const arrived of walk(tables, { localAddresses, sets }, packet)) {
     if (arrived.kind !== 'delivered') {
       add(arrived.kind, arrived.probability);
       continue;
@@ -45,7 +45,7 @@ export function simulatedShares(
 
 function isAt(
   { protocol, address, port }: ParsedListener,
-  arrived: SimulatedOutcome,
+  arrived: WalkOutcome,
   attempt: Attempt,
 ): boolean {
   return protocol === attempt.protocol && address === arrived.destination && port === arrived.port;

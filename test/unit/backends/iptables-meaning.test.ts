@@ -14,8 +14,8 @@ import type { Address, Family } from '../../../src/ip/address.ts';
 import { attempts, nodeContexts, servicePortLists } from '../../support/arbitraries.ts';
 import type { Attempt } from '../../support/arbitraries.ts';
 import { withoutOwnSources } from '../../support/ipvs-deviations.ts';
-import { parseTables } from '../../support/iptables-simulator/parse.ts';
-import { simulate } from '../../support/iptables-simulator/traverse.ts';
+import { parseTables } from '../../../src/walk/parse.ts';
+import { walk } from '../../../src/walk/traverse.ts';
 
 type Shares = Record<string, number>;
 
@@ -78,7 +78,7 @@ function simulated(
   const node = { localAddresses: graph.node.localAddresses, sets };
   const rules = `${renderRestore(state)}*filter\n:FORWARD ${policy} [0:0]\nCOMMIT\n`;
   const shares: Shares = {};
-  for (const o of simulate(parseTables(rules), node, packet)) {
+  for (const o of walk(parseTables(rules), node, packet)) {
     const arrived = o.translated
       ? `${o.destination} ${o.port} ${o.masqueraded}`
       : o.masqueraded

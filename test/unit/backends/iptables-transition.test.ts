@@ -12,8 +12,8 @@ import type { NodeContext } from '../../../src/graph/node-context.ts';
 import type { ServicePort } from '../../../src/services/service-port.ts';
 import { attempts, nodeContexts, servicePortLists } from '../../support/arbitraries.ts';
 import type { Attempt } from '../../support/arbitraries.ts';
-import { parseTables } from '../../support/iptables-simulator/parse.ts';
-import { simulate } from '../../support/iptables-simulator/traverse.ts';
+import { parseTables } from '../../../src/walk/parse.ts';
+import { walk } from '../../../src/walk/traverse.ts';
 import { byKey, servicePort } from '../../support/service-ports.ts';
 
 function stateOf(list: readonly ServicePort[], node: NodeContext): IptablesState {
@@ -35,7 +35,7 @@ function escapes(rules: string, { localAddresses }: NodeContext, attempt: Attemp
     outInterface: 'eth0',
     state: 'NEW' as const,
   };
-  return simulate(parseTables(rules), { localAddresses, sets: new Map() }, packet).some(
+  return walk(parseTables(rules), { localAddresses, sets: new Map() }, packet).some(
     (outcome) => outcome.kind === 'delivered' && !outcome.translated,
   );
 }

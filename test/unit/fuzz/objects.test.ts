@@ -26,7 +26,7 @@ import { anyNodeKind } from '../../../src/services/node-kind.ts';
 import { ServiceCatalog } from '../../../src/services/service-catalog.ts';
 import { serviceCidrKind } from '../../../src/services/service-cidr-kind.ts';
 import { serviceKind } from '../../../src/services/service-kind.ts';
-import { parseTables } from '../../support/iptables-simulator/parse.ts';
+import { parseTables } from '../../../src/walk/parse.ts';
 import { address, cidr, nodeContext } from '../../support/service-ports.ts';
 import { recordingLog } from '../informer/widgets.ts';
 import { bounded, fuzzTimeoutMs } from './bounds.ts';

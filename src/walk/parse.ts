@@ -24,9 +24,13 @@ const builtIn: Readonly<Record<string, readonly string[]>> = {
   mangle: ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING'],
   nat: ['PREROUTING', 'INPUT', 'OUTPUT', 'POSTROUTING'],
   filter: ['INPUT', 'FORWARD', 'OUTPUT'],
+  security: ['INPUT', 'FORWARD', 'OUTPUT'],
 };
 
-/** Reads restore text as `--noflush` would load it into an empty kernel. Anything unknown throws. */
+/**
+ * Reads restore text as `--noflush` would load it into an empty kernel. An option that is not known takes the words up to the
+ * next one; lines that are none of such a text throw.
+ */
 export function parseTables(text: string): ParsedTables {
   const tables = new Map<string, Map<string, ParsedChain>>();
   let current: Map<string, ParsedChain> | undefined;
@@ -88,8 +92,7 @@ function readRule(words: readonly string[], text: string): ParsedRule {
       negated = true;
       continue;
     }
-    const count = arity[name];
-    if (count === undefined) throw new Error(`unknown option ${name}: ${text}`);
+    const count = arity[name] ?? wordsUntilOption(words, i);
     const values = words.slice(i, i + count);
     if (values.length < count) throw new Error(`${name} lacks a value: ${text}`);
     options.push({ name, negated, values });
@@ -99,18 +102,26 @@ function readRule(words: readonly string[], text: string): ParsedRule {
   return { text, options };
 }
 
+function wordsUntilOption(words: readonly string[], from: number): number {
+  const end = words.findIndex((word, i) => i >= from && (word === '!' || word.startsWith('-')));
+  return (end === -1 ? words.length : end) - from;
+}
+
 const arity: Readonly<Record<string, number>> = {
   ...Object.fromEntries(
     (
       '-s -d -i -o -p -m -j -g --dport --sport --dports --sports --comment --ctstate --mark --probability --mode ' +
       '--src-type --dst-type --bytecode --name --seconds --mask --to-destination --set-xmark ' +
-      '--or-mark --and-mark --xor-mark --set-mark --reject-with --timeout --nfacct-name'
+      '--or-mark --and-mark --xor-mark --set-mark --reject-with --timeout --nfacct-name ' +
+      '--state --ports --to-source --to-ports --log-prefix --log-level'
     )
       .split(' ')
       .map((name) => [name, 1]),
   ),
   '--match-set': 2,
   '--add-set': 2,
+  '--tcp-flags': 2,
+  '--syn': 0,
   '--exist': 0,
   '--set': 0,
   '--rcheck': 0,
@@ -119,6 +130,12 @@ const arity: Readonly<Record<string, number>> = {
   '--random-fully': 0,
   '--physdev-is-in': 0,
   '--physdev-is-bridged': 0,
+  '--restore-mark': 0,
+  '--save-mark': 0,
+  '--notrack': 0,
+  '--update': 0,
+  '--random': 0,
+  '--persistent': 0,
 };
 
 /** Words of a line; double quotes hold words together, a backslash escapes inside them. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseTables } from '../../support/iptables-simulator/parse.ts';
-import { simulate } from '../../support/iptables-simulator/traverse.ts';
+import { parseTables } from '../../../src/walk/parse.ts';
+import { walk } from '../../../src/walk/traverse.ts';
 import { address } from '../../support/service-ports.ts';
 
 const node = { localAddresses: [address('192.0.2.1')], sets: new Map() };
@@ -15,9 +15,9 @@ const packet = {
   state: 'NEW',
 } as const;
 const run = (table: string, ...lines: string[]) =>
-  simulate(parseTables([`*${table}`, ...lines, 'COMMIT'].join('\n')), node, packet);
+  walk(parseTables([`*${table}`, ...lines, 'COMMIT'].join('\n')), node, packet);
 
-describe('the iptables simulator', () => {
+describe('a packet that walks through rules', () => {
   it('goes on behind the last jump where a chain that was gone to ends', () => {
     const ended = run(
       'filter',
@@ -57,7 +57,7 @@ describe('the iptables simulator', () => {
     const rules = parseTables('*filter\n-A INPUT -i lo -j DROP\nCOMMIT');
     const own = { ...packet, inInterface: undefined };
     const kinds = (destination: string) =>
-      simulate(rules, node, { ...own, destination: address(destination) }).map(({ kind }) => kind);
+      walk(rules, node, { ...own, destination: address(destination) }).map(({ kind }) => kind);
     expect(kinds('192.0.2.1')).toEqual(['drop']);
     expect(kinds('10.1.0.1')).toEqual(['delivered']);
   });
