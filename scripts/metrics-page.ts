@@ -19,6 +19,9 @@ export async function metricsPage(): Promise<{
 async function tableRows(): Promise<readonly string[]> {
   const metrics = new ProxyMetrics({ version: '' });
   metrics.collectRelay(() => []);
+  const none = { series: [], leftOut: {} };
+  metrics.collectServices({ rows: () => [], series: () => none });
+  metrics.features([]);
   const { registry } = metrics;
   const described = await registry.getMetricsAsJSON();
   return described.map(({ name, type, help }) => {

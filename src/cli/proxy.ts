@@ -65,6 +65,7 @@ export const command: Command = {
           log,
           print: io.stdout,
           onFirstRules: shrinkHeap,
+          verbosity: log.verbosity,
         },
         io.signal,
       );

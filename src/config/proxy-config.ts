@@ -76,6 +76,12 @@ export interface LoggingConfig {
   readonly verbosity: number;
 }
 
+/** What is served besides the usual metrics. */
+export interface MetricsConfig {
+  /** So many Services of a family have a series of their own for their state; 0: none. */
+  readonly serviceStates: number;
+}
+
 /** Everything an operator can set of the proxy: typed, validated, complete. */
 export interface ProxyConfig {
   readonly mode: 'iptables' | 'ipvs' | 'userspace';
@@ -103,5 +109,8 @@ export interface ProxyConfig {
   readonly ipvs: IpvsConfig;
   readonly userspace: UserspaceConfig;
   readonly logging: LoggingConfig;
+  readonly metrics: MetricsConfig;
+  /** Whether the metrics server has /debug. */
+  readonly profiling: boolean;
   readonly initOnly: boolean;
 }

@@ -1,5 +1,6 @@
 import type { FlagSpec, FlagTable } from './flag-table.ts';
 import { ipvsFlags } from './ipvs-flags.ts';
+import { metricsFlags } from './metrics-flags.ts';
 import { userspaceFlags } from './userspace-flags.ts';
 
 /** Where objects come from; also used by commands that read manifests. */
@@ -332,7 +333,6 @@ const otherFlags: FlagTable = [
   ),
   compatible('kube-api-burst', 'int', 'a few watches need no rate limit', 'clientConnection.burst'),
   compatible('kube-api-qps', 'string', 'a few watches need no rate limit', 'clientConnection.qps'),
-  compatible('profiling', 'bool', "use Node's own --inspect", 'enableProfiling'),
   compatible(
     'show-hidden-metrics-for-version',
     'string',
@@ -372,6 +372,7 @@ export const proxyFlags: FlagTable = [
   ...ipvsFlags,
   ...userspaceFlags,
   ...conntrackFlags,
+  ...metricsFlags,
   ...loggingFlags,
   ...otherFlags,
 ];

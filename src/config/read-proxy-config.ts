@@ -29,6 +29,8 @@ export function proxyConfig(flags: FlagValues, warn?: (text: string) => void): P
     ipvs: fields.ipvs(mode),
     userspace: fields.userspace(mode),
     logging: fields.logging(),
+    metrics: { serviceStates: fields.intWithin('metricsServiceStates', 0, 100_000) },
+    profiling: flags.bool('profiling'),
     initOnly: flags.bool('initOnly'),
   };
   fields.check();

@@ -30,6 +30,42 @@ export async function xtablesLockHolder(paths: LockPaths): Promise<LockHolder | 
   }
 }
 
+/** Whether a child of the process `parent` waits for the lock now; false where it cannot be told. */
+export async function waitsForXtablesLock(paths: LockPaths, parent: number): Promise<boolean> {
+  try {
+    const { ino } = await stat(paths.lockFile);
+    const waiting = lockWaiterPids(await readFile(join(paths.proc, 'locks'), 'utf8'), ino);
+    const parents = await Promise.all(waiting.map(async (pid) => parentOf(paths.proc, pid)));
+    return parents.includes(parent);
+  } catch {
+    return false; // no such file: nobody has taken the lock yet
+  }
+}
+
+/** The pids that wait for a lock on an inode, in the text of /proc/locks. */
+export function lockWaiterPids(locks: string, inode: number): readonly number[] {
+  return locks
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => fields[1] === '->' && fields[6]?.split(':').at(-1) === String(inode))
+    .map((fields) => Number(fields[5]));
+}
+
+/** The name, in parentheses, may have any character. */
+async function parentOf(proc: string, pid: number): Promise<number | undefined> {
+  try {
+    const status = await readFile(join(proc, String(pid), 'stat'), 'utf8');
+    return Number(
+      status
+        .slice(status.lastIndexOf(')') + 1)
+        .trim()
+        .split(' ')[1],
+    );
+  } catch {
+    return undefined; // it has ended meanwhile
+  }
+}
+
 /** The pid of the lock on an inode in the text of /proc/locks; lines with `->` are waiters. */
 export function lockHolderPid(locks: string, inode: number): number | undefined {
   for (const line of locks.split('\n')) {

@@ -6,6 +6,7 @@ import type * as Undici from 'undici';
 import type { Clock } from '../clock.ts';
 import { errorText, SwitchyardError } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { RestRequest } from '../telemetry/rest-client-metrics.ts';
 import type { ApiAccess, Credentials, TlsSettings } from './api-credentials.ts';
 import type { RunProgram } from './exec-plugin.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
@@ -61,6 +62,8 @@ export interface ApiClientOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Default `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly serviceAccountDirectory?: string;
+  /** Told of each request when its status line is there, or when there will be none; for metrics. */
+  readonly onRequest?: (request: RestRequest) => void;
 }
 
 const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -110,6 +113,7 @@ class UndiciApiClient implements ApiClient, ApiWriter {
   readonly #undici: typeof Undici;
   readonly #log: Log;
   readonly #clock: Clock;
+  readonly #onRequest: ApiClientOptions['onRequest'];
   #access: ApiAccess;
   #agent: { readonly key: string; readonly dispatcher: Undici.Dispatcher } | undefined;
   #look: Look | undefined;
@@ -119,13 +123,14 @@ class UndiciApiClient implements ApiClient, ApiWriter {
     access: ApiAccess,
     load: () => ApiAccess,
     undici: typeof Undici,
-    ports: { readonly log: Log; readonly clock: Clock },
+    ports: Pick<ApiClientOptions, 'log' | 'clock' | 'onRequest'>,
   ) {
     this.#access = access;
     this.#load = load;
     this.#undici = undici;
     this.#log = ports.log;
     this.#clock = ports.clock;
+    this.#onRequest = ports.onRequest;
   }
 
   get server(): string {
@@ -157,6 +162,14 @@ class UndiciApiClient implements ApiClient, ApiWriter {
 
   async #request(url: URL, request: OwnRequest, signal: AbortSignal): Promise<ApiResponse> {
     signal.throwIfAborted();
+    const startMs = this.#clock.monotonic();
+    const asked = (status: number | undefined): void =>
+      this.#onRequest?.({
+        method: request.method,
+        host: url.host,
+        status,
+        seconds: (this.#clock.monotonic() - startMs) / 1000,
+      });
     try {
       const { headers, tls } = await abortable(this.#currentCredentials(), signal);
       const response = await this.#undici.request(url, {
@@ -165,6 +178,7 @@ class UndiciApiClient implements ApiClient, ApiWriter {
         dispatcher: this.#dispatcher(tls),
         signal,
       });
+      asked(response.statusCode);
       return {
         status: response.statusCode,
         headers: singleHeaders(response.headers),
@@ -172,6 +186,7 @@ class UndiciApiClient implements ApiClient, ApiWriter {
       };
     } catch (error) {
       if (signal.aborted) throw error;
+      asked(undefined);
       if (error instanceof SwitchyardError) throw error;
       throw new SwitchyardError('source', `API server ${this.server}: ${failureText(error)}`, {
         cause: error,

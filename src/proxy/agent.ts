@@ -15,24 +15,26 @@ import type { ServiceCidrObject } from '../services/objects.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
 import type { Log } from '../telemetry/log.ts';
-import { HttpServer } from '../telemetry/http-server.ts';
-import type { HttpHandler } from '../telemetry/http-server.ts';
+import type { HttpServer } from '../telemetry/http-server.ts';
 import { ProxyMetrics } from '../telemetry/metrics.ts';
+import type { Verbosity } from '../telemetry/profiling.ts';
+import { startServers } from './agent-servers.ts';
 import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
-import { ProxyHealth, healthHandler } from './health.ts';
+import { ProxyHealth } from './health.ts';
 import { openBackends, prepareNode } from './backends.ts';
 import type { OpenMode, Reservations } from './backends.ts';
 import { clusterReservations } from './cluster-reservations.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
-import { metricsHandler } from './metrics-handler.ts';
+import { openMeters } from './meters.ts';
 import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
 import { ownNode } from './own-node.ts';
 import { relayRows } from './relay-rows.ts';
-import { openServiceEvents } from './service-events.ts';
-import type { ServiceEvents } from './service-events.ts';
+import { openEvents } from './service-events.ts';
+import type { OpenEvents } from './service-events.ts';
+import { serviceStates } from './service-state-rows.ts';
 import { tellSettings } from './settings-notices.ts';
 import { openSources } from './sources.ts';
 import { watchStandstills } from './standstill.ts';
@@ -56,6 +58,10 @@ export interface AgentOptions {
   readonly print: (text: string) => void;
   /** Called once, when the first rules of all families are written: what the start needed is garbage now. */
   readonly onFirstRules: () => void;
+  /** The KubeProxyConfiguration in effect, for /configz. */
+  readonly effectiveConfig?: () => object;
+  /** How much is logged, for /debug/flags/v. */
+  readonly verbosity?: Verbosity;
 }
 
 /** Listeners at places of their own are all that there is without rules. */
@@ -97,14 +103,15 @@ class Agent {
   #families: readonly FamilyParts[] = [];
   #servers: readonly HttpServer[] = [];
   #sources: ObjectSources | undefined;
-  #events: ServiceEvents | undefined;
+  #events: OpenEvents | undefined;
 
-  constructor(options: AgentOptions) {
+  constructor(given: AgentOptions) {
+    this.#metrics = new ProxyMetrics({ version: given.version });
+    const options = { ...given, tools: openMeters(given, this.#metrics) };
     this.#options = options;
     const { config, clock, log, tools } = options;
     const fromCluster = config.source.kind === 'kubernetes';
     this.#nodeName = config.hostnameOverride || options.hostname.trim().toLowerCase();
-    this.#metrics = new ProxyMetrics({ version: options.version });
     this.#health = new ProxyHealth({
       clock,
       timeoutMs: 2 * config.syncPeriodMs,
@@ -154,7 +161,12 @@ class Agent {
       return;
     }
     await this.#openFamilies(sources, signal);
-    await this.#serve();
+    this.#servers = await startServers({
+      ...this.#options,
+      health: this.#health,
+      metrics: this.#metrics,
+      events: this.#events,
+    });
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
     this.#running.push(watchStandstills(this.#options, onStandstill, signal));
     this.#inform(sources, signal);
@@ -163,6 +175,7 @@ class Agent {
     if (signal.aborted) return;
     this.#checkPrimaryFamily();
     log.info(this.#summary(), 'started');
+    this.#events?.node.starting(config.mode);
     for (const { pipeline } of this.#families) this.#running.push(pipeline.run(signal));
     await this.#untilStopped(Promise.all(this.#running), stop);
   }
@@ -203,6 +216,17 @@ class Agent {
         metrics: this.#metrics,
       }),
     );
+    this.#collect();
+  }
+
+  /** What metrics say of the families when they are asked. */
+  #collect(): void {
+    const { config, clock } = this.#options;
+    const pipelines = this.#families.map(({ pipeline }) => pipeline);
+    const nowMs = (): number => clock.now();
+    this.#metrics.collectServices(serviceStates(pipelines, config.metrics.serviceStates, nowMs));
+    this.#metrics.agent.collectHealth(() => this.#health.byFamily());
+    this.#metrics.slis.collect(() => this.#health.checks());
   }
 
   /** Only ipvs mode takes addresses. */
@@ -219,12 +243,12 @@ class Agent {
     return reserved;
   }
 
-  #openEvents(sources: ObjectSources, signal: AbortSignal): ServiceEvents | undefined {
-    const settings = { ...this.#options, nodeName: this.#nodeName };
-    const opened = openServiceEvents(sources.events, settings, signal);
-    if (opened === undefined) return undefined;
-    this.#running.push(opened.running);
-    return opened.events;
+  #openEvents(sources: ObjectSources, signal: AbortSignal): OpenEvents | undefined {
+    const onEnd = (end: 'written' | 'dropped'): void => this.#metrics.agent.eventEnded(end);
+    const settings = { ...this.#options, nodeName: this.#nodeName, onEnd };
+    const opened = openEvents(sources.events, settings, signal);
+    if (opened !== undefined) this.#running.push(opened.running);
+    return opened;
   }
 
   /** Waits for all that runs, then frees ports and connections. */
@@ -263,41 +287,17 @@ class Agent {
     }
   }
 
-  async #serve(): Promise<void> {
-    const { config, log, clock } = this.#options;
-    const server = (
-      name: string,
-      bind: ProxyConfig['healthzBind'],
-      handler: HttpHandler,
-    ): HttpServer[] =>
-      bind === undefined
-        ? []
-        : [
-            new HttpServer({
-              ...bind,
-              name,
-              handler,
-              log,
-              clock,
-              hardFail: config.bindAddressHardFail,
-            }),
-          ];
-    this.#metrics.collectProcess();
-    this.#servers = [
-      ...server(
-        'health server',
-        config.healthzBind,
-        healthHandler(this.#health, clock, this.#metrics),
-      ),
-      ...server('metrics server', config.metricsBind, metricsHandler(this.#metrics, config.mode)),
-    ];
-    for (const each of this.#servers) await each.start();
-  }
-
   async #openSources(): Promise<ObjectSources> {
-    const { config, clock, random, env, log } = this.#options;
+    const { config } = this.#options;
     const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
-    this.#sources = await openSources({ config: config.source, kinds, clock, random, env, log });
+    const { restClient } = this.#metrics;
+    const onRequest = restClient.asked.bind(restClient);
+    this.#sources = await openSources({
+      ...this.#options,
+      config: config.source,
+      kinds,
+      onRequest,
+    });
     return this.#sources;
   }
 
@@ -308,7 +308,7 @@ class Agent {
       ownNode: ownNode(sources, this.#nodeName),
       nodeHandler: this.#nodeWatch.handler,
       serviceCidrHandler: this.#serviceCidrHandler(),
-      serviceHandlers: this.#events === undefined ? [] : [this.#events.handler],
+      serviceHandlers: this.#events === undefined ? [] : [this.#events.services.handler],
       consumers: this.#families.map(({ pipeline }) => pipeline),
     });
     this.#running.push(informers.run(signal));

@@ -13,7 +13,7 @@ import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeState } from './node-state.ts';
 import { Pipeline } from './pipeline.ts';
-import type { ServiceEvents } from './service-events.ts';
+import type { OpenEvents } from './service-events.ts';
 import { healthTargets, ServiceHealth } from './service-health.ts';
 
 export interface FamilyOptions {
@@ -25,7 +25,7 @@ export interface FamilyOptions {
   readonly tools: ToolRunner;
   readonly clock: Clock;
   readonly log: Log;
-  readonly events: ServiceEvents | undefined;
+  readonly events: Pick<OpenEvents, 'services' | 'node'> | undefined;
   /** Called once, when rules were written for the first time. */
   readonly onFirstRules: () => void;
 }
@@ -44,7 +44,13 @@ export function openFamily(
   options: FamilyOptions,
 ): FamilyParts {
   const { config, nodeName, state, health, metrics, clock, log, events, onFirstRules } = options;
-  const serviceHealth = new ServiceHealth({ proxyHealthy: () => health.report().healthy, log });
+  const serviceHealth = new ServiceHealth({
+    proxyHealthy: () => health.report().healthy,
+    clock,
+    log,
+    onFailed: (failed) => events?.services.healthPortFailed(failed),
+    onChanged: (ports) => metrics.agent.healthPorts(familyLabel(family), ports),
+  });
   const conntrack = untracked ? undefined : openConntrack(family, answering, options);
   const pipeline = new Pipeline({
     family,
@@ -56,7 +62,8 @@ export function openFamily(
     metrics,
     clock,
     log,
-    events,
+    events: events?.services,
+    nodeEvents: events?.node,
     syncPeriodMs: config.syncPeriodMs,
     minSyncPeriodMs: config.minSyncPeriodMs,
     onFirstRules,

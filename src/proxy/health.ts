@@ -2,7 +2,8 @@ import type { Family } from '../ip/address.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Clock } from '../clock.ts';
 import type { HttpHandler } from '../telemetry/http-server.ts';
-import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import type { FamilyLabel, ProxyMetrics } from '../telemetry/metrics.ts';
+import type { HealthCheck } from '../telemetry/sli-metrics.ts';
 import type { NodeObject } from '../services/objects.ts';
 
 /** The taint by which the cluster autoscaler announces a node's end; it takes traffic no more. */
@@ -84,6 +85,24 @@ export class ProxyHealth {
     this.#node = node;
   }
 
+  /** By the label of metrics: families that reported at least once. */
+  byFamily(): ReadonlyMap<FamilyLabel, boolean> {
+    const { families } = this.report();
+    return new Map([...families].map(([family, { healthy }]) => [familyLabel(family), healthy]));
+  }
+
+  /** What /livez and /healthz look at, one by one. */
+  checks(): readonly HealthCheck[] {
+    const { families, nodeEligible } = this.report();
+    const types = ['livez', 'healthz'] as const;
+    return [
+      ...[...families].flatMap(([family, { healthy }]) =>
+        types.map((type) => ({ name: familyLabel(family), type, succeeds: healthy })),
+      ),
+      { name: 'node', type: 'healthz', succeeds: nodeEligible },
+    ];
+  }
+
   report(): HealthReport {
     const now = this.#options.clock.monotonic();
     const families = new Map<Family, FamilyHealth>();
@@ -121,6 +140,7 @@ export function healthHandler(
     const report = health.report();
     const code = report.healthy && (!withNode || report.nodeEligible) ? 200 : 503;
     (withNode ? metrics.healthz : metrics.livez).inc({ code: String(code) });
+    metrics.slis.asked(withNode ? 'healthz' : 'livez');
     response.writeHead(code, {
       'Content-Type': 'application/json',
       'X-Content-Type-Options': 'nosniff',

@@ -5,25 +5,39 @@ import type { Conflict, RuleGraph } from '../graph/rule-graph.ts';
 import type { Family } from '../ip/address.ts';
 import type { CatalogChanges } from '../services/service-catalog.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { NodeEvents } from './node-events.ts';
 import type { ServiceEvents, ServicePorts } from './service-events.ts';
+
+/** What fails for less may pass by itself: a lock that somebody holds, a tool that was killed. */
+const lastingMs = 30_000;
 
 /** Says what an operator should know of one family's syncs: each thing once, and again when it is over. */
 export class Notices {
   readonly #log: Log;
   readonly #family: Family;
   readonly #events: ServiceEvents | undefined;
+  readonly #nodeEvents: NodeEvents | undefined;
   #conflicts = new Set<string>();
   #conntrackFailure: string | undefined;
   #unprogrammed = new Map<string, string>();
   /** By Service and address. */
   #refused = new Map<string, string>();
   #leftOut: ReadonlySet<string> = new Set();
+  #isFailureTold = false;
 
   /** What concerns one object is an Event on it too, where there are any. */
-  constructor(log: Log, family: Family, events?: ServiceEvents) {
+  constructor(log: Log, family: Family, events?: ServiceEvents, nodeEvents?: NodeEvents) {
     this.#log = log;
     this.#family = family;
     this.#events = events;
+    this.#nodeEvents = nodeEvents;
+  }
+
+  /** Syncs have failed for so long. Who runs them logs each failure; an Event is for what lasts. */
+  failed(error: unknown, forMs: number): void {
+    if (forMs < lastingMs || this.#isFailureTold) return;
+    this.#isFailureTold = true;
+    this.#nodeEvents?.syncFails(this.#family, errorText(error), forMs);
   }
 
   /** A sync succeeded; `before`: so did one before. */
@@ -41,6 +55,7 @@ export class Notices {
     };
     if (before) this.#log.debug(fields, 'rules written');
     else this.#log.info(fields, 'first rules written');
+    if (report.failure === undefined) this.#isFailureTold = false;
     this.#tellConflicts(graph.conflicts);
     this.#tellUnprogrammed(report, servicePorts);
     this.#tellRefused(report.refusedAddresses ?? [], servicePorts);

@@ -13,6 +13,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import { ConntrackTurns } from './conntrack-turns.ts';
 import type { ProxyHealth } from './health.ts';
+import type { NodeEvents } from './node-events.ts';
 import { Notices } from './notices.ts';
 import { Programming } from './programming-state.ts';
 import type { ServiceEvents } from './service-events.ts';
@@ -53,6 +54,7 @@ export interface PipelineOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly events?: ServiceEvents | undefined;
+  readonly nodeEvents?: NodeEvents | undefined;
   readonly syncPeriodMs: number;
   readonly minSyncPeriodMs: number;
   /** Called once, after the first sync; stale connection tracking entries may still be looked for. */
@@ -114,7 +116,8 @@ export class Pipeline {
     this.#options = options;
     this.#createdMs = options.clock.now();
     this.#meter = new SyncMeter(options.metrics, options.clock, options.family);
-    this.#notices = new Notices(options.log, options.family, options.events);
+    const { log, family, events, nodeEvents } = options;
+    this.#notices = new Notices(log, family, events, nodeEvents);
     this.programming = new Programming({ ...options, waiting: () => options.catalog.waiting });
     this.#conntrack = new ConntrackTurns({
       clock: options.clock,
@@ -122,6 +125,7 @@ export class Pipeline {
       onFailed: (error) => {
         // The rules are in: stale entries are no reason to write them again.
         this.#udpPending = true;
+        this.#meter.conntrackFailed();
         this.#notices.conntrackFailed(error);
       },
     });
@@ -196,14 +200,13 @@ export class Pipeline {
 
   /** Every event counts; only one that changes something is worth a sync. */
   #onService(changes: boolean): void {
-    this.#meter.serviceChanged(this.#options.catalog.pending);
+    this.#meter.serviceTold(this.#options.catalog.pending, changes);
     if (changes) this.#changed();
   }
 
   #onSlice(changes: boolean): void {
-    if (!changes) return;
-    this.#meter.sliceChanged(this.#options.catalog.pending);
-    this.#changed();
+    this.#meter.sliceTold(this.#options.catalog.pending, changes);
+    if (changes) this.#changed();
   }
 
   #changed(): void {
@@ -216,6 +219,8 @@ export class Pipeline {
       await this.#syncOnce(signal);
     } catch (error) {
       this.programming.failed(error);
+      this.#meter.failed();
+      this.#notices.failed(error, this.programming.failingForMs);
       throw error;
     }
   }
@@ -312,6 +317,7 @@ export class Pipeline {
     try {
       const reason = await backend.audit(AbortSignal.any([signal, own.signal]));
       if (reason === undefined || signal.aborted) return true;
+      this.#meter.foreign();
       this.#notices.foreign(reason);
       backend.invalidate();
       this.request();

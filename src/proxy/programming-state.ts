@@ -30,6 +30,15 @@ export type ProgrammingCause =
   | 'address-refused'
   | 'endpoint-left-out';
 
+/** All that there are: each state, and what it can come from. */
+export const programmingCauses: Readonly<
+  Record<Exclude<ProgrammingState, 'programmed'>, readonly ProgrammingCause[]>
+> = {
+  partial: ['address-refused', 'endpoint-left-out'],
+  pending: ['first-list', 'changed', 'sync-failed'],
+  failed: ['refused'],
+};
+
 /** A Service that is not served as its objects ask. */
 export interface UnfinishedService {
   readonly service: ServiceName;

@@ -4,18 +4,41 @@ import type { Clock } from '../clock.ts';
 import type { ObjectMeta } from '../informer/kind.ts';
 import type { InformerHandler } from '../informer/source.ts';
 import type { ServiceObject } from '../services/objects.ts';
-import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
+import type { ServiceName, ServicePort, ServicePortKey } from '../services/service-port.ts';
 import { EventRecorder } from '../telemetry/event-recorder.ts';
 import type { EventSink, Events, ObjectEvent } from '../telemetry/events.ts';
 import type { Log } from '../telemetry/log.ts';
+import { NodeEvents } from './node-events.ts';
 
 /** The service ports of the moment, by which an Event finds the Service that it is about. */
 export type ServicePorts = ReadonlyMap<ServicePortKey, ServicePort>;
 
-export interface ServiceEventsOptions {
+/** Who tells, and with what. */
+export interface EventsOptions {
   readonly nodeName: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of what became of each Event; for metrics. */
+  readonly onEnd?: (end: 'written' | 'dropped') => void;
+}
+
+/** Where the agent tells of objects. */
+export interface OpenEvents {
+  readonly services: ServiceEvents;
+  readonly node: NodeEvents;
+  readonly running: Promise<void>;
+  /** Waits for what is told to be written, but not for long. */
+  flush(): Promise<void>;
+}
+
+const longestFlushMs = 3000;
+
+/** A healthCheckNodePort that cannot be listened on. */
+export interface FailedHealthPort {
+  readonly service: ServiceName;
+  readonly uid: string;
+  readonly port: number;
+  readonly reason: string;
 }
 
 const controller = 'switchyard.io/proxy';
@@ -67,6 +90,20 @@ export class ServiceEvents {
     });
   }
 
+  /** The port at which load balancers ask for a Service's endpoints is somebody else's; reason and action are kube-proxy's. */
+  healthPortFailed({ service, port, uid, reason }: FailedHealthPort): void {
+    const [namespace = '', name = ''] = service.split('/');
+    this.#tellOn(
+      { namespace, name, uid },
+      {
+        reason: 'FailedToStartServiceHealthcheck',
+        action: 'Listen',
+        note: `node ${this.#nodeName} failed to start healthcheck ${JSON.stringify(service)} on port ${port}: ${reason}; free the port there, it is tried again`,
+        scope: 'node',
+      },
+    );
+  }
+
   #misunderstood({ meta, misunderstood = [] }: ServiceObject): void {
     if (misunderstood.length === 0) return;
     const each = misunderstood.map(({ field, reason }) => `${field}: ${reason}`);
@@ -94,12 +131,17 @@ export class ServiceEvents {
 }
 
 /** Events that go to `sink` until `signal` aborts; undefined without one: then the log alone has what they say. */
-export function openServiceEvents(
+export function openEvents(
   sink: EventSink | undefined,
-  { nodeName, clock, log }: ServiceEventsOptions,
+  { nodeName, ...options }: EventsOptions,
   signal: AbortSignal,
-): { readonly events: ServiceEvents; readonly running: Promise<void> } | undefined {
+): OpenEvents | undefined {
   if (sink === undefined) return undefined;
-  const recorder = new EventRecorder({ sink, controller, instance: nodeName, clock, log });
-  return { events: new ServiceEvents(recorder, nodeName), running: recorder.run(signal) };
+  const recorder = new EventRecorder({ ...options, sink, controller, instance: nodeName });
+  return {
+    services: new ServiceEvents(recorder, nodeName),
+    node: new NodeEvents(recorder, nodeName),
+    running: recorder.run(signal),
+    flush: async () => recorder.flush(longestFlushMs),
+  };
 }

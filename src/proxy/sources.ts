@@ -10,6 +10,7 @@ import type { Source } from '../informer/source.ts';
 import { UrlWatch } from '../informer/url-watch.ts';
 import type { EventSink } from '../telemetry/events.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { RestRequest } from '../telemetry/rest-client-metrics.ts';
 
 /** Where all kinds of objects come from. */
 export interface ObjectSources {
@@ -30,6 +31,8 @@ export interface SourcesOptions {
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  /** Told of each request to the API server; for metrics. */
+  readonly onRequest?: (request: RestRequest) => void;
 }
 
 const urlIntervalMs = 5000;
@@ -61,7 +64,7 @@ async function openCluster(
   kubeconfig: string,
   master: string,
 ): Promise<ObjectSources> {
-  const { clock, random, log, env } = options;
+  const { clock, random, log, env, onRequest } = options;
   const client = await loadApiClient({
     ...(kubeconfig === '' ? {} : { kubeconfig }),
     ...(master === '' ? {} : { master }),
@@ -69,6 +72,7 @@ async function openCluster(
     clock,
     env,
     runProgram,
+    ...(onRequest && { onRequest }),
   });
   log.info({ server: client.server }, 'objects come from the API server');
   return {

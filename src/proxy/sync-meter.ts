@@ -28,12 +28,17 @@ export class SyncMeter {
     metrics.openFamily(this.#label.ip_family);
   }
 
-  serviceChanged(pending: Pending): void {
+  /** A Service was told of; kube-proxy counts each. */
+  serviceTold(pending: Pending, changes: boolean): void {
+    this.#metrics.agent.objectTold(this.#label.ip_family, 'Service', changes);
     this.#metrics.serviceChanges.inc();
     this.#pending(pending);
   }
 
-  sliceChanged(pending: Pending): void {
+  /** An EndpointSlice was told of; kube-proxy counts those that change something. */
+  sliceTold(pending: Pending, changes: boolean): void {
+    this.#metrics.agent.objectTold(this.#label.ip_family, 'EndpointSlice', changes);
+    if (!changes) return;
     this.#metrics.endpointChanges.inc();
     this.#pending(pending);
   }
@@ -76,9 +81,23 @@ export class SyncMeter {
     this.#metrics.lastSync.set(this.#label, nowMs / 1000);
   }
 
+  /** A sync is to be tried again. */
+  failed(): void {
+    this.#metrics.agent.syncFailed(this.#label.ip_family);
+  }
+
+  /** Somebody else changed our rules. */
+  foreign(): void {
+    this.#metrics.agent.changedByOthers(this.#label.ip_family);
+  }
+
+  conntrackFailed(): void {
+    this.#metrics.agent.conntrackFailed(this.#label.ip_family);
+  }
+
   /** What is in force after a sync. */
   gauges(servicePorts: ReadonlyMap<ServicePortKey, ServicePort>, report: SyncReport): void {
-    const { rulesTotal, rulesLast, noLocalEndpoints, unprogrammed } = this.#metrics;
+    const { rulesTotal, rulesLast, noLocalEndpoints, agent } = this.#metrics;
     for (const table of ruleTables) {
       rulesTotal.set({ table, ...this.#label }, report.rulesTotal[table] ?? 0);
       rulesLast.set({ table, ...this.#label }, report.rulesWritten[table] ?? 0);
@@ -88,7 +107,7 @@ export class SyncMeter {
       ports.filter((port) => port[policy] === 'Local').length;
     noLocalEndpoints.set({ traffic_policy: 'internal', ...this.#label }, count('internalPolicy'));
     noLocalEndpoints.set({ traffic_policy: 'external', ...this.#label }, count('externalPolicy'));
-    unprogrammed.set(this.#label, report.unprogrammed.length);
+    agent.unprogrammed.set(this.#label, report.unprogrammed.length);
   }
 
   #pending({ services, endpoints }: Pending): void {

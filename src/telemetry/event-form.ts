@@ -13,6 +13,8 @@ export interface EventReporter {
 /** What the API server takes, in bytes. */
 const longestNote = 1024;
 const longestInstance = 128;
+/** Where Events on objects without a namespace go. */
+const clusterNamespace = 'default';
 
 /**
  * The object to create. What is told once for the whole cluster has the same name wherever it is made, so that the API
@@ -24,8 +26,9 @@ export function wireEvent(
   nowMs: number,
   series: WireSeries | undefined,
 ): WireEvent {
-  const { regarding, reason, action } = event;
-  const { namespace, name } = regarding;
+  const { regarding, reason, action, type = 'Warning' } = event;
+  const { namespace, ...unbound } = regarding;
+  const { name } = regarding;
   const note = cut(event.note, longestNote);
   const instance = cut(reporter.instance, longestInstance);
   const own = event.scope === 'node' ? [instance, nowMs] : [];
@@ -34,16 +37,16 @@ export function wireEvent(
   return {
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',
-    metadata: { namespace, name: `${name}.${hash}` },
+    metadata: { namespace: namespace || clusterNamespace, name: `${name}.${hash}` },
     eventTime: microTime(nowMs),
     ...(series && { series }),
     reportingController: reporter.controller,
     reportingInstance: instance,
     action,
     reason,
-    regarding,
+    regarding: namespace === '' ? unbound : regarding,
     note,
-    type: 'Warning',
+    type,
   };
 }
 

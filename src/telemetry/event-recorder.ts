@@ -18,6 +18,8 @@ export interface EventRecorderOptions extends EventReporter {
   readonly sink: EventSink;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of what became of each Event, or repeat of one: for metrics. */
+  readonly onEnd?: (end: 'written' | 'dropped') => void;
 }
 
 /** An Event and its repeats, which are counted in it for as long as they follow each other closely. */
@@ -46,6 +48,7 @@ const mostFailures = 5;
 const firstRetryMs = 5000;
 const lastRetryMs = 60_000;
 const complainEveryMs = 600_000;
+const flushStepMs = 10;
 
 /**
  * Writes Events in the background, in the order in which they were told. What is told again within six minutes counts as
@@ -61,6 +64,7 @@ export class EventRecorder implements Events {
   readonly #pending = new Set<Series>();
   /** Ends the present wait. */
   #waiting = new AbortController();
+  #isWriting = false;
   #pausedUntilMs = 0;
   #dropped = 0;
   #complainedAtMs = Number.NEGATIVE_INFINITY;
@@ -91,6 +95,14 @@ export class EventRecorder implements Events {
         await clock.sleep(waitMs, AbortSignal.any([signal, this.#waiting.signal]));
       }
     }
+  }
+
+  /** Waits until all that was told is written or dropped, but no longer than `longestMs`: before the process ends. */
+  async flush(longestMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const endMs = clock.monotonic() + longestMs;
+    while ((this.#pending.size > 0 || this.#isWriting) && clock.monotonic() < endMs)
+      await clock.sleep(flushStepMs);
   }
 
   #repeated(event: ObjectEvent): Series | undefined {
@@ -132,7 +144,9 @@ export class EventRecorder implements Events {
     this.#pending.delete(series);
     this.#overall.take();
     this.#bucketOf(series).take();
+    this.#isWriting = true;
     const { made, answer } = await this.#send(series, signal);
+    this.#isWriting = false;
     if (signal.aborted) return;
     if (answer.kind === 'failed') this.#failed(series, answer);
     else this.#settle(series, made, answer);
@@ -161,6 +175,7 @@ export class EventRecorder implements Events {
     { kind }: Exclude<EventAnswer, { readonly kind: 'failed' }>,
   ): void {
     series.failures = 0;
+    if (kind !== 'gone') this.#options.onEnd?.('written');
     switch (kind) {
       case 'written':
         series.written = made?.metadata ?? series.written;
@@ -214,8 +229,9 @@ export class EventRecorder implements Events {
   }
 
   #drop(reason: string): void {
-    const { clock, log } = this.#options;
+    const { clock, log, onEnd } = this.#options;
     this.#dropped++;
+    onEnd?.('dropped');
     const nowMs = clock.monotonic();
     if (nowMs - this.#complainedAtMs < complainEveryMs) return;
     this.#complainedAtMs = nowMs;

@@ -2,14 +2,17 @@
 export interface EventRegarding {
   readonly apiVersion: string;
   readonly kind: string;
+  /** '' where the kind has none. */
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
 }
 
-/** Something about an object that an operator must act on. */
+/** Something about an object that an operator must act on, or wants to know. */
 export interface ObjectEvent {
   readonly regarding: EventRegarding;
+  /** Left out: Warning. */
+  readonly type?: 'Normal';
   /** For machines, in CamelCase: `AddressRefused`. */
   readonly reason: string;
   /** What was tried, in CamelCase: `BindAddress`. */
@@ -43,9 +46,9 @@ export interface WireEvent {
   readonly reportingInstance: string;
   readonly action: string;
   readonly reason: string;
-  readonly regarding: EventRegarding;
+  readonly regarding: Omit<EventRegarding, 'namespace'> & { readonly namespace?: string };
   readonly note: string;
-  readonly type: 'Warning';
+  readonly type: 'Normal' | 'Warning';
 }
 
 /** What became of a write. */

@@ -61,7 +61,12 @@ export interface HttpServerOptions extends ListenOptions {
   readonly hardFail: boolean;
   /** Time between tries, default 5 s as kube-proxy. */
   readonly retryMs?: number;
+  /** Told why it cannot listen: at first, and then every few minutes. */
+  readonly onFailure?: (why: string) => void;
 }
+
+/** The log says it with each try; whoever else is told, is told more seldom. */
+const tellEveryMs = 300_000;
 
 /** A server that is kept up: where its port is taken, it is tried again until stopped. */
 export class HttpServer {
@@ -69,6 +74,7 @@ export class HttpServer {
   readonly #stopping = new AbortController();
   #listening: Listening | undefined;
   #retrying: Promise<void> = Promise.resolve();
+  #toldAtMs: number | undefined;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
@@ -116,7 +122,16 @@ export class HttpServer {
         { cause, retryable: true, hint: 'free the port or choose another address' },
       );
       if (!hardFail) log.error({ address, port, retryMs }, `${failure.message}; trying again`);
+      this.#tell(failure.message);
       return failure;
     }
+  }
+
+  #tell(why: string): void {
+    const { clock, onFailure } = this.#options;
+    const nowMs = clock.monotonic();
+    if (this.#toldAtMs !== undefined && nowMs - this.#toldAtMs < tellEveryMs) return;
+    this.#toldAtMs = nowMs;
+    onFailure?.(why);
   }
 }

@@ -1,6 +1,14 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { AgentMetrics } from './agent-metrics.ts';
+import { addBuildInfo, addFeatures } from './build-info.ts';
+import type { FeatureState } from './build-info.ts';
 import { RelayMetrics } from './relay-metrics.ts';
 import type { RelayRow } from './relay-metrics.ts';
+import { RestClientMetrics } from './rest-client-metrics.ts';
+import { collectServiceStates } from './service-state-metrics.ts';
+import type { ServiceStates } from './service-state-metrics.ts';
+import { SliMetrics } from './sli-metrics.ts';
+import { ToolMetrics } from './tool-metrics.ts';
 
 /** `IPv4` or `IPv6`, the value of the label `ip_family`. */
 export type FamilyLabel = 'IPv4' | 'IPv6';
@@ -26,6 +34,7 @@ export const networkBuckets: readonly number[] = [
  */
 export class ProxyMetrics {
   readonly registry = new Registry();
+  readonly slis = new SliMetrics();
 
   readonly syncDuration = this.#histogram(
     'sync_proxy_rules_duration_seconds',
@@ -105,12 +114,9 @@ export class ProxyMetrics {
     'Connection tracking entries deleted',
     ['ip_family'],
   );
-  readonly unprogrammed = new Gauge({
-    name: 'switchyard_services_not_programmed',
-    help: 'Service ports left out of the rules because the kernel refused them',
-    labelNames: ['ip_family'],
-    registers: [this.registry],
-  });
+  readonly agent = new AgentMetrics(this.registry);
+  readonly tools = new ToolMetrics(this.registry);
+  readonly restClient = new RestClientMetrics(this.registry);
   readonly drainingServers = new Gauge({
     name: 'switchyard_draining_real_servers',
     help: 'Real servers of ipvs mode that take no new connection and stay for those they have',
@@ -125,13 +131,7 @@ export class ProxyMetrics {
   });
 
   constructor(build: { readonly version: string }) {
-    const info = new Gauge({
-      name: 'kubernetes_build_info',
-      help: 'The version that runs',
-      labelNames: ['git_version', 'platform'],
-      registers: [this.registry],
-    });
-    info.set({ git_version: build.version, platform: `linux/${process.arch}` }, 1);
+    addBuildInfo(this.registry, build.version);
   }
 
   /** Adds the metrics of the process and of Node; only for a process that serves them. */
@@ -144,12 +144,22 @@ export class ProxyMetrics {
     void new RelayMetrics(this.registry, rows);
   }
 
+  /** Adds the state of Services. */
+  collectServices(states: ServiceStates): void {
+    collectServiceStates(this.registry, states);
+  }
+
+  /** Adds the state of the feature gates. */
+  features(features: readonly FeatureState[]): void {
+    addFeatures(this.registry, features);
+  }
+
   /** Makes every series of a family exist, so that dashboards see 0 and not a gap. */
   openFamily(family: FamilyLabel): void {
     this.restoreFailures.inc({ ip_family: family }, 0);
     this.partialRestoreFailures.inc({ ip_family: family }, 0);
     this.conntrackDeleted.inc({ ip_family: family }, 0);
-    this.unprogrammed.set({ ip_family: family }, 0);
+    this.agent.openFamily(family);
     this.draining(family, { count: 0, oldestMs: 0 });
     for (const policy of ['internal', 'external']) {
       this.noLocalEndpoints.set({ traffic_policy: policy, ip_family: family }, 0);

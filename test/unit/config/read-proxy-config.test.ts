@@ -67,6 +67,8 @@ describe('the proxy configuration', () => {
         stateFile: undefined,
       },
       logging: { format: 'auto', verbosity: 0 },
+      metrics: { serviceStates: 0 },
+      profiling: false,
       initOnly: false,
     });
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { SyncReport } from '../../../src/backends/backend.ts';
 import type { Origin } from '../../../src/graph/rule-graph.ts';
+import { NodeEvents } from '../../../src/proxy/node-events.ts';
 import { Notices } from '../../../src/proxy/notices.ts';
 import { ServiceEvents } from '../../../src/proxy/service-events.ts';
 import type { ServicePortKey, ServicePortName } from '../../../src/services/service-port.ts';
@@ -215,5 +216,28 @@ describe('an endpoint that nobody is led to', () => {
       `warn: ${text}`,
       `info: no longer: ${text}`,
     ]);
+  });
+});
+
+describe('syncs that fail', () => {
+  it('are an Event on the Node when they do for long, once until one succeeds', () => {
+    const events: ObjectEvent[] = [];
+    const node = new NodeEvents({ tell: (event) => void events.push(event) }, 'node-a');
+    const notices = new Notices(silentLog, 'ipv6', undefined, node);
+    const { graph } = new Scene([]);
+    const error = new Error('ip6tables-restore is not on this machine');
+    for (const forMs of [0, 29_000, 31_000, 61_000]) notices.failed(error, forMs);
+    expect(events).toHaveLength(1);
+    expect(events[0]).toMatchObject({
+      regarding: { kind: 'Node', namespace: '', name: 'node-a', uid: 'node-a' },
+      reason: 'SyncFailed',
+      note: expect.stringContaining(
+        'the IPv6 rules could not be written for 31 s: ip6tables-restore is not on this machine',
+      ) as string,
+      scope: 'node',
+    });
+    notices.synced(graph, report, true);
+    notices.failed(error, 40_000);
+    expect(events).toHaveLength(2);
   });
 });

@@ -1,10 +1,14 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import type { FailedHealthPort } from '../../../src/proxy/service-events.ts';
 import { healthTargets, ServiceHealth } from '../../../src/proxy/service-health.ts';
-import type { ServiceHealthTarget } from '../../../src/proxy/service-health.ts';
+import type {
+  ServiceHealthOptions,
+  ServiceHealthTarget,
+} from '../../../src/proxy/service-health.ts';
 import type { ServiceName } from '../../../src/services/service-port.ts';
 import { listen } from '../../../src/telemetry/http-server.ts';
 import type { Listening } from '../../../src/telemetry/http-server.ts';
-import type { Log } from '../../../src/telemetry/log.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import {
   draining,
@@ -14,6 +18,7 @@ import {
   rawSlice,
   Scene,
 } from '../../support/scene.ts';
+import { VirtualClock } from './virtual-clock.ts';
 
 const loopback = ['127.0.0.1'];
 const web = 'default/web' as ServiceName;
@@ -23,8 +28,16 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-function open(state: { healthy: boolean }, log: Log = silentLog): ServiceHealth {
-  const servers = new ServiceHealth({ proxyHealthy: () => state.healthy, log });
+function open(
+  state: { healthy: boolean },
+  options: Partial<ServiceHealthOptions> = {},
+): ServiceHealth {
+  const servers = new ServiceHealth({
+    proxyHealthy: () => state.healthy,
+    clock: systemClock,
+    log: silentLog,
+    ...options,
+  });
   closing.push(async () => servers.close());
   return servers;
 }
@@ -44,7 +57,7 @@ async function occupy(port: number): Promise<Listening> {
 }
 
 const target = (port: number, localEndpoints: number): Map<ServiceName, ServiceHealthTarget> =>
-  new Map([[web, { port, localEndpoints }]]);
+  new Map([[web, { uid: 'u', port, localEndpoints }]]);
 
 const lb = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000 };
 
@@ -142,15 +155,55 @@ describe('the servers of healthCheckNodePorts', () => {
     const taken = await occupy(port);
     const errors: string[] = [];
     const log = { ...silentLog, error: (_: object, message: string) => void errors.push(message) };
-    const servers = open({ healthy: true }, log);
+    const failed: FailedHealthPort[] = [];
+    const servers = open({ healthy: true }, { log, onFailed: (each) => void failed.push(each) });
     await servers.sync(target(port, 1), loopback);
     await servers.sync(target(port, 1), loopback);
     expect(errors).toEqual([
       expect.stringContaining(`default/web: cannot listen on its healthCheckNodePort ${port}`),
     ]);
+    const reason = expect.stringContaining('EADDRINUSE') as string;
+    expect(failed).toEqual([{ service: web, uid: 'u', port, reason }]);
     await taken.close();
     await servers.sync(target(port, 1), loopback);
     expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(200);
+  });
+
+  it('have a port that was taken soon after it is free, without any sync', async () => {
+    const port = await freePort();
+    const taken = await occupy(port);
+    const clock = new VirtualClock();
+    const counts: string[] = [];
+    const servers = open(
+      { healthy: true },
+      { clock, onChanged: (now) => void counts.push(`${now.listening} ${now.failed}`) },
+    );
+    await servers.sync(target(port, 1), loopback);
+    await clock.advance(5000);
+    await expect.poll(() => counts).toEqual(['0 1', '0 1']);
+    await taken.close();
+    await clock.advance(5000);
+    await expect.poll(() => counts).toEqual(['0 1', '0 1', '1 0']);
+    expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(200);
+    await clock.advance(60_000);
+    expect(counts).toHaveLength(3);
+  });
+
+  it('give an address up that is no longer theirs, be it taken or not', async () => {
+    const port = await freePort();
+    const taken = await occupy(port);
+    const counts: string[] = [];
+    const servers = open(
+      { healthy: true },
+      { onChanged: (now) => void counts.push(`${now.listening} ${now.failed}`) },
+    );
+    await servers.sync(target(port, 1), ['127.0.0.1', '127.0.0.2']);
+    await servers.sync(target(port, 1), ['127.0.0.2']);
+    await servers.sync(target(port, 1), ['127.0.0.3']);
+    await taken.close();
+    expect(counts).toEqual(['1 1', '1 0', '1 0']);
+    expect((await fetch(`http://127.0.0.3:${port}/`)).status).toBe(200);
+    await expect(fetch(`http://127.0.0.2:${port}/`)).rejects.toThrow('fetch failed');
   });
 
   it('bind one port in both families', async () => {

@@ -34,6 +34,8 @@ class Rig implements EventSink {
   readonly answers: EventAnswer[] = [];
   /** When each write was asked for. */
   readonly atMs: number[] = [];
+  /** What became of each. */
+  readonly ends: string[] = [];
   readonly stop = new AbortController();
   readonly recorder: EventRecorder;
   readonly running: Promise<void>;
@@ -46,7 +48,8 @@ class Rig implements EventSink {
     };
     const { clock } = this;
     const controller = 'switchyard.io/proxy';
-    this.recorder = new EventRecorder({ sink: this, controller, instance, clock, log });
+    const onEnd = (end: string): void => void this.ends.push(end);
+    this.recorder = new EventRecorder({ sink: this, controller, instance, clock, log, onEnd });
     this.running = this.recorder.run(this.stop.signal);
   }
 
@@ -290,5 +293,44 @@ describe('the end', () => {
     await rig.running;
     await rig.tell(event('b'));
     expect(notes(rig)).toEqual(['a']);
+  });
+});
+
+describe('metrics and the end of the process', () => {
+  it('are told what became of each Event and repeat', async () => {
+    const rig = new Rig();
+    rig.answers.push(written, written, failed(false));
+    await rig.tell(event('a'), event('a'), event('b'));
+    await rig.tell(event('a'));
+    expect(rig.ends).toEqual(['written', 'written', 'dropped'].slice(0, rig.ends.length));
+    expect(rig.ends).toContain('dropped');
+  });
+
+  it('wait for what is told, but not for ever', async () => {
+    const rig = new Rig();
+    rig.recorder.tell(event('a'));
+    let flushed = 0;
+    void rig.recorder.flush(3000).then(() => flushed++);
+    await rig.clock.advance(10);
+    expect([rig.created.length, flushed]).toEqual([1, 1]);
+    rig.answers.push(failed(true));
+    rig.recorder.tell(event('b'));
+    void rig.recorder.flush(3000).then(() => flushed++);
+    await rig.clock.advance(2900);
+    expect(flushed).toBe(1);
+    await rig.clock.advance(200);
+    expect(flushed).toBe(2);
+  });
+});
+
+describe('an Event on an object without a namespace', () => {
+  it('is in the default one, names none, and may be of type Normal', async () => {
+    const rig = new Rig();
+    const regarding = { apiVersion: 'v1', kind: 'Node', namespace: '', name: 'a', uid: 'a' };
+    await rig.tell(event('begins', { regarding, type: 'Normal' }));
+    const [made] = rig.created;
+    expect(made?.metadata.namespace).toBe('default');
+    expect(made?.regarding).toEqual({ apiVersion: 'v1', kind: 'Node', name: 'a', uid: 'a' });
+    expect(made?.type).toBe('Normal');
   });
 });
