@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { toolOwnerVariable } from './run-tool.ts';
 
 /** The process that keeps others out of xtables. */
 export interface LockHolder {
@@ -30,13 +31,13 @@ export async function xtablesLockHolder(paths: LockPaths): Promise<LockHolder | 
   }
 }
 
-/** Whether a child of the process `parent` waits for the lock now; false where it cannot be told. */
-export async function waitsForXtablesLock(paths: LockPaths, parent: number): Promise<boolean> {
+/** Whether a tool that the process `owner` runs waits for the lock now; false where it cannot be told. */
+export async function waitsForXtablesLock(paths: LockPaths, owner: number): Promise<boolean> {
   try {
     const { ino } = await stat(paths.lockFile);
     const waiting = lockWaiterPids(await readFile(join(paths.proc, 'locks'), 'utf8'), ino);
-    const parents = await Promise.all(waiting.map(async (pid) => parentOf(paths.proc, pid)));
-    return parents.includes(parent);
+    const owners = await Promise.all(waiting.map(async (pid) => ownerOf(paths.proc, pid)));
+    return owners.includes(owner);
   } catch {
     return false; // no such file: nobody has taken the lock yet
   }
@@ -51,16 +52,13 @@ export function lockWaiterPids(locks: string, inode: number): readonly number[] 
     .map((fields) => Number(fields[5]));
 }
 
-/** The name, in parentheses, may have any character. */
-async function parentOf(proc: string, pid: number): Promise<number | undefined> {
+/** The process that runs a tool, or a script around it: as it is written into the environment of each. */
+async function ownerOf(proc: string, pid: number): Promise<number | undefined> {
   try {
-    const status = await readFile(join(proc, String(pid), 'stat'), 'utf8');
-    return Number(
-      status
-        .slice(status.lastIndexOf(')') + 1)
-        .trim()
-        .split(' ')[1],
-    );
+    const environment = await readFile(join(proc, String(pid), 'environ'), 'utf8');
+    const prefix = `${toolOwnerVariable}=`;
+    const found = environment.split('\0').find((each) => each.startsWith(prefix));
+    return found === undefined ? undefined : Number(found.slice(prefix.length));
   } catch {
     return undefined; // it has ended meanwhile
   }

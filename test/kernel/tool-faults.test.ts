@@ -61,8 +61,12 @@ async function healthz(lab: NodeLab, status: number): Promise<void> {
 }
 
 async function metric(lab: NodeLab, name: string): Promise<number> {
+  return series(lab, `${name}{ip_family="IPv4"}`);
+}
+
+async function series(lab: NodeLab, name: string): Promise<number> {
   const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
-  const line = body.split('\n').find((each) => each.startsWith(`${name}{ip_family="IPv4"} `));
+  const line = body.split('\n').find((each) => each.startsWith(`${name} `));
   return Number(line?.split(' ')[1] ?? Number.NaN);
 }
 
@@ -177,6 +181,10 @@ describe.skipIf(!able)('an agent whose tools fail while it runs (needs root)', (
     expect(who(await lab.ask('client', at(10)))).toBe('pod-a');
     await letGo(holder);
     await answers(lab, 42, 'pod-b');
+    expect(await series(lab, 'switchyard_xtables_lock_failures_total')).toBeGreaterThan(0);
+    expect(await series(lab, 'switchyard_xtables_lock_wait_seconds_sum')).toBeGreaterThan(1);
+    const run = `switchyard_tool_runs_total{tool="${restore}",result="ok"}`;
+    expect(await series(lab, run)).toBeGreaterThan(0);
   });
 
   test('ipset fails: services without affinity are served, the others named, and served when it works again', async () => {

@@ -145,7 +145,7 @@ describe('who waits for the xtables lock', () => {
     expect(lockWaiterPids(locks, 77)).toEqual([101, 102]);
   });
 
-  it('is a tool of ours where we are its parent', async () => {
+  it('is a tool of ours where its environment says so', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'switchyard-locks-'));
     folders.push(folder);
     const paths = { lockFile: join(folder, 'xtables.lock'), proc: folder };
@@ -154,7 +154,7 @@ describe('who waits for the xtables lock', () => {
     const { ino } = await stat(paths.lockFile);
     await writeFile(join(folder, 'locks'), locks.replaceAll(':77 ', `:${ino} `));
     await mkdir(join(folder, '102'));
-    await writeFile(join(folder, '102', 'stat'), '102 (ip) S (tables) S 7 102 102 0 -1');
+    await writeFile(join(folder, '102', 'environ'), 'LC_ALL=C\0SWITCHYARD_TOOL_OF=7\0');
     expect(await waitsForXtablesLock(paths, 7)).toBe(true);
     expect(await waitsForXtablesLock(paths, 8)).toBe(false);
   });
