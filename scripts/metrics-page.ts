@@ -1,6 +1,7 @@
 // `npm run metrics`: writes the table of docs/metrics.md from the metrics the agent has.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { collectProcessMetrics } from '../src/telemetry/process-metrics.ts';
 import { ProxyMetrics } from '../src/telemetry/metrics.ts';
 
 const page = join(import.meta.dirname, '..', 'docs', 'metrics.md');
@@ -18,6 +19,7 @@ export async function metricsPage(): Promise<{
 
 async function tableRows(): Promise<readonly string[]> {
   const metrics = new ProxyMetrics({ version: '' });
+  collectProcessMetrics(metrics.registry);
   metrics.collectRelay(() => []);
   const none = { series: [], leftOut: {} };
   metrics.collectServices({ rows: () => [], series: () => none });

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 
@@ -163,12 +164,14 @@ class UndiciApiClient implements ApiClient, ApiWriter {
   async #request(url: URL, request: OwnRequest, signal: AbortSignal): Promise<ApiResponse> {
     signal.throwIfAborted();
     const startMs = this.#clock.monotonic();
-    const asked = (status: number | undefined): void =>
+    const asked = (status: number | undefined, length?: string): void =>
       this.#onRequest?.({
         method: request.method,
         host: url.host,
         status,
         seconds: (this.#clock.monotonic() - startMs) / 1000,
+        sentBytes: Buffer.byteLength(request.body ?? ''),
+        receivedBytes: length === undefined ? undefined : Number(length),
       });
     try {
       const { headers, tls } = await abortable(this.#currentCredentials(), signal);
@@ -178,12 +181,9 @@ class UndiciApiClient implements ApiClient, ApiWriter {
         dispatcher: this.#dispatcher(tls),
         signal,
       });
-      asked(response.statusCode);
-      return {
-        status: response.statusCode,
-        headers: singleHeaders(response.headers),
-        body: response.body,
-      };
+      const answered = singleHeaders(response.headers);
+      asked(response.statusCode, answered['content-length']);
+      return { status: response.statusCode, headers: answered, body: response.body };
     } catch (error) {
       if (signal.aborted) throw error;
       asked(undefined);

@@ -16,6 +16,7 @@ import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { HttpServer } from '../telemetry/http-server.ts';
+import type { FeatureState } from '../telemetry/build-info.ts';
 import { ProxyMetrics } from '../telemetry/metrics.ts';
 import type { Verbosity } from '../telemetry/profiling.ts';
 import { startServers } from './agent-servers.ts';
@@ -60,6 +61,8 @@ export interface AgentOptions {
   readonly onFirstRules: () => void;
   /** The KubeProxyConfiguration in effect, for /configz. */
   readonly effectiveConfig?: () => object;
+  /** The feature gates, for metrics. */
+  readonly features?: readonly FeatureState[];
   /** How much is logged, for /debug/flags/v. */
   readonly verbosity?: Verbosity;
 }
@@ -107,6 +110,7 @@ class Agent {
 
   constructor(given: AgentOptions) {
     this.#metrics = new ProxyMetrics({ version: given.version });
+    this.#metrics.features(given.features ?? []);
     const options = { ...given, tools: openMeters(given, this.#metrics) };
     this.#options = options;
     const { config, clock, log, tools } = options;

@@ -18,6 +18,7 @@ export interface MetricsHandlerOptions {
 
 const text = 'text/plain; charset=utf-8';
 const noSniff = { 'X-Content-Type-Options': 'nosniff' };
+const plain = { 'Content-Type': text, ...noSniff };
 const zip = promisify(gzip);
 
 /** Answers /metrics, /metrics/slis, /proxyMode, /configz, a plain /healthz (not the health server's) and /debug; else 404. */
@@ -31,10 +32,10 @@ export function metricsHandler({
     const { pathname } = new URL(request.url ?? '/', 'http://proxy');
     switch (pathname) {
       case '/healthz':
-        response.writeHead(200, { 'Content-Type': text }).end('ok');
+        response.writeHead(200, plain).end('ok');
         return;
       case '/proxyMode':
-        response.writeHead(200, { 'Content-Type': text, ...noSniff }).end(mode);
+        response.writeHead(200, plain).end(mode);
         return;
       case '/metrics':
         void sendMetrics(metrics.registry, request, response);

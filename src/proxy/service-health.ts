@@ -183,7 +183,7 @@ export class ServiceHealth {
         'X-Load-Balancing-Endpoint-Weight': String(localEndpoints),
       });
       const body = { service: { namespace, name }, localEndpoints, serviceProxyHealthy: healthy };
-      response.end(`${JSON.stringify(body, undefined, '\t')}\n`);
+      response.end(JSON.stringify(body, undefined, '\t'));
     };
   }
 }

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import { AgentMetrics } from './agent-metrics.ts';
 import { addBuildInfo, addFeatures } from './build-info.ts';
 import type { FeatureState } from './build-info.ts';
+import { collectProcessMetrics } from './process-metrics.ts';
 import { RelayMetrics } from './relay-metrics.ts';
 import type { RelayRow } from './relay-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
@@ -19,8 +20,9 @@ const syncBuckets = Array.from({ length: 15 }, (_, k) => 0.001 * 2 ** k);
 const steps = (from: number, to: number, step: number): number[] =>
   Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i) => from + i * step);
 
-/** The edges of the network programming latency SLI: fine below a minute, up to five minutes. */
+/** The edges of the network programming latency SLI: fine below a minute, up to five minutes; kube-proxy's begin at 0. */
 export const networkBuckets: readonly number[] = [
+  0,
   0.25,
   0.5,
   ...steps(1, 59, 1),
@@ -137,6 +139,7 @@ export class ProxyMetrics {
   /** Adds the metrics of the process and of Node; only for a process that serves them. */
   collectProcess(): void {
     collectDefaultMetrics({ register: this.registry });
+    collectProcessMetrics(this.registry);
   }
 
   /** Adds the metrics of what is carried by sockets of ours; for a mode that does. */
