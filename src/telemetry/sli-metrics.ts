@@ -25,6 +25,12 @@ export class SliMetrics {
           checks.set({ name, type }, Number(succeeds));
       },
     });
+    const start = new Gauge({
+      name: 'process_start_time_seconds',
+      help: 'Start time of the process since unix epoch in seconds.',
+      registers,
+    });
+    start.set(performance.timeOrigin / 1000);
     this.#asked = new Counter({
       name: 'kubernetes_healthchecks_total',
       help: 'Health checks that were asked for, by their result',

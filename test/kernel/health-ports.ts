@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { eventually, lab4, lab6, NodeLab } from '../support/node-lab.ts';
 import { nodeObject, service, slices } from './contract-objects.ts';
@@ -14,99 +14,90 @@ const [first, second] = [31_030, 31_031];
 const outer = [lab4.node, `[${lab6.node}]`] as const;
 const own = ['127.0.0.1', '[::1]'] as const;
 
-/** What is asked of healthCheckNodePorts in every mode (spec 7.4); `skip`: why not here. */
-export function healthPorts(
-  mode: string,
-  flagsOf: (lab: NodeLab) => readonly string[],
-  skip?: string,
-): void {
-  describe.skipIf(skip !== undefined)(
-    `health check ports, mode ${mode}${skip === undefined ? '' : ` (${skip})`}`,
-    () => {
-      let lab: NodeLab;
-      let agent: AgentProcess;
+/** What is asked of healthCheckNodePorts in every mode (spec 7.4). */
+export function healthPorts(flagsOf: (lab: NodeLab) => readonly string[]): void {
+  let lab: NodeLab;
+  let agent: AgentProcess;
 
-      beforeEach(async () => {
-        lab = await NodeLab.create('nft');
-        await lab.write('node', nodeObject());
-      });
+  beforeEach(async () => {
+    lab = await NodeLab.create('nft');
+    await lab.write('node', nodeObject());
+  });
 
-      afterEach(async () => {
-        await lab.close();
-      });
+  afterEach(async () => {
+    await lab.close();
+  });
 
-      async function publish(healthCheckNodePort: number, ...pods: readonly PodName[]) {
-        const object = service('web', { ...local, healthCheckNodePort });
-        await lab.write('web', object, ...slices('web', pods));
-      }
+  async function publish(healthCheckNodePort: number, ...pods: readonly PodName[]) {
+    const object = service('web', { ...local, healthCheckNodePort });
+    await lab.write('web', object, ...slices('web', pods));
+  }
 
-      function start(...flags: readonly string[]): void {
-        agent = lab.startAgent([...flagsOf(lab), ...flags]);
-      }
+  function start(...flags: readonly string[]): void {
+    agent = lab.startAgent([...flagsOf(lab), ...flags]);
+  }
 
-      /** The statuses at these addresses, from outside or from the node; 0: nobody answers. */
-      async function statuses(port: number, hosts: readonly string[]): Promise<readonly number[]> {
-        const actor = hosts === own ? 'node' : 'client';
-        const answers = hosts.map(async (host) => lab.get(actor, `http://${host}:${port}/any`));
-        return (await Promise.all(answers)).map(({ status }) => status);
-      }
+  /** The statuses at these addresses, from outside or from the node; 0: nobody answers. */
+  async function statuses(port: number, hosts: readonly string[]): Promise<readonly number[]> {
+    const actor = hosts === own ? 'node' : 'client';
+    const answers = hosts.map(async (host) => lab.get(actor, `http://${host}:${port}/any`));
+    return (await Promise.all(answers)).map(({ status }) => status);
+  }
 
-      async function become(
-        port: number,
-        hosts: readonly string[],
-        wanted: readonly number[],
-      ): Promise<void> {
-        await eventually(
-          async () => statuses(port, hosts),
-          (seen) => seen.join(' ') === wanted.join(' '),
-          30_000,
-        ).catch((error: unknown) => {
-          throw new Error(agent.log, { cause: error });
-        });
-      }
+  async function become(
+    port: number,
+    hosts: readonly string[],
+    wanted: readonly number[],
+  ): Promise<void> {
+    await eventually(
+      async () => statuses(port, hosts),
+      (seen) => seen.join(' ') === wanted.join(' '),
+      30_000,
+    ).catch((error: unknown) => {
+      throw new Error(agent.log, { cause: error });
+    });
+  }
 
-      test('answer in both families with the pods of this node, move, and end with their Service', async () => {
-        await publish(first, 'pod-a', 'pod-b', 'remote');
-        start();
-        await become(first, outer, [200, 200]);
-        const { body } = await lab.get('client', `http://${lab4.node}:${first}/`);
-        expect(JSON.parse(body)).toEqual({
-          service: { namespace: 'default', name: 'web' },
-          localEndpoints: 2,
-          serviceProxyHealthy: true,
-        });
-        await publish(first, 'remote');
-        await become(first, outer, [503, 503]);
-        await publish(second, 'pod-a');
-        await become(second, outer, [200, 200]);
-        expect(await statuses(first, outer)).toEqual([0, 0]);
-        await lab.remove('web');
-        await become(second, outer, [0, 0]);
-      });
+  test('answer in both families with the pods of this node, move, and end with their Service', async () => {
+    await publish(first, 'pod-a', 'pod-b', 'remote');
+    start();
+    await become(first, outer, [200, 200]);
+    const { body } = await lab.get('client', `http://${lab4.node}:${first}/`);
+    expect(JSON.parse(body)).toEqual({
+      service: { namespace: 'default', name: 'web' },
+      localEndpoints: 2,
+      serviceProxyHealthy: true,
+    });
+    await publish(first, 'remote');
+    await become(first, outer, [503, 503]);
+    await publish(second, 'pod-a');
+    await become(second, outer, [200, 200]);
+    expect(await statuses(first, outer)).toEqual([0, 0]);
+    await lab.remove('web');
+    await become(second, outer, [0, 0]);
+  });
 
-      test('are had as soon as whoever has the port lets go of it, without any change of a Service', async () => {
-        const holder = await occupy(lab, first);
-        await publish(first, 'pod-a');
-        start();
-        await become(first, outer, [0, 200]);
-        expect(agent.log).toContain(
-          `default/web: cannot listen on its healthCheckNodePort ${first}: listen EADDRINUSE`,
-        );
-        const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
-        const sockets = 'switchyard_health_check_node_ports{ip_family="IPv4",state';
-        expect(body).toContain(`${sockets}="failed"} 1`);
-        await end(holder);
-        await become(first, outer, [200, 200]);
-      });
+  test('are had as soon as whoever has the port lets go of it, without any change of a Service', async () => {
+    const holder = await occupy(lab, first);
+    await publish(first, 'pod-a');
+    start();
+    await become(first, outer, [0, 200]);
+    expect(agent.log).toContain(
+      `default/web: cannot listen on its healthCheckNodePort ${first}: listen EADDRINUSE`,
+    );
+    const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
+    const sockets = 'switchyard_health_check_node_ports{ip_family="IPv4",state';
+    expect(body).toContain(`${sockets}="failed"} 1`);
+    await end(holder);
+    await become(first, outer, [200, 200]);
+  });
 
-      test('answer at the addresses of node ports alone', async () => {
-        await publish(first, 'pod-a');
-        start(`--nodeport-addresses=${lab4.node}/32,${lab6.node}/128`);
-        await become(first, outer, [200, 200]);
-        expect(await statuses(first, own)).toEqual([0, 0]);
-      });
-    },
-  );
+  test('answer at the addresses of node ports alone', async () => {
+    await publish(first, 'pod-a');
+    start(`--nodeport-addresses=${lab4.node}/32,${lab6.node}/128`);
+    await become(first, outer, [200, 200]);
+    expect(await statuses(first, own)).toEqual([0, 0]);
+  });
 }
 
 /** Another program of the node that listens on an IPv4 port, and answers nothing. */
