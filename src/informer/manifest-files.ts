@@ -181,7 +181,8 @@ class FileSearch implements FoundFiles {
   }
 }
 
-function fingerprint(stats: BigIntStats): string {
+/** {@link FoundFile.fingerprint} of what `stat` says. */
+export function fingerprint(stats: BigIntStats): string {
   return [stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ');
 }
 

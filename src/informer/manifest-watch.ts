@@ -1,9 +1,8 @@
-import { watch, type FSWatcher } from 'node:fs';
-import { basename, join, resolve, sep } from 'node:path';
+import { resolve, sep } from 'node:path';
 
 import type { Clock } from '../clock.ts';
-import { errorText } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
+import { DirectoryWatches } from './directory-watches.ts';
 import { FileWrites } from './file-writes.ts';
 import type { Kind, KubeObject } from './kind.ts';
 import {
@@ -32,10 +31,6 @@ export interface ManifestWatchOptions {
 }
 
 const POLL_INTERVAL_MS = 5_000;
-/** A change is read when nothing more has happened for this long … */
-const QUIET_MS = 50;
-/** … and at the latest after this long. */
-const LONGEST_UNREST_MS = 500;
 /** A file this young may be written again within the same tick of the file system's clock. */
 const RACY_MS = 2_000;
 
@@ -51,7 +46,7 @@ export class ManifestWatch {
   readonly #feed: ObjectFeed;
   readonly #lastGood: LastGoodFiles;
   readonly #wakeup = new Wakeup();
-  readonly #watchers = new Map<string, { readonly inode: string; readonly watcher: FSWatcher }>();
+  readonly #watches: DirectoryWatches;
   /** What each file looked like when it was parsed; undefined: read it again. */
   readonly #fingerprints = new Map<string, string | undefined>();
   /** What was parsed of each file, as opposed to what is kept of it. */
@@ -65,6 +60,13 @@ export class ManifestWatch {
     this.#options = options;
     this.#lastGood = new LastGoodFiles(options.log);
     this.#feed = new ObjectFeed(async (signal) => this.#run(signal));
+    this.#watches = new DirectoryWatches({
+      log: options.log,
+      heard: (event, path) => {
+        if (path !== undefined) this.#writes.heard(event, path);
+        this.#wakeup.ring();
+      },
+    });
   }
 
   /** The objects of one kind; all sources share one watcher. */
@@ -78,18 +80,11 @@ export class ManifestWatch {
       while (!signal.aborted) {
         await this.#scan();
         const waitMs = Math.min(pollIntervalMs, this.#writes.restMs(clock.monotonic()));
-        if (await this.#wakeup.wait(clock, waitMs, signal)) await this.#settle(signal);
+        if (await this.#wakeup.wait(clock, waitMs, signal))
+          await this.#wakeup.settle(clock, signal);
       }
     } finally {
-      for (const path of this.#watchers.keys()) this.#unwatch(path);
-    }
-  }
-
-  async #settle(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
-    const deadlineMs = clock.monotonic() + LONGEST_UNREST_MS;
-    while (clock.monotonic() < deadlineMs && !signal.aborted) {
-      if (!(await this.#wakeup.wait(clock, QUIET_MS, signal))) return;
+      this.#watches.close();
     }
   }
 
@@ -126,9 +121,9 @@ export class ManifestWatch {
   /** Watches are set before files are read, and the search is repeated when that found new directories. */
   async #findAndWatch(): Promise<FoundFiles> {
     let found = await findManifestFiles(this.#options.paths);
-    if (this.#watchDirectories(found.directories)) {
+    if (this.#watches.follow(found.directories)) {
       found = await findManifestFiles(this.#options.paths);
-      this.#watchDirectories(found.directories);
+      this.#watches.follow(found.directories);
     }
     return found;
   }
@@ -182,45 +177,6 @@ export class ManifestWatch {
   #forget(name: string): void {
     this.#parsed.delete(name);
     this.#fingerprints.delete(name);
-  }
-
-  /** Says whether a watch was added. */
-  #watchDirectories(directories: ReadonlyMap<string, string>): boolean {
-    let added = false;
-    for (const [path, inode] of directories) {
-      const known = this.#watchers.get(path);
-      if (known?.inode === inode) continue;
-      this.#unwatch(path);
-      added = this.#watch(path, inode) || added;
-    }
-    for (const path of this.#watchers.keys()) if (!directories.has(path)) this.#unwatch(path);
-    return added;
-  }
-
-  #watch(path: string, inode: string): boolean {
-    try {
-      const watcher = watch(path, { persistent: false }, (event, name) => {
-        // a directory that is deleted or moved says its own name, and this watch nothing more
-        if (event === 'rename' && name === basename(resolve(path))) this.#unwatch(path);
-        if (name !== null) this.#writes.heard(event, join(path, name));
-        this.#wakeup.ring();
-      });
-      watcher.on('error', (error) => {
-        this.#options.log.debug({ path, err: error }, 'watch lost; the directory is polled');
-        this.#unwatch(path);
-      });
-      this.#watchers.set(path, { inode, watcher });
-      return true;
-    } catch (error) {
-      // no inotify watches left, or no inotify at all
-      this.#options.log.debug({ path }, `cannot watch, polling instead: ${errorText(error)}`);
-      return false;
-    }
-  }
-
-  #unwatch(path: string): void {
-    this.#watchers.get(path)?.watcher.close();
-    this.#watchers.delete(path);
   }
 }
 

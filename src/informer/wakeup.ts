@@ -1,5 +1,10 @@
 import type { Clock } from '../clock.ts';
 
+/** What happens is worth a look when nothing more has happened for this long … */
+const QUIET_MS = 50;
+/** … and at the latest after this long. */
+const LONGEST_UNREST_MS = 500;
+
 /** A sleep that can be cut short: by its time, by {@link Wakeup.ring}, or by the signal of its owner. */
 export class Wakeup {
   #rung = false;
@@ -24,6 +29,14 @@ export class Wakeup {
     const rung = this.#rung;
     this.#rung = false;
     return rung;
+  }
+
+  /** After a ring: waits until nobody has rung for a moment, but not for long. */
+  async settle(clock: Clock, signal: AbortSignal): Promise<void> {
+    const deadlineMs = clock.monotonic() + LONGEST_UNREST_MS;
+    while (clock.monotonic() < deadlineMs && !signal.aborted) {
+      if (!(await this.wait(clock, QUIET_MS, signal))) return;
+    }
   }
 }
 
