@@ -7,6 +7,7 @@ import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import type { InformerHandler } from '../informer/source.ts';
+import { aborted } from '../informer/wakeup.ts';
 import { familyLabel, familyOf } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
@@ -15,27 +16,24 @@ import type { ServiceCidrObject } from '../services/objects.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { HttpServer } from '../telemetry/http-server.ts';
 import type { FeatureState } from '../telemetry/build-info.ts';
-import { ProxyMetrics } from '../telemetry/metrics.ts';
 import type { Verbosity } from '../telemetry/profiling.ts';
-import { startServers } from './agent-servers.ts';
 import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
 import { ProxyHealth } from './health.ts';
 import { openBackends, prepareNode } from './backends.ts';
 import type { OpenMode, Reservations } from './backends.ts';
 import { clusterReservations } from './cluster-reservations.ts';
+import { hasRules } from './has-rules.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
+import { LastingParts } from './lasting-parts.ts';
 import { openMeters } from './meters.ts';
 import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
 import { ownNode } from './own-node.ts';
-import { relayRows } from './relay-rows.ts';
 import { openEvents } from './service-events.ts';
 import type { OpenEvents } from './service-events.ts';
-import { serviceStates } from './service-state-rows.ts';
 import { tellSettings } from './settings-notices.ts';
 import { openSources } from './sources.ts';
 import { watchStandstills } from './standstill.ts';
@@ -67,17 +65,13 @@ export interface AgentOptions {
   readonly verbosity?: Verbosity;
 }
 
-/** Listeners at places of their own are all that there is without rules. */
-function hasRules({ mode, userspace }: ProxyConfig): boolean {
-  return mode !== 'userspace' || userspace.portals !== 'none';
-}
-
 /**
  * Runs the proxy until `signal` aborts: rules follow the objects of the configured source. Stopping
  * waits for the running sync and leaves the rules in place. Rejects where the start cannot succeed.
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  const agent = new Agent(options);
+  const lasting = new LastingParts(options);
+  const agent = new Agent(options, lasting);
   const stop = new AbortController();
   const onStop = (): void => {
     stop.abort();
@@ -90,40 +84,67 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     // Whatever ended the run, everything it started ends too.
     stop.abort();
     signal.removeEventListener('abort', onStop);
-    await agent.close();
+    await Promise.all([agent.close(), lasting.close()]);
   }
 }
 
-class Agent {
+/** How an agent starts. */
+export interface AgentStart {
+  /**
+   * Where another one runs in this process: ends the work of that one. Called once, when all that can keep this one from its
+   * own is behind it; until it resolves this one writes no rule and answers nobody.
+   */
+  readonly takeOver?: () => Promise<void>;
+}
+
+/** How an agent ends; left out: with its process. */
+export interface AgentEnd {
+  /** How long connections that it carries itself may last. */
+  readonly withinMs: number;
+  /** Cuts that short. */
+  readonly hurry: AbortSignal;
+}
+
+/** One configuration at work. What can change meanwhile it takes up; for all else there is a new one. */
+export class Agent {
   readonly #options: AgentOptions;
+  readonly #lasting: LastingParts;
+  /** What it was started with, but for what it took up since. */
+  readonly #current: { config: ProxyConfig };
   readonly #nodeName: string;
-  readonly #metrics: ProxyMetrics;
   readonly #health: ProxyHealth;
   readonly #state: NodeState;
   readonly #nodeWatch: NodeWatch;
   readonly #running: Promise<void>[] = [];
   #mode: OpenMode | undefined;
   #families: readonly FamilyParts[] = [];
-  #servers: readonly HttpServer[] = [];
   #sources: ObjectSources | undefined;
   #events: OpenEvents | undefined;
+  /** The process answers for this agent. */
+  #isShown = false;
 
-  constructor(given: AgentOptions) {
-    this.#metrics = new ProxyMetrics({ version: given.version });
-    this.#metrics.features(given.features ?? []);
-    const options = { ...given, tools: openMeters(given, this.#metrics) };
+  constructor(given: AgentOptions, lasting: LastingParts) {
+    const options = { ...given, tools: openMeters(given, lasting.metrics) };
+    lasting.metrics.features(given.features ?? []);
     this.#options = options;
+    this.#lasting = lasting;
     const { config, clock, log, tools } = options;
+    const current = { config };
+    this.#current = current;
     const fromCluster = config.source.kind === 'kubernetes';
     this.#nodeName = config.hostnameOverride || options.hostname.trim().toLowerCase();
     this.#health = new ProxyHealth({
       clock,
-      timeoutMs: 2 * config.syncPeriodMs,
+      get timeoutMs() {
+        return 2 * current.config.syncPeriodMs;
+      },
       nodeExpected: fromCluster,
     });
     this.#state = new NodeState({
       nodeName: this.#nodeName,
-      settings: config,
+      get settings() {
+        return current.config;
+      },
       bindAddress: config.bindAddress,
       readInterfaces: hasRules(config)
         ? async (signal) => ownAddresses(await listInterfaces(tools, signal))
@@ -132,7 +153,10 @@ class Agent {
       rulesNameAddresses: config.mode === 'ipvs' || config.mode === 'userspace',
       addressesFromInterfaces: !fromCluster,
       // Only node ports narrowed to prefixes depend on the interfaces; they then do at each sync.
-      interfacesMaxAgeMs: config.nodePortAddresses.kind === 'cidrs' ? 0 : config.syncPeriodMs,
+      get interfacesMaxAgeMs() {
+        const { nodePortAddresses, syncPeriodMs } = current.config;
+        return nodePortAddresses.kind === 'cidrs' ? 0 : syncPeriodMs;
+      },
       clock,
       log,
     });
@@ -150,7 +174,8 @@ class Agent {
     });
   }
 
-  async run(stop: AbortController): Promise<void> {
+  /** Works until `stop` aborts. Rejects where the start cannot succeed, or what runs beside it fails. */
+  async run(stop: AbortController, { takeOver }: AgentStart = {}): Promise<void> {
     const { config, log, sysctls } = this.#options;
     const { signal } = stop;
     // First what can be wrong without touching anything: credentials and the like.
@@ -160,28 +185,37 @@ class Agent {
       await tuneConntrack(config.conntrack, sysctls, log);
     }
     if (config.initOnly) {
-      await prepareNode(this.#options, signal);
+      await prepareNode({ ...this.#options, instances: this.#lasting.instances }, signal);
       log.info({}, 'privileged settings are made; ending, as --init-only asks');
       return;
     }
+    // A tool of this very process is none that a killed agent has left.
+    if (this.#hasRules && takeOver === undefined) await this.#endOrphans();
     await this.#openFamilies(sources, signal);
-    this.#servers = await startServers({
-      ...this.#options,
-      health: this.#health,
-      metrics: this.#metrics,
-      events: this.#events,
-    });
+    if (takeOver === undefined) await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
     this.#running.push(watchStandstills(this.#options, onStandstill, signal));
-    this.#inform(sources, signal);
+    const informers = this.#inform(sources, signal);
     await this.#state.refresh(signal);
     await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
     if (signal.aborted) return;
     this.#checkPrimaryFamily();
+    if (takeOver !== undefined) {
+      await this.#untilStopped(Promise.race([informers.listed, aborted(signal)]), stop);
+      if (signal.aborted) return;
+      await this.#serve(takeOver);
+    }
     log.info(this.#summary(), 'started');
     this.#events?.node.starting(config.mode);
     for (const { pipeline } of this.#families) this.#running.push(pipeline.run(signal));
     await this.#untilStopped(Promise.all(this.#running), stop);
+  }
+
+  /** Takes up what of a configuration can change while it runs; the rest of it has to be as it was. */
+  reconfigure(config: ProxyConfig): void {
+    this.#current.config = config;
+    if (this.#isShown) this.#show();
+    for (const { pipeline } of this.#families) pipeline.settingsChanged();
   }
 
   /** Whether the kernel is told anything: if not, no privilege is needed, and nothing of the machine is touched. */
@@ -191,19 +225,19 @@ class Agent {
 
   /** A pipeline for each family that this machine can do. */
   async #openFamilies(sources: ObjectSources, signal: AbortSignal): Promise<void> {
-    if (this.#hasRules) await this.#endOrphans();
+    const { metrics } = this.#lasting;
     this.#mode = await openBackends(
       {
         ...this.#options,
+        instances: this.#lasting.instances,
         reserved: this.#reservations(sources, signal),
         onDraining: (family, draining) => {
-          this.#metrics.draining(familyLabel(family), draining);
+          metrics.draining(familyLabel(family), draining);
         },
       },
       signal,
     );
-    const { families, relay } = this.#mode;
-    if (relay) this.#metrics.collectRelay(relayRows(relay));
+    const { families } = this.#mode;
     this.#events = this.#openEvents(sources, signal);
     let unwritten = families.length;
     const onFirstRules = (): void => {
@@ -217,20 +251,11 @@ class Agent {
         nodeName: this.#nodeName,
         state: this.#state,
         health: this.#health,
-        metrics: this.#metrics,
+        metrics,
+        serviceHealth: this.#lasting.serviceHealth(each.family),
+        current: this.#current,
       }),
     );
-    this.#collect();
-  }
-
-  /** What metrics say of the families when they are asked. */
-  #collect(): void {
-    const { config, clock } = this.#options;
-    const pipelines = this.#families.map(({ pipeline }) => pipeline);
-    const nowMs = (): number => clock.now();
-    this.#metrics.collectServices(serviceStates(pipelines, config.metrics.serviceStates, nowMs));
-    this.#metrics.agent.collectHealth(() => this.#health.byFamily());
-    this.#metrics.slis.collect(() => this.#health.checks());
   }
 
   /** Only ipvs mode takes addresses. */
@@ -248,22 +273,26 @@ class Agent {
   }
 
   #openEvents(sources: ObjectSources, signal: AbortSignal): OpenEvents | undefined {
-    const onEnd = (end: 'written' | 'dropped'): void => this.#metrics.agent.eventEnded(end);
+    const onEnd = (end: 'written' | 'dropped'): void => this.#lasting.metrics.agent.eventEnded(end);
     const settings = { ...this.#options, nodeName: this.#nodeName, onEnd };
     const opened = openEvents(sources.events, settings, signal);
     if (opened !== undefined) this.#running.push(opened.running);
     return opened;
   }
 
+  /** Frees the ports of what carries connections itself; those that are open go on. */
+  async leave(): Promise<void> {
+    await this.#mode?.leave();
+  }
+
   /** Waits for all that runs, then frees ports and connections. */
-  async close(): Promise<void> {
+  async close(end?: AgentEnd): Promise<void> {
     await Promise.allSettled(this.#running);
-    const closing = this.#mode?.close();
-    await Promise.all(this.#servers.map(async (server) => server.stop()));
-    await Promise.all(this.#families.map(async (family) => family.close()));
+    const { withinMs, hurry } = end ?? { withinMs: this.#current.config.userspace.shutdownMs };
+    const closing = this.#mode?.close(withinMs, hurry);
     await this.#sources?.close();
     await closing;
-    if (this.#running.length === 0) return;
+    if (this.#running.length === 0 || end !== undefined) return;
     this.#options.log.info({}, this.#hasRules ? 'stopped; the rules stay in place' : 'stopped');
   }
 
@@ -291,10 +320,38 @@ class Agent {
     }
   }
 
+  /** The servers of the process answer for this agent, at the addresses it was given; `takeOver`: once these are had. */
+  async #serve(takeOver?: () => Promise<void>): Promise<void> {
+    const { config } = this.#options;
+    if (takeOver === undefined) this.#show();
+    try {
+      await this.#lasting.servers.listenAt(config);
+    } catch (error) {
+      await this.#events?.flush(); // else nobody but the log would say why
+      throw error;
+    }
+    if (takeOver === undefined) return;
+    await takeOver();
+    await this.#lasting.keepOnly(this.#families.map(({ family }) => family));
+    this.#show();
+  }
+
+  #show(): void {
+    this.#isShown = true;
+    this.#lasting.show({
+      ...this.#options,
+      config: this.#current.config,
+      health: this.#health,
+      events: this.#events,
+      pipelines: this.#families.map(({ pipeline }) => pipeline),
+      relay: this.#mode?.relay,
+    });
+  }
+
   async #openSources(): Promise<ObjectSources> {
     const { config } = this.#options;
     const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
-    const { restClient } = this.#metrics;
+    const { restClient } = this.#lasting.metrics;
     const onRequest = restClient.asked.bind(restClient);
     this.#sources = await openSources({
       ...this.#options,
@@ -305,7 +362,7 @@ class Agent {
     return this.#sources;
   }
 
-  #inform(sources: ObjectSources, signal: AbortSignal): void {
+  #inform(sources: ObjectSources, signal: AbortSignal): ObjectInformers {
     const informers = new ObjectInformers({
       ...this.#options,
       sources,
@@ -316,6 +373,7 @@ class Agent {
       consumers: this.#families.map(({ pipeline }) => pipeline),
     });
     this.#running.push(informers.run(signal));
+    return informers;
   }
 
   #serviceCidrHandler(): InformerHandler<ServiceCidrObject> {

@@ -10,6 +10,7 @@ import type { Family } from '../ip/address.ts';
 import type { Relay } from '../relay/relay.ts';
 import type { ServicePort } from '../services/service-port.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { HeldInstances } from './held-instances.ts';
 import { openIptables } from './iptables-backends.ts';
 import { openIpvs, prepareIpvs } from './ipvs-backends.ts';
 import { allowLocalhostNodePorts } from './localhost-node-ports.ts';
@@ -27,6 +28,8 @@ export interface BackendsOptions {
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  /** What this process is the only one at; left out: nobody else in it asks. */
+  readonly instances?: Pick<HeldInstances, 'becomeOnly' | 'nameOther'>;
   /** For what an operator asked to see, beside the log. */
   readonly print: (text: string) => void;
   /** Addresses of others, which ipvs mode must not take; left out: none are known. */
@@ -53,8 +56,10 @@ export interface OpenMode {
   readonly families: readonly FamilyBackend[];
   /** What carries the bytes, where the kernel does not. */
   readonly relay?: Pick<Relay, 'stats'>;
-  /** Ends what the mode has at work besides its backends; connections may drain meanwhile. */
-  close(): Promise<void>;
+  /** Frees what the next agent needs; connections go on. */
+  leave(): Promise<void>;
+  /** Ends what the mode has at work besides its backends; connections may drain for so long, or until `hurry` aborts. */
+  close(withinMs: number, hurry?: AbortSignal): Promise<void>;
 }
 
 /** What the agent asks of a mode. */
@@ -83,6 +88,7 @@ function inKernel(
 ): ModeEntry['open'] {
   return async (options, signal) => ({
     families: await open(options, signal),
+    leave: async () => {},
     close: async () => {},
   });
 }

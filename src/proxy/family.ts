@@ -14,14 +14,18 @@ import type { ProxyHealth } from './health.ts';
 import type { NodeState } from './node-state.ts';
 import { Pipeline } from './pipeline.ts';
 import type { OpenEvents } from './service-events.ts';
-import { healthTargets, ServiceHealth } from './service-health.ts';
+import { healthTargets } from './service-health.ts';
+import type { ServiceHealth } from './service-health.ts';
 
 export interface FamilyOptions {
-  readonly config: ProxyConfig;
+  /** The configuration in force; its periods may change. */
+  readonly current: { readonly config: Pick<ProxyConfig, 'syncPeriodMs' | 'minSyncPeriodMs'> };
   readonly nodeName: string;
   readonly state: NodeState;
   readonly health: ProxyHealth;
   readonly metrics: ProxyMetrics;
+  /** The servers of healthCheckNodePorts. */
+  readonly serviceHealth: ServiceHealth;
   readonly tools: ToolRunner;
   readonly clock: Clock;
   readonly log: Log;
@@ -34,8 +38,6 @@ export interface FamilyOptions {
 export interface FamilyParts {
   readonly family: Family;
   readonly pipeline: Pipeline;
-  /** Frees the healthCheckNodePorts. */
-  close(): Promise<void>;
 }
 
 /** Puts one family together: catalog, compiler, backend, and what follows the rules. */
@@ -43,14 +45,8 @@ export function openFamily(
   { family, backend, answering, untracked }: FamilyBackend,
   options: FamilyOptions,
 ): FamilyParts {
-  const { config, nodeName, state, health, metrics, clock, log, events, onFirstRules } = options;
-  const serviceHealth = new ServiceHealth({
-    proxyHealthy: () => health.report().healthy,
-    clock,
-    log,
-    onFailed: (failed) => events?.services.healthPortFailed(failed),
-    onChanged: (ports) => metrics.agent.healthPorts(familyLabel(family), ports),
-  });
+  const { current, nodeName, state, health, metrics, clock, log, events, onFirstRules } = options;
+  const { serviceHealth } = options;
   const conntrack = untracked ? undefined : openConntrack(family, answering, options);
   const pipeline = new Pipeline({
     family,
@@ -64,8 +60,12 @@ export function openFamily(
     log,
     events: events?.services,
     nodeEvents: events?.node,
-    syncPeriodMs: config.syncPeriodMs,
-    minSyncPeriodMs: config.minSyncPeriodMs,
+    get syncPeriodMs() {
+      return current.config.syncPeriodMs;
+    },
+    get minSyncPeriodMs() {
+      return current.config.minSyncPeriodMs;
+    },
     onFirstRules,
     serveHealth: async (servicePorts, graph) =>
       serviceHealth.sync(
@@ -79,7 +79,7 @@ export function openFamily(
       await conntrack?.reconcile(all, { ...node, localAddresses }, signal);
     },
   });
-  return { family, pipeline, close: async () => serviceHealth.close() };
+  return { family, pipeline };
 }
 
 function openConntrack(

@@ -1,23 +1,20 @@
 import { defaultLockPaths, waitsForXtablesLock } from '../host/xtables-lock.ts';
 import type { Clock } from '../clock.ts';
-import type { ProxyConfig } from '../config/proxy-config.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import { meteredTools } from './metered-tools.ts';
 
 export interface MetersOptions {
-  readonly config: Pick<ProxyConfig, 'mode'>;
   readonly tools: ToolRunner;
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** Says which mode runs, and gives the tools with a meter at each run. */
+/** The tools with a meter at each run. */
 export function openMeters(
-  { config, tools, clock, env }: MetersOptions,
+  { tools, clock, env }: MetersOptions,
   metrics: ProxyMetrics,
 ): ToolRunner {
-  metrics.agent.mode(config.mode);
   const paths = defaultLockPaths(env);
   const waitsForLock = async (): Promise<boolean> => waitsForXtablesLock(paths, process.pid);
   return meteredTools({ tools, metrics: metrics.tools, clock, waitsForLock });

@@ -43,12 +43,24 @@ export class ObjectInformers {
   readonly #serviceCidrs: Informer<ServiceCidrObject>;
   readonly #services: Informer<ServiceObject>;
   readonly #slices: Informer<EndpointSliceObject>;
+  /** Resolves when Services and EndpointSlices were listed, and all consumers told; never where nobody does. */
+  readonly listed: Promise<unknown>;
 
   constructor(options: ObjectInformersOptions) {
     this.#options = options;
     const { consumers, sources, serviceHandlers } = options;
-    const services = [...serviceHandlers, ...consumers.map((each) => each.services)];
-    const slices = consumers.map((each) => each.slices);
+    const servicesListed = Promise.withResolvers<void>();
+    const slicesListed = Promise.withResolvers<void>();
+    this.listed = Promise.all([servicesListed.promise, slicesListed.promise]);
+    const services: readonly InformerHandler<ServiceObject>[] = [
+      ...serviceHandlers,
+      ...consumers.map((each) => each.services),
+      { synced: () => servicesListed.resolve() },
+    ];
+    const slices: readonly InformerHandler<EndpointSliceObject>[] = [
+      ...consumers.map((each) => each.slices),
+      { synced: () => slicesListed.resolve() },
+    ];
     this.#node = this.#informer('nodes', options.ownNode, [options.nodeHandler]);
     this.#serviceCidrs = this.#informer('servicecidrs', sources.source(serviceCidrKind), [
       options.serviceCidrHandler,

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { StandingListeners } from '../backends/userspace/standing-backend.ts';
 import type { BackendsOptions, FamilyBackend, OpenMode } from './backends.ts';
 import { FileNeeds } from './file-needs.ts';
-import { nameOther } from './only-instance.ts';
+import { HeldInstances } from './held-instances.ts';
 import { handOver, openKeeper, openRelay, relaySettings, workersOf } from './userspace-backends.ts';
 
 /**
@@ -10,9 +10,9 @@ import { handOver, openKeeper, openRelay, relaySettings, workersOf } from './use
  * agent is named and not waited for: it may serve other Services.
  */
 export async function openOwnPlaces(options: BackendsOptions): Promise<OpenMode> {
-  const { config, env, log, print } = options;
+  const { config, env, log, print, instances = new HeldInstances() } = options;
   const { userspace } = config;
-  const { instance, other } = await nameOther('switchyard-userspace-none', options);
+  const { instance, other } = await instances.nameOther('switchyard-userspace-none', options);
   if (other !== undefined) {
     const hint =
       'end one of them where both serve the same Services: what it has ended for is served at the next look';
@@ -35,9 +35,7 @@ export async function openOwnPlaces(options: BackendsOptions): Promise<OpenMode>
     backend: listeners.backend(family),
     untracked: true,
   }));
-  const close = async (): Promise<void> =>
-    handOver(relay, instance && { release: async () => instance.release() }, userspace.shutdownMs);
-  return { families, relay, close };
+  return { families, relay, ...handOver(relay, instance) };
 }
 
 /** Where programs of a user keep their state; '' where the environment names no place. */

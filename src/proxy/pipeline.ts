@@ -5,6 +5,7 @@ import type { NodeContext } from '../graph/node-context.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
 import type { InformerHandler } from '../informer/source.ts';
 import { objectKey } from '../informer/kind.ts';
+import { Wakeup } from '../informer/wakeup.ts';
 import type { Family } from '../ip/address.ts';
 import type { EndpointSliceObject, ServiceObject } from '../services/objects.ts';
 import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
@@ -55,6 +56,7 @@ export interface PipelineOptions {
   readonly log: Log;
   readonly events?: ServiceEvents | undefined;
   readonly nodeEvents?: NodeEvents | undefined;
+  /** These two may change: {@link Pipeline.settingsChanged}. */
   readonly syncPeriodMs: number;
   readonly minSyncPeriodMs: number;
   /** Called once, after the first sync; stale connection tracking entries may still be looked for. */
@@ -109,6 +111,8 @@ export class Pipeline {
   #lastNode: NodeContext | undefined;
   /** Syncs and audits take turns. */
   readonly #turns = new Turns();
+  /** Rung where another period begins. */
+  readonly #nextLook = new Wakeup();
   /** Ends the audit that runs, where it gives way to a sync. */
   #audit = new AbortController();
 
@@ -136,8 +140,12 @@ export class Pipeline {
       },
       clock: options.clock,
       log: options.log,
-      minIntervalMs: options.minSyncPeriodMs,
-      retryIntervalMs: Math.min(options.syncPeriodMs, maxIntervalMs),
+      get minIntervalMs() {
+        return options.minSyncPeriodMs;
+      },
+      get retryIntervalMs() {
+        return Math.min(options.syncPeriodMs, maxIntervalMs);
+      },
       maxIntervalMs,
     });
   }
@@ -189,6 +197,12 @@ export class Pipeline {
     this.#options.health.queued(this.#options.family);
     this.#meter.queued();
     this.#runner.request();
+  }
+
+  /** Periods, or what the node's context is made of, were set anew. */
+  settingsChanged(): void {
+    this.#nextLook.ring();
+    this.request();
   }
 
   /** Syncs and watches over the rules until `signal` aborts; resolves after the running sync. */
@@ -296,10 +310,10 @@ export class Pipeline {
 
   /** Looks every syncPeriod whether the rules are still ours, and whether the node changed. */
   async #monitor(signal: AbortSignal): Promise<void> {
-    const { clock, syncPeriodMs } = this.#options;
+    const { clock } = this.#options;
     while (!signal.aborted) {
-      await clock.sleep(syncPeriodMs, signal);
-      if (signal.aborted || !this.#written) continue;
+      const isOther = await this.#nextLook.wait(clock, this.#options.syncPeriodMs, signal);
+      if (isOther || signal.aborted || !this.#written) continue;
       for (let stopped = 0; !signal.aborted; stopped++) {
         const givesWay = stopped < mostAuditsStopped;
         if (await this.#turns.take(async () => this.#look(signal, givesWay))) break;

@@ -18,13 +18,14 @@ import { errorText } from '../error.ts';
 import { fileLimit } from '../host/file-limit.ts';
 import { KeptFile } from '../host/kept-file.ts';
 import type { Sysctls } from '../host/sysctl.ts';
+import { aborted } from '../informer/wakeup.ts';
 import type { PortRange } from '../ip/port-range.ts';
 import { SocketRelay } from '../relay/socket-relay.ts';
 import type { Relay } from '../relay/relay.ts';
 import type { BackendsOptions, FamilyBackend, OpenMode } from './backends.ts';
 import { openFamilyBackends } from './family-backends.ts';
 import { FileNeeds } from './file-needs.ts';
-import { becomeOnly } from './only-instance.ts';
+import { HeldInstances } from './held-instances.ts';
 import type { OnlyInstance } from './only-instance.ts';
 
 /** All that the families of one agent share. */
@@ -51,7 +52,8 @@ export async function openUserspace(
   const { userspace } = options.config;
   const stateFile = userspace.stateFile ?? usualPortsFile;
   const folders = lockFolders(stateFile, options.env);
-  const instance = await becomeOnly('userspace', folders, options, signal);
+  const { instances = new HeldInstances() } = options;
+  const instance = await instances.becomeOnly('userspace', folders, options, signal);
   await prepareUserspace(options);
   const relay = await openRelay(userspace, options);
   try {
@@ -68,8 +70,7 @@ export async function openUserspace(
       async (port) => openBackend(port, options, shared, signal),
       signal,
     );
-    const close = async (): Promise<void> => handOver(relay, instance, userspace.shutdownMs);
-    return { families: families.map(tracked), relay, close };
+    return { families: families.map(tracked), relay, ...handOver(relay, instance) };
   } catch (error) {
     await relay.close();
     await instance.release();
@@ -78,15 +79,26 @@ export async function openUserspace(
 }
 
 /** Lets the next agent begin as soon as all ports are free, which need not wait for the connections. */
-export async function handOver(
+export function handOver(
   relay: Pick<Relay, 'leave' | 'drain' | 'close'>,
   instance: Pick<OnlyInstance, 'release'> | undefined,
-  withinMs: number,
-): Promise<void> {
-  await relay.leave();
-  await instance?.release();
-  await relay.drain(withinMs);
-  await relay.close();
+): Pick<OpenMode, 'leave' | 'close'> {
+  const freePorts = async (): Promise<void> => {
+    await relay.leave();
+    await instance?.release();
+  };
+  let left: Promise<void> | undefined;
+  const leave = async (): Promise<void> => {
+    left ??= freePorts();
+    await left;
+  };
+  const close: OpenMode['close'] = async (withinMs, hurry) => {
+    await leave();
+    const draining = relay.drain(withinMs);
+    await (hurry === undefined ? draining : Promise.race([draining, aborted(hurry)]));
+    await relay.close();
+  };
+  return { leave, close };
 }
 
 /** Where agents look for each other: beside the state file, or where programs keep what is for one run. */

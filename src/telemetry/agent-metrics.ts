@@ -70,14 +70,14 @@ export class AgentMetrics {
     });
   }
 
-  /** Makes every series of a family exist, so that dashboards see 0 and not a gap. */
+  /** Makes every series of a family exist, so that dashboards see 0 and not a gap; those that are there stay as they are. */
   openFamily(family: FamilyLabel): void {
     const label = { ip_family: family };
-    this.unprogrammed.set(label, 0);
+    this.unprogrammed.inc(label, 0);
     this.#syncFailures.inc(label, 0);
     this.#changedByOthers.inc(label, 0);
     this.#conntrackFailures.inc(label, 0);
-    this.healthPorts(family, { listening: 0, failed: 0 });
+    for (const state of ['listening', 'failed']) this.#healthPorts.inc({ ...label, state }, 0);
     for (const kind of ['Service', 'EndpointSlice'])
       for (const effect of ['changed', 'none'])
         this.#objectEvents.inc({ ...label, kind, effect }, 0);

@@ -50,10 +50,12 @@ export interface FeatureState {
   readonly enabled: boolean;
 }
 
-/** Adds `kubernetes_feature_enabled`: a series a gate. */
+export const featuresMetric = 'kubernetes_feature_enabled';
+
+/** Adds the metric: a series a gate. */
 export function addFeatures(registry: Registry, features: readonly FeatureState[]): void {
   const gauge = new Gauge({
-    name: 'kubernetes_feature_enabled',
+    name: featuresMetric,
     help: 'Whether a feature gate is on: 1, else 0',
     labelNames: ['name', 'stage'],
     registers: [registry],

@@ -1,8 +1,9 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { AgentMetrics } from './agent-metrics.ts';
-import { addBuildInfo, addFeatures } from './build-info.ts';
+import { addBuildInfo, addFeatures, featuresMetric } from './build-info.ts';
 import type { FeatureState } from './build-info.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
+import { ConfigMetrics } from './config-metrics.ts';
 import { RelayMetrics } from './relay-metrics.ts';
 import type { RelayRow } from './relay-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
@@ -37,6 +38,8 @@ export const networkBuckets: readonly number[] = [
 export class ProxyMetrics {
   readonly registry = new Registry();
   readonly slis = new SliMetrics();
+  #relayRows: (() => readonly RelayRow[]) | undefined;
+  #removeServices: (() => void) | undefined;
 
   readonly syncDuration = this.#histogram(
     'sync_proxy_rules_duration_seconds',
@@ -132,6 +135,8 @@ export class ProxyMetrics {
     registers: [this.registry],
   });
 
+  readonly config = new ConfigMetrics(this.registry);
+
   constructor(build: { readonly version: string }) {
     addBuildInfo(this.registry, build.version);
   }
@@ -142,30 +147,52 @@ export class ProxyMetrics {
     collectProcessMetrics(this.registry);
   }
 
-  /** Adds the metrics of what is carried by sockets of ours; for a mode that does. */
+  /** Adds the metrics of what is carried by sockets of ours; for a mode that does. The last ones named count. */
   collectRelay(rows: () => readonly RelayRow[]): void {
-    void new RelayMetrics(this.registry, rows);
+    if (this.#relayRows === undefined) {
+      void new RelayMetrics(this.registry, () => this.#relayRows?.() ?? []);
+    }
+    this.#relayRows = rows;
   }
 
-  /** Adds the state of Services. */
+  /** Adds the state of Services, in place of that of another agent. */
   collectServices(states: ServiceStates): void {
-    collectServiceStates(this.registry, states);
+    this.#removeServices?.();
+    this.#removeServices = collectServiceStates(this.registry, states);
   }
 
-  /** Adds the state of the feature gates. */
+  /** Adds the state of the feature gates, in place of that of another agent. */
   features(features: readonly FeatureState[]): void {
+    this.registry.removeSingleMetric(featuresMetric);
     addFeatures(this.registry, features);
   }
 
-  /** Makes every series of a family exist, so that dashboards see 0 and not a gap. */
+  /** Another mode begins: what the one before it said of its rules, servers and sockets is no more. */
+  forgetMode(): void {
+    for (const gauge of [
+      this.rulesTotal,
+      this.rulesLast,
+      this.noLocalEndpoints,
+      this.agent.unprogrammed,
+      this.drainingServers,
+      this.oldestDrain,
+    ]) {
+      gauge.reset();
+    }
+    if (this.#relayRows !== undefined) this.#relayRows = () => [];
+  }
+
+  /** Makes every series of a family exist, so that dashboards see 0 and not a gap; those that are there stay as they are. */
   openFamily(family: FamilyLabel): void {
     this.restoreFailures.inc({ ip_family: family }, 0);
     this.partialRestoreFailures.inc({ ip_family: family }, 0);
     this.conntrackDeleted.inc({ ip_family: family }, 0);
     this.agent.openFamily(family);
-    this.draining(family, { count: 0, oldestMs: 0 });
+    for (const gauge of [this.drainingServers, this.oldestDrain]) {
+      gauge.inc({ ip_family: family }, 0);
+    }
     for (const policy of ['internal', 'external']) {
-      this.noLocalEndpoints.set({ traffic_policy: policy, ip_family: family }, 0);
+      this.noLocalEndpoints.inc({ traffic_policy: policy, ip_family: family }, 0);
     }
   }
 

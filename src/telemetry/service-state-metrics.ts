@@ -33,8 +33,18 @@ export interface ServiceStates {
   };
 }
 
-/** Adds the metrics of the state of Services: counts by state and reason, and a series a Service where it is asked for. */
-export function collectServiceStates(registry: Registry, states: ServiceStates): void {
+const names = [
+  'switchyard_services',
+  'switchyard_services_oldest_seconds',
+  'switchyard_service_state',
+  'switchyard_service_state_left_out',
+] as const;
+
+/**
+ * Adds the metrics of the state of Services: counts by state and reason, and a series a Service where it is asked for. Returns
+ * what takes them out again.
+ */
+export function collectServiceStates(registry: Registry, states: ServiceStates): () => void {
   const byState = ['ip_family', 'state', 'reason'] as const;
   const services = new Gauge({
     name: 'switchyard_services',
@@ -59,6 +69,9 @@ export function collectServiceStates(registry: Registry, states: ServiceStates):
     },
   });
   if (states.series !== undefined) collectSeries(registry, states.series);
+  return () => {
+    for (const name of names) registry.removeSingleMetric(name);
+  };
 }
 
 function collectSeries(registry: Registry, read: NonNullable<ServiceStates['series']>): void {

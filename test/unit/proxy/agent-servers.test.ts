@@ -2,7 +2,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ProxyConfig } from '../../../src/config/proxy-config.ts';
 import type { Address } from '../../../src/ip/address.ts';
-import { startServers } from '../../../src/proxy/agent-servers.ts';
+import { answersOf } from '../../../src/proxy/agent-servers.ts';
+import { ProcessServers } from '../../../src/proxy/process-servers.ts';
 import { ProxyHealth } from '../../../src/proxy/health.ts';
 import { openEvents } from '../../../src/proxy/service-events.ts';
 import { listen } from '../../../src/telemetry/http-server.ts';
@@ -45,17 +46,21 @@ async function rig(bindAddressHardFail: boolean, profiling = false) {
     profiling,
   } as unknown as ProxyConfig;
   const start = async () => {
-    const servers = await startServers({
-      config,
-      health: new ProxyHealth({ clock, timeoutMs: 60_000, nodeExpected: false }),
-      metrics: new ProxyMetrics({ version: 'test' }),
-      clock,
-      log: silentLog,
-      events,
-      effectiveConfig: () => ({ mode: 'iptables' }),
-      verbosity: { get: () => 0, set: () => {} },
-    });
-    closing.push(async () => Promise.all(servers.map(async (server) => server.stop())));
+    const servers = new ProcessServers({ clock, log: silentLog });
+    closing.push(async () => servers.close());
+    servers.answerWith(
+      answersOf({
+        config,
+        health: new ProxyHealth({ clock, timeoutMs: 60_000, nodeExpected: false }),
+        metrics: new ProxyMetrics({ version: 'test' }),
+        clock,
+        log: silentLog,
+        events,
+        effectiveConfig: () => ({ mode: 'iptables' }),
+        verbosity: { get: () => 0, set: () => {} },
+      }),
+    );
+    await servers.listenAt(config);
   };
   const url = (which: 'healthz' | 'metrics'): string =>
     `http://127.0.0.1:${config[`${which}Bind`]?.port ?? 0}`;

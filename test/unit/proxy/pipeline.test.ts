@@ -8,6 +8,7 @@ import type { Address } from '../../../src/ip/address.ts';
 import { SwitchyardError } from '../../../src/error.ts';
 import { ProxyHealth } from '../../../src/proxy/health.ts';
 import { Pipeline } from '../../../src/proxy/pipeline.ts';
+import type { PipelineOptions } from '../../../src/proxy/pipeline.ts';
 import { ServiceEvents } from '../../../src/proxy/service-events.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../../src/services/objects.ts';
 import { ServiceCatalog } from '../../../src/services/service-catalog.ts';
@@ -89,6 +90,24 @@ const nodeA: NodeContext = {
   serviceCidrs: [],
 };
 
+interface Periods {
+  syncPeriodMs: number;
+  minSyncPeriodMs: number;
+}
+
+/** A pipeline whose periods may change. */
+function pipelineWith(periods: Periods, options: Omit<PipelineOptions, keyof Periods>): Pipeline {
+  return new Pipeline({
+    ...options,
+    get syncPeriodMs() {
+      return periods.syncPeriodMs;
+    },
+    get minSyncPeriodMs() {
+      return periods.minSyncPeriodMs;
+    },
+  });
+}
+
 class Rig {
   readonly clock = new VirtualClock();
   readonly backend = new FakeBackend();
@@ -106,7 +125,8 @@ class Rig {
   readonly firstRulesMs: number[] = [];
   node = nodeA;
   nodeFailures = 0;
-  readonly pipeline = new Pipeline({
+  readonly periods = { syncPeriodMs: 30_000, minSyncPeriodMs: 1000 };
+  readonly pipeline = pipelineWith(this.periods, {
     family: 'ipv4',
     catalog: new ServiceCatalog({ family: 'ipv4', nodeName: 'node-a', zone: undefined }),
     compiler: new GraphCompiler(),
@@ -120,8 +140,6 @@ class Rig {
     clock: this.clock,
     log: this.#log(),
     events: new ServiceEvents({ tell: this.#tell }, 'node-a'),
-    syncPeriodMs: 30_000,
-    minSyncPeriodMs: 1000,
     onFirstRules: () => void this.firstRulesMs.push(this.clock.now()),
     serveHealth: async () => {},
     reconcileConntrack: async (_servicePorts, _graph, signal) => {
@@ -443,6 +461,29 @@ describe('a pipeline', () => {
     rig.node = { ...nodeA, nodeAddress: '192.0.2.7' as Address };
     await rig.clock.advance(30_000);
     expect(rig.backend.writes.map(({ everything }) => everything)).toEqual([true, true]);
+  });
+
+  it('takes up other settings at once: the context of the node, and the periods', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    rig.node = { ...nodeA, masqueradeAll: true };
+    rig.periods.syncPeriodMs = 2000;
+    rig.pipeline.settingsChanged();
+    await rig.clock.advance(0);
+    expect(rig.backend.writes.map(({ everything }) => everything)).toEqual([true, true]);
+    rig.node = { ...nodeA, nodeAddress: '192.0.2.7' as Address };
+    await rig.clock.advance(2000);
+    expect(rig.backend.writes).toHaveLength(3);
+    rig.periods.minSyncPeriodMs = 10_000;
+    rig.pipeline.settingsChanged();
+    await rig.clock.advance(1000);
+    const before = rig.backend.writes.length;
+    rig.pipeline.settingsChanged();
+    await rig.clock.advance(8000);
+    expect(rig.backend.writes).toHaveLength(before);
+    await rig.clock.advance(2000);
+    expect(rig.backend.writes.length).toBeGreaterThan(before);
   });
 
   it('reconciles connection tracking after changes of UDP and after full syncs alone', async () => {

@@ -70,6 +70,22 @@ describe("the proxy's metrics", () => {
     ]);
   });
 
+  it('outlast the agent that counts: a family opened again keeps what is there, another mode starts anew', async () => {
+    const metrics = new ProxyMetrics({ version: 'test' });
+    const unprogrammed = async () =>
+      (await metrics.registry.metrics())
+        .split('\n')
+        .find((line) => line.startsWith('switchyard_services_not_programmed{'));
+    metrics.openFamily('IPv4');
+    metrics.agent.unprogrammed.set({ ip_family: 'IPv4' }, 2);
+    metrics.openFamily('IPv4');
+    expect(await unprogrammed()).toBe('switchyard_services_not_programmed{ip_family="IPv4"} 2');
+    metrics.collectRelay(() => []);
+    metrics.collectRelay(() => []);
+    metrics.forgetMode();
+    expect(await unprogrammed()).toBeUndefined();
+  });
+
   it('of a family stand at 0 before anything failed', async () => {
     const metrics = new ProxyMetrics({ version: 'test' });
     metrics.openFamily('IPv6');

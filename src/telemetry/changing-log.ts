@@ -1,0 +1,30 @@
+import type { Log } from './log.ts';
+
+/** A log whose lines go on where somebody sets another one in its place: verbosity and form may change while the process runs. */
+export class ChangingLog implements Log {
+  #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  use(log: Log): void {
+    this.#log = log;
+  }
+
+  debug(fields: object, message: string): void {
+    this.#log.debug(fields, message);
+  }
+
+  info(fields: object, message: string): void {
+    this.#log.info(fields, message);
+  }
+
+  warn(fields: object, message: string): void {
+    this.#log.warn(fields, message);
+  }
+
+  error(fields: object, message: string): void {
+    this.#log.error(fields, message);
+  }
+}
