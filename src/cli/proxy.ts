@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import process from 'node:process';
@@ -5,13 +6,15 @@ import { systemClock } from '../clock.ts';
 import { readConfigFile } from '../config/config-file.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { proxyConfig } from '../config/read-proxy-config.ts';
-import type { ProxyConfig } from '../config/proxy-config.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
 import { SwitchyardError, errorText } from '../error.ts';
 import { NodeRecordFile, kernelIdentity, recordedSysctls } from '../host/node-record.ts';
 import { systemTools } from '../host/run-tool.ts';
 import { createSysctls } from '../host/sysctl.ts';
-import { runAgent } from '../proxy/agent.ts';
+import { runSupervised } from '../proxy/run-supervised.ts';
+import type { FollowedFile } from '../proxy/run-supervised.ts';
+import type { ConfigReading } from '../proxy/supervised-run.ts';
+import { ChangingLog } from '../telemetry/changing-log.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import type { Command } from './command.ts';
 import { keepHeapSmall, shrinkHeap } from './heap.ts';
@@ -35,9 +38,12 @@ export const command: Command = {
       return cleanUp({ plan: false, force: false, scope: 'all', ...files }, io);
     }
     keepHeapSmall();
-    const { config, warnings } = await configOf(flags);
-    const log = await createLogger({ ...config.logging, terminal: process.stderr.isTTY });
-    for (const warning of warnings) log.warn({}, warning);
+    const path = flags.text('config');
+    const text = path === '' ? undefined : await readText(path);
+    const first = readingOf(flags, text);
+    const terminal = process.stderr.isTTY;
+    const log = new ChangingLog(await createLogger({ ...first.config.logging, terminal }));
+    for (const warning of first.warnings) log.warn({}, warning);
     // A bug in one corner must not take the node's Services down, but it must be seen.
     const onRejection = (reason: unknown): void => {
       log.error({ err: reason }, `unhandled failure: ${errorText(reason)}`);
@@ -51,21 +57,25 @@ export const command: Command = {
         log,
       });
       const sysctls = recordedSysctls(createSysctls(), record);
-      await runAgent(
+      await runSupervised(
         {
-          config,
-          hostname: hostname(),
-          version,
-          tools,
-          sysctls,
-          record,
-          clock: systemClock,
-          random: Math.random,
-          env: io.env,
-          log,
-          print: io.stdout,
-          onFirstRules: shrinkHeap,
-          verbosity: log.verbosity,
+          first,
+          file: text === undefined ? undefined : followed(flags, path, text),
+          setLogging: async (logging) => log.use(await createLogger({ ...logging, terminal })),
+          agent: {
+            hostname: hostname(),
+            version,
+            tools,
+            sysctls,
+            record,
+            clock: systemClock,
+            random: Math.random,
+            env: io.env,
+            log,
+            print: io.stdout,
+            onFirstRules: shrinkHeap,
+            verbosity: log.verbosity,
+          },
         },
         io.signal,
       );
@@ -80,18 +90,29 @@ export const command: Command = {
   },
 };
 
-/** From the flags, or from the file that --config names. */
-async function configOf(
-  flags: FlagValues,
-): Promise<{ readonly config: ProxyConfig; readonly warnings: readonly string[] }> {
-  const path = flags.text('config');
+/** From the flags, or from the text of the file that --config names. */
+function readingOf(flags: FlagValues, text: string | undefined): ConfigReading {
   const file =
-    path === ''
+    text === undefined
       ? { flags, warnings: [] }
-      : readConfigFile(await readText(path), path, proxyFlags, flags);
+      : readConfigFile(text, flags.text('config'), proxyFlags, flags);
   const warnings = [...file.warnings];
-  const config = proxyConfig(file.flags, (text) => warnings.push(text));
-  return { config, warnings };
+  const config = proxyConfig(file.flags, (warning) => warnings.push(warning));
+  const sha256 = text === undefined ? '' : createHash('sha256').update(text).digest('hex');
+  return { config, warnings, sha256 };
+}
+
+/** The file is read again when it changes, and on SIGHUP; without one, that signal ends the process as it always does. */
+function followed(flags: FlagValues, path: string, text: string): FollowedFile {
+  return {
+    path,
+    text,
+    read: (newer) => readingOf(flags, newer),
+    onAsked: (look) => {
+      process.on('SIGHUP', look);
+      return () => process.off('SIGHUP', look);
+    },
+  };
 }
 
 async function readText(path: string): Promise<string> {

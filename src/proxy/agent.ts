@@ -34,7 +34,8 @@ import { ObjectInformers } from './object-informers.ts';
 import { ownNode } from './own-node.ts';
 import { openEvents } from './service-events.ts';
 import type { OpenEvents } from './service-events.ts';
-import { tellSettings } from './settings-notices.ts';
+import { tellSettings, tellsOfSettings } from './settings-notices.ts';
+import type { ServedFamilies } from './settings-notices.ts';
 import { openSources } from './sources.ts';
 import { watchStandstills } from './standstill.ts';
 import type { ObjectSources } from './sources.ts';
@@ -120,6 +121,7 @@ export class Agent {
   #families: readonly FamilyParts[] = [];
   #sources: ObjectSources | undefined;
   #events: OpenEvents | undefined;
+  #served: ServedFamilies | undefined;
   /** The process answers for this agent. */
   #isShown = false;
 
@@ -213,7 +215,11 @@ export class Agent {
 
   /** Takes up what of a configuration can change while it runs; the rest of it has to be as it was. */
   reconfigure(config: ProxyConfig): void {
+    const before = this.#current.config;
     this.#current.config = config;
+    if (this.#served !== undefined && tellsOfSettings(before, config)) {
+      tellSettings(config, this.#served, this.#options.log);
+    }
     if (this.#isShown) this.#show();
     for (const { pipeline } of this.#families) pipeline.settingsChanged();
   }
@@ -406,7 +412,8 @@ export class Agent {
       this.#options.log.warn({ node: this.#nodeName }, 'no address of this node is known');
     }
     const families = this.#families.map(({ family }) => family);
-    tellSettings(this.#options.config, { families, primary }, this.#options.log);
+    this.#served = { families, primary };
+    tellSettings(this.#current.config, this.#served, this.#options.log);
     if (families.includes(primary)) return;
     throw new SwitchyardError(
       'missing',

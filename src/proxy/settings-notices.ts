@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
@@ -7,7 +8,7 @@ import type { Log } from '../telemetry/log.ts';
 type Settings = Pick<ProxyConfig, 'mode' | 'detectLocal' | 'clusterCidrs' | 'nodePortAddresses'>;
 
 /** The families that are served here. */
-interface ServedFamilies {
+export interface ServedFamilies {
   readonly families: readonly Family[];
   /** That of the node's first address. */
   readonly primary: Family;
@@ -22,6 +23,14 @@ export function tellSettings(settings: Settings, served: ServedFamilies, log: Lo
   tellClusterCidrs(settings, served, log);
   if (settings.nodePortAddresses.kind !== 'all') return;
   log.info({}, 'node ports answer on all addresses of this node; nodePortAddresses narrows them');
+}
+
+/** Whether {@link tellSettings} may have something else to say. */
+export function tellsOfSettings(before: Settings, after: Settings): boolean {
+  const told = ({ detectLocal, clusterCidrs, nodePortAddresses }: Settings): object => {
+    return { detectLocal, clusterCidrs, nodePortAddresses: nodePortAddresses.kind };
+  };
+  return !isDeepStrictEqual(told(before), told(after));
 }
 
 function tellClusterCidrs(

@@ -1,14 +1,20 @@
-import type { Log } from './log.ts';
+import type { Logger } from './logger.ts';
 
 /** A log whose lines go on where somebody sets another one in its place: verbosity and form may change while the process runs. */
-export class ChangingLog implements Log {
-  #log: Log;
+export class ChangingLog implements Logger {
+  #log: Logger;
+  readonly verbosity: Logger['verbosity'] = {
+    get: () => this.#log.verbosity.get(),
+    set: (verbosity) => {
+      this.#log.verbosity.set(verbosity);
+    },
+  };
 
-  constructor(log: Log) {
+  constructor(log: Logger) {
     this.#log = log;
   }
 
-  use(log: Log): void {
+  use(log: Logger): void {
     this.#log = log;
   }
 

@@ -1,0 +1,44 @@
+import type { Clock } from '../clock.ts';
+import { aborted } from '../informer/wakeup.ts';
+import type { Agent } from './agent.ts';
+
+/** Who connected just before `when` is being let in by the one before. */
+const lateMs = 1000;
+
+/** Agents that another one has followed: what they still carry may end by itself. */
+export class Retirement {
+  readonly #clock: Clock;
+  /** Aborts when nobody follows any more. */
+  readonly #ending = new AbortController();
+  readonly #hurry = new AbortController();
+  readonly #closing = new Set<Promise<void>>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Ends an agent a moment after `when`; its connections may last for `withinMs` then. */
+  add(agent: Pick<Agent, 'close'>, when: Promise<void>, withinMs: number): void {
+    const closing = this.#close(agent, when, withinMs);
+    this.#closing.add(closing);
+    void closing.finally(() => this.#closing.delete(closing));
+  }
+
+  /** The process ends: no connection lasts longer than `withinMs` from now on. */
+  async end(withinMs: number): Promise<void> {
+    this.#ending.abort();
+    const all = Promise.all(this.#closing);
+    const over = new AbortController();
+    await Promise.race([all, this.#clock.sleep(withinMs, over.signal)]);
+    over.abort();
+    this.#hurry.abort();
+    await all;
+  }
+
+  async #close(agent: Pick<Agent, 'close'>, when: Promise<void>, withinMs: number): Promise<void> {
+    const { signal } = this.#ending;
+    await Promise.race([when, aborted(signal)]);
+    await this.#clock.sleep(lateMs, signal);
+    await agent.close({ withinMs, hurry: this.#hurry.signal });
+  }
+}
