@@ -328,7 +328,7 @@ export class Agent {
 
   /** The servers of the process answer for this agent, at the addresses it was given; `takeOver`: once these are had. */
   async #serve(takeOver?: () => Promise<void>): Promise<void> {
-    const { config } = this.#options;
+    const { config } = this.#current;
     if (takeOver === undefined) this.#show();
     try {
       await this.#lasting.servers.listenAt(config);

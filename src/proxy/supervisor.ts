@@ -30,6 +30,9 @@ export interface SupervisorOptions {
 }
 
 const longestWaitMs = 3_600_000;
+/** What keeps an agent from its start may pass: a credential that is not there yet. */
+const firstRetryMs = 10_000;
+const lastRetryMs = 300_000;
 
 /**
  * Owns the configuration in force. A new one is read, compared and followed: by the agent that runs where it can be,
@@ -101,39 +104,47 @@ export class Supervisor {
 
   async #follow(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
+    /** What no agent could start with, and how long to wait until that is tried again. */
+    let failed: { readonly content: FileContent; readonly retryMs: number } | undefined;
     while (!signal.aborted) {
-      const content = this.#offered;
+      if (this.#offered === undefined) {
+        const isRung = await this.#wakeup.wait(clock, failed?.retryMs ?? longestWaitMs, signal);
+        if (isRung || failed === undefined || signal.aborted) continue;
+      } else failed = undefined;
+      const content = this.#offered ?? failed?.content;
       this.#offered = undefined;
-      if (content === undefined) {
-        await this.#wakeup.wait(clock, longestWaitMs, signal);
-        continue;
-      }
+      if (content === undefined) continue;
       this.#newer = new AbortController();
-      await this.#consider(content, AbortSignal.any([this.#newer.signal, signal]));
+      const newer = AbortSignal.any([this.#newer.signal, signal]);
+      const isTried = (await this.#consider(content, newer)) !== 'failed';
+      const retryMs = Math.min(2 * (failed?.retryMs ?? firstRetryMs / 2), lastRetryMs);
+      failed = isTried ? undefined : { content, retryMs };
     }
   }
 
-  async #consider(content: FileContent, newer: AbortSignal): Promise<void> {
+  async #consider(content: FileContent, newer: AbortSignal): Promise<'failed' | 'done'> {
     const reading = this.#read(content);
-    if (reading === undefined) return;
-    const plan = planChanges(this.#inForce.reading.config, reading.config);
-    for (const warning of reading.warnings) this.#options.log.warn({}, warning);
+    if (reading === undefined) return 'done';
+    const { config, warnings } = this.#inForce.reading;
+    const plan = planChanges(config, reading.config);
+    for (const warning of reading.warnings) {
+      if (!warnings.includes(warning)) this.#options.log.warn({}, warning);
+    }
     this.#tell(plan);
     switch (plan.how) {
       case 'nothing':
         this.#taken(reading, 'unchanged');
-        return;
+        return 'done';
       case 'live':
         await this.#adopt(reading, plan);
-        return;
+        return 'done';
       case 'restart':
-        await this.#replace(reading, plan, newer);
-        return;
+        return this.#replace(reading, plan, newer);
       case 'new process':
         this.#refuse('it asks for what this process cannot follow', actionsOf(plan));
-        return;
+        return 'done';
       default:
-        plan.how satisfies never;
+        return plan.how satisfies never;
     }
   }
 
@@ -216,16 +227,20 @@ export class Supervisor {
   }
 
   /** A new agent takes over; resolves when it has, when it cannot, or when something newer makes it pointless. */
-  async #replace(reading: ConfigReading, plan: ConfigPlan, newer: AbortSignal): Promise<void> {
-    const { log, metrics } = this.#options;
-    const old = this.#inForce;
-    const next = new SupervisedRun(reading, this.#options.open);
+  async #replace(
+    reading: ConfigReading,
+    plan: ConfigPlan,
+    newer: AbortSignal,
+  ): Promise<'failed' | 'done'> {
+    const { log, metrics, open } = this.#options;
+    const before = this.#inForce.reading;
+    const next = new SupervisedRun(reading, open);
     const takenOver = Promise.withResolvers<void>();
     log.info({}, 'a new agent starts; the old one works until that one can take over');
     this.#watch(next, {
+      // Nothing of the old agent may be named here: this is kept for as long as the new one works.
       takeOver: async () => {
-        if (next.stop.signal.aborted) throw new Error('it was given up');
-        await this.#takeOver(old, next);
+        await this.#takeOver(next);
         this.#taken(reading, 'restart');
         takenOver.resolve();
       },
@@ -235,22 +250,25 @@ export class Supervisor {
     const failure = next === this.#inForce ? undefined : await next.over();
     if (next === this.#inForce) {
       await this.#settle(reading.config, plan, ['log']);
-      return;
+      return 'done';
     }
     await next.agent.close({ withinMs: 0, hurry: next.stop.signal });
-    await this.#settle(old.reading.config, plan, ['servers', 'process', 'kernel']);
+    await this.#settle(before.config, plan, ['servers', 'process', 'kernel']);
     if (newer.aborted) {
       log.info({}, 'the new agent was given up before it took over');
-      return;
+      return 'done';
     }
     metrics.reloaded('failed');
     log.error(
-      { err: failure, hint: hintOf(failure), inForce: old.reading.sha256 },
+      { err: failure, hint: hintOf(failure), inForce: before.sha256 },
       `no agent can start with the new configuration, the last good one stays in force: ${errorText(failure)}`,
     );
+    return 'failed';
   }
 
-  async #takeOver(old: SupervisedRun, next: SupervisedRun): Promise<void> {
+  async #takeOver(next: SupervisedRun): Promise<void> {
+    if (next.stop.signal.aborted) throw new Error('it was given up');
+    const old = this.#inForce;
     this.#inForce = next;
     old.stop.abort();
     await old.over();

@@ -6,6 +6,7 @@ import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { NodeLab, eventually, lab4 } from '../support/node-lab.ts';
+import { RequestStream } from '../support/request-stream.ts';
 import { SteadyTraffic } from '../support/steady-traffic.ts';
 import type { Conversation } from '../support/steady-traffic.ts';
 import { nodeObject, service, slices } from './contract-objects.ts';
@@ -256,6 +257,17 @@ describe.skipIf(!able)('a configuration file that changes (needs root on Linux)'
     expect(await inForce('userspace')).toBe(true);
     expect(await held.again()).toEqual(held.first);
     const relayed = await lab.open('client', web);
+    const stream = new RequestStream(lab, 'client', [web], 2, 5);
+    await publish(`${usual}mode: userspace\nudpIdleTimeout: 5s\n`, 'restart');
+    expect(await relayed.again()).toEqual(relayed.first);
+    for (const to of [web.to, 'fd00:10:96::10']) {
+      await eventually(
+        async () => lab.tally('client', { ...web, to }, 4),
+        (seen) => Object.keys(seen).every((answer) => answer.startsWith('pod-')),
+      );
+    }
+    const meanwhile = Object.keys(await stream.stop());
+    expect(meanwhile.filter((answer) => answer === 'timeout')).toEqual([]);
     const traffic = new SteadyTraffic(lab, conversations);
     await publish(usual, 'restart');
     await eventually(rules, (text) => !text.includes('KUBE-USERSPACE'));

@@ -1,4 +1,6 @@
 // Which configuration is in force, whatever comes of new ones: agents here do nothing but say what they are told.
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { Registry } from 'prom-client';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
@@ -73,6 +75,7 @@ class Stage {
   readonly #stop = new AbortController();
   readonly #supervisor: Supervisor;
   readonly #running: Promise<void>;
+  readonly #agents: WeakRef<FakeAgent>[] = [];
   #count = 0;
   /** What cannot be adopted. */
   unadoptable = '';
@@ -86,7 +89,9 @@ class Stage {
       open: (_config, onFirstRules) => {
         const number = ++this.#count;
         const says = (text: string): void => void this.told.push(`agent ${number} ${text}`);
-        return new FakeAgent(says, fates[number - 1] ?? {}, onFirstRules);
+        const agent = new FakeAgent(says, fates[number - 1] ?? {}, onFirstRules);
+        this.#agents.push(new WeakRef(agent));
+        return agent;
       },
       adopt: async (part, config) => this.#adopt(part, config),
       close: async () => {},
@@ -108,6 +113,14 @@ class Stage {
   async offer(text: string): Promise<readonly string[]> {
     this.#supervisor.offer({ kind: 'text', text });
     return this.said();
+  }
+
+  /** The numbers of the agents that somebody still knows of. */
+  agentsHeld(): readonly number[] {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    collect();
+    return this.#agents.flatMap((agent, i) => (agent.deref() === undefined ? [] : [i + 1]));
   }
 
   async lose(): Promise<readonly string[]> {
@@ -225,6 +238,52 @@ describe('the supervisor', () => {
       'process follows',
       'kernel follows',
     ]);
+    await stage.end();
+  });
+
+  it('tries again what no agent could start with, ever more rarely, until something newer comes', async () => {
+    const failing = { problem: 'no such file' };
+    const stage = new Stage('', [{}, failing, failing, {}]);
+    await stage.said();
+    await stage.offer(masquerade);
+    await stage.clock.advance(9000);
+    expect(await stage.said()).toEqual([]);
+    await stage.clock.advance(1000);
+    expect((await stage.said()).slice(0, 3)).toEqual([
+      masqueradePlan,
+      starting,
+      'agent 3 drains 0',
+    ]);
+    await stage.clock.advance(19_000);
+    expect(await stage.said()).toEqual([]);
+    await stage.clock.advance(1000);
+    expect(await stage.said()).toContain('agent 4 works');
+    expect(await stage.metrics()).toMatchObject({
+      inForce: masquerade,
+      results: 'restart 1, failed 2',
+    });
+    await stage.clock.advance(3_600_000);
+    expect((await stage.said()).slice(1)).toEqual([]);
+    await stage.end();
+  });
+
+  it('forgets what no agent could start with when that is taken back', async () => {
+    const stage = new Stage('', [{}, { problem: 'no such file' }]);
+    await stage.said();
+    await stage.offer(masquerade);
+    await stage.offer('');
+    await stage.clock.advance(3_600_000);
+    expect(await stage.said()).toEqual([]);
+    await stage.end();
+  });
+
+  it('keeps nothing of an agent that was replaced', async () => {
+    const stage = new Stage('');
+    await stage.said();
+    await stage.offer(masquerade);
+    await stage.clock.advance(1000);
+    await stage.said();
+    expect(stage.agentsHeld()).toEqual([2]);
     await stage.end();
   });
 
