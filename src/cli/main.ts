@@ -7,7 +7,7 @@ import { closest } from '../config/suggest.ts';
 import { SwitchyardError, errorText } from '../error.ts';
 import type { Command, CommandIo } from './command.ts';
 import { commandHelp, overview } from './usage.ts';
-import { version } from './version.ts';
+import { versionText } from './version.ts';
 
 interface CommandEntry {
   readonly name: string;
@@ -46,8 +46,8 @@ const commands: readonly CommandEntry[] = [
 ];
 
 /**
- * Runs one command line (`argv` as of the process: program, script, arguments) and resolves with the
- * exit status: 0, 1 for a failure, 2 for a mistake in the command line.
+ * Runs one command line (`argv` as of the process: program, script, arguments; called kube-proxy by one of the first two it
+ * is `proxy`) and resolves with the exit status: 0, 1 for a failure, 2 for a mistake in the command line.
  */
 export async function main(argv: readonly string[], io: CommandIo): Promise<number> {
   try {
@@ -59,9 +59,11 @@ export async function main(argv: readonly string[], io: CommandIo): Promise<numb
 }
 
 async function dispatch(argv: readonly string[], io: CommandIo): Promise<number> {
-  const called = basename(argv[1] ?? '').replace(/\.[cm]?[jt]s$/, '');
-  if (called === 'kube-proxy') return runCommand('proxy', argv.slice(2), io);
   const [name, ...rest] = argv.slice(2);
+  if (argv.slice(0, 2).some(isKubeProxy)) {
+    // kube-proxy takes no command: one that is there comes of a name given to a command line of ours.
+    return runCommand('proxy', name === 'proxy' ? rest : argv.slice(2), io);
+  }
   switch (name) {
     case undefined:
       io.stderr(overview(commands));
@@ -76,20 +78,24 @@ async function dispatch(argv: readonly string[], io: CommandIo): Promise<number>
       return 0;
     case '--version':
     case 'version':
-      io.stdout(`Switchyard ${version}\n`);
+      io.stdout(versionText('short'));
+      return 0;
+    case '--version=raw':
+      io.stdout(versionText('raw'));
       return 0;
     default:
       return runCommand(name, rest, io);
   }
 }
 
+/** Whether a program or script has the name by which it stands for kube-proxy, whatever its extension. */
+function isKubeProxy(path: string): boolean {
+  return basename(path).replace(/\.[cm]?[jt]s$/, '') === 'kube-proxy';
+}
+
 async function runCommand(name: string, argv: readonly string[], io: CommandIo): Promise<number> {
   const entry = commands.find((each) => each.name === name);
   if (!entry) throw unknownCommand(name);
-  if (argv.includes('--version')) {
-    io.stdout(`Switchyard ${version}\n`);
-    return 0;
-  }
   const { command } = await entry.load();
   try {
     return await runLoaded(command, argv, io);
@@ -113,6 +119,10 @@ async function runLoaded(
   const parsed = parseFlags(command.flags, argv);
   if (parsed.help) {
     io.stdout(commandHelp(command));
+    return 0;
+  }
+  if (parsed.version !== undefined) {
+    io.stdout(versionText(parsed.version));
     return 0;
   }
   checkPositionals(command, parsed.positionals);
@@ -180,7 +190,8 @@ function stopSignal(): AbortSignal {
 }
 
 if (import.meta.main) {
-  process.exitCode = await main(process.argv, {
+  // argv[0] is node's own path, argv0 the name it was called by.
+  process.exitCode = await main([process.argv0, ...process.argv.slice(1)], {
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
     stdin: async () => readText(process.stdin),

@@ -1,13 +1,11 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import process from 'node:process';
 import { systemClock } from '../clock.ts';
-import { readConfigFile } from '../config/config-file.ts';
+import { configObject } from '../config/config-object.ts';
 import type { FlagValues } from '../config/flag-table.ts';
-import { proxyConfig } from '../config/read-proxy-config.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
-import { SwitchyardError, errorText } from '../error.ts';
+import { errorText } from '../error.ts';
 import { NodeRecordFile, kernelIdentity, recordedSysctls } from '../host/node-record.ts';
 import { systemTools } from '../host/run-tool.ts';
 import { createSysctls } from '../host/sysctl.ts';
@@ -18,7 +16,9 @@ import { ChangingLog } from '../telemetry/changing-log.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import type { Command } from './command.ts';
 import { keepHeapSmall, shrinkHeap } from './heap.ts';
+import { configFrom, readConfigText } from './read-config.ts';
 import { version } from './version.ts';
+import { writeConfig } from './write-config.ts';
 
 /** `switchyard proxy`: the agent. Ends with 0 on SIGTERM and leaves the rules. */
 export const command: Command = {
@@ -32,6 +32,7 @@ export const command: Command = {
     '  switchyard proxy --mode=userspace --userspace-portals=none --source=file:./manifests   # needs no root',
   ].join('\n'),
   async run({ flags }, io) {
+    if (flags.text('writeConfigTo') !== '') return writeConfig(flags, io);
     if (flags.bool('cleanup')) {
       const { cleanUp, portsFileOf } = await import('./cleanup.ts');
       const files = { stateFile: flags.text('stateFile'), portsFile: portsFileOf(flags) };
@@ -39,7 +40,7 @@ export const command: Command = {
     }
     keepHeapSmall();
     const path = flags.text('config');
-    const text = path === '' ? undefined : await readText(path);
+    const text = path === '' ? undefined : await readConfigText(path);
     const first = readingOf(flags, text);
     const terminal = process.stderr.isTTY;
     const log = new ChangingLog(await createLogger({ ...first.config.logging, terminal }));
@@ -92,14 +93,10 @@ export const command: Command = {
 
 /** From the flags, or from the text of the file that --config names. */
 function readingOf(flags: FlagValues, text: string | undefined): ConfigReading {
-  const file =
-    text === undefined
-      ? { flags, warnings: [] }
-      : readConfigFile(text, flags.text('config'), proxyFlags, flags);
-  const warnings = [...file.warnings];
-  const config = proxyConfig(file.flags, (warning) => warnings.push(warning));
+  const { config, flags: given, warnings } = configFrom(flags, text);
   const sha256 = text === undefined ? '' : createHash('sha256').update(text).digest('hex');
-  return { config, warnings, sha256 };
+  const effective = (): object => configObject(proxyFlags, given, config);
+  return { config, warnings, sha256, effective };
 }
 
 /** The file is read again when it changes, and on SIGHUP; without one, that signal ends the process as it always does. */
@@ -113,15 +110,4 @@ function followed(flags: FlagValues, path: string, text: string): FollowedFile {
       return () => process.off('SIGHUP', look);
     },
   };
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new SwitchyardError('usage', `--config: cannot read ${path}: ${errorText(cause)}`, {
-      cause,
-      hint: 'name a KubeProxyConfiguration file that this user may read',
-    });
-  }
 }

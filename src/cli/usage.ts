@@ -33,7 +33,8 @@ export function commandHelp(command: Command): string {
 }
 
 function flagHelp(table: FlagTable): string {
-  const shown = table.filter(
+  const flags = table.filter((flag) => flag.fileOnly === undefined);
+  const shown = flags.filter(
     (flag) =>
       flag.deprecated === undefined && flag.notYet === undefined && flag.noEffect === undefined,
   );
@@ -42,12 +43,21 @@ function flagHelp(table: FlagTable): string {
     const group = flag.group ?? '';
     groups.set(group, [...(groups.get(group) ?? []), flag]);
   }
-  return [...groups]
-    .filter(([, flags]) => flags.length > 0)
-    .map(([group, flags]) =>
-      [group === '' ? 'Flags:' : `${group}:`, ...flags.map(flagLines), ''].join('\n'),
-    )
-    .join('\n');
+  const idle = flags.filter((flag) => flag.noEffect !== undefined).map(({ name }) => `--${name}`);
+  return [
+    ...[...groups]
+      .filter(([, each]) => each.length > 0)
+      .map(([group, each]) =>
+        [group === '' ? 'Flags:' : `${group}:`, ...each.map(flagLines), ''].join('\n'),
+      ),
+    ...(idle.length === 0 ? [] : [idleText(idle)]),
+  ].join('\n');
+}
+
+/** Flags of kube-proxy that are taken so that its command lines work. */
+function idleText(names: readonly string[]): string {
+  const lines = wrap(`${names.join(', ')}.`, 92).map((line) => `      ${line}`);
+  return ['Taken and without effect; a warning says why:', ...lines, ''].join('\n');
 }
 
 function flagLines(flag: FlagSpec): string {
@@ -67,7 +77,8 @@ function flagLines(flag: FlagSpec): string {
 
 function placeholderOf(flag: FlagSpec): string {
   if (flag.type === 'enum') return (flag.values ?? []).filter((value) => value !== '').join('|');
-  return { bool: '', string: 'TEXT', int: 'N', duration: 'DURATION', list: 'LIST' }[flag.type];
+  const names = { bool: '', string: 'TEXT', int: 'N', float: 'N', duration: 'DURATION' };
+  return { ...names, list: 'LIST', quantity: 'SIZE' }[flag.type];
 }
 
 function defaultText(flag: FlagSpec): string {

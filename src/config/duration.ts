@@ -32,3 +32,17 @@ export function formatDuration(ms: number): string {
   const parts = [hours && `${hours}h`, minutes && `${minutes}m`, seconds && `${seconds}s`];
   return parts.filter((part) => part !== 0).join('');
 }
+
+/** Milliseconds as Go prints a duration: every part below the first one, `1h0m0s`, `15m0s`, `1.5s`, `250ms`. */
+export function goDuration(ms: number): string {
+  if (ms < 0) return `-${goDuration(-ms)}`;
+  if (ms === 0) return '0s';
+  if (ms < 1e-3) return `${Math.round(ms * 1e6)}ns`;
+  if (ms < 1) return `${Number((ms * 1e3).toFixed(3))}\u00b5s`;
+  if (ms < 1000) return `${Number(ms.toFixed(6))}ms`;
+  const minutes = Math.floor(ms / 60_000);
+  const seconds = `${Number(((ms - minutes * 60_000) / 1000).toFixed(9))}s`;
+  if (minutes === 0) return seconds;
+  const hours = Math.floor(minutes / 60);
+  return `${hours === 0 ? '' : `${hours}h`}${minutes % 60}m${seconds}`;
+}

@@ -1,9 +1,9 @@
 /**
  * What a flag takes. `bool` follows pflag: `--x`, `--x=true`, `--x=false`, never `--x false`.
- * `duration` is Go's (`1m30s`), read into milliseconds. `list` is comma separated and may be
- * repeated; `enum` is one of `values`.
+ * `int` is Go's int32, `0x10` included. `duration` is Go's (`1m30s`), read into milliseconds. `list` is
+ * comma separated and may be repeated; `enum` is one of `values`; `quantity` is Kubernetes' (`1Mi`), kept as text.
  */
-type FlagType = 'bool' | 'string' | 'int' | 'duration' | 'list' | 'enum';
+type FlagType = 'bool' | 'string' | 'int' | 'float' | 'duration' | 'list' | 'enum' | 'quantity';
 
 /** One flag: everything that parsing, `--help` and the documentation need to know of it. */
 export interface FlagSpec {
@@ -34,8 +34,21 @@ export interface FlagSpec {
   readonly noEffect?: string;
   /** For `list`: each use of the flag is one item, commas are part of it. */
   readonly whole?: boolean;
+  /**
+   * For `list`: what an item is. A gate is `NAME=BOOLEAN` (in a file a map), a module `PATTERN=VERBOSITY` (in a file a list
+   * of `filePattern` and `verbosity`).
+   */
+  readonly item?: 'gate' | 'module';
   /** Where a KubeProxyConfiguration file says the same: `iptables.masqueradeBit`. */
   readonly configPath?: string;
+  /** A field of the file that no flag sets; `name` is its path. */
+  readonly fileOnly?: true;
+  /** In a file a zero means the default, for the field cannot be left out there; otherwise a zero is a zero. */
+  readonly zeroIsUnset?: true;
+  /** In a file a number of nanoseconds is a duration too. */
+  readonly nanoseconds?: true;
+  /** Counts beside a file, whatever that says. */
+  readonly besideFile?: true;
   /** Where --help lists it; flags without a group come first. */
   readonly group?: string;
 }
@@ -61,7 +74,9 @@ export class FlagValues {
       ...table.map((flag) => [fieldOf(flag), presetOf(flag)] as const),
       ...values,
     ]);
-    this.#names = new Map(table.map((flag) => [fieldOf(flag), `--${flag.name}`]));
+    this.#names = new Map(
+      table.map((flag) => [fieldOf(flag), flag.fileOnly ? flag.name : `--${flag.name}`]),
+    );
     this.#given = given;
   }
 
@@ -92,7 +107,7 @@ export class FlagValues {
     return typeof value === 'string' ? value : '';
   }
 
-  /** Integers as they are, durations in milliseconds; 0 where unset. */
+  /** Numbers as they are, durations in milliseconds; 0 where unset. */
   number(field: string): number {
     const value = this.#read(field);
     return typeof value === 'number' ? value : 0;
@@ -110,7 +125,7 @@ export class FlagValues {
 }
 
 /** A flag's value where nobody gives it. */
-function presetOf(flag: FlagSpec): FlagValue {
+export function presetOf(flag: FlagSpec): FlagValue {
   return flag.default ?? (flag.type === 'list' ? [] : undefined);
 }
 

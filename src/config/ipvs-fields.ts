@@ -59,6 +59,8 @@ function isSet(flags: FlagValues, flag: FlagSpec): boolean {
   return flags.given(field) && !isDeepStrictEqual(flags.value(field), flag.default ?? []);
 }
 
+const usualPeriodsMs = { SyncPeriod: 30_000, MinSyncPeriod: 1000 } as const;
+
 /** The periods of the mode that is used, and their checks; portals of userspace mode are rules of iptables mode. */
 export function readSyncPeriods(
   flags: FlagValues,
@@ -67,8 +69,9 @@ export function readSyncPeriods(
 ): Pick<ProxyConfig, 'syncPeriodMs' | 'minSyncPeriodMs'> {
   const own = mode === 'ipvs' ? 'ipvs' : 'iptables';
   const other = mode === 'ipvs' ? 'iptables' : undefined;
-  for (const name of ['SyncPeriod', 'MinSyncPeriod']) {
+  for (const name of ['SyncPeriod', 'MinSyncPeriod'] as const) {
     if (other === undefined || !flags.given(other + name)) continue;
+    if (flags.number(other + name) === usualPeriodsMs[name]) continue;
     const counts = `--${mode}-${name === 'SyncPeriod' ? '' : 'min-'}sync-period counts`;
     report.warn(`${flags.shown(other + name)} has no effect: the mode is ${mode}, ${counts}`);
   }

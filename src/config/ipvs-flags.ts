@@ -18,6 +18,7 @@ export const ipvsFlags: FlagTable = [
     type: 'duration',
     default: 30_000,
     configPath: 'ipvs.syncPeriod',
+    zeroIsUnset: true,
     help: 'As --iptables-sync-period, in ipvs mode. Above 0.',
     group,
   },
@@ -71,6 +72,7 @@ export const ipvsFlags: FlagTable = [
   },
   {
     name: 'ipvs-drain-timeout',
+    besideFile: true,
     type: 'duration',
     default: 300_000,
     help: 'How long open connections to an endpoint that went away may last. kube-proxy waits for ever: a client that never disconnects, such as an NFS mount, then stays with a server that is gone. 0: not at all. In iptables mode: how long connections that ipvs mode has begun may last.',

@@ -6,6 +6,7 @@ const group = 'Metrics';
 export const metricsFlags: FlagTable = [
   {
     name: 'metrics-service-states',
+    besideFile: true,
     type: 'int',
     default: 0,
     placeholder: 'NUMBER',

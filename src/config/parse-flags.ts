@@ -1,8 +1,12 @@
+import { isDeepStrictEqual } from 'node:util';
 import { SwitchyardError } from '../error.ts';
-import { parseDuration } from './duration.ts';
-import { FlagValues, fieldOf } from './flag-table.ts';
+import { FlagValues, fieldOf, presetOf } from './flag-table.ts';
 import type { FlagSpec, FlagTable, FlagValue } from './flag-table.ts';
+import { booleanOf, expected, guessOf, valueOf } from './flag-value.ts';
 import { closest } from './suggest.ts';
+
+/** How much `--version` tells. */
+export type VersionForm = 'short' | 'raw';
 
 /** What a command line says. */
 export interface ParsedFlags {
@@ -10,6 +14,8 @@ export interface ParsedFlags {
   readonly positionals: readonly string[];
   /** `--help` or `-h` was met; what follows it is not read. */
   readonly help: boolean;
+  /** `--version` (a line) or `--version=raw` (everything) was met. */
+  readonly version: VersionForm | undefined;
   /** Deprecated flags and flags without effect that were given, in words. */
   readonly warnings: readonly string[];
 }
@@ -27,66 +33,12 @@ export function parseFlags(table: FlagTable, argv: readonly string[]): ParsedFla
 }
 
 /** One value of a flag from its text; throws the usage error where it does not fit the flag's type. */
-export function parseFlagValue(flag: FlagSpec, text: string, shown: string): FlagValue {
+function parseFlagValue(flag: FlagSpec, text: string, shown: string): FlagValue {
   const value = valueOf(flag, text);
   if (value !== undefined) return value;
   throw new SwitchyardError('usage', `${shown}: ${JSON.stringify(text)} is not ${expected(flag)}`, {
     ...withGuess(guessOf(flag, text)),
   });
-}
-
-/** What a flag expects, with its article: `a duration such as 30s or 1m30s`. */
-function expected(flag: FlagSpec): string {
-  switch (flag.type) {
-    case 'bool':
-      return 'true or false';
-    case 'int':
-      return 'a whole number';
-    case 'duration':
-      return 'a duration such as 30s or 1m30s';
-    case 'enum':
-      return `one of ${(flag.values ?? []).filter((value) => value !== '').join(', ')}`;
-    case 'list':
-      return 'a comma-separated list';
-    case 'string':
-      return 'a text';
-    default:
-      return flag.type satisfies never;
-  }
-}
-
-/** What may have been meant by a text that does not fit. */
-function guessOf(flag: FlagSpec, text: string): string | undefined {
-  if (flag.type === 'enum') return closest(text, flag.values ?? []);
-  if (flag.type === 'duration' && parseDuration(`${text}s`) !== undefined) return `${text}s`;
-  return undefined;
-}
-
-function valueOf(flag: FlagSpec, text: string): FlagValue {
-  switch (flag.type) {
-    case 'bool':
-      return booleanOf(text);
-    case 'int':
-      return /^[+-]?\d{1,15}$/.test(text) ? Number(text) : undefined;
-    case 'duration':
-      return parseDuration(text);
-    case 'enum':
-      return flag.values?.includes(text) === true ? text : undefined;
-    case 'list':
-      if (flag.whole === true) return [text];
-      return text === '' ? [] : text.split(',').map((item) => item.trim());
-    case 'string':
-      return text;
-    default:
-      return flag.type satisfies never;
-  }
-}
-
-/** The spellings Go's strconv.ParseBool takes. */
-function booleanOf(text: string): boolean | undefined {
-  if (['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true;
-  if (['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)) return false;
-  return undefined;
 }
 
 class Reading {
@@ -96,12 +48,16 @@ class Reading {
   readonly #given = new Map<string, string>();
   readonly #positionals: string[] = [];
   readonly #warnings: string[] = [];
+  readonly #warned = new Set<FlagSpec>();
   help = false;
+  #version: VersionForm | undefined;
 
   constructor(table: FlagTable) {
     this.#table = table;
     this.#byName = new Map(
-      table.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])].map((name) => [name, flag])),
+      table
+        .filter((flag) => flag.fileOnly === undefined)
+        .flatMap((flag) => [flag.name, ...(flag.aliases ?? [])].map((name) => [name, flag])),
     );
   }
 
@@ -110,6 +66,7 @@ class Reading {
       flags: new FlagValues(this.#table, this.#values, this.#given),
       positionals: this.#positionals,
       help: this.help,
+      version: this.#version,
       warnings: this.#warnings,
     };
   }
@@ -134,6 +91,7 @@ class Reading {
     const flag = this.#byName.get(name);
     if (flag) return this.#take(flag, `--${name}`, inline, rest);
     if (name === 'help') return this.#askHelp(inline, rest);
+    if (name === 'version') return this.#askVersion(inline, rest);
     // `-v` is a flag of one letter whose long form is as short
     const letter = this.#table.find((each) => each.short === name);
     if (letter) return this.#take(letter, `--${name}`, inline, rest);
@@ -155,6 +113,22 @@ class Reading {
 
   #askHelp(inline: string | undefined, rest: readonly string[]): readonly string[] {
     this.help = inline === undefined || booleanOf(inline) !== false;
+    return rest;
+  }
+
+  /** As upstream's: alone, a boolean, `raw`, or the version that is to be reported. */
+  #askVersion(inline: string | undefined, rest: readonly string[]): readonly string[] {
+    const asked = inline === undefined ? true : booleanOf(inline);
+    if (inline === 'raw') this.#version = 'raw';
+    else if (asked !== undefined) this.#version = asked ? 'short' : undefined;
+    else if (/^v\d/.test(inline ?? '')) {
+      this.#warnings.push(
+        `--version=${inline ?? ''} has no effect: the version that is reported is the program's own`,
+      );
+    } else {
+      const text = `--version: ${JSON.stringify(inline)} is not true, false or raw`;
+      throw new SwitchyardError('usage', text, withGuess(closest(inline ?? '', ['raw', 'true'])));
+    }
     return rest;
   }
 
@@ -190,17 +164,20 @@ class Reading {
     const before = this.#values.get(field);
     const list = flag.type === 'list' && this.#given.has(field) ? [before, value].flat() : value;
     this.#values.set(field, list as FlagValue);
-    if (!this.#given.has(field)) this.#warn(flag, shown);
+    this.#warn(flag, shown, value);
     this.#given.set(field, shown);
   }
 
-  #warn(flag: FlagSpec, shown: string): void {
-    if (flag.deprecated !== undefined) {
-      this.#warnings.push(`${shown} is deprecated: ${flag.deprecated}`);
+  /** Once a flag; asking for what is the case anyway is nothing to be warned of. */
+  #warn(flag: FlagSpec, shown: string, value: FlagValue): void {
+    if (this.#warned.has(flag)) return;
+    const said: string[] = [];
+    if (flag.deprecated !== undefined) said.push(`${shown} is deprecated: ${flag.deprecated}`);
+    if (flag.noEffect !== undefined && !isDeepStrictEqual(value, presetOf(flag))) {
+      said.push(`${shown} has no effect: ${flag.noEffect}`);
     }
-    if (flag.noEffect !== undefined) {
-      this.#warnings.push(`${shown} has no effect: ${flag.noEffect}`);
-    }
+    if (said.length > 0) this.#warned.add(flag);
+    this.#warnings.push(...said);
   }
 }
 

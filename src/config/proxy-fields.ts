@@ -2,11 +2,15 @@ import { parseAddress } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
 import { cidrFamily, parseCidr } from '../ip/cidr.ts';
 import type { Cidr } from '../ip/cidr.ts';
-import { SwitchyardError } from '../error.ts';
 import type { FlagValues } from './flag-table.ts';
+import { readCompatible } from './compatible-fields.ts';
+import { allowsIpvs } from './feature-gates.ts';
+import { nftablesFields } from './file-fields.ts';
 import { readIpvs, readSyncPeriods, warnOfOthers } from './ipvs-fields.ts';
 import type { FieldReport } from './ipvs-fields.ts';
 import { ipvsFlags } from './ipvs-flags.ts';
+import { refuse } from './problems.ts';
+import type { FieldProblem } from './problems.ts';
 import { readUserspace } from './userspace-fields.ts';
 import { userspaceFlags } from './userspace-flags.ts';
 import { bindText, bindsCollide, parseBind } from './bind-address.ts';
@@ -28,18 +32,13 @@ const modes = {
   later: ['nftables'],
 } as const;
 
-/** A setting that cannot be used as it was given. */
-interface FieldProblem {
-  /** Starts with what the operator wrote: `--mode`, `c.yaml: iptables.masqueradeBit`. */
-  readonly message: string;
-  readonly hint: string | undefined;
-}
-
 const hints = {
   address: 'give an address such as 192.0.2.1 or 2001:db8::1',
   bind: 'give an address with a port, such as 0.0.0.0:10256 or [::]:10256; empty for none',
   cidr: 'give ADDRESS/BITS, such as 10.244.0.0/16 or fd00:10:244::/56',
 } as const;
+
+const loopbacks = ['127.0.0.0/8', '::1/128'] as const;
 
 /** Settings of a mode that is not used are nobody's problem. */
 const deaf: FieldReport = { problem: () => {}, warn: () => {}, cidrs: () => [] };
@@ -70,18 +69,16 @@ export class ProxyFields {
 
   /** Throws a usage error with all problems so far and what to do about each; none, no error. */
   check(): void {
-    if (this.#problems.length === 0) return;
-    const messages = this.#problems.map(({ message }) => message);
-    const advice = new Set(
-      this.#problems.map(({ hint }) => hint).filter((each) => each !== undefined),
-    );
-    const options = advice.size === 0 ? {} : { hint: [...advice].join('; ') };
-    throw new SwitchyardError('usage', messages.join('\n'), options);
+    refuse(this.#problems);
   }
 
   mode(): ProxyConfig['mode'] {
     const mode = this.#flags.text('mode');
     const built = modes.built.find((each) => each === (mode === '' ? modes.usual : mode));
+    if (built === 'ipvs' && !allowsIpvs(this.#flags)) {
+      const gate = `${this.#flags.shown('featureGates')}: KubeProxyIPVS=false`;
+      this.#problem('mode', `"ipvs" is ruled out by ${gate}`, 'leave one of the two out');
+    }
     if (built !== undefined) return built;
     const known = modes.later.some((each) => each === mode);
     const what = known ? 'is not built yet' : 'is not a mode';
@@ -196,9 +193,15 @@ export class ProxyFields {
   }
 
   userspace(mode: ProxyConfig['mode']): UserspaceConfig {
+    warnOfOthers(nftablesFields, this.#flags, mode, this.#report);
     if (mode === 'userspace') return readUserspace(this.#flags, this.#report);
     warnOfOthers(userspaceFlags, this.#flags, mode, this.#report);
     return readUserspace(this.#flags, deaf);
+  }
+
+  /** What means nothing here is checked as upstream does, so that a mistake shows before the way back. */
+  compatible(): void {
+    readCompatible(this.#flags, this.#report);
   }
 
   intWithin(field: string, min: number, max: number): number {
@@ -240,17 +243,22 @@ export class ProxyFields {
     return cidrs;
   }
 
+  /** CIDRs, or words for them: `all`, `localhost`; `primary` depends on the node and stands alone. */
   nodePortAddresses(): NodePortAddressesConfig {
     const list = this.#flags.list('nodeportAddresses');
-    if (list.length === 0) return { kind: 'all' };
-    if (!list.includes('primary')) {
-      return { kind: 'cidrs', cidrs: this.#cidrs('nodeportAddresses', list) };
+    if (list.includes('primary')) {
+      if (list.length > 1) {
+        const advice = 'give primary alone, or CIDRs';
+        this.#problem('nodeportAddresses', '`primary` cannot be mixed with CIDRs', advice);
+      }
+      return { kind: 'primary' };
     }
-    if (list.length > 1) {
-      const advice = 'give primary alone, or CIDRs';
-      this.#problem('nodeportAddresses', '`primary` cannot be mixed with CIDRs', advice);
-    }
-    return { kind: 'primary' };
+    const texts = list.filter((text) => text !== 'all');
+    const words = texts.flatMap((text) => (text === 'localhost' ? loopbacks : [text]));
+    const cidrs = this.#cidrs('nodeportAddresses', words);
+    return texts.length < list.length || cidrs.length === 0
+      ? { kind: 'all' }
+      : { kind: 'cidrs', cidrs };
   }
 
   conntrack(): ConntrackConfig {

@@ -1,3 +1,5 @@
+import { compatibleFlags } from './compatible-flags.ts';
+import { fileFields, nftablesFields } from './file-fields.ts';
 import type { FlagSpec, FlagTable } from './flag-table.ts';
 import { ipvsFlags } from './ipvs-flags.ts';
 import { metricsFlags } from './metrics-flags.ts';
@@ -7,6 +9,7 @@ import { userspaceFlags } from './userspace-flags.ts';
 const sourceFlags: FlagTable = [
   {
     name: 'source',
+    besideFile: true,
     type: 'list',
     whole: true,
     placeholder: 'SOURCE',
@@ -23,6 +26,7 @@ const sourceFlags: FlagTable = [
   },
   {
     name: 'master',
+    besideFile: true,
     type: 'string',
     placeholder: 'URL',
     help: "Address of the API server; overrides the kubeconfig's.",
@@ -30,6 +34,7 @@ const sourceFlags: FlagTable = [
   },
   {
     name: 'hostname-override',
+    besideFile: true,
     type: 'string',
     placeholder: 'NAME',
     configPath: 'hostnameOverride',
@@ -53,6 +58,7 @@ const serviceFlags: FlagTable = [
     type: 'duration',
     default: 30_000,
     configPath: 'iptables.syncPeriod',
+    zeroIsUnset: true,
     help: 'How soon a failed sync is retried and rules broken by others are noticed. Above 0.',
     group: 'iptables',
   },
@@ -61,6 +67,7 @@ const serviceFlags: FlagTable = [
     type: 'duration',
     default: 1000,
     configPath: 'iptables.minSyncPeriod',
+    zeroIsUnset: true,
     help: 'Least time from the end of a sync to the start of the next.',
     group: 'iptables',
   },
@@ -93,7 +100,7 @@ const serviceFlags: FlagTable = [
     type: 'list',
     placeholder: 'CIDR',
     configPath: 'nodePortAddresses',
-    help: 'Node ports answer on local addresses inside these CIDRs only; `primary`: on the node IPs. Default: all.',
+    help: 'Node ports answer on local addresses inside these CIDRs only (`localhost`: 127.0.0.0/8 and ::1/128, `all`: all); `primary`: on the node IPs. Default: all.',
     group: 'Node',
   },
   {
@@ -135,6 +142,7 @@ const serviceFlags: FlagTable = [
 /** Also of `cleanup`, which puts back what is recorded there. */
 export const stateFileFlag: FlagSpec = {
   name: 'state-file',
+  besideFile: true,
   type: 'string',
   default: '/run/switchyard/node.json',
   placeholder: 'FILE',
@@ -202,12 +210,14 @@ const processFlags: FlagTable = [
   },
   {
     name: 'init-only',
+    besideFile: true,
     type: 'bool',
     default: false,
     help: 'Do what needs privileges at start (sysctls), then exit.',
   },
   {
     name: 'cleanup',
+    besideFile: true,
     type: 'bool',
     default: false,
     help: 'Remove all rules and exit: the same as switchyard cleanup.',
@@ -215,9 +225,17 @@ const processFlags: FlagTable = [
   stateFileFlag,
   {
     name: 'config',
+    besideFile: true,
     type: 'string',
     placeholder: 'FILE',
-    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --ipvs-drain-timeout, --userspace-*, --init-only, --cleanup and logging.',
+    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --ipvs-drain-timeout, --userspace-*, --metrics-service-states, --init-only, --cleanup, --write-config-to and logging.',
+  },
+  {
+    name: 'write-config-to',
+    besideFile: true,
+    type: 'string',
+    placeholder: 'FILE',
+    help: 'Write the configuration that flags or --config give to this file, all defaults filled in, and exit.',
   },
 ];
 
@@ -284,6 +302,7 @@ const conntrackFlags: FlagTable = [
 const loggingFlags: FlagTable = [
   {
     name: 'v',
+    besideFile: true,
     short: 'v',
     type: 'int',
     default: 0,
@@ -295,6 +314,7 @@ const loggingFlags: FlagTable = [
   },
   {
     name: 'logging-format',
+    besideFile: true,
     type: 'enum',
     values: ['', 'json', 'text'],
     default: '',
@@ -304,67 +324,10 @@ const loggingFlags: FlagTable = [
   },
 ];
 
-const compatible = (
-  name: string,
-  type: FlagSpec['type'],
-  noEffect: string,
-  configPath?: string,
-): FlagSpec => ({
-  name,
-  type,
-  noEffect,
-  help: noEffect,
-  ...(configPath === undefined ? {} : { configPath }),
-});
-
-/** kube-proxy's flags that mean nothing here, and those of work to come: each says so when given. */
-const otherFlags: FlagTable = [
-  compatible(
-    'config-sync-period',
-    'duration',
-    'unchanged objects are never delivered again, so there is no resync',
-    'configSyncPeriod',
-  ),
-  compatible(
-    'kube-api-content-type',
-    'string',
-    'the API server is asked for JSON',
-    'clientConnection.contentType',
-  ),
-  compatible('kube-api-burst', 'int', 'a few watches need no rate limit', 'clientConnection.burst'),
-  compatible('kube-api-qps', 'string', 'a few watches need no rate limit', 'clientConnection.qps'),
-  compatible(
-    'show-hidden-metrics-for-version',
-    'string',
-    'no metric is hidden',
-    'showHiddenMetricsForVersion',
-  ),
-  compatible('feature-gates', 'list', 'there are no feature gates'),
-  compatible('vmodule', 'list', 'verbosity is set for the whole program with -v'),
-  compatible('log-flush-frequency', 'duration', 'every line is written at once'),
-  ...(['json', 'text'] as const).flatMap((format) => [
-    compatible(
-      `log-${format}-info-buffer-size`,
-      'string',
-      'every line is written at once',
-      `logging.options.${format}.infoBufferSize`,
-    ),
-    compatible(
-      `log-${format}-split-stream`,
-      'bool',
-      'all lines go to the standard error',
-      `logging.options.${format}.splitStream`,
-    ),
-  ]),
-  {
-    name: 'write-config-to',
-    type: 'string',
-    help: 'Write a configuration file.',
-    notYet: 'writing a configuration file is not built yet',
-  },
-];
-
-/** Every flag `switchyard proxy` knows: kube-proxy's names and defaults, and --source. */
+/**
+ * Everything that can be set of `switchyard proxy`: kube-proxy's flags and fields with their defaults, and our own. What no
+ * flag says is among them (`fileOnly`).
+ */
 export const proxyFlags: FlagTable = [
   ...serviceFlags,
   ...processFlags,
@@ -374,5 +337,7 @@ export const proxyFlags: FlagTable = [
   ...conntrackFlags,
   ...metricsFlags,
   ...loggingFlags,
-  ...otherFlags,
+  ...compatibleFlags,
+  ...nftablesFields,
+  ...fileFields,
 ];

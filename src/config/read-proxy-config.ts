@@ -33,6 +33,7 @@ export function proxyConfig(flags: FlagValues, warn?: (text: string) => void): P
     profiling: flags.bool('profiling'),
     initOnly: flags.bool('initOnly'),
   };
+  fields.compatible();
   fields.check();
   return config;
 }

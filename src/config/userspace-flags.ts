@@ -8,6 +8,7 @@ export const usualPortsFile = '/run/switchyard/userspace.json';
 /** Also of `cleanup`, which removes it. */
 export const userspaceStateFileFlag: FlagSpec = {
   name: 'userspace-state-file',
+  besideFile: true,
   type: 'string',
   placeholder: 'FILE',
   help: `Where the ports of listeners are kept from run to run; empty: nowhere. Default: ${usualPortsFile}, with --userspace-portals=none $XDG_STATE_HOME/switchyard/userspace.json.`,
@@ -30,11 +31,13 @@ export const userspaceFlags: FlagTable = [
     type: 'duration',
     default: 250,
     configPath: 'udpIdleTimeout',
+    zeroIsUnset: true,
     help: 'A UDP flow ends when nothing has passed for so long, where no annotation of the Service says otherwise. Above 0.',
     group,
   },
   {
     name: 'userspace-drain-timeout',
+    besideFile: true,
     type: 'duration',
     default: 300_000,
     help: 'How long open connections to an endpoint that went away may last, where no annotation of the Service says otherwise. 0: not at all.',
@@ -42,6 +45,7 @@ export const userspaceFlags: FlagTable = [
   },
   {
     name: 'userspace-portals',
+    besideFile: true,
     type: 'enum',
     values: ['iptables', 'none'],
     default: 'iptables',
@@ -50,6 +54,7 @@ export const userspaceFlags: FlagTable = [
   },
   {
     name: 'userspace-workers',
+    besideFile: true,
     type: 'int',
     default: 0,
     placeholder: 'COUNT',
@@ -58,6 +63,7 @@ export const userspaceFlags: FlagTable = [
   },
   {
     name: 'userspace-shutdown-timeout',
+    besideFile: true,
     type: 'duration',
     default: 25_000,
     help: 'How long open connections may last after SIGTERM; what is left then is reset. Stay below the grace period of the pod or unit.',
@@ -65,6 +71,7 @@ export const userspaceFlags: FlagTable = [
   },
   {
     name: 'userspace-port-offset',
+    besideFile: true,
     type: 'int',
     default: 10_000,
     placeholder: 'COUNT',

@@ -3,6 +3,7 @@ import { readConfigFile } from '../../../src/config/config-file.ts';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
 import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
+import { SwitchyardError } from '../../../src/error.ts';
 
 const head = 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n';
 
@@ -36,16 +37,26 @@ enableProfiling: false
 healthzBindAddress: ""
 hostnameOverride: ""
 iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
-ipvs: {excludeCIDRs: null, minSyncPeriod: 0s, scheduler: "", strictARP: false, syncPeriod: 0s, tcpFinTimeout: 0s}
-logging: {flushFrequency: 0, options: {json: {infoBufferSize: "0"}}, verbosity: 0}
+ipvs: {excludeCIDRs: null, minSyncPeriod: 0s, scheduler: "", strictARP: false, syncPeriod: 0s, tcpFinTimeout: 0s, tcpTimeout: 0s, udpTimeout: 0s}
+logging: {flushFrequency: 0, options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}, verbosity: 0}
 metricsBindAddress: ""
 mode: ""
+nftables: {masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
 nodePortAddresses: null
 oomScoreAdj: null
 portRange: ""
 showHiddenMetricsForVersion: ""
-winkernel: {enableDSR: false, networkName: ""}
+winkernel: {enableDSR: false, forwardHealthCheckVip: false, networkName: "", rootHnsEndpointName: "", sourceVip: ""}
 `;
+
+function thrownBy(run: () => unknown): SwitchyardError {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof SwitchyardError) return error;
+  }
+  throw new Error('nothing was refused');
+}
 
 describe('a KubeProxyConfiguration', () => {
   it('as kubeadm writes it gives the defaults, without a warning', () => {
@@ -80,12 +91,58 @@ describe('a KubeProxyConfiguration', () => {
     expect(warnings).toEqual(['--masquerade-all is ignored: --config is given']);
   });
 
-  it('warns of fields that are not used, by name', () => {
-    const { warnings } = read('ipvs: {scheduler: rr}\nbindAdress: 1.2.3.4\n');
+  it('warns of what no strict reading would take, by name, and goes on', () => {
+    const { config, warnings } = read(
+      'ipvs: {scheduler: rr}\nbindAdress: 1.2.3.4\niptables: {masqueradeBit: 1, masqueradeBit: 2}\n' +
+        'udpIdleTimeout: 0s\nkubelet: {port: 1}\n',
+    );
     expect(warnings).toEqual([
-      'c.yaml: bindAdress is not used',
+      'c.yaml: iptables.masqueradeBit stands there more than once, the last one counts',
+      'c.yaml: bindAdress is not a field of KubeProxyConfiguration and is not used; did you mean bindAddress?',
+      'c.yaml: kubelet is not a field of KubeProxyConfiguration and is not used',
       'c.yaml: ipvs.scheduler has no effect: the mode is iptables',
     ]);
+    expect(config.masqueradeBit).toBe(2);
+  });
+
+  it('tells of all values of a wrong type at once, each by its field, with what was meant', () => {
+    const body =
+      'hostnameOverride: 123\noomScoreAdj: 99999999999\nnodePortAddresses: 10.0.0.0/8\nmode: {name: iptables}\n' +
+      'iptables: {masqueradeAll: "true", masqueradeBit: 14.5, syncPeriod: 30}\nfeatureGates: {AllAlpha: "yes"}\n' +
+      'logging: {vmodule: [{filePattern: a}]}\nipvs: 3\n';
+    const error = thrownBy(() => read(body));
+    expect(error.message.split('\n')).toEqual([
+      'c.yaml: hostnameOverride: 123 is not a text',
+      'c.yaml: oomScoreAdj: 99999999999 is not a whole number',
+      'c.yaml: nodePortAddresses: "10.0.0.0/8" is not a list of texts',
+      'c.yaml: mode: {"name":"iptables"} is not a text',
+      'c.yaml: iptables.masqueradeAll: "true" is not true or false',
+      'c.yaml: iptables.masqueradeBit: 14.5 is not a whole number',
+      'c.yaml: iptables.syncPeriod: 30 is not a duration such as 30s or 1m30s',
+      'c.yaml: featureGates: {"AllAlpha":"yes"} is not a map of names to true or false',
+      'c.yaml: logging.vmodule: [{"filePattern":"a"}] is not a list of filePattern and verbosity',
+      'c.yaml: ipvs: 3 is not a section with fields',
+    ]);
+    expect(error.hint?.split('; ')).toEqual([
+      'write it in quotes',
+      'write [10.0.0.0/8]',
+      'leave the quotes out',
+      'did you mean 30s?',
+      'write its fields below it: ipvs.scheduler, for example',
+    ]);
+  });
+
+  it('takes JSON, YAML 1.1 words for true and false, and a flush frequency in nanoseconds', () => {
+    const json = { apiVersion: 'kubeproxy.config.k8s.io/v1alpha1', kind: 'KubeProxyConfiguration' };
+    const { flags } = parseFlags(proxyFlags, []);
+    const text = JSON.stringify({ ...json, iptables: { masqueradeAll: true } });
+    expect(readConfigFile(text, 'c.json', proxyFlags, flags).flags.bool('masqueradeAll')).toBe(
+      true,
+    );
+    const { config, warnings } = read(
+      'iptables: {masqueradeAll: yes}\nlogging: {flushFrequency: 5000000000}\n',
+    );
+    expect([config.masqueradeAll, warnings]).toEqual([true, []]);
   });
 
   it('sets ipvs mode, beside what no file can say', () => {
@@ -129,8 +186,6 @@ describe('a KubeProxyConfiguration', () => {
     ['mode: ipvs\nipvs: {syncPeriod: -1s}', 'c.yaml: ipvs.syncPeriod: must be above 0'],
     ['mode: ipvs\nipvs: {excludeCIDRs: [x]}', 'c.yaml: ipvs.excludeCIDRs: "x" is not a CIDR'],
     ['iptables: {masqueradeBit: 99}', 'c.yaml: iptables.masqueradeBit: 99 is not 0 to 31'],
-    ['iptables: 3', 'c.yaml: iptables: 3 is not a section with fields'],
-    ['mode: {name: iptables}', 'c.yaml: mode: expected a value, got fields'],
     ['mode: iptables\n---\nmode: iptables', 'c.yaml: has more than one document, expected one'],
     ['a: [', 'c.yaml: '],
   ])('refuses %s', (body, message) => {

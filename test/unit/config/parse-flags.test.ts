@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatDuration, parseDuration } from '../../../src/config/duration.ts';
+import { formatDuration, goDuration, parseDuration } from '../../../src/config/duration.ts';
 import type { FlagTable } from '../../../src/config/flag-table.ts';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
 import { SwitchyardError } from '../../../src/error.ts';
@@ -18,6 +18,11 @@ const table: FlagTable = [
   { name: 'format', type: 'enum', values: ['', 'json', 'text'], help: '' },
   { name: 'strict-arp', type: 'bool', help: '', notYet: 'ipvs mode is not built yet' },
   { name: 'profiling', type: 'bool', help: '', noEffect: 'use --inspect' },
+  { name: 'qps', type: 'float', default: 5, help: '', noEffect: 'no limit' },
+  { name: 'buffer', type: 'quantity', default: '0', help: '' },
+  { name: 'feature-gates', type: 'list', item: 'gate', help: '' },
+  { name: 'vmodule', type: 'list', item: 'module', help: '' },
+  { name: 'nftables.syncPeriod', type: 'duration', fileOnly: true, help: '' },
 ];
 
 function failure(...argv: readonly string[]): SwitchyardError {
@@ -105,6 +110,49 @@ describe('parseFlags', () => {
     expect(parseFlags(table, ['--strict-arp=false']).flags.bool('strictArp')).toBe(false);
   });
 
+  it.each([
+    ['0x10', 16],
+    ['010', 8],
+    ['0b11', 3],
+    ['-999', -999],
+    ['+5', 5],
+    ['2147483647', 2_147_483_647],
+  ])('reads the whole number %s as Go does', (text, value) => {
+    expect(parseFlags(table, ['--v', text]).flags.number('verbosity')).toBe(value);
+  });
+
+  it.each([
+    [['--version'], 'short'],
+    [['--version=true'], 'short'],
+    [['--version=raw'], 'raw'],
+    [['--version=false'], undefined],
+    [['--mode', '--version'], undefined],
+    [['--', '--version'], undefined],
+  ])('takes %j for a question after the version: %s', (argv, form) => {
+    expect(parseFlags(table, argv).version).toBe(form);
+  });
+
+  it('takes the version that upstream could be told to report, with a warning', () => {
+    expect(parseFlags(table, ['--version=v1.34.0']).warnings).toEqual([
+      "--version=v1.34.0 has no effect: the version that is reported is the program's own",
+    ]);
+  });
+
+  it('takes gates and modules as lists, whose items have a form', () => {
+    const argv = ['--feature-gates=A=true, B=0', '--feature-gates', 'A=F', '--vmodule=a=1,b*=2'];
+    const { flags } = parseFlags(table, argv);
+    expect(flags.list('featureGates')).toEqual(['A=true', 'B=false', 'A=false']);
+    expect(flags.list('vmodule')).toEqual(['a=1', 'b*=2']);
+  });
+
+  it('does not know a field of the file as a flag', () => {
+    expect(failure('--nftables.syncPeriod=1s').message).toBe('unknown flag --nftables.syncPeriod');
+  });
+
+  it('does not warn of a flag without effect that asks for what is the case', () => {
+    expect(parseFlags(table, ['--qps=5', '--qps=5.0']).warnings).toEqual([]);
+  });
+
   it('warns of flags without effect, once each', () => {
     const { warnings } = parseFlags(table, ['--profiling', '--profiling=false']);
     expect(warnings).toEqual(['--profiling has no effect: use --inspect']);
@@ -121,6 +169,23 @@ describe('parseFlags', () => {
       'did you mean 30s?',
     ],
     [['-vx'], '-v: "x" is not a whole number', undefined],
+    [['-v=2147483648'], '-v: "2147483648" is not a whole number', undefined],
+    [['-v=1.5'], '-v: "1.5" is not a whole number', undefined],
+    [['-proxy-mode=ipvs'], 'unknown flag -proxy-mode=ipvs', 'did you mean --proxy-mode?'],
+    [['--qps=fast'], '--qps: "fast" is not a number', undefined],
+    [['--buffer=1X'], '--buffer: "1X" is not a quantity such as 512 or 2Ki', undefined],
+    [
+      ['--feature-gates=A=maybe'],
+      '--feature-gates: "A=maybe" is not a list of NAME=true or NAME=false',
+      undefined,
+    ],
+    [
+      ['--feature-gates=A'],
+      '--feature-gates: "A" is not a list of NAME=true or NAME=false',
+      undefined,
+    ],
+    [['--vmodule=a=b'], '--vmodule: "a=b" is not a list of PATTERN=LEVEL', undefined],
+    [['--version=latest'], '--version: "latest" is not true, false or raw', undefined],
     [['--hardened=maybe'], '--hardened: "maybe" is not true or false', undefined],
     [['--sync-period'], '--sync-period needs a value: a duration such as 30s or 1m30s', undefined],
     [
@@ -152,6 +217,22 @@ describe('Go durations', () => {
 
   it.each(['', '30', 's', '1x', '1m 30s', '--1s', '1.2.3s', '1s1'])('%j is none', (text) => {
     expect(parseDuration(text)).toBeUndefined();
+  });
+
+  it.each([
+    [0, '0s'],
+    [900_000, '15m0s'],
+    [86_400_000, '24h0m0s'],
+    [5000, '5s'],
+    [1500, '1.5s'],
+    [61_250, '1m1.25s'],
+    [250, '250ms'],
+    [0.1, '100\u00b5s'],
+    [0.000_005, '5ns'],
+    [-1000, '-1s'],
+  ])('%d ms are printed as Go prints them', (ms, text) => {
+    expect(goDuration(ms)).toBe(text);
+    expect(parseDuration(text)).toBeCloseTo(ms, 6);
   });
 
   it('are read back from what is printed', () => {

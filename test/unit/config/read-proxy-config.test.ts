@@ -95,6 +95,13 @@ describe('the proxy configuration', () => {
     ],
     [['--cluster-cidr=10.0.0.0/8,fd00::/8'], { clusterCidrs: cidrs('10.0.0.0/8', 'fd00::/8') }],
     [['--nodeport-addresses=primary'], { nodePortAddresses: { kind: 'primary' } }],
+    [['--nodeport-addresses=all,10.0.0.0/8'], { nodePortAddresses: { kind: 'all' } }],
+    [
+      ['--nodeport-addresses=localhost,10.0.0.0/8'],
+      {
+        nodePortAddresses: { kind: 'cidrs', cidrs: cidrs('127.0.0.0/8', '::1/128', '10.0.0.0/8') },
+      },
+    ],
     [
       ['--detect-local-mode=BridgeInterface', '--pod-bridge-interface=br0'],
       { detectLocal: { mode: 'BridgeInterface', name: 'br0' } },
@@ -204,6 +211,25 @@ describe('the proxy configuration', () => {
     ],
     [['--conntrack-min=-1'], ['--conntrack-min: must not be negative']],
     [
+      [
+        '--config-sync-period=0s',
+        '--kube-api-burst=-1',
+        '--show-hidden-metrics-for-version=x',
+        '--feature-gates=TopologyAwareHint=true,Nope=false',
+      ],
+      [
+        '--config-sync-period: must be above 0',
+        '--kube-api-burst: must not be negative',
+        '--show-hidden-metrics-for-version: "x" is not a version of Kubernetes such as 1.36',
+        '--feature-gates: "TopologyAwareHint" is no feature gate of Kubernetes',
+        '--feature-gates: "Nope" is no feature gate of Kubernetes',
+      ],
+    ],
+    [
+      ['--mode=ipvs', '--feature-gates=KubeProxyIPVS=true,KubeProxyIPVS=false'],
+      ['--mode: "ipvs" is ruled out by --feature-gates: KubeProxyIPVS=false'],
+    ],
+    [
       ['--source=file:a', '--source=kubernetes'],
       ['--source: file:a and kubernetes cannot be mixed; only file:PATH may be repeated'],
     ],
@@ -250,6 +276,17 @@ describe('the proxy configuration', () => {
       [
         '--ipvs-scheduler has no effect: the mode is iptables',
         '--ipvs-tcp-timeout has no effect: the mode is iptables',
+      ],
+    ],
+    [
+      [
+        '--feature-gates=SidecarContainers=true,NFTablesProxyMode=true,TopologyAwareHints=true',
+        '--feature-gates=ServiceTrafficDistribution=false,CPUManager=true,KubeProxyIPVS=true',
+      ],
+      [
+        '--feature-gates: NFTablesProxyMode=true has no effect: nftables mode is not built yet',
+        '--feature-gates: ServiceTrafficDistribution=false has no effect: hints for zones count',
+        '--feature-gates: CPUManager, SidecarContainers have no effect: not about service proxies',
       ],
     ],
     [

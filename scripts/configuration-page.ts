@@ -1,0 +1,82 @@
+// `npm run configuration`: writes the tables of docs/configuration.md from the flags and fields the program has.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { goDuration } from '../src/config/duration.ts';
+import { honouredGates, proxyGates } from '../src/config/feature-gates.ts';
+import type { FlagSpec } from '../src/config/flag-table.ts';
+import { proxyFlags } from '../src/config/proxy-flags.ts';
+
+const page = join(import.meta.dirname, '..', 'docs', 'configuration.md');
+
+/** The page as it is, and as the program makes it: a table after each comment that names it. */
+export function configurationPage(): { readonly committed: string; readonly made: string } {
+  const committed = readFileSync(page, 'utf8');
+  let made = committed;
+  for (const [name, rows] of Object.entries(tables())) {
+    const place = new RegExp(`(<!-- ${name} -->\n\n)(?:(?:\\|.*\n)+\n)?`);
+    if (!place.test(made)) throw new Error(`${page} has no place for the table ${name}`);
+    made = made.replace(place, (_, mark: string) => `${mark}${rows.join('\n')}\n\n`);
+  }
+  return { committed, made };
+}
+
+function tables(): Readonly<Record<string, readonly string[]>> {
+  const fields = proxyFlags.filter((flag) => flag.configPath !== undefined);
+  const others = proxyFlags.filter((flag) => flag.configPath === undefined);
+  return {
+    fields: [
+      '| field | flag | default | what it does |',
+      '|---|---|---|---|',
+      ...fields
+        .toSorted((one, other) => compare(one.configPath ?? '', other.configPath ?? ''))
+        .map(fieldRow),
+    ],
+    flags: [
+      '| flag | default | beside `--config` | what it does |',
+      '|---|---|---|---|',
+      ...others.toSorted((one, other) => compare(one.name, other.name)).map(flagRow),
+    ],
+    gates: [
+      '| gate | what the case is |',
+      '|---|---|',
+      ...[...honouredGates].map(([name, what]) => `| \`${name}\` | ${what} |`),
+      ...[...proxyGates].map(([name, { is, why }]) => `| \`${name}\` | ${stateText(is)}${why} |`),
+    ],
+  };
+}
+
+function fieldRow(flag: FlagSpec): string {
+  const name =
+    flag.fileOnly === true ? '–' : `\`${dashed(flag)}\`${flag.besideFile === true ? ' ¹' : ''}`;
+  return `| \`${flag.configPath ?? ''}\` | ${name} | ${usualText(flag)} | ${whatText(flag)} |`;
+}
+
+function flagRow(flag: FlagSpec): string {
+  const beside = flag.besideFile === true ? 'counts' : 'ignored';
+  return `| \`${dashed(flag)}\` | ${usualText(flag)} | ${beside} | ${whatText(flag)} |`;
+}
+
+function dashed({ name, short }: FlagSpec): string {
+  return name === short ? `-${name}` : `--${name}`;
+}
+
+function whatText({ help, noEffect, deprecated }: FlagSpec): string {
+  const text = noEffect === undefined ? help : `No effect: ${noEffect}.`;
+  const old = deprecated === undefined ? '' : ` Deprecated: ${deprecated}.`;
+  return `${text}${old}`.replaceAll('|', '\\|');
+}
+
+function usualText({ type, default: usual }: FlagSpec): string {
+  if (usual === undefined || usual === '') return '–';
+  return `\`${type === 'duration' ? goDuration(Number(usual)) : String(usual)}\``;
+}
+
+function stateText(is: boolean | undefined): string {
+  return is === undefined ? '' : `as \`${String(is)}\`: `;
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : 1;
+}
+
+if (import.meta.main) writeFileSync(page, configurationPage().made);

@@ -1,0 +1,49 @@
+import { isMap, isScalar, isSeq, parseDocument } from 'yaml';
+import { SwitchyardError } from '../error.ts';
+import { configApiVersion, configKind } from './config-object.ts';
+
+/** A configuration file as it is written: not yet known to fit. */
+export interface FileDocument {
+  readonly root: object;
+  /** Keys that stand twice in one map, by their paths: the last one counts, as in kube-proxy's lenient reading. */
+  readonly repeated: readonly string[];
+}
+
+/** Reads YAML or JSON of kind KubeProxyConfiguration; throws a usage error that names the file where it is none. */
+export function readDocument(text: string, path: string): FileDocument {
+  const document = parseDocument(text, { version: '1.1', uniqueKeys: false });
+  const [problem] = document.errors;
+  if (problem?.code === 'MULTIPLE_DOCS') {
+    throw new SwitchyardError('usage', `${path}: has more than one document, expected one`, {
+      hint: `keep the ${configKind} alone; no line of --- may follow it`,
+    });
+  }
+  if (problem) throw new SwitchyardError('usage', `${path}: ${problem.message}`);
+  const root: unknown = document.toJS();
+  if (!isFields(root) || root['kind'] !== configKind || root['apiVersion'] !== configApiVersion) {
+    throw new SwitchyardError('usage', `${path}: is not a ${configKind} of ${configApiVersion}`, {
+      hint: `it has to say: apiVersion: ${configApiVersion}, kind: ${configKind}`,
+    });
+  }
+  const repeated: string[] = [];
+  noteRepeated(document.contents, '', repeated);
+  return { root, repeated };
+}
+
+/** Whether it is a map, and no list. */
+export function isFields(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function noteRepeated(node: unknown, path: string, repeated: string[]): void {
+  if (isSeq(node)) for (const item of node.items) noteRepeated(item, path, repeated);
+  if (!isMap(node)) return;
+  const seen = new Set<string>();
+  for (const { key, value } of node.items) {
+    const name = String(isScalar(key) ? key.value : key);
+    const inner = path === '' ? name : `${path}.${name}`;
+    if (seen.has(name)) repeated.push(inner);
+    seen.add(name);
+    noteRepeated(value, inner, repeated);
+  }
+}

@@ -1,0 +1,7 @@
+import { expect, it } from 'vitest';
+import { configurationPage } from '../../../scripts/configuration-page.ts';
+
+it('docs/configuration.md has every flag and field as the program has them (npm run configuration writes them)', () => {
+  const { committed, made } = configurationPage();
+  expect(made).toBe(committed);
+});
