@@ -35,8 +35,7 @@ export function commandHelp(command: Command): string {
 function flagHelp(table: FlagTable): string {
   const flags = table.filter((flag) => flag.fileOnly === undefined);
   const shown = flags.filter(
-    (flag) =>
-      flag.deprecated === undefined && flag.notYet === undefined && flag.noEffect === undefined,
+    (flag) => flag.deprecated === undefined && flag.noEffect === undefined,
   );
   const groups = new Map<string, FlagSpec[]>([['', []]]);
   for (const flag of shown) {

@@ -28,8 +28,6 @@ export interface FlagSpec {
   readonly aliases?: readonly string[];
   /** Parsed but not shown by --help; the text says what to use instead, and is warned with. */
   readonly deprecated?: string;
-  /** Known, but not built: giving the flag is an error that says so in these words. */
-  readonly notYet?: string;
   /** Taken for the sake of compatibility and without effect: a warning gives this reason. */
   readonly noEffect?: string;
   /** For `list`: each use of the flag is one item, commas are part of it. */

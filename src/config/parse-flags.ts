@@ -156,10 +156,6 @@ class Reading {
 
   #set(flag: FlagSpec, shown: string, text: string): void {
     const value = parseFlagValue(flag, text, shown);
-    // Asking for something not to happen asks for nothing that is not built.
-    if (flag.notYet !== undefined && value !== false) {
-      throw new SwitchyardError('usage', `${shown}: ${flag.notYet}`);
-    }
     const field = fieldOf(flag);
     const before = this.#values.get(field);
     const list = flag.type === 'list' && this.#given.has(field) ? [before, value].flat() : value;

@@ -16,7 +16,6 @@ const table: FlagTable = [
   { name: 'proxy-mode', aliases: ['mode'], field: 'mode', type: 'string', help: '' },
   { name: 'detect-local-mode', type: 'enum', values: ['NodeCIDR', 'ClusterCIDR'], help: '' },
   { name: 'format', type: 'enum', values: ['', 'json', 'text'], help: '' },
-  { name: 'strict-arp', type: 'bool', help: '', notYet: 'ipvs mode is not built yet' },
   { name: 'profiling', type: 'bool', help: '', noEffect: 'use --inspect' },
   { name: 'qps', type: 'float', default: 5, help: '', noEffect: 'no limit' },
   { name: 'buffer', type: 'quantity', default: '0', help: '' },
@@ -106,10 +105,6 @@ describe('parseFlags', () => {
     expect(parseFlags(table, ['-h']).help).toBe(true);
   });
 
-  it('lets a flag of later work ask for nothing', () => {
-    expect(parseFlags(table, ['--strict-arp=false']).flags.bool('strictArp')).toBe(false);
-  });
-
   it.each([
     ['0x10', 16],
     ['010', 8],
@@ -194,7 +189,6 @@ describe('parseFlags', () => {
       'did you mean NodeCIDR?',
     ],
     [['--format=jsn'], '--format: "jsn" is not one of json, text', 'did you mean json?'],
-    [['--strict-arp'], '--strict-arp: ipvs mode is not built yet', undefined],
   ])('refuses %j', (argv, message, hint) => {
     const error = failure(...argv);
     expect([error.code, error.message, error.hint]).toEqual(['usage', message, hint]);
