@@ -143,6 +143,7 @@ describe('--write-config-to', () => {
     await inFolder(async (folder) => {
       const [first, second] = [join(folder, 'first.yaml'), join(folder, 'second.yaml')];
       const argv = ['--proxy-mode=ipvs', '--bind-address=::', '--healthz-port=9', '--cleanup'];
+      argv.push('--hostname-override=Node-A');
       expect(await switchyard('proxy', ...argv, `--write-config-to=${first}`)).toMatchObject({
         status: 0,
         stdout: '',
@@ -151,6 +152,7 @@ describe('--write-config-to', () => {
       const text = readFileSync(first, 'utf8');
       expect(text).toContain('healthzBindAddress: "[::]:9"\n');
       expect(text).toContain('mode: ipvs\n');
+      expect(text).toContain('hostnameOverride: node-a\n');
       expect(await switchyard('proxy', `--config=${first}`, `--write-config-to=${second}`)).toEqual(
         { status: 0, stdout: '', stderr: `wrote the configuration to ${second}\n` },
       );
