@@ -4,7 +4,6 @@ import type { FieldValue } from './field-value.ts';
 import { isFields, readDocument } from './file-document.ts';
 import { FlagValues, fieldOf, presetOf } from './flag-table.ts';
 import type { FlagSpec, FlagTable, FlagValue } from './flag-table.ts';
-import { refuse } from './problems.ts';
 import type { FieldProblem } from './problems.ts';
 import { closest } from './suggest.ts';
 
@@ -18,7 +17,7 @@ export interface ConfigFile {
 /**
  * Reads a KubeProxyConfiguration into the values of the flags that say the same. Empty and null
  * fields are the defaults, as kubeadm writes them. Unknown fields and those that stand twice are warned of, where kube-proxy
- * falls back to lenient decoding; all values of a wrong type are told of by one usage error that names file and fields.
+ * falls back to lenient decoding; values of a wrong type are problems of the result. Throws a usage error where it is no such file.
  */
 export function readConfigFile(
   text: string,
@@ -31,7 +30,6 @@ export function readConfigFile(
   for (const name of repeated)
     reading.warn(name, 'stands there more than once, the last one counts');
   reading.section(root, '');
-  reading.check();
   for (const flag of table) if (flags.given(fieldOf(flag))) reading.beside(flag, flags);
   return reading.result();
 }
@@ -77,14 +75,9 @@ class Reading {
     this.#given.set(field, flags.shown(field));
   }
 
-  /** Throws where a value is of a wrong type. */
-  check(): void {
-    refuse(this.#problems);
-  }
-
   result(): ConfigFile {
     return {
-      flags: new FlagValues(this.#table, this.#values, this.#given),
+      flags: new FlagValues(this.#table, this.#values, this.#given, this.#problems),
       warnings: this.#warnings,
     };
   }

@@ -1,3 +1,5 @@
+import type { FieldProblem } from './problems.ts';
+
 /**
  * What a flag takes. `bool` follows pflag: `--x`, `--x=true`, `--x=false`, never `--x false`.
  * `int` is Go's int32, `0x10` included. `duration` is Go's (`1m30s`), read into milliseconds. `list` is
@@ -61,13 +63,17 @@ export class FlagValues {
   readonly #values: ReadonlyMap<string, FlagValue>;
   readonly #names: ReadonlyMap<string, string>;
   readonly #given: ReadonlyMap<string, string>;
+  /** What was said and could not be read, so that it is told with what else is wrong; such a field has its default. */
+  readonly problems: readonly FieldProblem[];
 
   /** `given` has, by field, what was said and where: `--mode`, `c.yaml: iptables.masqueradeBit`. */
   constructor(
     table: FlagTable,
     values: ReadonlyMap<string, FlagValue>,
     given: ReadonlyMap<string, string>,
+    problems: readonly FieldProblem[] = [],
   ) {
+    this.problems = problems;
     this.#values = new Map([
       ...table.map((flag) => [fieldOf(flag), presetOf(flag)] as const),
       ...values,

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import { SwitchyardError } from '../error.ts';
 import { FlagValues, fieldOf, presetOf } from './flag-table.ts';
 import type { FlagSpec, FlagTable, FlagValue } from './flag-table.ts';
 import { booleanOf, expected, guessOf, valueOf } from './flag-value.ts';
+import { refuse } from './problems.ts';
+import type { FieldProblem } from './problems.ts';
 import { closest } from './suggest.ts';
 
 /** How much `--version` tells. */
@@ -23,22 +24,14 @@ export interface ParsedFlags {
 /**
  * Reads a command line as pflag does: `--x`, `--x=V`, `--x V`, `-v=2`, `-v2`, `-v 2`, `_` for `-`,
  * `--` before positionals; flags and positionals in any order; the last use of a flag wins, lists add
- * up. Throws a SwitchyardError of code `usage` that names the flag and what was expected.
+ * up. Throws a SwitchyardError of code `usage` that names each wrong flag and what was expected.
  */
 export function parseFlags(table: FlagTable, argv: readonly string[]): ParsedFlags {
   const reading = new Reading(table);
   let rest = argv;
   while (rest.length > 0 && !reading.help) rest = reading.step(rest);
+  if (!reading.help) refuse(reading.problems);
   return reading.result();
-}
-
-/** One value of a flag from its text; throws the usage error where it does not fit the flag's type. */
-function parseFlagValue(flag: FlagSpec, text: string, shown: string): FlagValue {
-  const value = valueOf(flag, text);
-  if (value !== undefined) return value;
-  throw new SwitchyardError('usage', `${shown}: ${JSON.stringify(text)} is not ${expected(flag)}`, {
-    ...withGuess(guessOf(flag, text)),
-  });
 }
 
 class Reading {
@@ -49,6 +42,7 @@ class Reading {
   readonly #positionals: string[] = [];
   readonly #warnings: string[] = [];
   readonly #warned = new Set<FlagSpec>();
+  readonly problems: FieldProblem[] = [];
   help = false;
   #version: VersionForm | undefined;
 
@@ -95,7 +89,7 @@ class Reading {
     // `-v` is a flag of one letter whose long form is as short
     const letter = this.#table.find((each) => each.short === name);
     if (letter) return this.#take(letter, `--${name}`, inline, rest);
-    throw unknownFlag(`--${name}`, closest(name, [...this.#byName.keys()]));
+    return this.#unknown(`--${name}`, name, rest);
   }
 
   #short(word: string, rest: readonly string[]): readonly string[] {
@@ -105,7 +99,7 @@ class Reading {
     if (!flag) {
       if (word === '-h') return this.#askHelp(undefined, rest);
       const name = word.slice(1).split('=')[0] ?? '';
-      throw unknownFlag(word, closest(name.replace(/^-/, ''), [...this.#byName.keys()]));
+      return this.#unknown(word, name.replace(/^-/, ''), rest);
     }
     if (tail === '') return this.#take(flag, `-${letter}`, undefined, rest);
     return this.#take(flag, `-${letter}`, tail.startsWith('=') ? tail.slice(1) : tail, rest);
@@ -127,7 +121,7 @@ class Reading {
       );
     } else {
       const text = `--version: ${JSON.stringify(inline)} is not true, false or raw`;
-      throw new SwitchyardError('usage', text, withGuess(closest(inline ?? '', ['raw', 'true'])));
+      this.#problem(text, closest(inline ?? '', ['raw', 'true']));
     }
     return rest;
   }
@@ -148,14 +142,22 @@ class Reading {
     }
     const [value, ...after] = rest;
     if (value === undefined) {
-      throw new SwitchyardError('usage', `${shown} needs a value: ${expected(flag)}`);
+      this.#problem(`${shown} needs a value: ${expected(flag)}`, undefined);
+      return after;
     }
     this.#set(flag, shown, value);
     return after;
   }
 
   #set(flag: FlagSpec, shown: string, text: string): void {
-    const value = parseFlagValue(flag, text, shown);
+    const value = valueOf(flag, text);
+    if (value === undefined) {
+      this.#problem(
+        `${shown}: ${JSON.stringify(text)} is not ${expected(flag)}`,
+        guessOf(flag, text),
+      );
+      return;
+    }
     const field = fieldOf(flag);
     const before = this.#values.get(field);
     const list = flag.type === 'list' && this.#given.has(field) ? [before, value].flat() : value;
@@ -175,14 +177,17 @@ class Reading {
     if (said.length > 0) this.#warned.add(flag);
     this.#warnings.push(...said);
   }
-}
 
-function unknownFlag(shown: string, guess: string | undefined): SwitchyardError {
-  return new SwitchyardError('usage', `unknown flag ${shown}`, {
-    hint: guess === undefined ? '--help lists the flags' : `did you mean --${guess}?`,
-  });
-}
+  #problem(message: string, guess: string | undefined): void {
+    const hint = guess === undefined ? undefined : `did you mean ${guess}?`;
+    this.problems.push({ message, hint });
+  }
 
-function withGuess(guess: string | undefined): { hint?: string } {
-  return guess === undefined ? {} : { hint: `did you mean ${guess}?` };
+  /** Whether a value belongs to it nobody knows: what follows is read for itself. */
+  #unknown(shown: string, name: string, rest: readonly string[]): readonly string[] {
+    const guess = closest(name, [...this.#byName.keys()]);
+    const hint = guess === undefined ? '--help lists the flags' : `did you mean --${guess}?`;
+    this.problems.push({ message: `unknown flag ${shown}`, hint });
+    return rest;
+  }
 }

@@ -67,9 +67,9 @@ export class ProxyFields {
     this.#warn = warn;
   }
 
-  /** Throws a usage error with all problems so far and what to do about each; none, no error. */
+  /** Throws a usage error with all problems so far, those of reading first, and what to do about each; none, no error. */
   check(): void {
-    refuse(this.#problems);
+    refuse([...this.#flags.problems, ...this.#problems]);
   }
 
   mode(): ProxyConfig['mode'] {

@@ -105,11 +105,11 @@ describe('a KubeProxyConfiguration', () => {
     expect(config.masqueradeBit).toBe(2);
   });
 
-  it('tells of all values of a wrong type at once, each by its field, with what was meant', () => {
+  it('tells of all mistakes at once, values of a wrong type first, each by its field, with what was meant', () => {
     const body =
       'hostnameOverride: 123\noomScoreAdj: 99999999999\nnodePortAddresses: 10.0.0.0/8\nmode: {name: iptables}\n' +
       'iptables: {masqueradeAll: "true", masqueradeBit: 14.5, syncPeriod: 30}\nfeatureGates: {AllAlpha: "yes"}\n' +
-      'logging: {vmodule: [{filePattern: a}]}\nipvs: 3\n';
+      'logging: {vmodule: [{filePattern: a}]}\nipvs: 3\nbindAddress: here\n';
     const error = thrownBy(() => read(body));
     expect(error.message.split('\n')).toEqual([
       'c.yaml: hostnameOverride: 123 is not a text',
@@ -122,6 +122,7 @@ describe('a KubeProxyConfiguration', () => {
       'c.yaml: featureGates: {"AllAlpha":"yes"} is not a map of names to true or false',
       'c.yaml: logging.vmodule: [{"filePattern":"a"}] is not a list of filePattern and verbosity',
       'c.yaml: ipvs: 3 is not a section with fields',
+      'c.yaml: bindAddress: "here" is not an IP address',
     ]);
     expect(error.hint?.split('; ')).toEqual([
       'write it in quotes',
@@ -129,6 +130,7 @@ describe('a KubeProxyConfiguration', () => {
       'leave the quotes out',
       'did you mean 30s?',
       'write its fields below it: ipvs.scheduler, for example',
+      'give an address such as 192.0.2.1 or 2001:db8::1',
     ]);
   });
 

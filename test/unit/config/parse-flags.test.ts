@@ -140,6 +140,21 @@ describe('parseFlags', () => {
     expect(flags.list('vmodule')).toEqual(['a=1', 'b*=2']);
   });
 
+  it('tells of all mistakes at once', () => {
+    const error = failure('--masqerade-all', '--v=x', '--zzzzzz', 'word', '--qps=5', '--mode');
+    expect(error.message.split('\n')).toEqual([
+      'unknown flag --masqerade-all',
+      '--v: "x" is not a whole number',
+      'unknown flag --zzzzzz',
+      '--mode needs a value: a text',
+    ]);
+    expect(error.hint).toBe('did you mean --masquerade-all?; --help lists the flags');
+  });
+
+  it('answers --help whatever else is wrong before it', () => {
+    expect(parseFlags(table, ['--zzzzzz', '--help']).help).toBe(true);
+  });
+
   it('does not know a field of the file as a flag', () => {
     expect(failure('--nftables.syncPeriod=1s').message).toBe('unknown flag --nftables.syncPeriod');
   });
