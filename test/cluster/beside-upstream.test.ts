@@ -1,6 +1,7 @@
 // What operators and their tools read of a proxy over HTTP is what upstream's kube-proxy gives them: metrics, health, configuration.
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { WireEvent } from '../../src/telemetry/events.ts';
 import { service, slices } from '../kernel/contract-objects.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { parseExposition, whatIsMissing } from '../support/exposition.ts';
@@ -204,6 +205,37 @@ describe.skipIf(blocked !== undefined)(
       }
     });
 
+    it('begins with an Event on the Node, and says there whose port is taken', async () => {
+      await Promise.all(agents.splice(0).map(async (agent) => agent.stop()));
+      for (const twin of twins) {
+        await nodes.labs[twin].serve('node', {
+          proto: 'tcp',
+          address: '127.0.0.1',
+          port: 10_999,
+          name: 'another program',
+        });
+        agents.push(nodes.startProxy(twin, ['--metrics-bind-address=127.0.0.1:10999']));
+      }
+      const begun = await eventually(
+        async () => nodeEvents(nodes.plane, 'Starting'),
+        (events) => new Set(events.map(({ reportingController }) => reportingController)).size > 1,
+        60_000,
+      );
+      const forms = begun.map(({ type, action, regarding: { kind, name } }) =>
+        [type, action, kind, name].join(' '),
+      );
+      expect([...new Set(forms)]).toEqual(['Normal StartKubeProxy Node node-a']);
+      const [told] = await eventually(
+        async () => nodeEvents(nodes.plane, 'FailedToStartMetricServer'),
+        (events) => events.length > 0,
+      );
+      expect(told).toMatchObject({
+        type: 'Warning',
+        reportingController: 'switchyard.io/proxy',
+        note: expect.stringContaining('EADDRINUSE') as string,
+      });
+    });
+
     it('answers load balancers where node ports are answered, and nowhere else', async () => {
       await Promise.all(agents.splice(0).map(async (agent) => agent.stop()));
       const addresses = [`${lab4.node}/32`, `${lab6.node}/128`];
@@ -226,6 +258,15 @@ describe.skipIf(blocked !== undefined)(
     });
   },
 );
+
+async function nodeEvents(
+  plane: Pick<ControlPlane, 'must'>,
+  reason: string,
+): Promise<readonly WireEvent[]> {
+  const path = '/apis/events.k8s.io/v1/namespaces/default/events';
+  const { items } = (await plane.must('GET', path)) as { items: readonly WireEvent[] };
+  return items.filter((event) => event.reason === reason && event.regarding.kind === 'Node');
+}
 
 function namesOf(metrics: ReadonlyMap<string, ExposedMetric>): readonly string[] {
   return [...metrics.keys()].filter((name) => name.startsWith('kubeproxy_'));
