@@ -8,20 +8,23 @@ const lateMs = 1000;
 /** Agents that another one has followed: what they still carry may end by itself. */
 export class Retirement {
   readonly #clock: Clock;
+  readonly #onClosed: () => void;
   /** Aborts when nobody follows any more. */
   readonly #ending = new AbortController();
   readonly #hurry = new AbortController();
   readonly #closing = new Set<Promise<void>>();
 
-  constructor(clock: Clock) {
+  /** `onClosed`: one of them is garbage now. */
+  constructor(clock: Clock, onClosed: () => void) {
     this.#clock = clock;
+    this.#onClosed = onClosed;
   }
 
   /** Ends an agent a moment after `when`; its connections may last for `withinMs` then. */
   add(agent: Pick<Agent, 'close'>, when: Promise<void>, withinMs: number): void {
     const closing = this.#close(agent, when, withinMs);
     this.#closing.add(closing);
-    void closing.finally(() => this.#closing.delete(closing));
+    void this.#forget(closing);
   }
 
   /** The process ends: no connection lasts longer than `withinMs` from now on. */
@@ -33,6 +36,12 @@ export class Retirement {
     over.abort();
     this.#hurry.abort();
     await all;
+  }
+
+  async #forget(closing: Promise<void>): Promise<void> {
+    await closing;
+    this.#closing.delete(closing);
+    if (!this.#ending.signal.aborted) this.#onClosed();
   }
 
   async #close(agent: Pick<Agent, 'close'>, when: Promise<void>, withinMs: number): Promise<void> {

@@ -52,6 +52,12 @@ export async function runSupervised(
     periods: async () => {},
     nobody: async () => {},
   };
+  let isFirst = true;
+  /** With the first rules of a later agent the one before it is not gone yet. */
+  const tidyOnce = (): void => {
+    if (isFirst) agent.onFirstRules();
+    isFirst = false;
+  };
   const supervisor = new Supervisor({
     first,
     read: (text) => file?.read(text) ?? first,
@@ -62,13 +68,16 @@ export async function runSupervised(
           config,
           ...(first.effective && { effectiveConfig: () => supervisor.reading.effective?.() ?? {} }),
           onFirstRules: () => {
-            agent.onFirstRules();
+            tidyOnce();
             onFirstRules();
           },
         },
         lasting,
       ),
     adopt: async (part, config) => adopters[part](config),
+    onRetired: () => {
+      agent.onFirstRules();
+    },
     close: async () => lasting.close(),
     metrics: lasting.metrics.config,
     clock,

@@ -22,6 +22,8 @@ export interface SupervisorOptions {
   readonly open: OpenAgent;
   /** Lets a part of the process, beside the agent, follow a configuration. Rejects where that cannot be. */
   readonly adopt: (part: LivePart, config: ProxyConfig) => Promise<void>;
+  /** What an agent that was replaced had is garbage now. */
+  readonly onRetired: () => void;
   /** Closes what all agents had in common; called when the last one ends. */
   readonly close: () => Promise<void>;
   readonly metrics: ConfigMetrics;
@@ -51,7 +53,7 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#retirement = new Retirement(options.clock);
+    this.#retirement = new Retirement(options.clock, options.onRetired);
     this.#inForce = new SupervisedRun(options.first, options.open);
   }
 

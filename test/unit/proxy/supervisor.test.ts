@@ -77,6 +77,7 @@ class Stage {
   readonly #running: Promise<void>;
   readonly #agents: WeakRef<FakeAgent>[] = [];
   #count = 0;
+  retired = 0;
   /** What cannot be adopted. */
   unadoptable = '';
 
@@ -94,6 +95,7 @@ class Stage {
         return agent;
       },
       adopt: async (part, config) => this.#adopt(part, config),
+      onRetired: () => void (this.retired += 1),
       close: async () => {},
       metrics: new ConfigMetrics(this.registry),
       clock: this.clock,
@@ -283,6 +285,7 @@ describe('the supervisor', () => {
     await stage.offer(masquerade);
     await stage.clock.advance(1000);
     await stage.said();
+    expect(stage.retired).toBe(1);
     expect(stage.agentsHeld()).toEqual([2]);
     await stage.end();
   });
