@@ -2,6 +2,7 @@ import type { CleanupPlan, CleanupScope, Kept, ModeCleanup } from '../backends/c
 import { IptablesCleanup } from '../backends/iptables/cleanup.ts';
 import { IpvsCleanup } from '../backends/ipvs/cleanup.ts';
 import type { TableReader } from '../backends/ipvs/kernel-table.ts';
+import { NftablesCleanup, hasAnyProxyTable } from '../backends/nftables/cleanup.ts';
 import { errorText } from '../error.ts';
 import type { KeptFile } from '../host/kept-file.ts';
 import type { ChangedSysctl, NodeRecord, NodeRecordFile } from '../host/node-record.ts';
@@ -59,7 +60,7 @@ export class NodeCleanup {
     const record = await this.#options.record.read();
     const { changes, keeps } = await this.#sysctlPlan(record);
     const plans: CleanupPlan[] = [];
-    for (const mode of this.#modes(record)) plans.push(await mode.look(signal));
+    for (const mode of await this.#modes(record, signal)) plans.push(await mode.look(signal));
     return {
       removes: [...plans.flatMap((plan) => plan.removes), ...(await this.#portsFile())],
       restores: changes.map(({ key, before, set }) => `${key}: ${set} → ${before}`),
@@ -75,7 +76,8 @@ export class NodeCleanup {
     const failures = await this.#restore(await this.#sysctlPlan(record));
     const isOpen = failures.some(({ key }) => key === localnetKey);
     const problems = failures.map(({ words }) => words);
-    for (const mode of this.#modes(isOpen ? { ...record, firewalls: [] } : record)) {
+    const known = isOpen ? { ...record, firewalls: [] } : record;
+    for (const mode of await this.#modes(known, signal)) {
       problems.push(...(await mode.remove(signal)));
     }
     if (problems.length > 0 || scope !== 'all') return problems;
@@ -95,11 +97,14 @@ export class NodeCleanup {
   }
 
   /** One a mode. Those that share chains come in an order of their own. */
-  #modes({ firewalls }: NodeRecord): readonly ModeCleanup[] {
+  async #modes({ firewalls }: NodeRecord, signal: AbortSignal): Promise<readonly ModeCleanup[]> {
     const { tools, log, env, scope, ipvsTable } = this.#options;
-    const terms = { scope, ownFirewalls: firewalls };
+    // A kube-proxy in nftables mode uses none of the chains that all other modes have.
+    const usesChains = scope === 'leftovers' && !(await hasAnyProxyTable(tools, signal));
+    const terms = { scope: usesChains ? scope : 'all', ownFirewalls: firewalls } as const;
     return [
       new IpvsCleanup({ tools, scope, ...(ipvsTable && { readTable: ipvsTable }) }),
+      new NftablesCleanup({ tools, scope }),
       new IptablesCleanup({ tools, log, lockPaths: defaultLockPaths(env), terms }),
     ];
   }

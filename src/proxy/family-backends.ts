@@ -8,6 +8,7 @@ import { defaultLockPaths } from '../host/xtables-lock.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import type { Log } from '../telemetry/log.ts';
+import { AfterNftables } from './after-nftables.ts';
 import type { BackendsOptions, FamilyBackend } from './backends.ts';
 
 export interface FamilyBackendsOptions extends BackendsOptions {
@@ -80,7 +81,9 @@ async function openWithTools(
 ): Promise<Backend | string> {
   const iptables = await toolsOf(family, variant, tools, signal);
   if (typeof iptables === 'string') return iptables;
-  return open({ tools, iptables, log, lockPaths: defaultLockPaths(env) });
+  const backend = await open({ tools, iptables, log, lockPaths: defaultLockPaths(env) });
+  if (typeof backend === 'string') return backend;
+  return new AfterNftables(backend, family, tools, log);
 }
 
 /** The kernel goes through both: what one does not translate, such as to a Service without endpoints, the other may. */

@@ -1,0 +1,70 @@
+import type { Backend } from '../backends/backend.ts';
+import { deleteProxyTable, hasProxyTable, proxyTable } from '../backends/nftables/proxy-table.ts';
+import { SwitchyardError, errorText } from '../error.ts';
+import type { ToolRunner } from '../host/run-tool.ts';
+import { familyLabel } from '../ip/address.ts';
+import type { Family } from '../ip/address.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/**
+ * A mode on a node that may come from kube-proxy's nftables mode: its table translates on until the first rules are in,
+ * and then goes, since it would lead to endpoints that are gone. Connections that it has begun live on, for connection tracking
+ * knows where they go.
+ */
+export class AfterNftables implements Backend {
+  readonly #backend: Backend;
+  readonly #family: Family;
+  readonly #tools: ToolRunner;
+  readonly #log: Log;
+  #isDone = false;
+
+  constructor(backend: Backend, family: Family, tools: ToolRunner, log: Log) {
+    this.#backend = backend;
+    this.#family = family;
+    this.#tools = tools;
+    this.#log = log;
+  }
+
+  get mode(): Backend['mode'] {
+    return this.#backend.mode;
+  }
+
+  async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+    const report = await this.#backend.sync(...args);
+    if (!this.#isDone) await this.#remove(args[2]);
+    return report;
+  }
+
+  async audit(signal: AbortSignal): Promise<string | undefined> {
+    return this.#backend.audit(signal);
+  }
+
+  invalidate(): void {
+    this.#backend.invalidate();
+  }
+
+  /** Our rules are in: what fails here is told, and tried again after the next sync. */
+  async #remove(signal: AbortSignal): Promise<void> {
+    const family = this.#family;
+    const label = familyLabel(family);
+    try {
+      if (await hasProxyTable(family, this.#tools, signal)) {
+        await deleteProxyTable(family, this.#tools, signal);
+        this.#log.info(
+          { family },
+          `kube-proxy’s nftables mode ran here: its table is removed (${label})`,
+        );
+      }
+      this.#isDone = true;
+    } catch (error) {
+      // Without the tool nobody can tell, and most nodes without it never had one.
+      this.#isDone = error instanceof SwitchyardError && error.code === 'missing';
+      if (this.#isDone || signal.aborted) return;
+      const hint = `end kube-proxy if it runs, and remove the table: nft delete table ${family === 'ipv4' ? 'ip' : 'ip6'} ${proxyTable}`;
+      this.#log.warn(
+        { family, hint },
+        `what kube-proxy’s nftables mode has left is still in force (${label}): ${errorText(error)}`,
+      );
+    }
+  }
+}
