@@ -119,12 +119,21 @@ function fromFile(
 }
 
 function readFile(path: string): Json {
+  const hint = 'Give --kubeconfig a file that kubectl accepts.';
+  let content: string;
   try {
-    return record(parse(readFileSync(path, 'utf8'), { version: '1.1' }));
+    content = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const message = `kubeconfig ${path}: ${errorText(cause)}`;
+    throw new SwitchyardError('source', message, { cause, hint });
+  }
+  try {
+    return record(parse(content, { version: '1.1' }));
   } catch (error) {
-    throw new SwitchyardError('source', `kubeconfig ${path}: ${errorText(error)}`, {
-      cause: error,
-      hint: 'Give --kubeconfig a file that kubectl accepts.',
+    // What the parser says after the place is the line itself: that may be a token.
+    const [problem = ''] = errorText(error).split('\n', 1);
+    throw new SwitchyardError('source', `kubeconfig ${path}: ${problem.replace(/:$/, '')}`, {
+      hint,
     });
   }
 }

@@ -339,6 +339,15 @@ test.each(refused)('%s is refused with the reason', async (_name, given, message
   await expect(load(await given())).rejects.toThrow(message);
 });
 
+test('what stands in a kubeconfig that is no YAML is never repeated', async () => {
+  const path = join(directory, 'broken');
+  await writeFile(path, 'users:\n- name: a\n  user:\n    token: geheim: geheim\n');
+  const error = await load({ kubeconfig: path }).catch((thrown: unknown) => thrown);
+  const { message, cause } = error as Error;
+  expect(message).toMatch(/^kubeconfig .*broken: .* at line 4, column \d+$/);
+  expect(cause).toBeUndefined();
+});
+
 test('no proxy on the way is left to choose an encoding', async () => {
   const client = await load({ master: server.url });
   await client.get(WIDGETS, {}, new AbortController().signal);
