@@ -59,6 +59,20 @@ const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   kubelet: { imports: ['ip', 'telemetry', 'config', 'informer', 'services', 'host'] },
+  doctor: {
+    imports: [
+      'ip',
+      'telemetry',
+      'config',
+      'informer',
+      'services',
+      'graph',
+      'backends',
+      'host',
+      'proxy',
+    ],
+    pure: 'all',
+  },
 };
 
 interface Pattern {
@@ -84,6 +98,7 @@ const byHostAlone = pattern(processes, 'programs are run by host alone');
 const reasons: Readonly<Record<string, string>> = {
   backends: 'a backend reaches the machine through host alone',
   relay: 'relay has sockets and threads, and nothing else of the machine',
+  doctor: 'doctor reads the machine through host alone',
 };
 
 function usualReason(name: string): string {

@@ -39,6 +39,11 @@ const commands: readonly CommandEntry[] = [
     load: async () => import('./cleanup.ts'),
   },
   {
+    name: 'doctor',
+    summary: 'Says what this node lacks, what is in the way of Services, and the cure of each.',
+    load: async () => import('./doctor.ts'),
+  },
+  {
     name: 'demo',
     summary: 'Shows it all at work in namespaces of its own; needs no cluster.',
     load: async () => import('./demo.ts'),

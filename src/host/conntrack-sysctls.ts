@@ -89,7 +89,7 @@ async function raiseHashSize(wanted: number, path: string, log: Log): Promise<vo
 }
 
 /** CPUs of the machine, not of the cgroup: the table is the machine's. */
-async function cpuCount(path: string): Promise<number> {
+export async function cpuCount(path: string = systemConntrackPaths.cpus): Promise<number> {
   const entries = await readdir(path);
   return Math.max(1, entries.filter((name) => /^cpu\d+$/.test(name)).length);
 }

@@ -37,6 +37,17 @@ const arrows = {
     'host',
     'backends',
   ],
+  doctor: [
+    'ip',
+    'telemetry',
+    'config',
+    'informer',
+    'services',
+    'graph',
+    'host',
+    'backends',
+    'proxy',
+  ],
 } as const;
 
 /** What lies beside the rooms is a leaf: a new file of `src/` has to be one, or has no place. */
@@ -68,7 +79,7 @@ function roomsBut(allowed: readonly string[]): readonly string[] {
 function modulesRefusedIn(room: string): readonly string[] {
   if (room === 'host') return [];
   if (room === 'ip' || room === 'relay') return [...files, ...sockets, ...programs];
-  const pure = ['walk', 'config', 'services', 'graph', 'backends'].includes(room);
+  const pure = ['walk', 'config', 'services', 'graph', 'backends', 'doctor'].includes(room);
   return pure ? [...files, ...sockets, 'node:net', ...programs] : programs;
 }
 

@@ -1,0 +1,132 @@
+import { hostname } from 'node:os';
+import { systemClock } from '../clock.ts';
+import type { FlagTable, FlagValues } from '../config/flag-table.ts';
+import type { ProxyConfig } from '../config/proxy-config.ts';
+import { proxyFlags } from '../config/proxy-flags.ts';
+import { isChosen, runChecks } from '../doctor/check.ts';
+import type { Subject } from '../doctor/check.ts';
+import type { Way } from '../doctor/finding.ts';
+import { machineReadings } from '../doctor/machine-readings.ts';
+import { checks } from '../doctor/registry.ts';
+import { reportText } from '../doctor/report-text.ts';
+import { exitStatus, reportJson, reportOf } from '../doctor/report.ts';
+import { SwitchyardError } from '../error.ts';
+import { systemTools } from '../host/run-tool.ts';
+import type { Command, CommandIo } from './command.ts';
+import { configOf } from './proxy.ts';
+import { version } from './version.ts';
+
+const ownFlags: FlagTable = [
+  {
+    name: 'output',
+    type: 'enum',
+    values: ['text', 'json'],
+    default: 'text',
+    help: 'A table for people, or JSON for scripts: the ids of checks stay the same.',
+  },
+  {
+    name: 'only',
+    type: 'list',
+    placeholder: 'ID',
+    help: 'Only these checks, by id or the first words of it: api, sysctl.net.ipv4.ip_forward.',
+  },
+  {
+    name: 'strict',
+    type: 'bool',
+    default: false,
+    help: 'A warning makes exit status 1, too.',
+  },
+  {
+    name: 'quiet',
+    type: 'bool',
+    default: false,
+    help: 'Show warnings and failures alone.',
+  },
+  {
+    name: 'probe',
+    type: 'bool',
+    default: true,
+    help: 'Try rules, sets and virtual servers in a network namespace of its own. The kernel may load modules for it, as it does for the agent; =false leaves it out.',
+  },
+];
+
+/** Of the agent's flags, those that ask it to do something else than run: a line that is pasted here may have them. */
+const notDone = new Set(['cleanup', 'init-only', 'write-config-to']);
+
+const agentFlags: FlagTable = proxyFlags.map((flag) =>
+  notDone.has(flag.name) ? { ...flag, noEffect: 'doctor looks, and does nothing' } : flag,
+);
+
+/** A check that takes longer is given up, and named. */
+const deadlineMs = 90_000;
+
+/** `switchyard doctor`: what an agent of these flags would lack here, and what to do about it. Changes nothing. */
+export const command: Command = {
+  name: 'doctor',
+  summary: 'Says what this node lacks, what is in the way of Services, and the cure of each.',
+  flags: [...ownFlags, ...agentFlags],
+  details: [
+    'It takes the agent’s flags (or its --config), and looks at what that configuration needs; of the other modes it says whether they',
+    'could run. Rules, settings and files stay as they are. It sees the most as root.',
+    '',
+    'Exit status 0: nothing fails (warnings do not count, unless --strict); 1: something does; 2: a mistake in the command line.',
+    '',
+    'examples:',
+    '  switchyard doctor --kubeconfig=/etc/kubernetes/proxy.conf --cluster-cidr=10.244.0.0/16',
+    '  switchyard doctor --config=/var/lib/kube-proxy/config.conf --output=json',
+    '  switchyard doctor --mode=ipvs --only=kernel,feature,tool',
+  ].join('\n'),
+  async run({ flags }, io) {
+    const only = flags.list('only');
+    const { config, warnings } = await configOf(flags);
+    for (const warning of warnings) io.stderr(`warning: ${warning}\n`);
+    const nodeName = config.hostnameOverride || hostname().trim().toLowerCase();
+    const subject: Subject = { config, nodeName, way: wayOf(config) };
+    const found = await examine(subject, flags, io);
+    const chosen = found.filter(({ id }) => isChosen(id, only));
+    if (chosen.length === 0) throw unknownIds(only);
+    const report = reportOf(chosen, subject);
+    if (flags.text('output') === 'json') io.stdout(reportJson(report, version));
+    else io.stdout(reportText(report, { quiet: flags.bool('quiet') }));
+    return exitStatus(report, flags.bool('strict'));
+  },
+};
+
+function wayOf({ mode, userspace }: ProxyConfig): Way {
+  return mode === 'userspace' && userspace.portals === 'none' ? 'userspace-without-portals' : mode;
+}
+
+async function examine(
+  subject: Subject,
+  flags: FlagValues,
+  io: CommandIo,
+): ReturnType<typeof runChecks> {
+  const only = flags.list('only');
+  const wanted = checks.filter(
+    ({ id }) => only.length === 0 || only.some((each) => each.split('.', 1)[0] === id),
+  );
+  const over = new AbortController();
+  const signal = AbortSignal.any([io.signal, over.signal]);
+  const readings = machineReadings({
+    subject,
+    tools: systemTools,
+    clock: systemClock,
+    env: io.env,
+    mayProbe: flags.bool('probe'),
+    signal,
+  });
+  const deadline = systemClock.sleep(deadlineMs, signal);
+  try {
+    return await runChecks(wanted, readings, subject, async () => deadline);
+  } finally {
+    over.abort();
+    io.signal.throwIfAborted();
+  }
+}
+
+function unknownIds(only: readonly string[]): SwitchyardError {
+  const hint = `checks: ${checks.map(({ id }) => id).join(', ')}; without --only all ids are shown`;
+  return new SwitchyardError('usage', `--only: no finding is called ${only.join(' or ')}`, {
+    hint,
+  });
+}
