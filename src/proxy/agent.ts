@@ -32,6 +32,7 @@ import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
 import { ownNode } from './own-node.ts';
+import { loadRuleModules } from './rule-modules.ts';
 import { openEvents } from './service-events.ts';
 import type { OpenEvents } from './service-events.ts';
 import { tellSettings, tellsOfSettings } from './settings-notices.ts';
@@ -184,6 +185,7 @@ export class Agent {
     const sources = await this.#openSources();
     if (this.#hasRules) {
       await adjustOomScore(config.oomScoreAdj, log);
+      if (config.initOnly) await loadRuleModules(this.#options, signal);
       await tuneConntrack(config.conntrack, sysctls, log);
     }
     if (config.initOnly) {

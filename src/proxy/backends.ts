@@ -13,7 +13,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { HeldInstances } from './held-instances.ts';
 import { openIptables } from './iptables-backends.ts';
 import { openIpvs, prepareIpvs } from './ipvs-backends.ts';
-import { allowLocalhostNodePorts } from './localhost-node-ports.ts';
+import { allowLocalhostNodePorts, forgoLocalhostNodePorts } from './localhost-node-ports.ts';
 import { openOwnPlaces } from './own-places.ts';
 import { openUserspace, prepareUserspace } from './userspace-backends.ts';
 import type { ReservedAddresses } from './reserved-addresses.ts';
@@ -72,7 +72,13 @@ interface ModeEntry {
 
 const modes: Readonly<Record<ProxyConfig['mode'], ModeEntry>> = {
   iptables: { open: inKernel(openIptables), prepare: allowLocalhostNodePorts },
-  ipvs: { open: inKernel(openIpvs), prepare: prepareIpvs },
+  ipvs: {
+    open: inKernel(openIpvs),
+    prepare: async (options, signal) => {
+      await prepareIpvs(options, signal);
+      await forgoLocalhostNodePorts(options);
+    },
+  },
   userspace: {
     open: async (options, signal) =>
       options.config.userspace.portals === 'none'

@@ -32,6 +32,11 @@ export async function allowLocalhostNodePorts(
   await sysctls.write(localnetKey, '1');
 }
 
+/** Puts route_localnet back where another mode had set it; tells whether it is. Packets to 127.0.0.0/8 of others are safe either way. */
+export async function forgoLocalhostNodePorts(settings: ModeSettings): Promise<boolean> {
+  return putBack((key) => key === localnetKey, settings);
+}
+
 /** Records that KUBE-FIREWALL is going to be ours, where it is not there yet. Once a sync has made it, that cannot be told. */
 export async function noteGuard(
   port: ApplyPort,
@@ -127,7 +132,7 @@ export class NoLocalhostNodePorts implements Backend {
 
   async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
     if (!this.#isPutBack) {
-      this.#isPutBack = await putBack((key) => key === localnetKey, this.#settings);
+      this.#isPutBack = await forgoLocalhostNodePorts(this.#settings);
       const { firewalls } = await this.#settings.record.read();
       this.#ownsGuard = this.#isPutBack && firewalls.includes(this.#variant);
     }
