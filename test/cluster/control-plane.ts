@@ -28,6 +28,8 @@ export interface ControlPlaneOptions {
   readonly address: string;
   /** Where cluster IPs come from, the first family's range first. */
   readonly serviceCidrs?: readonly string[];
+  /** More flags of the API server. */
+  readonly apiServerFlags?: readonly string[];
   /** Ends what waits for the control plane. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -53,6 +55,8 @@ export interface KubeconfigOptions {
   readonly tokenFile?: string;
   /** Default: the proxy's. */
   readonly token?: string;
+  /** Default: `proxy`; who needs one of their own beside that. */
+  readonly name?: string;
 }
 
 /**
@@ -158,6 +162,8 @@ export class ControlPlane {
       '--authorization-mode=RBAC',
       `--token-auth-file=${this.#file('tokens.csv')}`,
       '--enable-priority-and-fairness=false',
+      '--allow-privileged=true', // as kubeadm starts it
+      ...(this.#options.apiServerFlags ?? []),
     ]);
     this.#relay ??= this.#startRelay();
     await this.until(
@@ -171,15 +177,36 @@ export class ControlPlane {
     );
   }
 
+  /** Starts what makes pods of other objects, and what gives them nodes; no kubelet takes them. */
+  startControllers(controllers: readonly string[]): void {
+    const kubeconfig = this.kubeconfig({ token: tokens.admin, name: 'admin' });
+    const usual = [`--kubeconfig=${kubeconfig}`, '--leader-elect=false'];
+    const chosen = `--controllers=${controllers.join(',')}`;
+    this.#spawn('kube-controller-manager', [...usual, chosen, '--secure-port=0']);
+    // It cannot do without its server.
+    const server = ['--bind-address=127.0.0.1', `--cert-dir=${this.#file('scheduler')}`];
+    this.#spawn('kube-scheduler', [...usual, ...server]);
+  }
+
+  /** The certificate by which the API server is known. */
+  get certificate(): string {
+    return readFileSync(this.#file('certs/apiserver.crt'), 'utf8');
+  }
+
   /** Ends the API server at once, as a crash would; etcd keeps its data. */
   async stopApiServer(): Promise<void> {
     await this.#end('kube-apiserver');
   }
 
   /** A kubeconfig for the proxy's token. */
-  kubeconfig({ port = 6443, tokenFile, token = tokens.proxy }: KubeconfigOptions = {}): string {
-    const file = this.#file('proxy.kubeconfig');
-    const ca = readFileSync(this.#file('certs/apiserver.crt')).toString('base64');
+  kubeconfig({
+    port = 6443,
+    tokenFile,
+    token = tokens.proxy,
+    name = 'proxy',
+  }: KubeconfigOptions = {}): string {
+    const file = this.#file(`${name}.kubeconfig`);
+    const ca = Buffer.from(this.certificate).toString('base64');
     const user = tokenFile === undefined ? { token } : { tokenFile };
     const value = {
       apiVersion: 'v1',
