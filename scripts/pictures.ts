@@ -18,6 +18,7 @@ const purpose: Readonly<Record<string, string>> = {
   host: 'tools, sysctls,\\nlinks, conntrack',
   proxy: 'the agent: sync loop,\\nhealth, metrics',
   config: 'flags and files\\n→ typed settings',
+  doctor: 'what a node lacks,\\nand the cure',
   cli: 'proxy, render,\\nexplain, demo',
 };
 

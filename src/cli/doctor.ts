@@ -13,7 +13,7 @@ import { exitStatus, reportJson, reportOf } from '../doctor/report.ts';
 import { SwitchyardError } from '../error.ts';
 import { systemTools } from '../host/run-tool.ts';
 import type { Command, CommandIo } from './command.ts';
-import { configOf } from './proxy.ts';
+import { readConfig } from './read-config.ts';
 import { version } from './version.ts';
 
 const ownFlags: FlagTable = [
@@ -78,14 +78,14 @@ export const command: Command = {
   ].join('\n'),
   async run({ flags }, io) {
     const only = flags.list('only');
-    const { config, warnings } = await configOf(flags);
+    const { config, warnings } = await readConfig(flags);
     for (const warning of warnings) io.stderr(`warning: ${warning}\n`);
     const nodeName = config.hostnameOverride || hostname().trim().toLowerCase();
     const subject: Subject = { config, nodeName, way: wayOf(config) };
     const found = await examine(subject, flags, io);
     const chosen = found.filter(({ id }) => isChosen(id, only));
     if (chosen.length === 0) throw unknownIds(only);
-    const report = reportOf(chosen, subject);
+    const report = reportOf(chosen, subject, { isPartial: only.length > 0 });
     if (flags.text('output') === 'json') io.stdout(reportJson(report, version));
     else io.stdout(reportText(report, { quiet: flags.bool('quiet') }));
     return exitStatus(report, flags.bool('strict'));

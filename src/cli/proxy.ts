@@ -91,12 +91,6 @@ export const command: Command = {
   },
 };
 
-/** What these flags, and the file that --config names, say now. */
-export async function configOf(flags: FlagValues): Promise<ConfigReading> {
-  const path = flags.text('config');
-  return readingOf(flags, path === '' ? undefined : await readText(path));
-}
-
 /** From the flags, or from the text of the file that --config names. */
 function readingOf(flags: FlagValues, text: string | undefined): ConfigReading {
   const { config, flags: given, warnings } = configFrom(flags, text);

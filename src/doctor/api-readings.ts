@@ -58,7 +58,7 @@ export async function readApi(look: ApiLook): Promise<ApiReading> {
     aheadMs,
     access,
     lists: listed.map(({ need, answer }): ListReading => ({
-      resource: need.resource,
+      need: need.id,
       status: answer.status,
       reason: answer.reason,
     })),
@@ -91,7 +91,7 @@ function unanswered({ resource }: { readonly resource: string }, error: unknown)
 }
 
 async function review(
-  { group, resource, isOwnNode }: ApiNeed,
+  { id: need, group, resource, isOwnNode }: ApiNeed,
   verb: string,
   { client, nodeName, signal }: ApiLook,
 ): Promise<AccessReading> {
@@ -101,20 +101,14 @@ async function review(
     kind: 'SelfSubjectAccessReview',
     spec: { resourceAttributes: { verb, group, resource, ...name } },
   };
-  const unknown = (reason: string): AccessReading => ({
-    verb,
-    group,
-    resource,
-    answer: 'unknown',
-    reason,
-  });
+  const unknown = (reason: string): AccessReading => ({ need, verb, answer: 'unknown', reason });
   try {
     const answer = await createAnswer(client, apiPath(reviews), value, reviews, signal);
     const status = field(answer.value, 'status');
     const allowed = field(status, 'allowed');
     if (typeof allowed !== 'boolean') return unknown(answer.reason || 'the review has no answer');
     const reason = textField(status, 'reason');
-    return { verb, group, resource, answer: allowed ? 'allowed' : 'denied', reason };
+    return { need, verb, answer: allowed ? 'allowed' : 'denied', reason };
   } catch (error) {
     return unknown(error instanceof SwitchyardError ? error.message : errorText(error));
   }

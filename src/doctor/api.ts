@@ -1,31 +1,45 @@
 import { registered } from './check.ts';
 import { failure, ok, skipped, warning } from './finding.ts';
-import type { Finding } from './finding.ts';
+import type { Finding, Way } from './finding.ts';
 import type { AccessReading, ApiReading, ListReading } from './readings.ts';
 
 type Answered = Extract<ApiReading, { kind: 'answered' }>;
 
 /** A right that the agent asks of the API server. */
 export interface ApiNeed {
+  /** The end of the finding's id: `api.services`. */
+  readonly id: string;
   readonly group: string;
   readonly resource: string;
   readonly verbs: readonly string[];
-  /** `nodes` are asked for by name. */
+  /** Only this Node is asked for, by name. */
   readonly isOwnNode?: true;
   /** Undefined: nothing works without. */
   readonly without?: string;
   /** Clusters before 1.33 have none. */
   readonly isOptionalKind?: true;
+  /** Left out: everybody asks. */
+  readonly ways?: readonly Way[];
 }
 
 const watching = ['list', 'watch'] as const;
 
 /** In the order in which the agent needs them (docs/operating.md, "Rights"). */
 export const apiNeeds: readonly ApiNeed[] = [
-  { group: '', resource: 'services', verbs: watching },
-  { group: 'discovery.k8s.io', resource: 'endpointslices', verbs: watching },
-  { group: '', resource: 'nodes', verbs: watching, isOwnNode: true },
+  { id: 'services', group: '', resource: 'services', verbs: watching },
+  { id: 'endpointslices', group: 'discovery.k8s.io', resource: 'endpointslices', verbs: watching },
+  { id: 'nodes', group: '', resource: 'nodes', verbs: watching, isOwnNode: true },
   {
+    id: 'all-nodes',
+    group: '',
+    resource: 'nodes',
+    verbs: ['list'],
+    without:
+      'ipvs mode takes no external and no load balancer IP, lest it takes another node’s address',
+    ways: ['ipvs'],
+  },
+  {
+    id: 'servicecidrs',
     group: 'networking.k8s.io',
     resource: 'servicecidrs',
     verbs: watching,
@@ -33,6 +47,7 @@ export const apiNeeds: readonly ApiNeed[] = [
     isOptionalKind: true,
   },
   {
+    id: 'events',
     group: 'events.k8s.io',
     resource: 'events',
     verbs: ['create', 'patch'],
@@ -77,29 +92,32 @@ function server({ server: url, status, version, roundTripMs, lists }: Answered):
 }
 
 function access(need: ApiNeed, { access: rights, lists }: Answered): Finding {
-  const { group, resource, verbs } = need;
-  const id = `api.${resource}`;
-  const list = lists.find((each) => each.resource === resource);
-  const mine = rights.filter((each) => each.group === group && each.resource === resource);
+  const { resource, verbs, ways } = need;
+  const id = `api.${need.id}`;
+  const list = lists.find((each) => each.need === need.id);
+  const mine = rights.filter((each) => each.need === need.id);
   if (list?.status === 404 && need.isOptionalKind) {
-    return ok(id, `this cluster has no ${resource} (before Kubernetes 1.33)`);
+    return ok(id, `this cluster has no ${resource} (before Kubernetes 1.33)`, ways);
   }
-  const problem = problemOf(list, mine);
+  const problem = problemOf(list, mine, resource);
   if (problem !== undefined) return refused(need, problem);
   const unknown = mine.filter(({ answer }) => answer === 'unknown');
   if (unknown.length > 0 && list === undefined) {
     return skipped(
       id,
       `may it ${verbs.join(', ')} ${resource}? ${unknown[0]?.reason ?? 'not told'}`,
+      ways,
     );
   }
   const sure = verbs.filter((verb) => !unknown.some((each) => each.verb === verb));
-  return ok(id, `may ${sure.join(', ')} ${resource}`);
+  const which = resource !== 'nodes' ? resource : need.isOwnNode ? 'its own Node' : 'all Nodes';
+  return ok(id, `may ${sure.join(', ')} ${which}`, ways);
 }
 
 function problemOf(
   list: ListReading | undefined,
   rights: readonly AccessReading[],
+  resource: string,
 ): string | undefined {
   // the rule that grants it is the cure
   if (list !== undefined && list.status !== 200)
@@ -108,13 +126,14 @@ function problemOf(
   const [first] = denied;
   if (first === undefined) return undefined;
   const why = first.reason === '' ? '' : `: ${first.reason}`;
-  return `may not ${denied.map(({ verb }) => verb).join(', ')} ${first.resource}${why}`;
+  return `may not ${denied.map(({ verb }) => verb).join(', ')} ${resource}${why}`;
 }
 
-function refused({ group, resource, verbs, without }: ApiNeed, problem: string): Finding {
-  const id = `api.${resource}`;
+function refused(need: ApiNeed, problem: string): Finding {
+  const { group, resource, verbs, without, ways } = need;
+  const id = `api.${need.id}`;
   const rule = `{apiGroups: ["${group}"], resources: [${resource}], verbs: [${verbs.join(', ')}]}`;
   const cure = `give its ClusterRole the rule ${rule} (upstream’s role system:node-proxier has them all)`;
-  if (without === undefined) return failure(id, problem, cure);
-  return warning(id, `${problem}; ${without}`, cure);
+  if (without === undefined) return failure(id, problem, cure, ways);
+  return warning(id, `${problem}; ${without}`, cure, ways);
 }

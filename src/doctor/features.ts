@@ -21,13 +21,24 @@ export const features = registered<ProbeReading>({
   judge: (probe, { config }) => {
     if (probe.kind === 'skipped') return [untried(probe)];
     const { portRange } = config.userspace;
-    return [
+    const found = [
       ...[...probe.families].flatMap(([family, report]) => judgeFamily(family, report, portRange)),
       ...ipvs(probe),
       ...loaded(probe),
     ];
+    return probe.byRoot ? found : found.map(doubted);
   },
 });
+
+/** What was refused to somebody else may be granted to root. */
+function doubted(finding: Finding): Finding {
+  if (finding.status !== 'failure') return finding;
+  return {
+    ...finding,
+    status: 'warning',
+    cure: `run it as root to be sure; ${finding.cure ?? ''}`,
+  };
+}
 
 function untried({ why, cure }: Extract<ProbeReading, { kind: 'skipped' }>): Finding {
   const name = `${id}.probe`;

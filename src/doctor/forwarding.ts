@@ -25,9 +25,10 @@ export const forwarding = registered<ForwardFacts>({
       const found = rules.read.filter((each) => each.family === family);
       return found.length === 0 ? [] : [judgeFamily(family, found, subject)];
     });
-    const unread = rules.unread.map((why, i) =>
-      skipped(`${id}.unread${i === 0 ? '' : i}`, why, kernelWays),
-    );
+    const unread =
+      rules.unread.length === 0
+        ? []
+        : [skipped(`${id}.unread`, `not read: ${rules.unread.join('; ')}`, kernelWays)];
     return [...families, ...unread, ...nftChains(nft)];
   },
 });

@@ -34,7 +34,7 @@ function file({ file: { path, isPrivate, exists } }: LockReading): Finding {
   }
   return ok(
     name,
-    exists ? `${path} is shared with the node` : `${path} is made when it is needed`,
+    exists ? `${path} is inside no container image` : `${path} is made when it is needed`,
     ruleWays,
   );
 }

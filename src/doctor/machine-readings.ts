@@ -99,7 +99,11 @@ export function machineReadings(options: MachineOptions): Readings {
       const paths = defaultLockPaths(env);
       return { file: await readLockFile(paths.lockFile), holder: await xtablesLockHolder(paths) };
     }),
-    sysctls: once(async () => readSysctls((await privileges()).mayWriteSysctls)),
+    // without root nothing tells whether an agent, which has it, could
+    sysctls: once(async () => {
+      const { mayWriteSysctls, isRoot } = await privileges();
+      return readSysctls(mayWriteSysctls || !isRoot);
+    }),
     conntrack: once(async () => {
       const [usage, hash, cpus] = await Promise.all([
         conntrackUsage(),

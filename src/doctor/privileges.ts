@@ -11,7 +11,7 @@ const unseen =
 export const privileges = registered<Privileges>({
   id,
   read: async (readings) => readings.privileges(),
-  judge: (found) => [rights(found), ...network(found), settings(found)],
+  judge: (found) => [rights(found), ...network(found), ...settings(found)],
 });
 
 function rights({ isRoot, mayChangeNetwork }: Privileges): Finding {
@@ -30,13 +30,11 @@ function network({ sharesNetworkOfInit }: Privileges): readonly Finding[] {
   return [warning(name, text, 'run it on the host; in a pod, with hostNetwork: true', ruleWays)];
 }
 
-function settings({ mayWriteSysctls }: Privileges): Finding {
+function settings({ mayWriteSysctls, isRoot }: Privileges): readonly Finding[] {
   const name = `${id}.sysctls`;
-  if (mayWriteSysctls) return ok(name, 'kernel settings can be written', ruleWays);
+  if (mayWriteSysctls) return [ok(name, 'kernel settings can be written', ruleWays)];
+  if (!isRoot) return [];
   // What is not as it has to be is told by the settings themselves.
-  return ok(
-    name,
-    'kernel settings are read-only here: those below have to be right already',
-    ruleWays,
-  );
+  const text = 'kernel settings are read-only here: they have to be right already';
+  return [ok(name, text, ruleWays)];
 }

@@ -72,6 +72,8 @@ export type ProbeReading =
     }
   | {
       readonly kind: 'tried';
+      /** Without root some things may be refused that are granted to it. */
+      readonly byRoot: boolean;
       readonly families: ReadonlyMap<Family, FeatureReport | { readonly problem: string }>;
       /** What ipvs mode lacks beside that; undefined: it was not tried, since that loads modules. */
       readonly ipvs: readonly Missing[] | undefined;
@@ -132,16 +134,16 @@ export interface IpvsReading {
 
 /** A right that the agent uses, and whether it has it. */
 export interface AccessReading {
+  /** The id of the need it belongs to. */
+  readonly need: string;
   readonly verb: string;
-  readonly group: string;
-  readonly resource: string;
   readonly answer: 'allowed' | 'denied' | 'unknown';
   readonly reason: string;
 }
 
 /** How one list of few objects went. */
 export interface ListReading {
-  readonly resource: string;
+  readonly need: string;
   readonly status: number;
   readonly reason: string;
 }

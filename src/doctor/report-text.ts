@@ -25,9 +25,7 @@ export function reportText(report: Report, { quiet }: { readonly quiet: boolean 
     '',
     ...shown.flatMap((finding) => lines(finding, width)),
     ...(shown.length > 0 ? [''] : []),
-    'could run here:',
-    ...verdicts.flatMap((verdict) => verdictLines(verdict, new Set(findings))),
-    '',
+    ...verdictSection(verdicts, new Set(findings)),
     countLine(findings),
     '',
   ].join('\n');
@@ -40,6 +38,14 @@ function isNotable({ status }: Finding): boolean {
 function lines({ id, status, text, cure }: Finding, width: number): readonly string[] {
   const first = `${marks[status]} ${id.padEnd(width)}  ${text}`;
   return cure === undefined ? [first] : [first, `${' '.repeat(width + 4)}→ ${cure}`];
+}
+
+function verdictSection(
+  verdicts: readonly Verdict[],
+  told: ReadonlySet<Finding>,
+): readonly string[] {
+  if (verdicts.length === 0) return [];
+  return ['could run here:', ...verdicts.flatMap((each) => verdictLines(each, told)), ''];
 }
 
 /** What was told above is named; what concerns another mode alone is told here. */

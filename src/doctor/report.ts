@@ -18,18 +18,23 @@ export interface Report {
   readonly status: Exclude<Status, 'skipped'>;
   /** What concerns that way. */
   readonly findings: readonly Finding[];
+  /** None where only some checks were asked for. */
   readonly verdicts: readonly Verdict[];
 }
 
-/** The findings of this configuration, and a verdict for each way. */
-export function reportOf(findings: readonly Finding[], { nodeName, way }: Subject): Report {
+/** The findings of this configuration, and a verdict for each way: of some checks alone (`isPartial`) there is none. */
+export function reportOf(
+  findings: readonly Finding[],
+  { nodeName, way }: Subject,
+  { isPartial = false } = {},
+): Report {
   const own = findings.filter((each) => concerns(each, way));
   return {
     nodeName,
     way,
     status: worst(own),
     findings: own,
-    verdicts: ways.map((each) => {
+    verdicts: (isPartial ? [] : ways).map((each) => {
       const its = findings.filter((one) => one.ways?.includes(each) === true);
       const notable = its.filter(({ status }) => status === 'failure' || status === 'warning');
       return { way: each, status: worst(its), findings: notable };

@@ -34,7 +34,8 @@ export async function readVariant(tools: ToolRunner, signal: AbortSignal): Promi
     return { kind: 'chosen', choice: await detectVariant(tools, signal) };
   } catch (error) {
     const hint = error instanceof SwitchyardError ? error.hint : undefined;
-    return { kind: 'unknown', reason: errorText(error), cure: hint ?? asRoot };
+    const reason = `it is not known which variant this node uses: ${errorText(error)}`;
+    return { kind: 'unknown', reason, cure: hint ?? asRoot };
   }
 }
 
@@ -156,6 +157,7 @@ export async function probe(options: ProbeOptions, signal: AbortSignal): Promise
     const settled = await Promise.all(reports);
     return {
       kind: 'tried',
+      byRoot: isPrivileged,
       families: new Map(settled),
       ...(await tryIpvs(options, tools, signal)),
       loaded: newModules(kernel, await readKernelParts()),

@@ -58,8 +58,11 @@ function kubeProxy({ proxies, rules: { read } }: WriterFacts): Finding {
     return failure(id, text, cure);
   }
   const left = read.filter(({ servicesBy }) => servicesBy === 'another');
-  if (left.length === 0)
-    return ok(id, 'no kube-proxy runs here, and KUBE-SERVICES is nobody else’s', ruleWays);
+  if (left.length === 0) {
+    const rest =
+      read.length > 0 ? 'KUBE-SERVICES is nobody else’s' : 'its rules could not be looked for';
+    return ok(id, `no kube-proxy is seen running here, and ${rest}`, ruleWays);
+  }
   const where = left.map((each) => `${each.family}, ${each.variant}`).join('; ');
   const text = `KUBE-SERVICES (${where}) was written by another service proxy, whose process is not seen here`;
   const cure =

@@ -36,6 +36,7 @@ export class PrivateNetwork {
     signal: AbortSignal,
   ): Promise<PrivateNetwork> {
     signal.throwIfAborted();
+    if ((await findTool('nsenter')) === undefined) throw unavailable('nsenter is not here');
     const own = isPrivileged ? ['--net'] : ['--user', '--map-root-user', '--net'];
     // cat ends when its standard input does: with this process at the latest
     const holder = spawn('unshare', [...own, 'sh', '-c', 'echo ready; exec cat'], {
@@ -60,14 +61,18 @@ export class PrivateNetwork {
       return new PrivateNetwork(toolsIn(holder.pid, tools, isPrivileged), close);
     }
     await close();
-    throw new SwitchyardError('missing', `no private network namespace: ${String(answer).trim()}`, {
-      hint: 'run as root (CAP_SYS_ADMIN), with unshare and nsenter of the package util-linux',
-    });
+    throw unavailable(String(answer));
   }
 
   async close(): Promise<void> {
     await this.#close();
   }
+}
+
+function unavailable(why: string): SwitchyardError {
+  return new SwitchyardError('missing', `no private network namespace: ${why.trim()}`, {
+    hint: 'run it on the host as root (CAP_SYS_ADMIN), with unshare and nsenter of the package util-linux; an agent’s log says it too (features of kernel and tools)',
+  });
 }
 
 /** The tools of the machine, inside the namespaces of a process. */

@@ -1,6 +1,7 @@
 import { parseFlags } from '../../src/config/parse-flags.ts';
 import { proxyFlags } from '../../src/config/proxy-flags.ts';
 import { proxyConfig } from '../../src/config/read-proxy-config.ts';
+import { apiNeeds } from '../../src/doctor/api.ts';
 import type { AnyCheck, Subject } from '../../src/doctor/check.ts';
 import { runChecks } from '../../src/doctor/check.ts';
 import type { Finding, Way } from '../../src/doctor/finding.ts';
@@ -62,23 +63,14 @@ export const healthyApi: Extract<ReadValues['api'], { kind: 'answered' }> = {
   version: 'v1.37.2',
   roundTripMs: 4,
   aheadMs: 300,
-  access: [
-    ...['services', 'nodes'].flatMap((resource) => rights('', resource, ['list', 'watch'])),
-    ...rights('discovery.k8s.io', 'endpointslices', ['list', 'watch']),
-    ...rights('networking.k8s.io', 'servicecidrs', ['list', 'watch']),
-    ...rights('events.k8s.io', 'events', ['create', 'patch']),
-  ],
-  lists: ['services', 'endpointslices', 'nodes', 'servicecidrs'].map((resource) => ({
-    resource,
-    status: 200,
-    reason: '',
-  })),
+  access: apiNeeds.flatMap(({ id, verbs }) =>
+    verbs.map((verb) => ({ need: id, verb, answer: 'allowed' as const, reason: '' })),
+  ),
+  lists: apiNeeds
+    .filter(({ verbs }) => verbs.includes('list'))
+    .map(({ id }) => ({ need: id, status: 200, reason: '' })),
   node: { kind: 'found', node: healthyNode },
 };
-
-function rights(group: string, resource: string, verbs: readonly string[]) {
-  return verbs.map((verb) => ({ verb, group, resource, answer: 'allowed' as const, reason: '' }));
-}
 
 const bridgeKeys = ['net/bridge/bridge-nf-call-iptables', 'net/bridge/bridge-nf-call-ip6tables'];
 
@@ -123,6 +115,7 @@ export const healthyValues: ReadValues = {
   },
   probe: {
     kind: 'tried',
+    byRoot: true,
     families: new Map([
       ['ipv4', nothingMissing],
       ['ipv6', nothingMissing],

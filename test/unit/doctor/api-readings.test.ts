@@ -82,17 +82,18 @@ describe('an API server', () => {
     });
     expect(found.node).toMatchObject({ kind: 'found', node: { podCIDRs: ['10.244.1.0/24'] } });
     const denied = found.access.filter(({ answer }) => answer === 'denied');
-    expect(denied.map(({ verb, resource }) => `${verb} ${resource}`)).toEqual(['watch services']);
-    expect(found.access).toHaveLength(10);
+    expect(denied.map(({ verb, need }) => `${verb} ${need}`)).toEqual(['watch services']);
+    expect(found.access).toHaveLength(11);
     expect(asked.toSorted()).toEqual(
       [
         'GET /version',
         'GET /api/v1/services limit=1',
+        'GET /api/v1/nodes limit=1',
         'GET /api/v1/nodes limit=1&fieldSelector=metadata.name%3Dnode-a',
         'GET /apis/discovery.k8s.io/v1/endpointslices limit=1',
         'GET /apis/networking.k8s.io/v1/servicecidrs limit=1',
         ...Array.from(
-          { length: 10 },
+          { length: 11 },
           () => 'POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
         ),
       ].toSorted(),
@@ -111,7 +112,7 @@ describe('an API server', () => {
     );
     const found = await readApi({ client, clock, nodeName: 'node-a', signal });
     if (found.kind !== 'answered') throw new Error(found.kind);
-    expect(found.lists.map(({ status }) => status)).toEqual([403, 403, 403, 403]);
+    expect(found.lists.map(({ status }) => status)).toEqual([403, 403, 403, 403, 403]);
     expect(found.access.every(({ answer }) => answer === 'unknown')).toBe(true);
     expect(found.node).toMatchObject({ kind: 'unread' });
   });

@@ -1,4 +1,6 @@
 /** Each check of `switchyard doctor`: what it says of a node without ailments, and of one with a single ailment. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { checks } from '../../../src/doctor/registry.ts';
@@ -17,6 +19,8 @@ import {
 import type { ReadValues } from '../../support/healthy-node.ts';
 
 type Changes = { readonly [K in keyof ReadValues]?: ReadValues[K] | Error };
+
+type Tried = Extract<ReadValues['probe'], { kind: 'tried' }>;
 
 function isNotable({ status }: Finding): boolean {
   return status === 'failure' || status === 'warning';
@@ -81,7 +85,7 @@ const tools = (name: string, changes: object | 'gone'): Changes => ({
 });
 const missing = (...list: readonly MissingFeature[]): Changes => ({
   probe: {
-    ...(healthyValues.probe as Extract<ReadValues['probe'], { kind: 'tried' }>),
+    ...(healthyValues.probe as Tried),
     families: new Map([
       [
         'ipv4',
@@ -108,13 +112,11 @@ const runs = (name: string, ...argv: readonly string[]): Changes => {
 const api = (changes: Partial<typeof healthyApi>): Changes => ({
   api: { ...healthyApi, ...changes },
 });
-const lists = (resource: string, status: number, reason: string) =>
-  healthyApi.lists.map((each) =>
-    each.resource === resource ? { resource, status, reason } : each,
-  );
-const denied = (resource: string, verb: string) =>
+const lists = (need: string, status: number, reason: string) =>
+  healthyApi.lists.map((each) => (each.need === need ? { need, status, reason } : each));
+const denied = (need: string, verb: string) =>
   healthyApi.access.map((each) =>
-    each.resource === resource && each.verb === verb
+    each.need === need && each.verb === verb
       ? { ...each, answer: 'denied' as const, reason: 'no rule' }
       : each,
   );
@@ -302,12 +304,28 @@ const cases: readonly Case[] = [
     'no ipvs when it is tried',
     {
       probe: {
-        ...(healthyValues.probe as Extract<ReadValues['probe'], { kind: 'tried' }>),
+        ...(healthyValues.probe as Tried),
         ipvs: [{ name: 'ip_vs', reason: 'Protocol not available', cure: 'modprobe ip_vs' }],
       },
     },
     ['--mode=ipvs'],
     [['feature.ipvs.kernel', 'failure', 'Protocol not available', 'modprobe ip_vs']],
+  ],
+  [
+    'a kernel that refuses it to others than root',
+    {
+      probe: {
+        ...(missing({
+          name: 'match comment',
+          reason: 'Permission denied',
+          instead: undefined,
+          cure: 'load xt_comment',
+        }).probe as Tried),
+        byRoot: false,
+      },
+    },
+    [],
+    [['feature.iptables.ipv4', 'warning', 'Permission denied', 'run it as root to be sure']],
   ],
   [
     'rules that cannot be tried',
@@ -792,6 +810,13 @@ const cases: readonly Case[] = [
     [['api.servicecidrs', 'warning', 'marks are not hoisted', 'servicecidrs']],
   ],
   [
+    'no right to other Nodes, in ipvs mode',
+    api({ access: denied('all-nodes', 'list') }),
+    ['--mode=ipvs'],
+    [['api.all-nodes', 'warning', 'may not list nodes: no rule', 'resources: [nodes]']],
+  ],
+  ['no right to other Nodes', api({ access: denied('all-nodes', 'list') }), [], []],
+  [
     'a clock that is ahead',
     api({ aheadMs: 45_000 }),
     [],
@@ -908,6 +933,14 @@ describe('a node with one ailment', () => {
     expect([...new Set(topics)].toSorted(byText)).toEqual(
       checks.map(({ id }) => id).toSorted(byText),
     );
+  });
+});
+
+describe('the documentation', () => {
+  it('says what each check looks at', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../../docs/operating.md'), 'utf8');
+    const undocumented = checks.filter(({ id }) => !page.includes(`| \`${id}.*\` |`));
+    expect(undocumented.map(({ id }) => id)).toEqual([]);
   });
 });
 

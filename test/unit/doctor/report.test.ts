@@ -40,6 +40,18 @@ could run here:
 `);
   });
 
+  it('of some checks gives no verdict', () => {
+    const report = reportOf(findings, subject, { isPartial: true });
+    expect(reportText(report, { quiet: true })).toBe(`switchyard doctor: node node-a, mode iptables
+
+! lock.holder  process 7 (portmap) holds it
+               → look
+
+0 failures, 1 warning, 1 as they should be, 1 not looked at
+`);
+    expect(JSON.parse(reportJson(report, '1.2.3'))).toMatchObject({ modes: [], status: 'warning' });
+  });
+
   it('leaves out for those in a hurry what is well', () => {
     const text = reportText(reportOf(findings, subject), { quiet: true });
     expect(text).toContain('! lock.holder  process 7');
@@ -227,6 +239,7 @@ describe('the ids of a healthy node', () => {
         "api.services",
         "api.endpointslices",
         "api.nodes",
+        "api.all-nodes",
         "api.servicecidrs",
         "api.events",
         "clock.api",
