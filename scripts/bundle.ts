@@ -24,35 +24,49 @@ const packGraphviz: esbuild.Plugin = {
   },
 };
 
-/** A worker thread's program goes into the bundle as text: threads are started from it, and load nothing else. */
-const carryWorker: esbuild.Plugin = {
+/**
+ * A worker thread's program goes into the bundle as text: threads are started from it, and load nothing else. Notes the files it
+ * is made of.
+ */
+const carryWorker = (inputs: Set<string>): esbuild.Plugin => ({
   name: 'carry-worker',
   setup(build) {
     build.onLoad({ filter: /src\/relay\/worker-source\.ts$/ }, async () => {
-      const { outputFiles } = await esbuild.build({
+      const { outputFiles, metafile } = await esbuild.build({
         entryPoints: ['src/relay/worker-main.ts'],
         write: false,
         bundle: true,
+        metafile: true,
         platform: 'node',
         format: 'esm',
         target: 'node24',
         minifyWhitespace: true,
         minifySyntax: true,
       });
+      for (const input of Object.keys(metafile.inputs)) inputs.add(input);
       const program = JSON.stringify(outputFiles[0]?.text);
       const contents = `
         export const workerSource = new URL('data:text/javascript,' + encodeURIComponent(${program}));`;
       return { contents, loader: 'js' };
     });
   },
-};
+});
 
-/** Makes one file of a program and all it imports, which runs on Node 24 without node_modules. */
-export async function bundle(entry: string, outfile: string): Promise<void> {
-  await esbuild.build({
+/**
+ * Makes one file of a program and all it imports, which runs on Node 24 without node_modules. Answers the files it is made of,
+ * as paths in the checkout. `interpreter`: for a system without `env`.
+ */
+export async function bundle(
+  entry: string,
+  outfile: string,
+  interpreter = '/usr/bin/env node',
+): Promise<readonly string[]> {
+  const inputs = new Set<string>();
+  const { metafile } = await esbuild.build({
     entryPoints: [entry],
     outfile,
     bundle: true,
+    metafile: true,
     platform: 'node',
     format: 'esm',
     target: 'node24',
@@ -62,10 +76,11 @@ export async function bundle(entry: string, outfile: string): Promise<void> {
     minifyWhitespace: true,
     minifySyntax: true,
     logLevel: 'warning',
-    plugins: [packGraphviz, carryWorker],
+    plugins: [packGraphviz, carryWorker(inputs)],
     // CommonJS packages call `require`, which a module does not have.
     banner: {
-      js: '#!/usr/bin/env node\nimport{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);',
+      js: `#!${interpreter}\nimport{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);`,
     },
   });
+  return [...new Set([...inputs, ...Object.keys(metafile.inputs)])].toSorted();
 }
