@@ -36,6 +36,12 @@ const longestWaitMs = 3_600_000;
 const firstRetryMs = 10_000;
 const lastRetryMs = 300_000;
 
+/** What no agent could start with. */
+interface Failed {
+  readonly content: FileContent;
+  readonly retryMs: number;
+}
+
 /**
  * Owns the configuration in force. A new one is read, compared and followed: by the agent that runs where it can be,
  * else by a new agent, which takes over when it has all that it needs; until then the one before goes on. What cannot be
@@ -105,23 +111,31 @@ export class Supervisor {
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
     /** What no agent could start with, and how long to wait until that is tried again. */
-    let failed: { readonly content: FileContent; readonly retryMs: number } | undefined;
-    while (!signal.aborted) {
-      if (this.#offered === undefined) {
-        const isRung = await this.#wakeup.wait(clock, failed?.retryMs ?? longestWaitMs, signal);
-        if (isRung || failed === undefined || signal.aborted) continue;
-      } else failed = undefined;
-      const content = this.#offered ?? failed?.content;
-      this.#offered = undefined;
-      if (content === undefined) continue;
+    let failed: Failed | undefined;
+    for (;;) {
+      const content = await this.#next(failed, signal);
+      if (content === undefined) return;
       this.#newer = new AbortController();
       const newer = AbortSignal.any([this.#newer.signal, signal]);
-      const isTried = (await this.#consider(content, newer)) !== 'failed';
-      const retryMs = Math.min(2 * (failed?.retryMs ?? firstRetryMs / 2), lastRetryMs);
-      failed = isTried ? undefined : { content, retryMs };
+      const waitedMs = content === failed?.content ? failed.retryMs : firstRetryMs / 2;
+      const end = await this.#consider(content, newer);
+      const retryMs = Math.min(2 * waitedMs, lastRetryMs);
+      failed = end === 'failed' ? { content, retryMs } : undefined;
     }
+  }
+
+  /** What is offered, or what failed when its time has come; undefined: `signal` has aborted. */
+  async #next(failed: Failed | undefined, signal: AbortSignal): Promise<FileContent | undefined> {
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      const content = this.#offered;
+      this.#offered = undefined;
+      if (content !== undefined) return content;
+      const isRung = await this.#wakeup.wait(clock, failed?.retryMs ?? longestWaitMs, signal);
+      if (!isRung && !signal.aborted && failed !== undefined) return failed.content;
+    }
+    return undefined;
   }
 
   async #consider(content: FileContent, newer: AbortSignal): Promise<'failed' | 'done'> {
