@@ -2,6 +2,7 @@ import type { SwitchyardError } from '../error.ts';
 import type { GraphDelta, Origin, RuleGraph } from '../graph/rule-graph.ts';
 import type { Address } from '../ip/address.ts';
 import type { ServicePortName } from '../services/service-port.ts';
+import type { DesiredState } from './desired.ts';
 
 export type Mode = 'iptables' | 'ipvs' | 'nftables' | 'userspace';
 
@@ -61,4 +62,6 @@ export interface Backend {
   audit(signal: AbortSignal): Promise<string | undefined>;
   /** Forces the next sync to be full. */
   invalidate(): void;
+  /** What the last sync was to make of the kernel, also where it failed; undefined: nothing, or there was none yet. */
+  desired(): DesiredState | undefined;
 }

@@ -1,11 +1,11 @@
+import { fieldOf } from '../config/flag-table.ts';
+import type { FlagValues } from '../config/flag-table.ts';
+import { adminSocketFlag } from '../config/proxy-flags.ts';
 import { SwitchyardError } from '../error.ts';
-import { explainJson, explainText } from '../graph/explain.ts';
-import { interpret } from '../graph/interpret.ts';
-import { packetFrom } from '../graph/packet.ts';
-import type { RuleGraph } from '../graph/rule-graph.ts';
-import type { Family } from '../ip/address.ts';
+import { parseDestination } from '../graph/journey.ts';
+import { answerQuestion } from '../graph/question.ts';
+import type { Question } from '../graph/question.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
-import { familyAsked, journeyOf, parseDestination } from './journey.ts';
 import { loadOffline, offlineFlags } from './offline.ts';
 
 /** `switchyard explain`: where a packet goes, and why. */
@@ -14,6 +14,19 @@ export const command: Command = {
   summary: 'Tells where a packet goes and why, with exact probabilities.',
   flags: [
     ...offlineFlags,
+    adminSocketFlag,
+    {
+      name: 'dump',
+      type: 'string',
+      placeholder: 'FILE',
+      help: 'Go through what iptables-save (or ip6tables-save) printed, of whatever machine and whoever wrote the rules; - for the standard input.',
+    },
+    {
+      name: 'node-address',
+      type: 'list',
+      placeholder: 'IP',
+      help: 'With --dump: an address of the node that the rules are of.',
+    },
     {
       name: 'ip-family',
       type: 'enum',
@@ -39,8 +52,11 @@ export const command: Command = {
   details: [
     'FROM: an IP address, or one of pod, node, outside.',
     'TO: an IP address, node, or a Service (default/web; then PORT may be a name).',
+    'With -f, what manifests mean; with --dump, what saved rules do; else, what the agent on this node has (as root).',
     '',
     'Examples:',
+    '  switchyard explain pod default/web:http',
+    '  switchyard explain 10.244.1.5 default/web:http --dump=node-b.rules',
     '  switchyard explain pod default/web:http -f examples/ --cluster-cidr=10.244.0.0/16',
     '  switchyard explain 203.0.113.7 198.51.100.20:80 -f examples/',
     '  switchyard explain outside node:30080/TCP -f examples/ --node-name=node-a',
@@ -50,19 +66,53 @@ export const command: Command = {
 
 async function run({ flags, positionals }: CommandArgs, io: CommandIo): Promise<number> {
   const [from = '', to = ''] = positionals;
-  const destination = parseDestination(to);
+  parseDestination(to);
+  const question: Question = {
+    from,
+    to,
+    family: flags.text('ipFamily'),
+    inInterface: flags.text('inInterface'),
+    output: flags.text('output') === 'json' ? 'json' : 'text',
+  };
+  if (flags.text('dump') !== '') {
+    refuseIdle(flags, 'a dump is of rules that are there');
+    const { explainDump } = await import('./explain-dump.ts');
+    io.stdout(await explainDump([from, to], flags, io));
+    return 0;
+  }
+  if (flags.list('filename').length === 0) {
+    io.stdout(await askAgent(question, flags, io));
+    return 0;
+  }
   const offline = await loadOffline(flags, [], io.stdin);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
-  const graphOf = (family: Family): RuleGraph | undefined => offline.families.get(family)?.graph;
-  const asked = familyAsked(flags.text('ipFamily'), from, destination, graphOf);
-  const part = offline.families.get(asked);
-  if (part === undefined) throw new SwitchyardError('internal', `no graph of family ${asked}`);
-  const { graph, servicePorts } = part;
-  const inInterface = flags.text('inInterface');
-  const journey = journeyOf(part, from, destination);
-  const packet = packetFrom(graph.node, inInterface === '' ? journey : { ...journey, inInterface });
-  const outcomes = interpret(graph, packet);
-  const answer = flags.text('output') === 'json' ? explainJson : explainText;
-  io.stdout(`${answer({ graph, packet, outcomes, servicePorts }).trimEnd()}\n`);
+  io.stdout(answerQuestion(question, (family) => offline.families.get(family), 'the manifests'));
   return 0;
+}
+
+/** What the running agent answers: it has the objects, the settings and the state of the node. */
+async function askAgent(question: Question, flags: FlagValues, io: CommandIo): Promise<string> {
+  refuseIdle(flags, 'the running agent has settings of its own');
+  const { NoAgentError, findAgent } = await import('./agent-client.ts');
+  const { from, to, family, inInterface, output } = question;
+  try {
+    const { client } = await findAgent(flags, io.env);
+    const query = { from, to, family, 'in-interface': inInterface, output };
+    const { answer } = JSON.parse(await client.get('/v1/explain', query)) as { answer: string };
+    return answer;
+  } catch (error) {
+    if (!(error instanceof NoAgentError)) throw error;
+    throw new SwitchyardError('usage', `no manifests, and ${error.message}`, {
+      cause: error,
+      hint: `name manifests by -f PATH; or ${error.hint ?? 'start the agent'}`,
+    });
+  }
+}
+
+/** Settings by which manifests are read mean nothing elsewhere. */
+function refuseIdle(flags: FlagValues, hint: string): void {
+  const idle = offlineFlags.map(fieldOf).filter((field) => flags.given(field));
+  if (idle.length === 0) return;
+  const names = idle.map((field) => flags.shown(field)).join(', ');
+  throw new SwitchyardError('usage', `${names}: expected with manifests alone (-f PATH)`, { hint });
 }

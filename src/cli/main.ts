@@ -4,8 +4,9 @@ import process from 'node:process';
 import { text as readText } from 'node:stream/consumers';
 import { parseFlags } from '../config/parse-flags.ts';
 import { closest } from '../config/suggest.ts';
-import { SwitchyardError, errorText } from '../error.ts';
+import { SwitchyardError } from '../error.ts';
 import type { Command, CommandIo } from './command.ts';
+import { failureText } from './failure-text.ts';
 import { commandHelp, overview } from './usage.ts';
 import { versionText } from './version.ts';
 
@@ -32,6 +33,16 @@ const commands: readonly CommandEntry[] = [
     name: 'explain',
     summary: 'Tells where a packet goes and why, with exact probabilities.',
     load: async () => import('./explain.ts'),
+  },
+  {
+    name: 'status',
+    summary: 'Says what the agent on this node does, and what it could not do and why.',
+    load: async () => import('./status.ts'),
+  },
+  {
+    name: 'diff',
+    summary: 'Compares the rules of this node, or a dump of another, with what they should be.',
+    load: async () => import('./diff.ts'),
   },
   {
     name: 'cleanup',
@@ -151,27 +162,6 @@ function unknownCommand(name: string): SwitchyardError {
   return new SwitchyardError('usage', `unknown command ${JSON.stringify(name)}`, {
     hint: guess === undefined ? `commands: ${names.join(', ')}` : `did you mean ${guess}?`,
   });
-}
-
-/** What the operator reads of a failure: each line of the message, then the advice where there is some. */
-export function failureText(error: unknown, env: CommandIo['env']): string {
-  if (!(error instanceof SwitchyardError)) {
-    const stack = error instanceof Error && env['SWITCHYARD_DEBUG'] ? error.stack : undefined;
-    return `error: ${stack ?? errorText(error)}\n`;
-  }
-  const lines = error.message.split('\n').map((line) => `error: ${line}\n`);
-  const advice = error.hint ?? (permissionDenied(error) ? rightsHint : undefined);
-  const hint = advice === undefined ? '' : `hint: ${advice}\n`;
-  return `${lines.join('')}${hint}`;
-}
-
-const rightsHint = 'run it as root, or with CAP_NET_ADMIN in the host’s network namespace';
-
-/** Whether the kernel refused something for want of rights, however deep the cause lies. */
-function permissionDenied(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code = 'code' in error ? error.code : undefined;
-  return code === 'EACCES' || code === 'EPERM' || permissionDenied(error.cause);
 }
 
 /** Signals closer together than this are one: npm passes on a Ctrl-C that the terminal has sent us too. */

@@ -1,8 +1,6 @@
-import { lowerAll } from '../backends/iptables/lower.ts';
 import { renderRestore } from '../backends/iptables/render.ts';
 import { defaultFeatures } from '../backends/iptables/state.ts';
 import type { Features } from '../backends/iptables/state.ts';
-import { lowerIpvs } from '../backends/ipvs/lower.ts';
 import { renderIpvs } from '../backends/ipvs/render.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
@@ -13,10 +11,10 @@ import { toDot } from '../graph/draw-dot.ts';
 import { toJson } from '../graph/draw-json.ts';
 import { toSvg } from '../graph/draw-svg.ts';
 import type { RuleGraph } from '../graph/rule-graph.ts';
-import { ownedReason } from '../proxy/node-owners.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
 import { loadOffline, offlineFlags } from './offline.ts';
 import type { Offline } from './offline.ts';
+import { ipvsFeaturesOf, ipvsStateOf, iptablesStateOf } from './offline-states.ts';
 import { userspaceSettings, userspaceText } from './userspace-text.ts';
 import type { UserspaceSettings } from './userspace-text.ts';
 
@@ -163,31 +161,14 @@ const renderers = {
 
 function iptablesText(graph: RuleGraph, { offline, features: given }: Settings): string {
   const { guard: _, ...features } = given;
-  const state = lowerAll(graph, {
-    features,
-    masqueradeMark: offline.masqueradeMark,
-    localhostNodePorts: offline.localhostNodePorts(graph.family),
-    conntrackBeLiberal: false,
-  });
+  const state = iptablesStateOf(graph, offline, { features, conntrackBeLiberal: false });
   return renderRestore(state, { features });
 }
 
 function ipvsText(graph: RuleGraph, { offline, features: given, scheduler }: Settings): string {
-  const { hairpin, randomFully } = given;
-  // This mode needs ipsets anyway: where bpf is missing, one does.
-  const features = { hairpin: hairpin === 'bpf' ? hairpin : 'ipset', randomFully } as const;
-  const state = lowerIpvs(graph, {
-    features,
-    masqueradeMark: offline.masqueradeMark,
-    conntrackBeLiberal: false,
-    scheduler,
-    schedulerProblem: () => undefined,
-    reserved: (address) => {
-      const owner = offline.nodeOwners.get(address);
-      return owner === undefined ? undefined : ownedReason(address, owner);
-    },
-  });
-  return renderIpvs(state, { features });
+  const features = ipvsFeaturesOf(given);
+  const assumed = { features, conntrackBeLiberal: false };
+  return renderIpvs(ipvsStateOf(graph, offline, scheduler, assumed), { features });
 }
 
 function featuresOf(given: readonly string[]): AssumedFeatures {

@@ -92,6 +92,8 @@ export interface ProxyConfig {
   readonly bindAddressHardFail: boolean;
   readonly healthzBind: BindConfig | undefined;
   readonly metricsBind: BindConfig | undefined;
+  /** Where the agent is asked by `status`, `explain` and `diff`. '': nowhere; undefined: the usual place. */
+  readonly adminSocket: string | undefined;
   /** Those of the mode. */
   readonly syncPeriodMs: number;
   readonly minSyncPeriodMs: number;

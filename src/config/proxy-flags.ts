@@ -150,6 +150,16 @@ export const stateFileFlag: FlagSpec = {
   group: 'Node',
 };
 
+/** Also of the commands that ask the agent. */
+export const adminSocketFlag: FlagSpec = {
+  name: 'admin-socket',
+  besideFile: true,
+  type: 'string',
+  placeholder: 'FILE',
+  help: 'The unix socket at which the agent answers status, explain and diff; empty: nowhere. Default: /run/switchyard/admin.sock, for another user than root $XDG_RUNTIME_DIR/switchyard/admin.sock.',
+  group: 'Servers',
+};
+
 const processFlags: FlagTable = [
   {
     name: 'bind-address',
@@ -186,6 +196,7 @@ const processFlags: FlagTable = [
     help: 'Where /metrics and /proxyMode answer; empty: nowhere.',
     group: 'Servers',
   },
+  adminSocketFlag,
   {
     name: 'healthz-port',
     type: 'int',
@@ -228,7 +239,7 @@ const processFlags: FlagTable = [
     besideFile: true,
     type: 'string',
     placeholder: 'FILE',
-    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --ipvs-drain-timeout, --userspace-*, --metrics-service-states, --init-only, --cleanup, --write-config-to and logging.',
+    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --admin-socket, --ipvs-drain-timeout, --userspace-*, --metrics-service-states, --init-only, --cleanup, --write-config-to and logging.',
   },
   {
     name: 'write-config-to',

@@ -17,6 +17,7 @@ export function proxyConfig(flags: FlagValues, warn?: (text: string) => void): P
     bindAddress: fields.bindAddress(),
     bindAddressHardFail: flags.bool('bindAddressHardFail'),
     ...fields.binds(),
+    adminSocket: flags.given('adminSocket') ? flags.text('adminSocket') : undefined,
     ...fields.syncPeriods(mode),
     masqueradeAll: flags.bool('masqueradeAll'),
     masqueradeBit: fields.intWithin('iptablesMasqueradeBit', 0, 31),

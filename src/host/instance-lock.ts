@@ -26,7 +26,7 @@ export class InstanceLock {
    */
   static async take(folder: string, name: string, says: string): Promise<InstanceLock | Holder> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await expectOwn(folder);
+    await expectOwnFolder(folder);
     const own = join(folder, `.${randomBytes(4).toString('hex')}.sock`);
     const listening = await listenAt(own, says);
     if (listening === undefined) throw new Error(`${own} is taken`);
@@ -108,7 +108,8 @@ async function isLinked(from: string, to: string): Promise<boolean> {
   }
 }
 
-async function expectOwn(folder: string): Promise<void> {
+/** Rejects where others may write to a folder of theirs or ours. */
+export async function expectOwnFolder(folder: string): Promise<void> {
   const { uid, mode } = await stat(folder);
   const own = process.getuid?.() ?? uid;
   if (uid !== own && uid !== 0) throw new Error(`${folder} belongs to user ${uid}`);

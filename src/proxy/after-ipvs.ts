@@ -96,6 +96,10 @@ export class AfterIpvs implements Backend {
     this.#backend.invalidate();
   }
 
+  desired(): ReturnType<Backend['desired']> {
+    return this.#backend.desired();
+  }
+
   /** Resolves when nothing is left, or the lifetime is over. */
   async drained(): Promise<void> {
     await this.#watch;

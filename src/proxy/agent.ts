@@ -18,6 +18,8 @@ import { serviceKind } from '../services/service-kind.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { FeatureState } from '../telemetry/build-info.ts';
 import type { Verbosity } from '../telemetry/profiling.ts';
+import { AskedAgent } from './admin/asked-agent.ts';
+import { usualAdminSocket } from './admin/socket-path.ts';
 import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
 import { ProxyHealth } from './health.ts';
@@ -117,6 +119,7 @@ export class Agent {
   readonly #health: ProxyHealth;
   readonly #state: NodeState;
   readonly #nodeWatch: NodeWatch;
+  readonly #asked: AskedAgent;
   readonly #running: Promise<void>[] = [];
   #mode: OpenMode | undefined;
   #families: readonly FamilyParts[] = [];
@@ -163,6 +166,12 @@ export class Agent {
       clock,
       log,
     });
+    this.#asked = new AskedAgent({
+      ...options,
+      nodeName: this.#nodeName,
+      health: this.#health,
+      state: this.#state,
+    });
     this.#nodeWatch = new NodeWatch({
       nodeName: this.#nodeName,
       state: this.#state,
@@ -195,6 +204,7 @@ export class Agent {
     }
     // A tool of this very process is none that a killed agent has left.
     if (this.#hasRules && takeOver === undefined) await this.#endOrphans();
+    if (takeOver === undefined) this.#answerAdmin();
     await this.#openFamilies(sources, signal);
     if (takeOver === undefined) await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
@@ -240,6 +250,7 @@ export class Agent {
         instances: this.#lasting.instances,
         reserved: this.#reservations(sources, signal),
         onDraining: (family, draining) => {
+          this.#asked.draining(family, draining);
           metrics.draining(familyLabel(family), draining);
         },
       },
@@ -264,6 +275,14 @@ export class Agent {
         current: this.#current,
       }),
     );
+    this.#asked.opened(this.#families, this.#mode.relay);
+  }
+
+  /** Also while it starts, which may take long: somebody will want to know why. */
+  #answerAdmin(): void {
+    const { config, env } = this.#options;
+    this.#lasting.admin.answerFor(this.#asked);
+    this.#lasting.admin.open(config.adminSocket ?? usualAdminSocket(env) ?? '');
   }
 
   /** Only ipvs mode takes addresses. */
@@ -346,6 +365,7 @@ export class Agent {
 
   #show(): void {
     this.#isShown = true;
+    this.#lasting.admin.answerFor(this.#asked);
     this.#lasting.show({
       ...this.#options,
       config: this.#current.config,
@@ -380,6 +400,7 @@ export class Agent {
       serviceHandlers: this.#events === undefined ? [] : [this.#events.services.handler],
       consumers: this.#families.map(({ pipeline }) => pipeline),
     });
+    this.#asked.informed(sources, informers);
     this.#running.push(informers.run(signal));
     return informers;
   }

@@ -87,6 +87,8 @@ export const configEffects: ConfigEffects = {
   bindAddressHardFail: { name: 'bindAddressHardFail', show: text, effect: nobody },
   healthzBind: { name: 'healthzBindAddress', show: bind, effect: live('servers') },
   metricsBind: { name: 'metricsBindAddress', show: bind, effect: live('servers') },
+  // No file can say it.
+  adminSocket: { name: '--admin-socket', show: (path) => path ?? 'the usual one', effect: nobody },
   syncPeriodMs: { name: 'syncPeriod', show: duration, effect: live('periods') },
   minSyncPeriodMs: { name: 'minSyncPeriod', show: duration, effect: live('periods') },
   masqueradeAll: { name: 'masqueradeAll', show: text, effect: live('rules') },

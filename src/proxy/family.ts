@@ -1,3 +1,4 @@
+import type { Backend } from '../backends/backend.ts';
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { GraphCompiler } from '../graph/compile.ts';
@@ -8,6 +9,7 @@ import type { Family } from '../ip/address.ts';
 import { ServiceCatalog } from '../services/service-catalog.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import { SyncRecord } from './admin/sync-record.ts';
 import type { FamilyBackend } from './backends.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { ProxyHealth } from './health.ts';
@@ -38,6 +40,8 @@ export interface FamilyOptions {
 export interface FamilyParts {
   readonly family: Family;
   readonly pipeline: Pipeline;
+  readonly record: SyncRecord;
+  readonly desired: Backend['desired'];
 }
 
 /** Puts one family together: catalog, compiler, backend, and what follows the rules. */
@@ -48,6 +52,7 @@ export function openFamily(
   const { current, nodeName, state, health, metrics, clock, log, events, onFirstRules } = options;
   const { serviceHealth } = options;
   const conntrack = untracked ? undefined : openConntrack(family, answering, options);
+  const record = new SyncRecord(clock);
   const pipeline = new Pipeline({
     family,
     catalog: new ServiceCatalog({ family, nodeName, zone: state.node?.zone }),
@@ -60,6 +65,7 @@ export function openFamily(
     log,
     events: events?.services,
     nodeEvents: events?.node,
+    record,
     get syncPeriodMs() {
       return current.config.syncPeriodMs;
     },
@@ -79,7 +85,7 @@ export function openFamily(
       await conntrack?.reconcile(all, { ...node, localAddresses }, signal);
     },
   });
-  return { family, pipeline };
+  return { family, pipeline, record, desired: () => backend.desired() };
 }
 
 function openConntrack(

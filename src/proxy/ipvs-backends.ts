@@ -149,6 +149,10 @@ export class Reserving implements Backend {
   invalidate(): void {
     this.#backend.invalidate();
   }
+
+  desired(): ReturnType<Backend['desired']> {
+    return this.#backend.desired();
+  }
 }
 
 /** What Services take from outside, of the frontends that are new or changed. */

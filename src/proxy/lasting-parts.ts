@@ -5,6 +5,7 @@ import type { ProxyConfig } from '../config/proxy-config.ts';
 import type { Relay } from '../relay/relay.ts';
 import type { Log } from '../telemetry/log.ts';
 import { ProxyMetrics } from '../telemetry/metrics.ts';
+import { AdminEndpoint } from './admin/endpoint.ts';
 import { answersOf } from './agent-servers.ts';
 import type { AgentAnswersOptions } from './agent-servers.ts';
 import type { ProxyHealth } from './health.ts';
@@ -38,6 +39,7 @@ export interface AgentView extends Omit<AgentAnswersOptions, 'metrics'> {
 export class LastingParts {
   readonly metrics: ProxyMetrics;
   readonly servers: ProcessServers;
+  readonly admin: AdminEndpoint;
   readonly instances = new HeldInstances();
   readonly #clock: Clock;
   readonly #log: Log;
@@ -50,6 +52,7 @@ export class LastingParts {
     this.metrics = new ProxyMetrics({ version });
     this.metrics.collectProcess();
     this.servers = new ProcessServers({ clock, log });
+    this.admin = new AdminEndpoint({ clock, log });
   }
 
   /** The servers of healthCheckNodePorts of a family. */
@@ -93,6 +96,6 @@ export class LastingParts {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.servers.close(), this.keepOnly([])]);
+    await Promise.all([this.servers.close(), this.admin.close(), this.keepOnly([])]);
   }
 }

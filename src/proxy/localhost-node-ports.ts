@@ -91,6 +91,10 @@ export class LocalhostNodePorts implements Backend {
     this.#backend.invalidate();
   }
 
+  desired(): ReturnType<Backend['desired']> {
+    return this.#backend.desired();
+  }
+
   /** Everything else works without it: a failure is told, not fatal. */
   async #allow(): Promise<void> {
     try {
@@ -145,5 +149,9 @@ export class NoLocalhostNodePorts implements Backend {
 
   invalidate(): void {
     this.#backend.invalidate();
+  }
+
+  desired(): ReturnType<Backend['desired']> {
+    return this.#backend.desired();
   }
 }

@@ -69,6 +69,16 @@ export class ObjectInformers {
     this.#slices = this.#informer('endpointslices', sources.source(endpointSliceKind), slices);
   }
 
+  /** Each kind, whether its first list has come, and how many objects it has. */
+  get lists(): readonly {
+    readonly name: string;
+    readonly complete: boolean;
+    readonly objects: number;
+  }[] {
+    const all = [this.#services, this.#slices, this.#node, this.#serviceCidrs];
+    return all.map(({ name, synced, store }) => ({ name, complete: synced, objects: store.size }));
+  }
+
   /** Lists and watches until `signal` aborts, and says which first list is long in coming. */
   async run(signal: AbortSignal): Promise<void> {
     // Rules wait for all lists but that of ServiceCIDRs, which clusters before 1.33 may not have.

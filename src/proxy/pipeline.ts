@@ -12,6 +12,7 @@ import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
 import type { CatalogChanges, ServiceCatalog } from '../services/service-catalog.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import type { SyncRecord } from './admin/sync-record.ts';
 import { ConntrackTurns } from './conntrack-turns.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeEvents } from './node-events.ts';
@@ -56,6 +57,8 @@ export interface PipelineOptions {
   readonly log: Log;
   readonly events?: ServiceEvents | undefined;
   readonly nodeEvents?: NodeEvents | undefined;
+  /** Remembers what somebody may ask. */
+  readonly record?: SyncRecord;
   /** These two may change: {@link Pipeline.settingsChanged}. */
   readonly syncPeriodMs: number;
   readonly minSyncPeriodMs: number;
@@ -136,7 +139,10 @@ export class Pipeline {
     this.#runner = new SyncRunner({
       sync: async (signal) => {
         this.#audit.abort();
-        await this.#turns.take(async () => this.#sync(signal));
+        await this.#turns.take(async () => {
+          const sync = async (): Promise<void> => this.#sync(signal);
+          await (options.record?.during(sync) ?? sync());
+        });
       },
       clock: options.clock,
       log: options.log,
@@ -196,6 +202,7 @@ export class Pipeline {
     this.programming.listed();
     this.#options.health.queued(this.#options.family);
     this.#meter.queued();
+    this.#options.record?.requested();
     this.#runner.request();
   }
 
@@ -254,9 +261,10 @@ export class Pipeline {
     changes: CatalogChanges,
     signal: AbortSignal,
   ): Promise<{ readonly graph: RuleGraph; readonly report: SyncReport }> {
-    const { compiler, backend, health, family } = this.#options;
+    const { compiler, backend, health, family, clock, record } = this.#options;
     health.started(family);
     const done = this.#meter.start();
+    const beginMs = clock.monotonic();
     const node = await this.#options.node(signal);
     let full = !this.#lastWritten;
     try {
@@ -266,6 +274,7 @@ export class Pipeline {
       full ||= delta.everything;
       const report = await backend.sync(graph, delta, signal);
       done(report);
+      record?.wrote({ graph, report, changes }, clock.monotonic() - beginMs);
       this.#lastWritten = report.failure === undefined;
       return { graph, report };
     } catch (error) {

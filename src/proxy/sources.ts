@@ -11,6 +11,8 @@ import { UrlWatch } from '../informer/url-watch.ts';
 import type { EventSink } from '../telemetry/events.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RestRequest } from '../telemetry/rest-client-metrics.ts';
+import { SourceTroubles } from './admin/source-troubles.ts';
+import type { ListStatus } from './admin/status-document.ts';
 
 /** Where all kinds of objects come from. */
 export interface ObjectSources {
@@ -19,6 +21,8 @@ export interface ObjectSources {
   source<T extends KubeObject>(kind: Kind<T>): Source<T>;
   /** Where Events on the objects go; undefined where objects come from elsewhere. */
   readonly events: EventSink | undefined;
+  /** Why nothing new is heard of a kind, by the name of its resource; left out where there is no connection that could break. */
+  trouble?(resource: string): ListStatus['trouble'];
   /** Ends connections; after the sources have ended. */
   close(): Promise<void>;
 }
@@ -75,9 +79,19 @@ async function openCluster(
     ...(onRequest && { onRequest }),
   });
   log.info({ server: client.server }, 'objects come from the API server');
+  const troubles = new SourceTroubles(clock);
   return {
     server: client.server,
-    source: (kind) => new ApiSource({ client, kind, clock, random, log }),
+    source: (kind) =>
+      new ApiSource({
+        client,
+        kind,
+        clock,
+        random,
+        log,
+        onEvent: (event) => troubles.heard(kind.resource, event),
+      }),
+    trouble: (resource) => troubles.of(resource),
     events: new ApiEventSink(client, clock),
     close: async () => client.close(),
   };

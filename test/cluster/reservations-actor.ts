@@ -84,6 +84,7 @@ const inner: Backend = {
   },
   audit: async () => undefined,
   invalidate: () => {},
+  desired: () => undefined,
 };
 const everything = { everything: true, frontends: new Set<never>(), pools: new Set<never>() };
 const { refusedAddresses = [] } = await new Reserving(inner, reserved).sync(

@@ -7,9 +7,9 @@ const sources = join(import.meta.dirname, '../../src/cli/main.ts');
 /** What a start costs shows on a slow machine: the virtual machine has a bundle, made outside of it. */
 export const program = process.env['SWITCHYARD_BUNDLE'] ?? sources;
 
-/** The command of our proxy: from the sources, or of a bundle. */
+/** The command of our proxy: from the sources, or of a bundle. Nothing of it stands where an agent of the machine would. */
 export function proxyCommand(file = program): readonly string[] {
-  return [process.execPath, file, 'proxy', '--oom-score-adj=0'];
+  return [process.execPath, file, 'proxy', '--oom-score-adj=0', '--admin-socket='];
 }
 
 /** A proxy as a process of its own in the node's namespace; ours unless `command` is another. */

@@ -1,5 +1,6 @@
 import type { GraphDelta, RuleGraph } from '../../graph/rule-graph.ts';
 import type { Backend, SyncReport } from '../backend.ts';
+import type { DesiredState } from '../desired.ts';
 import { CarefulLowering } from '../careful-lowering.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';
 import { RulesApplier } from './rules-applier.ts';
@@ -22,12 +23,14 @@ export class IptablesBackend implements Backend {
   readonly #lowering: CarefulLowering<IptablesState>;
   readonly #rules: RulesApplier;
   readonly #adapt: (state: IptablesState) => IptablesState;
+  readonly #variant: DesiredState['variant'];
   #lowered: IptablesState | undefined;
 
   constructor(parts: IptablesBackendParts) {
     this.#lowering = new CarefulLowering(parts.lowering);
     this.#rules = new RulesApplier(parts);
     this.#adapt = parts.adapt ?? ((state) => state);
+    this.#variant = parts.iptables.variant;
   }
 
   invalidate(): void {
@@ -41,6 +44,11 @@ export class IptablesBackend implements Backend {
   async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
     this.#lowered = this.#lowering.lower(graph, delta);
     return this.#rules.apply(this.#adapt(this.#lowered), signal);
+  }
+
+  desired(): DesiredState | undefined {
+    if (this.#lowered === undefined) return undefined;
+    return { variant: this.#variant, rules: this.#adapt(this.#lowered) };
   }
 
   /** Writes what was asked for last, since what `adapt` makes of it has changed. */

@@ -39,7 +39,7 @@ async function dumpAll(port: ApplyPort, signal: AbortSignal): Promise<ReadonlyMa
 }
 
 /** The tables of a dump by name, those that break off left out. */
-function splitTables(dump: string): ReadonlyMap<string, string> {
+export function splitTables(dump: string): ReadonlyMap<string, string> {
   const tables = new Map<string, string>();
   for (let start = 0; start < dump.length;) {
     const end = dump.indexOf('\nCOMMIT\n', start);

@@ -42,13 +42,17 @@ export function arePrintsOf({ rules }: Chain, found: readonly string[]): boolean
   return rules.length === found.length && rules.every(({ args }, i) => isPrintOf(args, found[i]));
 }
 
-/** The tools add to a rule only what they would assume without it. */
 function isPrintOf(rule: string, found: string | undefined): boolean {
-  return rule === found || asPrinted(rule) === found?.replace(/ --mask \S+ --rsource/, '');
+  return rule === found || (found !== undefined && printedForm(rule) === writtenForm(found));
 }
 
-/** The kernel keeps probabilities as multiples of 2^-31, and they are printed with eleven digits. */
-function asPrinted(rule: string): string {
+/** What the tools print of a rule, without what they add: what they would assume anyway. */
+export function writtenForm(found: string): string {
+  return found.replace(/ --mask \S+ --rsource/, '');
+}
+
+/** A rule of ours as it comes back: the kernel keeps probabilities as multiples of 2^-31, printed with eleven digits. */
+export function printedForm(rule: string): string {
   return rule.replace(/--probability (\S+)/, (_, chance: string) => {
     const kept = Math.round(Number(chance) * 2 ** 31) / 2 ** 31;
     return `--probability ${kept.toFixed(11)}`;

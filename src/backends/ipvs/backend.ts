@@ -7,6 +7,7 @@ import type { Cidr } from '../../ip/cidr.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Backend, SyncReport, Unprogrammed } from '../backend.ts';
 import { CarefulLowering } from '../careful-lowering.ts';
+import type { DesiredState } from '../desired.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';
 import { Turns } from '../turns.ts';
 import { missingCure } from '../iptables/apply.ts';
@@ -80,6 +81,7 @@ export class IpvsBackend implements Backend {
   readonly #closed: ClosedFrontends;
   readonly #auditor: Auditor;
   readonly #shortfalls: ShortfallNotices;
+  #lowered: IpvsState | undefined;
   /** What was last asked for; undefined: the kernel has to be read, and the next sync is full. */
   #applied: IpvsState | undefined;
   /** Servers that are not as they were asked to be, and why. */
@@ -123,6 +125,13 @@ export class IpvsBackend implements Backend {
     return this.#turns.take(async () => this.#audit(signal));
   }
 
+  desired(): DesiredState | undefined {
+    if (this.#lowered === undefined) return undefined;
+    const { servers, addresses, rules } = this.#lowered;
+    const { excludeCidrs, iptables } = this.#parts;
+    return { variant: iptables.variant, rules, balancing: { servers, addresses, excludeCidrs } };
+  }
+
   /** Resolves when nothing drains any more, or the backend's lifetime is over. */
   async drained(): Promise<void> {
     await this.#drainWatch.ended();
@@ -134,9 +143,9 @@ export class IpvsBackend implements Backend {
     await schedulers?.ready(delta.everything ? graph.pools.values() : changed, signal);
     const version = schedulers?.version ?? 0;
     const everything = delta.everything || version !== this.#schedulerVersion;
-    const state = this.#lowering.lower(graph, { ...delta, everything });
+    this.#lowered = this.#lowering.lower(graph, { ...delta, everything });
     this.#schedulerVersion = version;
-    return state;
+    return this.#lowered;
   }
 
   async #sync(state: IpvsState, signal: AbortSignal): Promise<SyncReport> {

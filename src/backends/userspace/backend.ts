@@ -4,6 +4,7 @@ import type { Family } from '../../ip/address.ts';
 import type { ListenerKey, Relay } from '../../relay/relay.ts';
 import type { ServicePort } from '../../services/service-port.ts';
 import type { Backend, SyncReport, Unprogrammed } from '../backend.ts';
+import type { DesiredState } from '../desired.ts';
 import { listSets } from '../iptables/ipsets.ts';
 import type { Observed } from '../iptables/read.ts';
 import { RulesApplier } from '../iptables/rules-applier.ts';
@@ -76,6 +77,11 @@ export class UserspaceBackend implements Backend {
     const { sets } = this.#applied.rules;
     if (reason !== undefined || sets.size === 0) return reason;
     return setsReason(sets, await listSets(this.#parts.tools, signal));
+  }
+
+  desired(): DesiredState | undefined {
+    if (this.#state === undefined) return undefined;
+    return { variant: this.#parts.iptables.variant, rules: this.#state.rules };
   }
 
   /** Who answers for a service port, as connection tracking sees it: `192.168.0.2:20017`. */

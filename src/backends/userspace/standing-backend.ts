@@ -56,7 +56,8 @@ export class StandingListeners {
   backend(family: Family): Backend {
     const sync = async (graph: RuleGraph, delta: GraphDelta): Promise<SyncReport> =>
       this.#turns.take(async () => this.#sync(family, graph, delta));
-    return { mode: 'userspace', sync, audit: async () => undefined, invalidate: () => {} };
+    const [invalidate, nothing] = [(): void => {}, (): undefined => undefined];
+    return { mode: 'userspace', sync, audit: async () => undefined, invalidate, desired: nothing };
   }
 
   async #sync(family: Family, graph: RuleGraph, delta: GraphDelta): Promise<SyncReport> {

@@ -33,6 +33,7 @@ export class DemoAgent {
       '--conntrack-max-per-core=0',
       '--oom-score-adj=0',
       '--state-file=',
+      '--admin-socket=',
       ...(mode === 'userspace' ? ['--userspace-state-file='] : []),
     ];
     const env = { XTABLES_LOCKFILE: join(folder, 'xtables.lock') };

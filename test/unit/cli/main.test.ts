@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { failureText } from '../../../src/cli/main.ts';
+import { failureText } from '../../../src/cli/failure-text.ts';
 import { SwitchyardError } from '../../../src/error.ts';
 import { version } from '../../../src/cli/version.ts';
 import { runCommand } from '../../support/command-run.ts';

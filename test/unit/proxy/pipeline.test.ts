@@ -73,6 +73,10 @@ class FakeBackend implements Backend {
     return reason;
   }
 
+  desired(): undefined {
+    return undefined;
+  }
+
   invalidate(): void {
     this.#isInvalid = true;
     this.invalidations++;

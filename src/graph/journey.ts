@@ -1,12 +1,25 @@
 import { SwitchyardError } from '../error.ts';
-import type { NodeContext, PodDetector } from '../graph/node-context.ts';
-import type { Journey } from '../graph/packet.ts';
-import type { Frontend, RuleGraph } from '../graph/rule-graph.ts';
+import type { NodeContext, PodDetector } from './node-context.ts';
+import type { Journey } from './packet.ts';
+import type { Frontend, RuleGraph } from './rule-graph.ts';
 import { addressBytes, familyLabel, familyOf, formatAddress, parseAddress } from '../ip/address.ts';
 import type { Address, Family } from '../ip/address.ts';
 import { cidrAddress, cidrContains } from '../ip/cidr.ts';
-import type { Protocol, ServiceName } from '../services/service-port.ts';
-import type { OfflineFamily } from './offline.ts';
+import type {
+  Protocol,
+  ServiceName,
+  ServicePort,
+  ServicePortKey,
+} from '../services/service-port.ts';
+
+/** One family of what a question is asked of. */
+export interface AskedFamily {
+  readonly graph: RuleGraph;
+  /** Those the graph was compiled from. */
+  readonly servicePorts: ReadonlyMap<ServicePortKey, ServicePort>;
+  /** Services without a port here, and why. */
+  readonly skipped: ReadonlyMap<ServiceName, string>;
+}
 
 /** `TO:PORT[/PROTO]` as it was typed: TO is an address, `node`, or a Service. */
 export interface Destination {
@@ -66,18 +79,19 @@ export function familyAsked(
   );
 }
 
-/** The packet's way: both ends as addresses. */
+/** The packet's way: both ends as addresses. `where` Services are known, for messages: `the manifests`. */
 export function journeyOf(
-  { graph, skipped }: Pick<OfflineFamily, 'graph' | 'skipped'>,
+  { graph, skipped }: Pick<AskedFamily, 'graph' | 'skipped'>,
   from: string,
   destination: Destination,
+  where: string,
 ): Journey {
   const source = sourceOf(graph.node, from);
   const address = parseAddress(destination.to);
   if (address !== undefined) return { ...source, ...fixed(address, destination) };
   if (destination.to === 'node')
     return { ...source, ...fixed(nodeAddressOf(graph.node), destination) };
-  const frontend = frontendOf(graph, skipped, destination);
+  const frontend = frontendOf(graph, skipped, destination, where);
   if (frontend.address === undefined) throw new Error(`${frontend.id} has no address`);
   return {
     ...source,
@@ -159,14 +173,15 @@ function lastAddress(first: Address, inside: (address: Address) => boolean): Add
 function nodeAddressOf(node: NodeContext): Address {
   if (node.nodeAddress !== undefined) return node.nodeAddress;
   throw new SwitchyardError('usage', `the node has no known ${node.family} address`, {
-    hint: 'add its Node object to the manifests and --node-name, or give an address',
+    hint: 'give an address, or to manifests its Node object and --node-name',
   });
 }
 
 function frontendOf(
   graph: RuleGraph,
-  skipped: OfflineFamily['skipped'],
+  skipped: AskedFamily['skipped'],
   destination: Destination,
+  where: string,
 ): Frontend {
   const service = serviceOf(destination);
   const candidates = [...graph.frontends.values()]
@@ -179,9 +194,13 @@ function frontendOf(
     const known = [
       ...new Set([...graph.frontends.values()].map((f) => f.origin.service)),
     ].toSorted();
-    throw new SwitchyardError('usage', `no Service ${service} with a cluster IP in the manifests`, {
-      hint: `the manifests have: ${known.slice(0, 10).join(', ') || 'none'}${known.length > 10 ? ', …' : ''}`,
-    });
+    throw new SwitchyardError(
+      'usage',
+      `no Service ${service} with a cluster IP is known to ${where}`,
+      {
+        hint: `${where} knows: ${known.slice(0, 10).join(', ') || 'none'}${known.length > 10 ? ', …' : ''}`,
+      },
+    );
   }
   const found = candidates.find(
     (frontend) =>

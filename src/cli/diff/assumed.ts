@@ -1,0 +1,29 @@
+import type { Observed } from '../../backends/iptables/read.ts';
+import type { Features } from '../../backends/iptables/state.ts';
+import { chains } from '../../backends/iptables/static-rules.ts';
+import type { AssumedNode } from '../offline-states.ts';
+
+/**
+ * What tools and kernel can do, as rules that are there show it: manifests do not tell, and to try it out would be to write.
+ * Where there are none, all.
+ */
+export function assumedOf({ nat, filter }: Observed): AssumedNode<Features> {
+  const postrouting = nat.chains.get(chains.postrouting)?.join('\n') ?? '';
+  const forward = filter.chains.get(chains.forward) ?? [];
+  const all = [...nat.chains.values()];
+  const isRecent = all.some((rules) => rules.some((rule) => rule.includes('-m recent ')));
+  return {
+    features: {
+      hairpin: hairpinOf(postrouting),
+      affinity: isRecent ? 'recent' : 'ipset',
+      randomFully: postrouting.includes('--random-fully') || !postrouting.includes('MASQUERADE'),
+      comments: 'auto',
+    },
+    conntrackBeLiberal: forward.length > 0 && !forward.some((rule) => rule.includes('INVALID')),
+  };
+}
+
+function hairpinOf(postrouting: string): Features['hairpin'] {
+  if (postrouting === '' || postrouting.includes('-m bpf ')) return 'bpf';
+  return postrouting.includes('-HAIRPIN ') ? 'ipset' : 'rules';
+}

@@ -1,0 +1,28 @@
+import type { Difference } from './differences.ts';
+
+/** Differences for people: by part, each with the service port it is for. */
+export function listText(title: string, differences: readonly Difference[]): string {
+  if (differences.length === 0) return `${title}: as wanted\n`;
+  const count = `${differences.length} difference${differences.length === 1 ? '' : 's'}`;
+  const lines = [`${title}: ${count}`];
+  const width = Math.max(...differences.map(({ object }) => (object ?? '-').length));
+  for (const [part, list] of Map.groupBy(differences, (each) => each.part)) {
+    lines.push(`  ${part}`);
+    for (const each of list) lines.push(...rows(each, width));
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+const kindWidth = 'unexpected'.length;
+
+function rows(
+  { kind, object, where, wanted, found, lines }: Difference,
+  width: number,
+): readonly string[] {
+  const head = `    ${kind.padEnd(kindWidth)}  ${(object ?? '-').padEnd(width)}  `;
+  if (wanted === where || found === where)
+    return [`${head}${where} (${lines} line${lines === 1 ? '' : 's'})`];
+  const first = `${head}${wanted ?? found ?? ''}`;
+  if (kind !== 'different') return [first];
+  return [first, `    ${'there is'.padEnd(kindWidth)}  ${''.padEnd(width)}  ${found ?? ''}`];
+}

@@ -1,0 +1,69 @@
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { Clock } from '../../clock.ts';
+import { SwitchyardError, errorText } from '../../error.ts';
+import { standAt } from '../../host/admin-socket.ts';
+import type { Standing } from '../../host/admin-socket.ts';
+import type { HttpHandler } from '../../telemetry/http-server.ts';
+import type { Log } from '../../telemetry/log.ts';
+
+export interface AdminServerOptions {
+  readonly path: string;
+  readonly handler: HttpHandler;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+const retryMs = 5000;
+/** Whoever neither asks nor reads for so long is let go. */
+const idleMs = 30_000;
+const mostClients = 16;
+
+/**
+ * Answers HTTP at a unix socket of this user's until `signal` aborts. The agent does not depend on it: where the path cannot be
+ * had that is told once, and tried again. Never rejects.
+ */
+export async function serveAdmin(options: AdminServerOptions, signal: AbortSignal): Promise<void> {
+  const { path, clock, log } = options;
+  let told: string | undefined;
+  while (!signal.aborted) {
+    try {
+      await standUntil(options, signal);
+    } catch (error) {
+      const reason = errorText(error);
+      const hint = error instanceof SwitchyardError ? error.hint : undefined;
+      if (reason !== told) log.warn({ path, hint, retryMs }, `no admin socket: ${reason}`);
+      told = reason;
+      await clock.sleep(retryMs, signal);
+    }
+  }
+}
+
+async function standUntil(
+  { path, handler, log }: AdminServerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, handler);
+  server.maxConnections = mostClients;
+  server.setTimeout(idleMs);
+  const standing = await standAt(server, path);
+  log.info({ path }, 'admin socket answers');
+  if (!signal.aborted) await ended(server, signal);
+  await close(server, standing);
+}
+
+async function ended(server: Server, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    server.once('error', reject);
+  });
+}
+
+async function close(server: Server, standing: Standing): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.once('close', () => resolve());
+  });
+  await standing.leave();
+  server.closeAllConnections();
+  await closed;
+}

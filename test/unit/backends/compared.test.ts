@@ -1,0 +1,243 @@
+import { describe, expect, it } from 'vitest';
+import type { ComparedPart } from '../../../src/backends/compared.ts';
+import { comparedRules } from '../../../src/backends/iptables/compared-rules.ts';
+import { comparedSets } from '../../../src/backends/iptables/compared-sets.ts';
+import { lowerAll } from '../../../src/backends/iptables/lower.ts';
+import { parseSave } from '../../../src/backends/iptables/read.ts';
+import { renderTables } from '../../../src/backends/iptables/render.ts';
+import type { IpsetSpec, IptablesState, SetName } from '../../../src/backends/iptables/state.ts';
+import { comparedBalancing } from '../../../src/backends/ipvs/compared-servers.ts';
+import { parseServerList } from '../../../src/backends/ipvs/kernel-table.ts';
+import { lowerIpvs } from '../../../src/backends/ipvs/lower.ts';
+import { defaultIpvsFeatures } from '../../../src/backends/ipvs/options.ts';
+import { differencesOf, editedParts } from '../../../src/cli/diff/differences.ts';
+import { compileAll } from '../../../src/graph/compile.ts';
+import {
+  address,
+  byKey,
+  cidr,
+  endpoint,
+  nodeContext,
+  servicePort,
+} from '../../support/service-ports.ts';
+
+const ports = byKey([
+  servicePort({
+    portName: 'http',
+    endpoints: ['10.244.1.5:80', '10.244.2.5:80', '10.244.2.6:80'].map((each) => endpoint(each)),
+  }),
+]);
+const graph = compileAll(ports, nodeContext());
+const state = lowerAll(graph, {
+  features: { hairpin: 'bpf', affinity: 'ipset', randomFully: true, comments: 'all' },
+  masqueradeMark: 0x4000,
+  localhostNodePorts: true,
+  conntrackBeLiberal: false,
+});
+
+/** What the kernel would print, with more of others. */
+function observed(change: (text: string) => string = (text) => text) {
+  const text = change(
+    renderTables(state, 'generation abc 7')
+      .join('\n')
+      .replaceAll(/^-I (\S+) 1 /gm, '-A $1 ')
+      .replaceAll(/--probability (\S+)/g, (_, chance: string) => {
+        const kept = Math.round(Number(chance) * 2 ** 31) / 2 ** 31;
+        return `--probability ${kept.toFixed(11)}`;
+      }),
+  );
+  const table = (name: string) =>
+    parseSave(text.split('COMMIT').find((each) => each.includes(`*${name}`)) ?? '');
+  return { nat: table('nat'), filter: table('filter'), mangle: table('mangle') };
+}
+
+function told(parts: readonly ComparedPart[]): readonly string[] {
+  return differencesOf(editedParts(parts)).map(({ kind, part, where, object, wanted, found }) =>
+    [kind, part, where, object, wanted, found].join(' | '),
+  );
+}
+
+function spec(name: string, create: string, members: IpsetSpec['members']): [SetName, IpsetSpec] {
+  return [name as SetName, { name: name as SetName, create, members }];
+}
+
+function serverList(...lines: readonly string[]) {
+  const head = [
+    'IP Virtual Server version 1.2.1 (size=4096)',
+    'Prot LocalAddress:Port Scheduler Flags',
+    '  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn',
+  ];
+  return parseServerList([...head, ...lines, ''].join('\n'), 'ipv4');
+}
+
+function real(place: string, weight = 1): string {
+  return `  -> ${place.padEnd(28)} Masq    ${weight}      0          0         `;
+}
+
+/** Job: what is not as wanted is found, and what is others' is none. */
+describe('rules that are wanted beside those that are there', () => {
+  it('are equal where the kernel prints what was written, whatever others have', () => {
+    const withOthers = observed((text) =>
+      text
+        .replaceAll(
+          '*nat\n',
+          '*nat\n:DOCKER - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n-A DOCKER -j RETURN\n-A PREROUTING -j DOCKER\n',
+        )
+        .replace(/^(-A KUBE-FIREWALL .*)$/m, '$1\n-A KUBE-FIREWALL -m mark --mark 0x8000 -j DROP'),
+    );
+    expect(told(comparedRules(state, withOthers))).toEqual([]);
+  });
+
+  it.each<[string, (text: string) => string, RegExp]>([
+    [
+      'a rule that was deleted',
+      (text) => text.replace(/^-A KUBE-SERVICES .*10\.96\.0\.10.*DNAT.*10\.244\.1\.5.*\n/m, ''),
+      /^missing \| nat \| chain KUBE-SERVICES \| default\/web:http \| -A KUBE-SERVICES .*10\.244\.1\.5:80/,
+    ],
+    [
+      'a rule that was changed',
+      (text) => text.replace('--to-destination 10.244.2.6:80', '--to-destination 10.9.9.9:80'),
+      /^different \| nat \| .*default\/web:http.*10\.244\.2\.6:80.*10\.9\.9\.9:80/,
+    ],
+    [
+      'a rule that was put in',
+      (text) => text.replace(/^(-A KUBE-POSTROUTING .*)$/m, '-A KUBE-POSTROUTING -j ACCEPT\n$1'),
+      /^unexpected \| nat \| chain KUBE-POSTROUTING \| {2}\| {2}\| -A KUBE-POSTROUTING -j ACCEPT$/,
+    ],
+    [
+      'a jump that was deleted',
+      (text) => text.replace(/^-A PREROUTING .*KUBE-SERVICES\n/m, ''),
+      /^missing \| nat \| jumps .*-A PREROUTING .*-j KUBE-SERVICES/,
+    ],
+    [
+      'a chain that was deleted',
+      (text) => text.replaceAll(/^[:].*KUBE-PROXY-CANARY.*\n/gm, ''),
+      /^missing \| (filter|nat|mangle) \| chain KUBE-PROXY-CANARY/,
+    ],
+    [
+      'a chain of another service proxy',
+      (text) =>
+        text.replace(
+          '*nat\n',
+          '*nat\n:KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]\n-A KUBE-SVC-AAAAAAAAAAAAAAAA -m comment --comment "ns/x:y -> 10.1.1.1:80" -j RETURN\n',
+        ),
+      /^unexpected \| nat \| chain KUBE-SVC-AAAAAAAAAAAAAAAA \| ns\/x:y/,
+    ],
+  ])('differ in %s', (_, change, expected) => {
+    const list = told(comparedRules(state, observed(change)));
+    expect(list.length).toBeGreaterThan(0);
+    for (const each of list) expect(each).toMatch(expected);
+  });
+});
+
+describe('sets that are wanted beside those that are there', () => {
+  const wanted: Pick<IptablesState, 'family' | 'sets'> = {
+    family: 'ipv4',
+    sets: new Map([
+      spec('KUBE-HAIRPIN', 'hash:ip,port,ip family inet', ['10.1.1.1,tcp:80,10.1.1.1']),
+      spec('KUBE-AFF-AAAAAAAAAAAAAAAA', 'hash:ip family inet timeout 10800', undefined),
+    ]),
+  };
+  const saved = [
+    'create KUBE-HAIRPIN hash:ip,port,ip family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x1',
+    'add KUBE-HAIRPIN 10.1.1.1,tcp:80,10.1.1.1',
+    'create KUBE-AFF-AAAAAAAAAAAAAAAA hash:ip family inet hashsize 1024 maxelem 65536 timeout 10800',
+    'add KUBE-AFF-AAAAAAAAAAAAAAAA 192.0.2.1 timeout 77',
+    'create mine hash:ip family inet hashsize 1024 maxelem 65536',
+    '',
+  ].join('\n');
+
+  it('are equal, whoever has affinity and whatever others have', () => {
+    expect(told([comparedSets(wanted, saved, true)])).toEqual([]);
+  });
+
+  it('differ in members, parameters, and sets that are gone or left over', () => {
+    const other = saved
+      .replace(
+        'add KUBE-HAIRPIN 10.1.1.1,tcp:80,10.1.1.1',
+        'add KUBE-HAIRPIN 10.1.1.2,tcp:80,10.1.1.2',
+      )
+      .replace('timeout 10800\n', 'timeout 60\n')
+      .concat(
+        'create KUBE-AFF-BBBBBBBBBBBBBBBB hash:ip family inet hashsize 1024 maxelem 65536 timeout 60\n',
+      );
+    expect(told([comparedSets(wanted, other, true)]).map((each) => each.slice(0, 60))).toEqual([
+      expect.stringContaining('different | sets | set KUBE-AFF-AAAAAAAAAAAAAAAA'),
+      expect.stringContaining('unexpected | sets | set KUBE-AFF-BBBBBBBBBBBBBBBB'),
+      expect.stringContaining('different | sets | set KUBE-HAIRPIN'),
+    ]);
+  });
+});
+
+describe('virtual servers and addresses that are wanted beside those that are there', () => {
+  const { servers, addresses } = lowerIpvs(graph, {
+    features: defaultIpvsFeatures,
+    masqueradeMark: 0x4000,
+    conntrackBeLiberal: false,
+    scheduler: 'rr',
+    schedulerProblem: () => undefined,
+    reserved: () => undefined,
+  });
+  const wanted = { servers, addresses, excludeCidrs: [cidr('10.99.0.0/16')] };
+  const all = ['10.244.1.5:80', '10.244.2.5:80', '10.244.2.6:80'].map((each) => real(each));
+  const compare = (lines: readonly string[], bound: readonly string[] = ['10.96.0.10']) =>
+    told(
+      comparedBalancing(wanted, {
+        servers: serverList(...lines),
+        bound: new Set(bound.map(address)),
+        sets: new Map(),
+      }),
+    );
+
+  it('are equal beside those of others, and while something drains', () => {
+    const lines = [
+      'TCP  10.96.0.10:80 rr',
+      ...all,
+      real('10.244.2.7:80', 0),
+      'TCP  192.0.2.9:80 wlc',
+      'TCP  10.99.0.1:80 rr',
+    ];
+    expect(compare(lines, ['10.96.0.10', '10.99.0.1'])).toEqual([]);
+  });
+
+  it.each<[string, readonly string[], readonly string[], readonly string[]]>([
+    [
+      'a server that is gone',
+      [],
+      ['10.96.0.10'],
+      ['missing | virtual servers | virtual server TCP/10.96.0.10:80 | default/web:http'],
+    ],
+    [
+      'a scheduler',
+      ['TCP  10.96.0.10:80 wlc', ...all],
+      ['10.96.0.10'],
+      [
+        'different | virtual servers | virtual server TCP/10.96.0.10:80 | default/web:http | -A -t 10.96.0.10:80 -s rr',
+      ],
+    ],
+    [
+      'a weight',
+      ['TCP  10.96.0.10:80 rr', ...all.slice(1), real('10.244.1.5:80', 9)],
+      ['10.96.0.10'],
+      [
+        'different | virtual servers | virtual server TCP/10.96.0.10:80 | default/web:http | -a -t 10.96.0.10:80 -r 10.244.1.5:80 -m -w 1',
+      ],
+    ],
+    [
+      'a server at an address of ours',
+      ['TCP  10.96.0.10:80 rr', ...all, 'TCP  10.96.0.10:99 rr'],
+      ['10.96.0.10'],
+      ['unexpected | virtual servers | virtual server TCP/10.96.0.10:99'],
+    ],
+    [
+      'an address',
+      ['TCP  10.96.0.10:80 rr', ...all],
+      ['10.96.0.11'],
+      ['different | addresses | addresses of kube-ipvs0 | default/web:http'],
+    ],
+  ])('differ in %s', (_, lines, bound, expected) => {
+    const found = compare(lines, bound);
+    expect(found).toHaveLength(expected.length);
+    for (const [i, each] of found.entries()) expect(each).toContain(expected[i]);
+  });
+});

@@ -1,0 +1,148 @@
+import { describe, expect, it } from 'vitest';
+import { ageText } from '../../../src/cli/ages.ts';
+import { statusText } from '../../../src/cli/status-text.ts';
+import { statusOf } from '../../../src/proxy/admin/status.ts';
+import type { AgentFacts } from '../../../src/proxy/admin/status.ts';
+import type { SyncFacts } from '../../../src/proxy/admin/sync-record.ts';
+import { nodeContext, byKey, endpoint, servicePort } from '../../support/service-ports.ts';
+import { compileAll } from '../../../src/graph/compile.ts';
+import type { ServiceName, ServicePortName } from '../../../src/services/service-port.ts';
+
+const ports = byKey([servicePort({ endpoints: [endpoint('10.244.1.5:8080')] })]);
+const atMs = Date.parse('2026-01-01T00:00:00Z');
+const written: SyncFacts['written'] = {
+  graph: compileAll(ports, nodeContext()),
+  changes: {
+    servicePorts: ports,
+    skipped: new Map([
+      ['default/a' as ServiceName, 'it is headless'],
+      ['default/b' as ServiceName, 'it is headless'],
+    ]),
+  },
+  report: {
+    full: true,
+    rulesTotal: { nat: 12, filter: 9, mangle: 0 },
+    rulesWritten: {},
+    unprogrammed: [{ name: 'default/web' as ServicePortName, reason: 'refused' }],
+    refusedWrites: { full: 0, partial: 0 },
+    failure: undefined,
+  },
+};
+const syncs: SyncFacts = {
+  pendingSinceMs: undefined,
+  isRunning: false,
+  syncs: 3,
+  last: { atMs, durationMs: 21, isFull: false },
+  lastFullMs: atMs - 60_000,
+  failure: undefined,
+  notProgrammed: [],
+  written,
+};
+const facts: AgentFacts = {
+  version: '1.2.3',
+  pid: 4711,
+  config: { mode: 'iptables', source: { kind: 'kubernetes', kubeconfig: '', master: '' } },
+  nodeName: 'node-1',
+  nodeIPs: ['192.168.0.2'],
+  startedMs: atMs - 3_600_000,
+  health: {
+    healthy: true,
+    nodeEligible: true,
+    families: new Map([['ipv4', { healthy: true, lastUpdatedMs: atMs }]]),
+  },
+  server: 'https://10.0.0.1:6443',
+  lists: [{ name: 'services', complete: true, objects: 3, trouble: null }],
+  starting: undefined,
+  families: [{ family: 'ipv4', syncs, draining: undefined }],
+  listeners: undefined,
+};
+const clock = { now: () => atMs + 5000 };
+const withSyncs = (some: Partial<SyncFacts>): AgentFacts => ({
+  ...facts,
+  families: [{ family: 'ipv4', syncs: { ...syncs, ...some }, draining: undefined }],
+});
+
+/** Job: what the agent knows of itself is told in words, and whether somebody has to act. */
+describe('the status of an agent', () => {
+  it('reads as this', () => {
+    expect(statusText(statusOf(facts, clock))).toBe(`state    healthy
+agent    Switchyard 1.2.3, process 4711, up 1 h
+mode     iptables
+node     node-1 (192.168.0.2)
+objects  from https://10.0.0.1:6443 (kubernetes)
+         3 services
+
+IPv4
+  last sync   5 s ago, took 21 ms; last full one 1 m 5 s ago
+  programmed  1 service, 1 port, 1 endpoint, 12 rules in nat, 9 rules in filter
+  services without rules here
+    default/a, default/b: it is headless
+`);
+  });
+
+  it.each<[string, AgentFacts, string, string]>([
+    [
+      'starting while tools are looked at',
+      { ...facts, starting: 'the tools and the kernel are being looked at', families: [] },
+      'starting',
+      'the tools and the kernel are being looked at',
+    ],
+    [
+      'starting while a list is missing',
+      {
+        ...withSyncs({ last: undefined, written: undefined }),
+        lists: [{ name: 'services', complete: false, objects: 0, trouble: null }],
+      },
+      'starting',
+      'waiting for the first list of services',
+    ],
+    [
+      'unhealthy where a sync fails',
+      withSyncs({
+        failure: { reason: 'refused', hint: 'mend it', sinceMs: atMs, times: 2 },
+      }),
+      'unhealthy',
+      'since 5 s ago, 2 times: refused',
+    ],
+    [
+      'unhealthy where a service is not programmed',
+      withSyncs({
+        notProgrammed: [{ servicePort: 'default/web:http', reason: 'refused', sinceMs: atMs }],
+      }),
+      'unhealthy',
+      'default/web:http (since 5 s ago): refused',
+    ],
+    [
+      'healthy without a connection, which it names',
+      {
+        ...facts,
+        lists: [
+          {
+            name: 'services',
+            complete: true,
+            objects: 3,
+            trouble: { reason: 'ECONNREFUSED', since: new Date(atMs).toISOString() },
+          },
+        ],
+      },
+      'healthy',
+      '3 services; nothing new for 5 s: ECONNREFUSED',
+    ],
+  ])('is %s', (_, given, state, words) => {
+    const status = statusOf(given, clock);
+    expect(status.state).toBe(state);
+    expect(statusText(status)).toContain(words);
+  });
+});
+
+describe('an age', () => {
+  it.each([
+    [0, '0 s'],
+    [59.4, '59 s'],
+    [60, '1 m'],
+    [3_665, '1 h 1 m'],
+    [90_061, '1 d 1 h'],
+  ])('of %d seconds is %s', (seconds, text) => {
+    expect(ageText(seconds)).toBe(text);
+  });
+});
