@@ -58,7 +58,7 @@ function listText({ name, complete, objects, trouble }: ListStatus, now: string)
 function familyLines(family: FamilyStatus, now: string): readonly string[] {
   const rules = Object.entries(family.rules).filter(([, each]) => each > 0);
   const programmed = [
-    count(family.services, 'service'),
+    `${family.programmed} of ${count(family.services, 'service')}`,
     count(family.servicePorts, 'port'),
     count(family.endpoints, 'endpoint'),
     ...rules.map(([name, each]) => `${each} rules in ${name}`),
@@ -71,28 +71,28 @@ function familyLines(family: FamilyStatus, now: string): readonly string[] {
       ...pendingRows(family, now),
       ...drainRows(family),
     ]),
-    ...section(
-      'not programmed',
-      family.notProgrammed.map(
-        ({ servicePort, reason, since }) =>
-          `${servicePort} (since ${agoText(since, now)}): ${reason}`,
-      ),
-    ),
-    ...section(
-      'addresses that are refused',
-      family.refusedAddresses.map(
-        ({ address, servicePort, reason }) => `${address} of ${servicePort}: ${reason}`,
-      ),
-    ),
-    ...section(
-      'endpoints that nobody is led to',
-      family.leftOutEndpoints.map(
-        ({ servicePort, endpoint, reason }) => `${endpoint} of ${servicePort}: ${reason}`,
-      ),
-    ),
+    ...unfinishedLines(family, now),
     ...section('contested', family.conflicts),
     ...section('services without rules here', reasonCounts(family.withoutRules)),
   ];
+}
+
+const stateTitles = {
+  failed: 'not programmed',
+  pending: 'waiting to be programmed',
+  partial: 'programmed in part',
+} as const;
+
+function unfinishedLines({ unfinished }: FamilyStatus, now: string): readonly string[] {
+  const byState = Map.groupBy(unfinished, ({ state }) => state);
+  return [...byState].flatMap(([state, list]) =>
+    section(
+      stateTitles[state],
+      list.map(
+        ({ service, reason, since }) => `${service} (since ${agoText(since, now)}): ${reason}`,
+      ),
+    ),
+  );
 }
 
 function lastText({ lastSync, lastFullSync }: FamilyStatus, now: string): string {
@@ -108,8 +108,7 @@ function pendingRows({ pendingSince, failure }: FamilyStatus, now: string): read
   if (pendingSince !== null)
     rows.push(['  pending', `a change, since ${agoText(pendingSince, now)}`]);
   if (failure === null) return rows;
-  const times = failure.times > 1 ? `, ${failure.times} times` : '';
-  rows.push(['  failing', `since ${agoText(failure.since, now)}${times}: ${failure.reason}`]);
+  rows.push(['  failing', `since ${agoText(failure.since, now)}: ${failure.reason}`]);
   if (failure.hint !== null) rows.push(['', failure.hint]);
   return rows;
 }

@@ -116,7 +116,8 @@ describe.skipIf(!able).each(['legacy', 'nft'] as const)(
     );
 
     test('diff names the rule that somebody deletes, as a list and as a patch, and does not miss it in a dump', async () => {
-      const dump = join(lab.folder, 'node-a.rules');
+      const dump = join(lab.folder, 'whole.rules');
+      await writeFile(dump, await lab.onNode('iptables-save'));
       const rule = (await lab.onNode('iptables-save', '-t', 'nat'))
         .split('\n')
         .find((line) => line.includes('-j DNAT') && line.includes('default/web:tcp'));

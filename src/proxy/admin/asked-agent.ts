@@ -77,9 +77,10 @@ export class AskedAgent implements AdminView {
       server: sources?.server,
       lists: lists.map((each) => ({ ...each, trouble: sources?.trouble?.(each.name) ?? null })),
       starting: this.#starting,
-      families: this.#families.map(({ family, record }) => ({
+      families: this.#families.map(({ family, record, pipeline }) => ({
         family,
         syncs: record.facts,
+        programming: pipeline.programming.report(),
         draining: this.#draining.get(family),
       })),
       listeners: this.#relay?.stats(),

@@ -3,6 +3,7 @@ import { conflictText } from '../../graph/claims.ts';
 import type { RuleGraph } from '../../graph/rule-graph.ts';
 import { familyLabel } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
+import type { ProgrammingReport } from '../programming-state.ts';
 import type { FamilyStatus } from './status-document.ts';
 import type { SyncFacts, WrittenSync } from './sync-record.ts';
 
@@ -10,14 +11,16 @@ import type { SyncFacts, WrittenSync } from './sync-record.ts';
 export interface FamilyFacts {
   readonly family: Family;
   readonly syncs: SyncFacts;
+  readonly programming: ProgrammingReport;
   readonly healthy: boolean;
   /** undefined where nothing can drain. */
   readonly draining: Draining | undefined;
 }
 
 /** One family's part of the status. */
-export function familyStatus({ family, syncs, healthy, draining }: FamilyFacts): FamilyStatus {
-  const { last, lastFullMs, pendingSinceMs, failure, written } = syncs;
+export function familyStatus(facts: FamilyFacts): FamilyStatus {
+  const { family, syncs, programming, healthy, draining } = facts;
+  const { last, lastFullMs, pendingSinceMs, written } = syncs;
   return {
     family: familyLabel(family),
     healthy,
@@ -27,21 +30,15 @@ export function familyStatus({ family, syncs, healthy, draining }: FamilyFacts):
       : null,
     lastFullSync: orNull(lastFullMs),
     pendingSince: orNull(pendingSinceMs),
-    failure: failure
-      ? {
-          reason: failure.reason,
-          hint: failure.hint ?? null,
-          since: timeText(failure.sinceMs),
-          times: failure.times,
-        }
-      : null,
+    failure: failureOf(programming),
     ...counts(written),
-    notProgrammed: syncs.notProgrammed.map(({ servicePort, reason, sinceMs }) => ({
-      servicePort,
-      reason,
+    programmed: programming.programmed,
+    unfinished: programming.unfinished.map(({ sinceMs, ...each }) => ({
+      ...each,
       since: timeText(sinceMs),
     })),
-    ...complaints(written),
+    withoutRules: withoutRules(programming),
+    conflicts: written?.graph.conflicts.map(conflictText) ?? [],
     draining: draining
       ? { servers: draining.count, oldestSeconds: Math.round(draining.oldestMs / 1000) }
       : null,
@@ -55,6 +52,17 @@ export function timeText(ms: number): string {
 
 function orNull(ms: number | undefined): string | null {
   return ms === undefined ? null : timeText(ms);
+}
+
+function failureOf({ failure }: ProgrammingReport): FamilyStatus['failure'] {
+  if (failure === undefined) return null;
+  const { reason, hint = null, sinceMs } = failure;
+  return { reason, hint, since: timeText(sinceMs) };
+}
+
+function withoutRules({ skipped }: ProgrammingReport): FamilyStatus['withoutRules'] {
+  const all = Array.from(skipped, ([service, reason]) => ({ service, reason }));
+  return all.toSorted((a, b) => (a.service < b.service ? -1 : 1));
 }
 
 function counts(
@@ -79,30 +87,4 @@ function endpointCount({ pools }: RuleGraph): number {
   let count = 0;
   for (const { endpoints } of pools.values()) count += endpoints.length;
   return count;
-}
-
-function complaints(
-  written: WrittenSync | undefined,
-): Pick<FamilyStatus, 'withoutRules' | 'refusedAddresses' | 'leftOutEndpoints' | 'conflicts'> {
-  if (written === undefined) {
-    return { withoutRules: [], refusedAddresses: [], leftOutEndpoints: [], conflicts: [] };
-  }
-  const { graph, changes, report } = written;
-  return {
-    withoutRules: Array.from(changes.skipped, ([service, reason]) => ({
-      service,
-      reason,
-    })).toSorted((a, b) => (a.service < b.service ? -1 : 1)),
-    refusedAddresses: (report.refusedAddresses ?? []).map(({ address, origin, reason }) => ({
-      address,
-      servicePort: origin.name,
-      reason,
-    })),
-    leftOutEndpoints: (report.leftOutEndpoints ?? []).map(({ name, endpoint, reason }) => ({
-      servicePort: name,
-      endpoint,
-      reason,
-    })),
-    conflicts: graph.conflicts.map(conflictText),
-  };
 }

@@ -56,36 +56,32 @@ export interface FamilyStatus {
   readonly lastFullSync: string | null;
   /** A change waits since then to be written. */
   readonly pendingSince: string | null;
+  /** Why the last sync failed, and since when syncs do. */
   readonly failure: {
     readonly reason: string;
     readonly hint: string | null;
     readonly since: string;
-    readonly times: number;
   } | null;
+  /** All that have a port here, and those of them whose rules are in as they ask. */
   readonly services: number;
+  readonly programmed: number;
   readonly servicePorts: number;
   readonly endpoints: number;
   readonly frontends: number;
   /** In force, by table. */
   readonly rules: Readonly<Record<string, number>>;
-  /** What the kernel would not take. */
-  readonly notProgrammed: readonly {
-    readonly servicePort: string;
+  /** Services that are not served as their objects ask, the worst first. */
+  readonly unfinished: readonly {
+    readonly service: string;
+    /** `failed`: the kernel refused it; `pending`: as before its last change; `partial`: not at each address or by each endpoint. */
+    readonly state: 'failed' | 'pending' | 'partial';
+    /** In a word, for programs. */
+    readonly cause: string;
     readonly reason: string;
     readonly since: string;
   }[];
   /** Services without anything to program, with the reason; by name. */
   readonly withoutRules: readonly { readonly service: string; readonly reason: string }[];
-  readonly refusedAddresses: readonly {
-    readonly address: string;
-    readonly servicePort: string;
-    readonly reason: string;
-  }[];
-  readonly leftOutEndpoints: readonly {
-    readonly servicePort: string;
-    readonly endpoint: string;
-    readonly reason: string;
-  }[];
   /** Two Services that claim one place, in words. */
   readonly conflicts: readonly string[];
   /** Of ipvs mode: real servers that take no new connection. */

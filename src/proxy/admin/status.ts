@@ -74,18 +74,14 @@ function startReason(
   return `the first rules of ${first.map(({ family }) => family).join(' and ')} are not in yet`;
 }
 
-function familyReasons({
-  family,
-  healthy,
-  failure,
-  notProgrammed,
-}: FamilyStatus): readonly string[] {
+function familyReasons({ family, healthy, failure, unfinished }: FamilyStatus): readonly string[] {
   const reasons: string[] = [];
   if (failure !== null) reasons.push(`${family}: sync failed: ${failure.reason}`);
   else if (!healthy) reasons.push(`${family}: a change waits for more than two sync periods`);
-  const count = notProgrammed.length;
-  if (count > 0)
-    reasons.push(`${family}: ${count} service port${count > 1 ? 's' : ''} not programmed`);
+  const failed = unfinished.filter(({ state }) => state === 'failed').length;
+  if (failed > 0) {
+    reasons.push(`${family}: ${failed} service${failed > 1 ? 's' : ''} not programmed`);
+  }
   return reasons;
 }
 

@@ -1,6 +1,5 @@
 import type { SyncReport } from '../../backends/backend.ts';
 import type { Clock } from '../../clock.ts';
-import { SwitchyardError, errorText } from '../../error.ts';
 import type { RuleGraph } from '../../graph/rule-graph.ts';
 import type { CatalogChanges } from '../../services/service-catalog.ts';
 
@@ -9,22 +8,6 @@ export interface WrittenSync {
   readonly graph: RuleGraph;
   readonly report: SyncReport;
   readonly changes: Pick<CatalogChanges, 'servicePorts' | 'skipped'>;
-}
-
-/** A service port that is left out, since when in milliseconds of the epoch. */
-export interface LeftOutPort {
-  readonly servicePort: string;
-  readonly reason: string;
-  readonly sinceMs: number;
-}
-
-/** Why the last sync failed. */
-export interface SyncFailure {
-  readonly reason: string;
-  readonly hint: string | undefined;
-  /** Of the first one in a row. */
-  readonly sinceMs: number;
-  readonly times: number;
 }
 
 /** What is known of one family's syncs, in the times of the epoch; for those who ask. */
@@ -38,13 +21,11 @@ export interface SyncFacts {
     | { readonly atMs: number; readonly durationMs: number; readonly isFull: boolean }
     | undefined;
   readonly lastFullMs: number | undefined;
-  readonly failure: SyncFailure | undefined;
-  readonly notProgrammed: readonly LeftOutPort[];
   /** Views of the compiler and the catalog: to be read at once. */
   readonly written: WrittenSync | undefined;
 }
 
-/** Remembers of one family's syncs what somebody may ask. */
+/** Remembers of one family's syncs what somebody may ask, beside what is programmed. */
 export class SyncRecord {
   readonly #clock: Clock;
   #pendingSinceMs: number | undefined;
@@ -52,8 +33,6 @@ export class SyncRecord {
   #syncs = 0;
   #last: SyncFacts['last'];
   #lastFullMs: number | undefined;
-  #failure: SyncFailure | undefined;
-  #notProgrammed: readonly LeftOutPort[] = [];
   #written: WrittenSync | undefined;
 
   constructor(clock: Clock) {
@@ -67,8 +46,6 @@ export class SyncRecord {
       syncs: this.#syncs,
       last: this.#last,
       lastFullMs: this.#lastFullMs,
-      failure: this.#failure,
-      notProgrammed: this.#notProgrammed,
       written: this.#written,
     };
   }
@@ -85,9 +62,7 @@ export class SyncRecord {
     this.#runningSinceMs = sinceMs;
     try {
       await sync();
-      this.#failure = undefined;
     } catch (error) {
-      this.#failed(error);
       this.#pendingSinceMs = sinceMs;
       throw error;
     } finally {
@@ -99,25 +74,9 @@ export class SyncRecord {
   /** The running sync has written what it could. */
   wrote(written: WrittenSync, durationMs: number): void {
     const atMs = this.#clock.now();
-    const { full, unprogrammed } = written.report;
+    const isFull = written.report.full;
     this.#written = written;
-    this.#last = { atMs, durationMs, isFull: full };
-    if (full) this.#lastFullMs = atMs;
-    const before = new Map(this.#notProgrammed.map((each) => [each.servicePort, each.sinceMs]));
-    this.#notProgrammed = unprogrammed.map(({ name, reason }) => ({
-      servicePort: name,
-      reason,
-      sinceMs: before.get(name) ?? atMs,
-    }));
-  }
-
-  #failed(error: unknown): void {
-    const before = this.#failure;
-    this.#failure = {
-      reason: errorText(error),
-      hint: error instanceof SwitchyardError ? error.hint : undefined,
-      sinceMs: before?.sinceMs ?? this.#clock.now(),
-      times: (before?.times ?? 0) + 1,
-    };
+    this.#last = { atMs, durationMs, isFull };
+    if (isFull) this.#lastFullMs = atMs;
   }
 }

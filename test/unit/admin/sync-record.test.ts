@@ -1,9 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { SyncReport } from '../../../src/backends/backend.ts';
-import { SwitchyardError } from '../../../src/error.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
 import { SyncRecord } from '../../../src/proxy/admin/sync-record.ts';
-import type { ServicePortName } from '../../../src/services/service-port.ts';
 import { nodeContext } from '../../support/service-ports.ts';
 import { VirtualClock } from '../proxy/virtual-clock.ts';
 
@@ -17,14 +15,8 @@ const report: SyncReport = {
   refusedWrites: { full: 0, partial: 0 },
   failure: undefined,
 };
-const leftOut = (...names: string[]): SyncReport => ({
-  ...report,
-  full: false,
-  unprogrammed: names.map((name) => ({ name: name as ServicePortName, reason: 'refused' })),
-});
-
 async function fail(): Promise<void> {
-  throw new SwitchyardError('tool', 'refused', { hint: 'mend it' });
+  throw new Error('refused');
 }
 
 /** Job: what is told of syncs is true at any moment between them. */
@@ -51,7 +43,7 @@ describe('the record of a family’s syncs', () => {
     });
   });
 
-  it('keeps what a failed sync was to do, and says since when it fails', async () => {
+  it('keeps what a failed sync was to do', async () => {
     const clock = new VirtualClock();
     const record = new SyncRecord(clock);
     record.requested();
@@ -59,28 +51,8 @@ describe('the record of a family’s syncs', () => {
     await expect(record.during(fail)).rejects.toThrow('refused');
     await clock.advance(1000);
     await expect(record.during(fail)).rejects.toThrow('refused');
-    expect(record.facts).toMatchObject({
-      pendingSinceMs: 0,
-      failure: { reason: 'refused', hint: 'mend it', sinceMs: 1000, times: 2 },
-    });
+    expect(record.facts).toMatchObject({ pendingSinceMs: 0, syncs: 2 });
     await record.during(async () => {});
-    expect(record.facts.failure).toBeUndefined();
     expect(record.facts.pendingSinceMs).toBeUndefined();
-  });
-
-  it('says since when a service port is left out, and forgets it when it is not', async () => {
-    const clock = new VirtualClock();
-    const record = new SyncRecord(clock);
-    record.wrote({ graph, report: leftOut('a/a:x'), changes }, 1);
-    await clock.advance(1000);
-    record.wrote({ graph, report: leftOut('a/a:x', 'b/b:x'), changes }, 1);
-    const seen = (): unknown =>
-      record.facts.notProgrammed.map((each) => [each.servicePort, each.sinceMs]);
-    expect(seen()).toEqual([
-      ['a/a:x', 0],
-      ['b/b:x', 1000],
-    ]);
-    record.wrote({ graph, report: leftOut('b/b:x'), changes }, 1);
-    expect(seen()).toEqual([['b/b:x', 1000]]);
   });
 });

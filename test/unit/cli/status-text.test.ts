@@ -3,27 +3,37 @@ import { ageText } from '../../../src/cli/ages.ts';
 import { statusText } from '../../../src/cli/status-text.ts';
 import { statusOf } from '../../../src/proxy/admin/status.ts';
 import type { AgentFacts } from '../../../src/proxy/admin/status.ts';
+import type { ProgrammingReport } from '../../../src/proxy/programming-state.ts';
 import type { SyncFacts } from '../../../src/proxy/admin/sync-record.ts';
 import { nodeContext, byKey, endpoint, servicePort } from '../../support/service-ports.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
-import type { ServiceName, ServicePortName } from '../../../src/services/service-port.ts';
+import type { ServiceName } from '../../../src/services/service-port.ts';
 
 const ports = byKey([servicePort({ endpoints: [endpoint('10.244.1.5:8080')] })]);
 const atMs = Date.parse('2026-01-01T00:00:00Z');
+const skipped = new Map([
+  ['default/a' as ServiceName, 'it is headless'],
+  ['default/b' as ServiceName, 'it is headless'],
+]);
+const programming: ProgrammingReport = {
+  family: 'ipv4',
+  programmed: 1,
+  unfinished: [],
+  skipped,
+  writtenAtMs: atMs,
+  failure: undefined,
+};
 const written: SyncFacts['written'] = {
   graph: compileAll(ports, nodeContext()),
   changes: {
     servicePorts: ports,
-    skipped: new Map([
-      ['default/a' as ServiceName, 'it is headless'],
-      ['default/b' as ServiceName, 'it is headless'],
-    ]),
+    skipped,
   },
   report: {
     full: true,
     rulesTotal: { nat: 12, filter: 9, mangle: 0 },
     rulesWritten: {},
-    unprogrammed: [{ name: 'default/web' as ServicePortName, reason: 'refused' }],
+    unprogrammed: [],
     refusedWrites: { full: 0, partial: 0 },
     failure: undefined,
   },
@@ -34,8 +44,6 @@ const syncs: SyncFacts = {
   syncs: 3,
   last: { atMs, durationMs: 21, isFull: false },
   lastFullMs: atMs - 60_000,
-  failure: undefined,
-  notProgrammed: [],
   written,
 };
 const facts: AgentFacts = {
@@ -53,13 +61,23 @@ const facts: AgentFacts = {
   server: 'https://10.0.0.1:6443',
   lists: [{ name: 'services', complete: true, objects: 3, trouble: null }],
   starting: undefined,
-  families: [{ family: 'ipv4', syncs, draining: undefined }],
+  families: [{ family: 'ipv4', syncs, programming, draining: undefined }],
   listeners: undefined,
 };
 const clock = { now: () => atMs + 5000 };
-const withSyncs = (some: Partial<SyncFacts>): AgentFacts => ({
+const withFamily = (
+  some: Partial<ProgrammingReport>,
+  other: Partial<SyncFacts> = {},
+): AgentFacts => ({
   ...facts,
-  families: [{ family: 'ipv4', syncs: { ...syncs, ...some }, draining: undefined }],
+  families: [
+    {
+      family: 'ipv4',
+      syncs: { ...syncs, ...other },
+      programming: { ...programming, ...some },
+      draining: undefined,
+    },
+  ],
 });
 
 /** Job: what the agent knows of itself is told in words, and whether somebody has to act. */
@@ -74,7 +92,7 @@ objects  from https://10.0.0.1:6443 (kubernetes)
 
 IPv4
   last sync   5 s ago, took 21 ms; last full one 1 m 5 s ago
-  programmed  1 service, 1 port, 1 endpoint, 12 rules in nat, 9 rules in filter
+  programmed  1 of 1 service, 1 port, 1 endpoint, 12 rules in nat, 9 rules in filter
   services without rules here
     default/a, default/b: it is headless
 `);
@@ -90,7 +108,7 @@ IPv4
     [
       'starting while a list is missing',
       {
-        ...withSyncs({ last: undefined, written: undefined }),
+        ...withFamily({}, { last: undefined, written: undefined }),
         lists: [{ name: 'services', complete: false, objects: 0, trouble: null }],
       },
       'starting',
@@ -98,19 +116,25 @@ IPv4
     ],
     [
       'unhealthy where a sync fails',
-      withSyncs({
-        failure: { reason: 'refused', hint: 'mend it', sinceMs: atMs, times: 2 },
-      }),
+      withFamily({ failure: { reason: 'refused', hint: 'mend it', sinceMs: atMs } }),
       'unhealthy',
-      'since 5 s ago, 2 times: refused',
+      'since 5 s ago: refused',
     ],
     [
       'unhealthy where a service is not programmed',
-      withSyncs({
-        notProgrammed: [{ servicePort: 'default/web:http', reason: 'refused', sinceMs: atMs }],
+      withFamily({
+        unfinished: [
+          {
+            service: 'default/web' as ServiceName,
+            state: 'failed',
+            cause: 'refused',
+            reason: 'default/web:http: refused',
+            sinceMs: atMs,
+          },
+        ],
       }),
       'unhealthy',
-      'default/web:http (since 5 s ago): refused',
+      '  not programmed\n    default/web (since 5 s ago): default/web:http: refused',
     ],
     [
       'healthy without a connection, which it names',
