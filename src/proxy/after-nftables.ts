@@ -43,6 +43,10 @@ export class AfterNftables implements Backend {
     this.#backend.invalidate();
   }
 
+  desired(): ReturnType<Backend['desired']> {
+    return this.#backend.desired();
+  }
+
   /** Our rules are in: what fails here is told, and tried again after the next sync. */
   async #remove(signal: AbortSignal): Promise<void> {
     const family = this.#family;

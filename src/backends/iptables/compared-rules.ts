@@ -80,16 +80,24 @@ function foundLines(
   wanted: Chain | undefined,
 ): readonly ComparedLine[] {
   const own = new Set(wanted?.rules.map(({ args }) => printedForm(args)));
+  const owner = wanted && ownerOf(wanted);
   return found
     .filter((args) => findGeneration(args) === undefined)
     .map(writtenForm)
     .filter((args) => name !== chains.firewall || own.has(args))
-    .map((args) => ({ text: `-A ${name} ${args}`, object: objectOf(args) }));
+    .map((args) => ({ text: `-A ${name} ${args}`, object: objectOf(args) ?? owner }));
 }
 
 /** Of a rule that we did not ask for, what its comment says: `default/web:http cluster IP`, upstream's `default/web:http -> 10…`. */
 function objectOf(args: string): string | undefined {
   return /--comment "([a-z0-9-]+\/[a-z0-9-]+(?::[a-z0-9-]+)?)[ "]/.exec(args)?.[1];
+}
+
+/** The service port that a chain as a whole is for. */
+function ownerOf({ rules }: Chain): string | undefined {
+  const [first] = rules;
+  const name = first?.origin?.name;
+  return rules.every(({ origin }) => origin?.name === name) ? name : undefined;
 }
 
 function sorted(lines: readonly ComparedLine[]): readonly ComparedLine[] {

@@ -42,7 +42,9 @@ const routes: Readonly<Record<string, Route>> = {
     const family = searchParams.get('family') === 'ipv6' ? 'ipv6' : 'ipv4';
     const desired = view.desired(family);
     if (desired === undefined) {
-      throw new SwitchyardError('missing', `no rules are wanted for ${familyLabel(family)}`);
+      const what = `no rules are wanted for ${familyLabel(family)}`;
+      const hint = 'switchyard status says how far it is; without portals there are no rules';
+      throw new SwitchyardError('missing', what, { hint });
     }
     response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
     await writeLines(response, desiredLines(desired));

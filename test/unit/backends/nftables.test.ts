@@ -144,6 +144,10 @@ class OwnRules implements Backend {
   invalidate(): void {
     // nothing is remembered
   }
+
+  desired(): undefined {
+    return undefined;
+  }
 }
 
 function after({ tools }: { readonly tools: FakeToolRunner }) {
