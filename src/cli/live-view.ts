@@ -46,7 +46,7 @@ function frame(text: string, size: ReturnType<Screen['size']>): string {
   const shown = lines.slice(0, rows);
   if (lines.length > rows) shown[rows - 1] = `… ${lines.length - rows + 1} more lines`;
   const cut = shown.map((line) => fitted(line, columns));
-  return `${escape}H${cut.map((line) => `${line}${escape}K`).join('\r\n')}${escape}J`;
+  return `${escape}H${cut.map((line) => `${line}${escape}K`).join('\n')}${escape}J`;
 }
 
 function fitted(line: string, columns: number): string {

@@ -13,8 +13,7 @@ export function statusText(status: StatusDocument): string {
       ['agent', `Switchyard ${status.version}, process ${status.pid}, up ${upText(status)}`],
       ['mode', status.mode],
       ['node', nodeText(status)],
-      ['objects', `from ${source.where} (${source.kind})`],
-      ...source.lists.map((list): Row => ['', listText(list, now)]),
+      ...sourceRows(source, now),
       ...(status.relay === null
         ? []
         : [
@@ -49,10 +48,24 @@ function nodeText({ node: { name, addresses, eligible } }: StatusDocument): stri
   return `${name} (${known})${eligible ? '' : ', about to be removed: /healthz says 503'}`;
 }
 
-function listText({ name, complete, objects, trouble }: ListStatus, now: string): string {
-  const what = complete ? `${objects} ${name}` : `${name}: the first list has not come yet`;
-  if (trouble === null) return what;
-  return `${what}; nothing new for ${agoText(trouble.since, now).replace(/ ago$/, '')}: ${trouble.reason}`;
+/** What is well in one line, and each trouble in one of its own. */
+function sourceRows({ kind, where, lists }: StatusDocument['source'], now: string): readonly Row[] {
+  const counts = lists
+    .filter(({ complete }) => complete)
+    .map((list) => `${list.objects} ${list.name}`);
+  const troubles = lists.flatMap((list) => troubleText(list, now) ?? []);
+  return [
+    ['objects', [`from ${where} (${kind})`, ...counts].join(', ')],
+    ...troubles.map((text): Row => ['', text]),
+  ];
+}
+
+function troubleText({ name, complete, trouble }: ListStatus, now: string): string | undefined {
+  if (trouble !== null) {
+    const age = agoText(trouble.since, now).replace(/ ago$/, '');
+    return `nothing new of ${name} for ${age}: ${trouble.reason}`;
+  }
+  return complete ? undefined : `the first list of ${name} has not come yet`;
 }
 
 function familyLines(family: FamilyStatus, now: string): readonly string[] {

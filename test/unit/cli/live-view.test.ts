@@ -25,8 +25,8 @@ describe('a view that is shown in place', () => {
     await view;
     expect(written).toEqual([
       '\u001B[?1049h\u001B[?25l',
-      '\u001B[Hone\u001B[K\r\na line th…\u001B[K\u001B[J',
-      '\u001B[Ha\u001B[K\r\nb\u001B[K\r\n… 2 more …\u001B[K\u001B[J',
+      '\u001B[Hone\u001B[K\na line th…\u001B[K\u001B[J',
+      '\u001B[Ha\u001B[K\nb\u001B[K\n… 2 more …\u001B[K\u001B[J',
       '\u001B[?25h\u001B[?1049l',
     ]);
   });

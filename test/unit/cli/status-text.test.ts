@@ -87,8 +87,7 @@ describe('the status of an agent', () => {
 agent    Switchyard 1.2.3, process 4711, up 1 h
 mode     iptables
 node     node-1 (192.168.0.2)
-objects  from https://10.0.0.1:6443 (kubernetes)
-         3 services
+objects  from https://10.0.0.1:6443 (kubernetes), 3 services
 
 IPv4
   last sync   5 s ago, took 21 ms; last full one 1 m 5 s ago
@@ -150,7 +149,7 @@ IPv4
         ],
       },
       'healthy',
-      '3 services; nothing new for 5 s: ECONNREFUSED',
+      'nothing new of services for 5 s: ECONNREFUSED',
     ],
   ])('is %s', (_, given, state, words) => {
     const status = statusOf(given, clock);
