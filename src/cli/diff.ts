@@ -23,7 +23,7 @@ import type { Kernel } from './diff/kernel.ts';
 import { listText } from './diff/list-text.ts';
 import { patchText } from './diff/patch-text.ts';
 import { failureText } from './failure-text.ts';
-import { loadOffline, offlineFlags } from './offline.ts';
+import { loadOffline, namesObjects, offlineFlags } from './offline.ts';
 import { readTextFile } from './text-file.ts';
 
 /** As diff(1) ends: a failure is neither. Without --fail a difference is no failure. */
@@ -113,8 +113,7 @@ async function compare(flags: FlagValues, io: CommandIo): Promise<readonly Famil
       'note: a dump has rules alone: sets, virtual servers and addresses are not compared\n',
     );
   }
-  const isOffline = flags.list('filename').length > 0;
-  return isOffline ? withManifests(flags, dumps, io) : withAgent(flags, dumps, io);
+  return namesObjects(flags) ? withManifests(flags, dumps, io) : withAgent(flags, dumps, io);
 }
 
 async function withAgent(
@@ -153,7 +152,7 @@ async function withManifests(
   dumps: readonly RuleDump[],
   io: CommandIo,
 ): Promise<readonly FamilyComparison[]> {
-  const offline = await loadOffline(flags, [], io.stdin);
+  const offline = await loadOffline(flags, [], io);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const compared: FamilyComparison[] = [];
   for (const family of familiesToCompare([...offline.families.keys()], dumps, flags)) {
@@ -205,9 +204,13 @@ function refuseIdle(flags: FlagValues): void {
   );
   if (idle.length === 0) return;
   const names = idle.map((field) => flags.shown(field)).join(', ');
-  throw new SwitchyardError('usage', `${names}: expected with manifests alone (-f PATH)`, {
-    hint: 'the running agent has settings of its own',
-  });
+  throw new SwitchyardError(
+    'usage',
+    `${names}: expected with manifests alone (-f PATH, or --source)`,
+    {
+      hint: 'the running agent has settings of its own',
+    },
+  );
 }
 
 /** Prints it; whether anything differs. */

@@ -6,7 +6,7 @@ import { parseDestination } from '../graph/journey.ts';
 import { answerQuestion } from '../graph/question.ts';
 import type { Question } from '../graph/question.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
-import { loadOffline, offlineFlags } from './offline.ts';
+import { loadOffline, namesObjects, offlineFlags } from './offline.ts';
 
 /** `switchyard explain`: where a packet goes, and why. */
 export const command: Command = {
@@ -80,11 +80,11 @@ async function run({ flags, positionals }: CommandArgs, io: CommandIo): Promise<
     io.stdout(await explainDump([from, to], flags, io));
     return 0;
   }
-  if (flags.list('filename').length === 0) {
+  if (!namesObjects(flags)) {
     io.stdout(await askAgent(question, flags, io));
     return 0;
   }
-  const offline = await loadOffline(flags, [], io.stdin);
+  const offline = await loadOffline(flags, [], io);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   io.stdout(answerQuestion(question, (family) => offline.families.get(family), 'the manifests'));
   return 0;
@@ -114,5 +114,9 @@ function refuseIdle(flags: FlagValues, hint: string): void {
   const idle = offlineFlags.map(fieldOf).filter((field) => flags.given(field));
   if (idle.length === 0) return;
   const names = idle.map((field) => flags.shown(field)).join(', ');
-  throw new SwitchyardError('usage', `${names}: expected with manifests alone (-f PATH)`, { hint });
+  throw new SwitchyardError(
+    'usage',
+    `${names}: expected with manifests alone (-f PATH, or --source)`,
+    { hint },
+  );
 }

@@ -28,6 +28,7 @@ import type {
 } from '../services/service-catalog.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { recallingServiceKind } from '../services/service-kind.ts';
+import type { LookingProcess } from './source-objects.ts';
 
 /** Settings of the proxy that change what is rendered, under the proxy's own names. */
 const proxyFlagNames = new Set([
@@ -40,6 +41,9 @@ const proxyFlagNames = new Set([
   'pod-bridge-interface',
   'pod-interface-name-prefix',
 ]);
+
+/** Where objects come from instead of manifests, under the proxy's own names. */
+const sourceFlagNames = new Set(['source', 'kubeconfig', 'master']);
 
 const ownFlags: readonly FlagSpec[] = [
   {
@@ -63,9 +67,20 @@ const ownFlags: readonly FlagSpec[] = [
   },
 ];
 
+const sourceHelp =
+  'Instead of -f, what is there now: kubernetes (the cluster that --kubeconfig names), file:PATH or an http(s) URL.';
+
+/** Whether the flags name objects to compile, manifests or a source. */
+export function namesObjects(flags: FlagValues): boolean {
+  return flags.list('filename').length > 0 || flags.list('source').length > 0;
+}
+
 /** The flags every command has that compiles manifests without a cluster. */
 export const offlineFlags: FlagTable = [
   ...ownFlags,
+  ...proxyFlags
+    .filter(({ name }) => sourceFlagNames.has(name))
+    .map((flag) => (flag.name === 'source' ? { ...flag, help: sourceHelp } : flag)),
   ...proxyFlags.filter((flag) => proxyFlagNames.has(flag.name)),
 ];
 
@@ -96,18 +111,18 @@ export interface Offline {
 export async function loadOffline(
   flags: FlagValues,
   morePaths: readonly string[],
-  stdin: () => Promise<string>,
+  io: ObjectReaders,
 ): Promise<Offline> {
   const paths = [...flags.list('filename'), ...morePaths];
   const warnings: string[] = [];
   const settings = settingsOf(flags, (text) => warnings.push(text));
   const services = recallingServiceKind();
-  const manifests = await readManifests(paths, stdin, services.kind);
+  const manifests = await readObjects(flags, paths, io, services.kind);
   const facts = factsOf(flags, manifests);
   const problems = [
     ...warnings,
     ...manifests.problems.map(manifestProblemText),
-    ...withoutServices(paths, manifests.of(services.kind)),
+    ...withoutServices(placeOf(flags, paths), manifests.of(services.kind)),
     ...unknownNode(facts.nodeName, manifests),
   ];
   const families = new Map<Family, OfflineFamily>();
@@ -127,6 +142,33 @@ export async function loadOffline(
     localhostNodePorts: (family) => servesLocalhostNodePorts(settings, family),
     problems: [...new Set(problems)],
   };
+}
+
+/** What reading takes of the process. */
+export interface ObjectReaders extends LookingProcess {
+  readonly stdin: () => Promise<string>;
+}
+
+async function readObjects(
+  flags: FlagValues,
+  paths: readonly string[],
+  io: ObjectReaders,
+  services: Kind<ServiceObject>,
+): Promise<ManifestSet> {
+  if (flags.list('source').length === 0) return readManifests(paths, io.stdin, services);
+  if (paths.length > 0) {
+    throw new SwitchyardError('usage', '-f and --source: expected one of them');
+  }
+  const fields = new ProxyFields(flags);
+  const config = fields.source();
+  fields.check();
+  const { readSource } = await import('./source-objects.ts');
+  const kinds = [services, endpointSliceKind, anyNodeKind, serviceCidrKind];
+  return readSource(config, kinds, [serviceCidrKind], io);
+}
+
+function placeOf(flags: FlagValues, paths: readonly string[]): string {
+  return [...paths, ...flags.list('source')].join(', ');
 }
 
 async function readManifests(
@@ -153,12 +195,9 @@ async function readManifests(
 
 const pathHint = 'name a file or directory with Services and EndpointSlices, e.g. -f examples/';
 
-function withoutServices(
-  paths: readonly string[],
-  services: readonly ServiceObject[],
-): readonly string[] {
+function withoutServices(place: string, services: readonly ServiceObject[]): readonly string[] {
   if (services.length > 0) return [];
-  return [`no Service to serve in ${paths.join(', ')}: only the rules every node has are left`];
+  return [`no Service to serve in ${place}: only the rules every node has are left`];
 }
 
 /** A node that nothing in the manifests speaks of is most likely misspelt. */

@@ -92,7 +92,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const mode = modeOf(args.flags);
   const userspace = userspaceSettings(args.flags, features);
   const scheduler = args.flags.text('ipvsScheduler') || 'rr';
-  const offline = await loadOffline(args.flags, args.positionals, io.stdin);
+  const offline = await loadOffline(args.flags, args.positionals, io);
   const settings = { offline, features, scheduler, userspace };
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const graphs = chosenGraphs(offline, args.flags);
