@@ -204,7 +204,7 @@ export class Agent {
     }
     // A tool of this very process is none that a killed agent has left.
     if (this.#hasRules && takeOver === undefined) await this.#endOrphans();
-    if (takeOver === undefined) this.#answerAdmin();
+    this.#answerAdmin(takeOver);
     await this.#openFamilies(sources, signal);
     if (takeOver === undefined) await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
@@ -278,8 +278,9 @@ export class Agent {
     this.#asked.opened(this.#families, this.#mode.relay);
   }
 
-  /** Also while it starts, which may take long: somebody will want to know why. */
-  #answerAdmin(): void {
+  /** Also while it starts, which may take long, and somebody will want to know why; unless another one works meanwhile. */
+  #answerAdmin(takeOver: AgentStart['takeOver']): void {
+    if (takeOver !== undefined) return;
     const { config, env } = this.#options;
     this.#lasting.admin.answerFor(this.#asked);
     this.#lasting.admin.open(config.adminSocket ?? usualAdminSocket(env) ?? '');
