@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import process from 'node:process';
 import { systemClock } from '../clock.ts';
-import { configObject } from '../config/config-object.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
 import { errorText } from '../error.ts';
@@ -17,6 +16,7 @@ import { createLogger } from '../telemetry/logger.ts';
 import type { Command } from './command.ts';
 import { keepHeapSmall, shrinkHeap } from './heap.ts';
 import { configFrom, readConfigText } from './read-config.ts';
+import type { ReadConfig } from './read-config.ts';
 import { version } from './version.ts';
 import { writeConfig } from './write-config.ts';
 
@@ -75,6 +75,7 @@ export const command: Command = {
             log,
             print: io.stdout,
             onFirstRules: shrinkHeap,
+            features: first.features,
             verbosity: log.verbosity,
           },
         },
@@ -92,11 +93,13 @@ export const command: Command = {
 };
 
 /** From the flags, or from the text of the file that --config names. */
-function readingOf(flags: FlagValues, text: string | undefined): ConfigReading {
-  const { config, flags: given, warnings } = configFrom(flags, text);
+function readingOf(
+  flags: FlagValues,
+  text: string | undefined,
+): ConfigReading & Pick<ReadConfig, 'features'> {
+  const { config, warnings, effectiveConfig: effective, features } = configFrom(flags, text);
   const sha256 = text === undefined ? '' : createHash('sha256').update(text).digest('hex');
-  const effective = (): object => configObject(proxyFlags, given, config);
-  return { config, warnings, sha256, effective };
+  return { config, warnings, sha256, effective, features };
 }
 
 /** The file is read again when it changes, and on SIGHUP; without one, that signal ends the process as it always does. */

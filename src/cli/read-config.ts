@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { readConfigFile } from '../config/config-file.ts';
+import { configObject } from '../config/config-object.ts';
+import { gateStates } from '../config/feature-gates.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
@@ -9,9 +11,11 @@ import { SwitchyardError, errorText } from '../error.ts';
 /** The configuration that is to be used. */
 export interface ReadConfig {
   readonly config: ProxyConfig;
-  /** What it was made of: the command line, or the file with what counts beside it. */
-  readonly flags: FlagValues;
   readonly warnings: readonly string[];
+  /** All of it as a KubeProxyConfiguration. */
+  readonly effectiveConfig: () => ReturnType<typeof configObject>;
+  /** What the case is for the feature gates of a service proxy. */
+  readonly features: ReturnType<typeof gateStates>;
 }
 
 /** From the flags, or from the file that --config names. */
@@ -28,7 +32,12 @@ export function configFrom(flags: FlagValues, text: string | undefined): ReadCon
       : readConfigFile(text, flags.text('config'), proxyFlags, flags);
   const warnings = [...file.warnings];
   const config = proxyConfig(file.flags, (warning) => warnings.push(warning));
-  return { config, flags: file.flags, warnings };
+  return {
+    config,
+    warnings,
+    effectiveConfig: () => configObject(proxyFlags, file.flags, config),
+    features: gateStates(file.flags),
+  };
 }
 
 /** The text of a configuration file. */

@@ -1,8 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
-import { configObject } from '../config/config-object.ts';
 import type { FlagValues } from '../config/flag-table.ts';
-import { proxyFlags } from '../config/proxy-flags.ts';
 import { SwitchyardError, errorText } from '../error.ts';
 import type { CommandIo } from './command.ts';
 import { readConfig } from './read-config.ts';
@@ -17,7 +15,7 @@ export async function writeConfig(flags: FlagValues, io: CommandIo): Promise<num
     const text = `no file can say that there is no ${server} server: ${server}BindAddress is empty, and then it has its usual place`;
     io.stderr(`warning: ${text}\n`);
   }
-  const text = stringify(configObject(proxyFlags, read.flags, read.config), { version: '1.1' });
+  const text = stringify(read.effectiveConfig(), { version: '1.1' });
   try {
     await writeFile(path, text);
   } catch (cause) {

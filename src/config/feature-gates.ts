@@ -102,6 +102,25 @@ export function readGates(flags: FlagValues, report: FieldReport): void {
   }
 }
 
+/** A gate that is about a service proxy, and what the case is. */
+interface GateState {
+  readonly name: string;
+  /** As Kubernetes names stages; '': for everybody. */
+  readonly stage: string;
+  readonly enabled: boolean;
+}
+
+/** What the case is for each gate that is about a service proxy, whatever was asked for; sorted by name. */
+export function gateStates(flags: FlagValues): readonly GateState[] {
+  const states: GateState[] = [
+    { name: 'KubeProxyIPVS', stage: 'DEPRECATED', enabled: allowsIpvs(flags) },
+  ];
+  for (const [name, { is }] of proxyGates) {
+    if (is !== undefined) states.push({ name, stage: '', enabled: is });
+  }
+  return states.toSorted((one, other) => (one.name < other.name ? -1 : 1));
+}
+
 /** Whether Kubernetes has, or had, a gate of this name. */
 export function isKnownGate(name: string): boolean {
   return proxyGates.has(name) || honouredGates.has(name) || otherGates.has(name);

@@ -90,6 +90,15 @@ winkernel:
   sourceVip: ""
 `;
 
+/** Some of the configuration in effect. */
+const inEffect = {
+  clientConnection: { kubeconfig: '/var/lib/kube-proxy/kubeconfig.conf', qps: 5 },
+  clusterCIDR: '10.244.0.0/16',
+  hostnameOverride: 'node-a',
+  iptables: { masqueradeBit: 14, syncPeriod: '30s', minSyncPeriod: '1s' },
+  mode: 'iptables',
+};
+
 /** The key `kubeconfig.conf` beside it. */
 const kubeconfigConf = `apiVersion: v1
 kind: Config
@@ -265,6 +274,11 @@ describe.skipIf(blocked !== undefined)(
         }
         expect(await fetched(`http://${lab4.node}:10256/healthz`)).toMatch(/^200 /);
         expect(await fetched('http://127.0.0.1:10249/proxyMode')).toBe('200 iptables\n');
+        const configz = (await fetched('http://127.0.0.1:10249/configz')).replace(/^200 /, '');
+        const told = (JSON.parse(configz) as Record<string, object>)['kubeproxy.config.k8s.io'];
+        expect(told).toMatchObject(inEffect);
+        const metrics = await fetched('http://127.0.0.1:10249/metrics');
+        expect(metrics).toContain('kubernetes_feature_enabled{name="KubeProxyIPVS",');
         expect(await lab.onNode('iptables-save', '-t', 'nat')).toContain('0x4000');
         expect(agent.log).not.toMatch(/forbidden|"status":403/i);
         expect(agent.log).toMatch(isOurs ? /^\{"level":"info"/m : /^I\d{4} /m);
