@@ -17,7 +17,7 @@ describe('the command line', () => {
   it.each([[['help']], [['--help']], [['-h']]])('lists the commands for %j', async (argv) => {
     const { status, stdout } = await switchyard(...argv);
     expect(status).toBe(0);
-    for (const name of ['proxy', 'render', 'explain', 'demo']) {
+    for (const name of ['proxy', 'render', 'explain', 'doctor', 'demo']) {
       expect(stdout).toMatch(new RegExp(`^ {2}${name} +\\S`, 'm'));
     }
   });
@@ -38,7 +38,7 @@ describe('the command line', () => {
     },
   );
 
-  it.each(['proxy', 'render', 'explain', 'demo'])(
+  it.each(['proxy', 'render', 'explain', 'doctor', 'demo'])(
     'says of %s in the overview what its --help says',
     async (name) => {
       const { stdout: overview } = await switchyard('help');
