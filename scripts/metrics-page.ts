@@ -24,6 +24,10 @@ async function tableRows(): Promise<readonly string[]> {
   const none = { series: [], leftOut: {} };
   metrics.collectServices({ rows: () => [], series: () => none });
   metrics.features([]);
+  metrics.collectConntrack(async () => undefined);
+  metrics.collectCountedPackets(async () => undefined);
+  const nothing = { rows: () => [], named: 0, limit: 0, lastReadMs: 0, failures: 0 };
+  metrics.collectTraffic({ hasBytes: true, ...nothing });
   const { registry } = metrics;
   const described = await registry.getMetricsAsJSON();
   return described.map(({ name, type, help }) => {

@@ -15,6 +15,7 @@ const tools = [
   { tool: 'ip6tables-restore', package: 'iptables' },
   { tool: 'ipset', package: 'ipset' },
   { tool: 'conntrack', package: 'conntrack' },
+  { tool: 'nfacct', package: 'nfacct' },
   { tool: 'ip', package: 'iproute2' },
   { tool: 'nft', package: 'nftables' },
 ];

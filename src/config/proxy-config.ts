@@ -34,6 +34,19 @@ export interface ConntrackConfig {
   readonly tcpBeLiberal: boolean;
   readonly udpTimeoutMs: number;
   readonly udpStreamTimeoutMs: number;
+  /** Connections are counted in packets and bytes; false leaves the kernel's setting. */
+  readonly accounting: boolean;
+}
+
+/** Counting the traffic of each service port, for metrics. */
+export interface TrafficConfig {
+  /** `bytes`: and connections. */
+  readonly what: 'none' | 'connections' | 'bytes';
+  readonly intervalMs: number;
+  /** So many service ports have series of their own at most. */
+  readonly series: number;
+  /** Only those of these namespaces; empty: of all. */
+  readonly namespaces: readonly string[];
 }
 
 /** Settings of the ipvs mode; a time-out of 0 leaves the kernel's value. */
@@ -110,6 +123,7 @@ export interface ProxyConfig {
   readonly conntrack: ConntrackConfig;
   readonly ipvs: IpvsConfig;
   readonly userspace: UserspaceConfig;
+  readonly traffic: TrafficConfig;
   readonly logging: LoggingConfig;
   readonly metrics: MetricsConfig;
   /** Whether the metrics server has /debug. */

@@ -12,6 +12,7 @@ import { ipvsFlags } from './ipvs-flags.ts';
 import { refuse } from './problems.ts';
 import type { FieldProblem } from './problems.ts';
 import { readUserspace } from './userspace-fields.ts';
+import { readTraffic } from './traffic-fields.ts';
 import { userspaceFlags } from './userspace-flags.ts';
 import { bindText, bindsCollide, parseBind } from './bind-address.ts';
 import type {
@@ -23,6 +24,7 @@ import type {
   NodePortAddressesConfig,
   ProxyConfig,
   SourceConfig,
+  TrafficConfig,
   UserspaceConfig,
 } from './proxy-config.ts';
 
@@ -204,6 +206,10 @@ export class ProxyFields {
     readCompatible(this.#flags, this.#report);
   }
 
+  traffic(): TrafficConfig {
+    return readTraffic(this.#flags, this.#report);
+  }
+
   intWithin(field: string, min: number, max: number): number {
     const value = this.#flags.number(field);
     if (value < min || value > max) {
@@ -276,6 +282,7 @@ export class ProxyFields {
       tcpBeLiberal: this.#flags.bool('conntrackTcpBeLiberal'),
       udpTimeoutMs: read('conntrackUdpTimeout'),
       udpStreamTimeoutMs: read('conntrackUdpTimeoutStream'),
+      accounting: this.#flags.bool('conntrackAccounting'),
     };
   }
 

@@ -3,6 +3,7 @@ import { fileFields, nftablesFields } from './file-fields.ts';
 import type { FlagSpec, FlagTable } from './flag-table.ts';
 import { ipvsFlags } from './ipvs-flags.ts';
 import { metricsFlags } from './metrics-flags.ts';
+import { accountingFlag, trafficFlags } from './traffic-flags.ts';
 import { userspaceFlags } from './userspace-flags.ts';
 
 /** Where objects come from; also used by commands that read manifests. */
@@ -347,6 +348,8 @@ export const proxyFlags: FlagTable = [
   ...userspaceFlags,
   ...conntrackFlags,
   ...metricsFlags,
+  accountingFlag,
+  ...trafficFlags,
   ...loggingFlags,
   ...compatibleFlags,
   ...nftablesFields,

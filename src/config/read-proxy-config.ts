@@ -29,6 +29,7 @@ export function proxyConfig(flags: FlagValues, warn?: (text: string) => void): P
     conntrack: fields.conntrack(),
     ipvs: fields.ipvs(mode),
     userspace: fields.userspace(mode),
+    traffic: fields.traffic(),
     logging: fields.logging(),
     metrics: { serviceStates: fields.intWithin('metricsServiceStates', 0, 100_000) },
     profiling: flags.bool('profiling'),

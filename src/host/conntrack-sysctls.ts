@@ -14,6 +14,7 @@ export interface ConntrackSettings {
   readonly tcpBeLiberal: boolean;
   readonly udpTimeoutSeconds: number;
   readonly udpStreamTimeoutSeconds: number;
+  readonly accounting: boolean;
 }
 
 /** Where the machine is; tests point it at directories of their own. */
@@ -41,6 +42,7 @@ export function conntrackSysctls(
     ['nf_conntrack_tcp_be_liberal', settings.tcpBeLiberal ? 1 : 0],
     ['nf_conntrack_udp_timeout', settings.udpTimeoutSeconds],
     ['nf_conntrack_udp_timeout_stream', settings.udpStreamTimeoutSeconds],
+    ['nf_conntrack_acct', settings.accounting ? 1 : 0],
   ];
   return values
     .filter(([, value]) => value > 0)

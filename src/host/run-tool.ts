@@ -12,6 +12,8 @@ export interface ToolOptions {
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   readonly env?: Readonly<Record<string, string>>;
+  /** Given what the tool prints as it comes, and the result then has none of it: for what may be very long. */
+  readonly onOutput?: (text: string) => void;
 }
 
 /** What a tool said. A non-zero exit code is a result, not an error: callers know what it means. */
@@ -38,6 +40,7 @@ const packages: Readonly<Record<string, readonly [apt: string, dnf: string]>> = 
   ipset: ['ipset', 'ipset'],
   ipvsadm: ['ipvsadm', 'ipvsadm'],
   modprobe: ['kmod', 'kmod'],
+  nfacct: ['nfacct', 'nfacct'],
   nft: ['nftables', 'nftables'],
   sysctl: ['procps', 'procps-ng'],
 };
@@ -67,6 +70,7 @@ export const systemTools: ToolRunner = {
       reject: false,
       stripFinalNewline: false,
       maxBuffer: maxOutputCharacters,
+      buffer: { stdout: options.onOutput === undefined },
       detached: true,
       env: {
         LC_ALL: 'C',
@@ -77,6 +81,9 @@ export const systemTools: ToolRunner = {
       ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
     });
     const { pid } = child;
+    if (options.onOutput !== undefined) {
+      child.stdout.setEncoding('utf8').on('data', options.onOutput);
+    }
     const leash = new Leash(options, () => {
       if (pid !== undefined) endGroup(pid);
     });
@@ -84,7 +91,7 @@ export const systemTools: ToolRunner = {
       const result = await Promise.race([child, leash.escaped]);
       if (result === undefined || leash.pulled !== undefined || result.exitCode === undefined)
         throw failure(tool, options, leash.pulled, result ?? {});
-      const { exitCode, stdout, stderr, durationMs } = result;
+      const { exitCode, stdout = '', stderr, durationMs } = result;
       return { exitCode, stdout, stderr, durationMs };
     } finally {
       leash.drop();

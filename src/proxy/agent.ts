@@ -34,9 +34,13 @@ import { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
 import { ownNode } from './own-node.ts';
+import { relayRows } from './relay-rows.ts';
+import { relayTraffic } from './relay-traffic.ts';
 import { loadRuleModules } from './rule-modules.ts';
 import { openEvents } from './service-events.ts';
 import type { OpenEvents } from './service-events.ts';
+import { openServiceTraffic } from './service-traffic.ts';
+import type { ServiceTraffic } from './service-traffic.ts';
 import { tellSettings, tellsOfSettings } from './settings-notices.ts';
 import type { ServedFamilies } from './settings-notices.ts';
 import { openSources } from './sources.ts';
@@ -120,6 +124,7 @@ export class Agent {
   readonly #state: NodeState;
   readonly #nodeWatch: NodeWatch;
   readonly #asked: AskedAgent;
+  readonly #traffic: ServiceTraffic | undefined;
   readonly #running: Promise<void>[] = [];
   #mode: OpenMode | undefined;
   #families: readonly FamilyParts[] = [];
@@ -137,6 +142,7 @@ export class Agent {
     const { config, clock, log, tools } = options;
     const current = { config };
     this.#current = current;
+    this.#traffic = openServiceTraffic(config.traffic, options);
     const fromCluster = config.source.kind === 'kubernetes';
     this.#nodeName = config.hostnameOverride || options.hostname.trim().toLowerCase();
     this.#health = new ProxyHealth({
@@ -209,6 +215,7 @@ export class Agent {
     if (takeOver === undefined) await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
     this.#running.push(watchStandstills(this.#options, onStandstill, signal));
+    if (this.#traffic) this.#running.push(this.#traffic.run(signal));
     const informers = this.#inform(sources, signal);
     await this.#state.refresh(signal);
     await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
@@ -249,6 +256,7 @@ export class Agent {
         ...this.#options,
         instances: this.#lasting.instances,
         reserved: this.#reservations(sources, signal),
+        traffic: this.#traffic,
         onDraining: (family, draining) => {
           this.#asked.draining(family, draining);
           metrics.draining(familyLabel(family), draining);
@@ -256,7 +264,8 @@ export class Agent {
       },
       signal,
     );
-    const { families } = this.#mode;
+    const { families, relay } = this.#mode;
+    if (relay) this.#traffic?.watch(relayTraffic(relayRows(relay), this.#traffic));
     this.#events = this.#openEvents(sources, signal);
     let unwritten = families.length;
     const onFirstRules = (): void => {
@@ -374,6 +383,7 @@ export class Agent {
       events: this.#events,
       pipelines: this.#families.map(({ pipeline }) => pipeline),
       relay: this.#mode?.relay,
+      traffic: this.#traffic,
     });
   }
 
@@ -398,7 +408,9 @@ export class Agent {
       ownNode: ownNode(sources, this.#nodeName),
       nodeHandler: this.#nodeWatch.handler,
       serviceCidrHandler: this.#serviceCidrHandler(),
-      serviceHandlers: this.#events === undefined ? [] : [this.#events.services.handler],
+      serviceHandlers: [this.#events?.services, this.#traffic].flatMap(
+        (each) => each?.handler ?? [],
+      ),
       consumers: this.#families.map(({ pipeline }) => pipeline),
     });
     this.#asked.informed(sources, informers);

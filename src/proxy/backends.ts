@@ -17,6 +17,7 @@ import { allowLocalhostNodePorts, forgoLocalhostNodePorts } from './localhost-no
 import { openOwnPlaces } from './own-places.ts';
 import { openUserspace, prepareUserspace } from './userspace-backends.ts';
 import type { ReservedAddresses } from './reserved-addresses.ts';
+import type { TrafficCounting } from './service-traffic.ts';
 
 /** What the backends of any mode need of the machine and the process. */
 export interface BackendsOptions {
@@ -34,6 +35,8 @@ export interface BackendsOptions {
   readonly print: (text: string) => void;
   /** Addresses of others, which ipvs mode must not take; left out: none are known. */
   readonly reserved?: Reservations | undefined;
+  /** Where the traffic of service ports is counted; left out: nobody asked. */
+  readonly traffic?: TrafficCounting | undefined;
   /** Told of the real servers that drain; for metrics. */
   readonly onDraining?: (family: Family, draining: Draining) => void;
 }

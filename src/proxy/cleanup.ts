@@ -1,5 +1,6 @@
 import type { CleanupPlan, CleanupScope, Kept, ModeCleanup } from '../backends/cleanup.ts';
 import { IptablesCleanup } from '../backends/iptables/cleanup.ts';
+import { NfacctCleanup } from '../backends/iptables/nfacct-cleanup.ts';
 import { IpvsCleanup } from '../backends/ipvs/cleanup.ts';
 import type { TableReader } from '../backends/ipvs/kernel-table.ts';
 import { NftablesCleanup, hasAnyProxyTable } from '../backends/nftables/cleanup.ts';
@@ -106,6 +107,8 @@ export class NodeCleanup {
       new IpvsCleanup({ tools, scope, ...(ipvsTable && { readTable: ipvsTable }) }),
       new NftablesCleanup({ tools, scope }),
       new IptablesCleanup({ tools, log, lockPaths: defaultLockPaths(env), terms }),
+      // Another service proxy counts in the same ones.
+      ...(scope === 'all' ? [new NfacctCleanup(tools)] : []),
     ];
   }
 

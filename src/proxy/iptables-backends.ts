@@ -10,6 +10,7 @@ import { AfterIpvs } from './after-ipvs.ts';
 import type { FamilyBackend } from './backends.ts';
 import { openFamilyBackends } from './family-backends.ts';
 import type { FamilyBackendsOptions } from './family-backends.ts';
+import { checkAccounting, countTraffic } from './iptables-traffic.ts';
 import { LocalhostNodePorts, noteGuard } from './localhost-node-ports.ts';
 import { isIpvsSetting, putBack } from './mode-settings.ts';
 import { servesLocalhostNodePorts } from './node-context.ts';
@@ -22,6 +23,7 @@ export async function openIptables(
   options: FamilyBackendsOptions,
   signal: AbortSignal,
 ): Promise<readonly FamilyBackend[]> {
+  if (options.traffic?.hasBytes) await checkAccounting(options);
   return openFamilyBackends(options, async (port) => openBackend(port, options, signal), signal);
 }
 
@@ -34,7 +36,7 @@ export async function isConntrackLiberal(sysctls: Sysctls): Promise<boolean> {
 /** The backend, or why there can be none for this family. */
 async function openBackend(
   port: ApplyPort,
-  { config, sysctls, clock, record, log }: FamilyBackendsOptions,
+  { config, sysctls, clock, record, log, traffic }: FamilyBackendsOptions,
   signal: AbortSignal,
 ): Promise<Backend | string> {
   const { family } = port.iptables;
@@ -50,6 +52,7 @@ async function openBackend(
     conntrackBeLiberal: await isConntrackLiberal(sysctls),
   });
   const instanceId = randomBytes(4).toString('hex');
+  const counting = countTraffic(port, traffic);
   const backend = new AfterIpvs(
     {
       family,
@@ -60,7 +63,7 @@ async function openBackend(
       lifetime: signal,
       onGone: async () => void (await putBack(isIpvsSetting, { sysctls, record, log })),
     },
-    (hooks) => new IptablesBackend({ ...port, ...hooks, lowering, clock, instanceId }),
+    (hooks) => new IptablesBackend({ ...port, ...hooks, ...counting, lowering, clock, instanceId }),
   );
   if (!localhostNodePorts) return backend;
   const note = async (stop: AbortSignal): Promise<void> => noteGuard(port, record, stop);

@@ -10,6 +10,8 @@ import type { IpvsOptions } from '../backends/ipvs/options.ts';
 import { missingForIpvs, refuseMissing } from '../backends/ipvs/preflight.ts';
 import { Schedulers, ipv6Problem } from '../backends/ipvs/schedulers.ts';
 import { preferredSchedulers, usualChoice } from '../backends/ipvs/scheduling.ts';
+import { ServerTraffic } from '../backends/ipvs/server-traffic.ts';
+import type { IpvsState } from '../backends/ipvs/state.ts';
 import { applyIpvsSysctls, setIpvsTimeouts } from '../backends/ipvs/sysctls.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
 import type { Address } from '../ip/address.ts';
@@ -23,6 +25,12 @@ export interface IpvsBackendsOptions extends FamilyBackendsOptions {
   readonly makeBackend?: (parts: IpvsBackendParts, lowering: IpvsOptions) => Backend;
 }
 
+/** What the families of one agent share. */
+interface Shared {
+  readonly schedulers: Schedulers;
+  readonly onApplied: (state: IpvsState) => void;
+}
+
 /**
  * A backend for each family that kernel and tools can do, after everything that needs privileges. Both families share
  * the kernel's table and kube-ipvs0. `signal` ends their work. Throws, naming each missing thing with its cure, where
@@ -34,7 +42,12 @@ export async function openIpvs(
 ): Promise<readonly FamilyBackend[]> {
   await prepareIpvs(options, signal);
   const schedulers = new Schedulers(options.tools, options.clock);
-  const open = async (port: ApplyPort) => openBackend(port, schedulers, options, signal);
+  const { traffic, tools } = options;
+  const counters = traffic && new ServerTraffic(tools, traffic);
+  const onApplied = (state: IpvsState): void => counters?.applied(state);
+  const open = async (port: ApplyPort) =>
+    openBackend(port, { schedulers, onApplied }, options, signal);
+  if (counters !== undefined) traffic?.watch(counters);
   return openFamilyBackends(options, open, signal);
 }
 
@@ -52,7 +65,7 @@ export async function prepareIpvs(
 /** The backend, or why there can be none for this family. */
 async function openBackend(
   port: ApplyPort,
-  schedulers: Schedulers,
+  { schedulers, onApplied }: Shared,
   {
     config,
     sysctls,
@@ -94,6 +107,7 @@ async function openBackend(
     drainSeconds: Math.ceil(config.ipvs.drainMs / 1000),
     excludeCidrs: config.ipvs.excludeCidrs,
     lifetime: signal,
+    onApplied,
     onDraining: (draining) => onDraining?.(family, draining),
   };
   const backend =

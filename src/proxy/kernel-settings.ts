@@ -53,6 +53,7 @@ export async function tuneConntrack(
         tcpBeLiberal: config.tcpBeLiberal,
         udpTimeoutSeconds: seconds(config.udpTimeoutMs),
         udpStreamTimeoutSeconds: seconds(config.udpStreamTimeoutMs),
+        accounting: config.accounting,
       },
       lenient,
       log,

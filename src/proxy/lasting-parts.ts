@@ -3,13 +3,16 @@ import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import type { Relay } from '../relay/relay.ts';
+import type { ToolRunner } from '../host/run-tool.ts';
 import type { Log } from '../telemetry/log.ts';
 import { ProxyMetrics } from '../telemetry/metrics.ts';
 import { AdminEndpoint } from './admin/endpoint.ts';
+import type { TrafficReadings } from '../telemetry/traffic-metrics.ts';
 import { answersOf } from './agent-servers.ts';
 import type { AgentAnswersOptions } from './agent-servers.ts';
 import type { ProxyHealth } from './health.ts';
 import { HeldInstances } from './held-instances.ts';
+import { measureKernel } from './kernel-measures.ts';
 import type { Pipeline } from './pipeline.ts';
 import { ProcessServers } from './process-servers.ts';
 import { relayRows } from './relay-rows.ts';
@@ -30,6 +33,8 @@ export interface AgentView extends Omit<AgentAnswersOptions, 'metrics'> {
   readonly events: OpenEvents | undefined;
   readonly pipelines: readonly Pick<Pipeline, 'programming'>[];
   readonly relay: Pick<Relay, 'stats'> | undefined;
+  readonly traffic: TrafficReadings | undefined;
+  readonly tools: ToolRunner;
 }
 
 /**
@@ -72,7 +77,7 @@ export class LastingParts {
 
   /** Metrics and servers speak of this agent from now on; what another mode had is forgotten. */
   show(view: AgentView): void {
-    const { config, health, pipelines, relay, clock } = view;
+    const { config, health, pipelines, relay, traffic, clock } = view;
     const { metrics } = this;
     if (this.#shown !== undefined && this.#shown.config.mode !== config.mode) metrics.forgetMode();
     this.#shown = view;
@@ -83,6 +88,8 @@ export class LastingParts {
     metrics.agent.collectHealth(() => health.byFamily());
     metrics.slis.collect(() => health.checks());
     if (relay) metrics.collectRelay(relayRows(relay));
+    metrics.collectTraffic(traffic);
+    measureKernel(metrics, view);
     this.servers.answerWith(answersOf({ ...view, metrics }));
   }
 

@@ -4,13 +4,17 @@ import { addBuildInfo, addFeatures, featuresMetric } from './build-info.ts';
 import type { FeatureState } from './build-info.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
 import { ConfigMetrics } from './config-metrics.ts';
-import { RelayMetrics } from './relay-metrics.ts';
-import type { RelayRow } from './relay-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
 import { collectServiceStates } from './service-state-metrics.ts';
 import type { ServiceStates } from './service-state-metrics.ts';
 import { SliMetrics } from './sli-metrics.ts';
 import { ToolMetrics } from './tool-metrics.ts';
+import { conntrackMetrics, countedPackets } from './kernel-metrics.ts';
+import type { ReadConntrackUsage, ReadCountedPackets } from './kernel-metrics.ts';
+import { RelayMetrics } from './relay-metrics.ts';
+import type { RelayRow } from './relay-metrics.ts';
+import { TrafficMetrics } from './traffic-metrics.ts';
+import type { TrafficReadings } from './traffic-metrics.ts';
 
 /** `IPv4` or `IPv6`, the value of the label `ip_family`. */
 export type FamilyLabel = 'IPv4' | 'IPv6';
@@ -40,6 +44,7 @@ export class ProxyMetrics {
   readonly slis = new SliMetrics();
   #relayRows: (() => readonly RelayRow[]) | undefined;
   #removeServices: (() => void) | undefined;
+  #traffic: TrafficMetrics | undefined;
 
   readonly syncDuration = this.#histogram(
     'sync_proxy_rules_duration_seconds',
@@ -180,6 +185,22 @@ export class ProxyMetrics {
       gauge.reset();
     }
     if (this.#relayRows !== undefined) this.#relayRows = () => [];
+  }
+
+  /** Adds the metrics of the traffic of service ports, in place of those of another agent; undefined: nobody counts it. */
+  collectTraffic(readings: TrafficReadings | undefined): void {
+    this.#traffic?.remove();
+    this.#traffic = readings && new TrafficMetrics(this.registry, readings);
+  }
+
+  /** Adds the metrics of connection tracking; for a mode that has to do with it. */
+  collectConntrack(read: ReadConntrackUsage): void {
+    conntrackMetrics(this.registry, read);
+  }
+
+  /** Adds kube-proxy's metrics of nfacct objects; undefined: the mode has none. */
+  collectCountedPackets(read: ReadCountedPackets | undefined): void {
+    countedPackets(this.registry, read);
   }
 
   /** Makes every series of a family exist, so that dashboards see 0 and not a gap; those that are there stay as they are. */

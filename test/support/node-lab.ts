@@ -81,7 +81,7 @@ const actors = ['client', 'node', ...pods] as const;
 
 /** Tools that an agent may run, where they are. */
 const listTools =
-  'for t in iptables iptables-save iptables-restore iptables-nft iptables-nft-save iptables-nft-restore ip6tables ip6tables-save ip6tables-restore ip6tables-nft ip6tables-nft-save ip6tables-nft-restore ipset conntrack; do command -v $t; done; true';
+  'for t in iptables iptables-save iptables-restore iptables-nft iptables-nft-save iptables-nft-restore iptables-legacy iptables-legacy-save iptables-legacy-restore ip6tables ip6tables-save ip6tables-restore ip6tables-nft ip6tables-nft-save ip6tables-nft-restore ipset conntrack; do command -v $t; done; true';
 
 const sctpProgram = ['python3', join(import.meta.dirname, 'sctp-actor.py')];
 

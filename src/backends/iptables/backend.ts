@@ -15,6 +15,8 @@ export interface IptablesBackendParts extends RulesApplierParts {
   readonly lowering: GraphLowering;
   /** What the node needs beside it for a time. */
   readonly adapt?: (state: IptablesState) => IptablesState;
+  /** Told of a graph when its rules are in. */
+  readonly onWritten?: ((graph: RuleGraph) => void) | undefined;
 }
 
 /** The iptables mode for one family: keeps the kernel's tables equal to the lowered graph. */
@@ -24,6 +26,7 @@ export class IptablesBackend implements Backend {
   readonly #rules: RulesApplier;
   readonly #adapt: (state: IptablesState) => IptablesState;
   readonly #variant: DesiredState['variant'];
+  readonly #onWritten: IptablesBackendParts['onWritten'];
   #lowered: IptablesState | undefined;
 
   constructor(parts: IptablesBackendParts) {
@@ -31,6 +34,7 @@ export class IptablesBackend implements Backend {
     this.#rules = new RulesApplier(parts);
     this.#adapt = parts.adapt ?? ((state) => state);
     this.#variant = parts.iptables.variant;
+    this.#onWritten = parts.onWritten;
   }
 
   invalidate(): void {
@@ -43,7 +47,9 @@ export class IptablesBackend implements Backend {
 
   async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
     this.#lowered = this.#lowering.lower(graph, delta);
-    return this.#rules.apply(this.#adapt(this.#lowered), signal);
+    const report = await this.#rules.apply(this.#adapt(this.#lowered), signal);
+    this.#onWritten?.(graph);
+    return report;
   }
 
   desired(): DesiredState | undefined {

@@ -32,6 +32,8 @@ export interface Transaction {
   readonly restore: string;
   /** The tables that `restore` writes. */
   readonly tables: readonly TableName[];
+  /** The chains of nat that `restore` empties and fills: what their rules have counted goes with it. */
+  readonly natChains: readonly Chain[];
   /** The service port each line of `restore` is for, by line number less one. */
   readonly origins: readonly (Origin | undefined)[];
   /** Their own batch, later: one foreign reference to a chain of these makes a whole batch fail. */
@@ -68,7 +70,15 @@ export function diff(
   });
   const written = tableOrder.filter((table) => isWritten(tables[table]));
   const { text, origins, rules } = writeRestore(tables, generation);
-  return { restore: text, origins, tables: written, deletions, sets, rulesWritten: rules };
+  return {
+    restore: text,
+    origins,
+    tables: written,
+    natChains: tables.nat.chains.map(({ chain }) => chain),
+    deletions,
+    sets,
+    rulesWritten: rules,
+  };
 }
 
 /** The restore file that removes chains: all are emptied first, because they may refer to each other. */

@@ -1,5 +1,7 @@
 import { SwitchyardError } from '../../error.ts';
+import { makeCountingObject } from '../../host/nfacct.ts';
 import { toolCure } from '../../host/run-tool.ts';
+import { nfacctMetrics } from '../../telemetry/kernel-metrics.ts';
 import { isLockFailure, lockError } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';
 import { hairpinBytecode } from './hairpin.ts';
@@ -42,13 +44,19 @@ export type Usability =
  * kernel's tables, or without something that no rule set can do without: then the family is unusable.
  */
 export async function probeFeatures(port: ApplyPort, signal: AbortSignal): Promise<Usability> {
-  const [isMasquerading, problem] = await Promise.all([
+  const [isMasquerading, problem, uncounted] = await Promise.all([
     masquerades(port, signal),
     natProblem(port, signal),
+    makeCountingObjects(port, signal),
   ]);
   if (problem !== undefined) return { kind: 'unusable', reason: problem };
-  const { features, missing } = await inspect(port, isMasquerading, signal);
+  const counted = uncounted === undefined ? [nfacctProbe] : [];
+  const { features, missing } = await inspect(port, { isMasquerading, counted }, signal);
   const { family } = port.iptables;
+  if (uncounted !== undefined) {
+    const cure = toolCure('nfacct');
+    port.log.info({ family, reason: uncounted, cure }, `nfacct is missing; ${uncountedPackets}`);
+  }
   for (const { name, reason, instead, cure } of missing) {
     if (instead === undefined)
       port.log.error({ family, reason, cure }, `${name} is missing; rules need it`);
@@ -80,33 +88,57 @@ export async function inspectFeatures(
   port: ApplyPort,
   signal: AbortSignal,
 ): Promise<FeatureReport> {
-  return inspect(port, await masquerades(port, signal), signal);
+  const isMasquerading = await masquerades(port, signal);
+  return inspect(port, { isMasquerading, counted: [] }, signal);
+}
+
+interface Known {
+  readonly isMasquerading: boolean;
+  /** What is tried where packets can be counted. */
+  readonly counted: readonly Probe[];
 }
 
 async function inspect(
   port: ApplyPort,
-  isMasquerading: boolean,
+  { isMasquerading, counted }: Known,
   signal: AbortSignal,
 ): Promise<FeatureReport> {
   const missing: MissingFeature[] = [];
   const needed = requiredProbes();
-  const unknown = [...needed, bpfProbe(port), randomFullyProbe].filter(
+  const unknown = [...needed, bpfProbe(port), randomFullyProbe, ...counted].filter(
     ({ table }) => table !== 'nat' || !isMasquerading,
   );
-  if (await hasAllWithSets(port, unknown, signal)) return { features: everyFeature, missing };
+  const nfacct = counted.length === 0 ? {} : ({ nfacct: true } as const);
+  if (await hasAllWithSets(port, unknown, signal)) {
+    return { features: { ...everyFeature, ...nfacct }, missing };
+  }
   const all = await hasAll(port, unknown, signal);
   if (!all) for (const probe of needed) await tryProbe(port, probe, missing, signal);
   const sets = await probeSets(port, missing, signal);
   const bpf = all || (await tryProbe(port, bpfProbe(port), missing, signal));
   const randomFully = all || (await tryProbe(port, randomFullyProbe, missing, signal));
   if (!sets.target) await tryProbe(port, recentProbe, missing, signal);
+  const counting = all ? nfacct : await tryCounting(port, counted, missing, signal);
   const features: Features = {
     hairpin: bpf ? 'bpf' : sets.match ? 'ipset' : 'rules',
     affinity: sets.target ? 'ipset' : 'recent',
     randomFully,
     comments: 'auto',
+    ...counting,
   };
   return { features, missing };
+}
+
+async function tryCounting(
+  port: ApplyPort,
+  counted: readonly Probe[],
+  missing: MissingFeature[],
+  signal: AbortSignal,
+): Promise<Pick<Features, 'nfacct'>> {
+  for (const probe of counted) {
+    if (!(await tryProbe(port, probe, missing, signal))) return {};
+  }
+  return counted.length === 0 ? {} : { nfacct: true };
 }
 
 const everyFeature: Features = {
@@ -163,6 +195,26 @@ const randomFullyProbe: Probe = {
   instead: 'source ports are chosen less randomly, and more connections may collide',
   module: 'xt_MASQUERADE (iptables 1.6.2 or newer, Linux 3.14 or newer)',
 };
+
+const uncountedPackets =
+  'packets dropped as invalid, and connections to node ports at 127.0.0.1, are not counted';
+
+const nfacctProbe: Probe = {
+  name: 'match nfacct',
+  table: 'filter',
+  args: `-m nfacct --nfacct-name ${nfacctMetrics[0].object} -j RETURN`,
+  instead: uncountedPackets,
+  module: 'xt_nfacct',
+};
+
+/** The objects that rules count in; why there are none, else undefined. */
+async function makeCountingObjects(
+  { tools }: ApplyPort,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const making = nfacctMetrics.map(async ({ object }) => makeCountingObject(tools, object, signal));
+  return (await Promise.all(making)).find((problem) => problem !== undefined);
+}
 
 const recentProbe: Probe = {
   name: 'match recent',

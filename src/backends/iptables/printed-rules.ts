@@ -48,7 +48,7 @@ function isPrintOf(rule: string, found: string | undefined): boolean {
 
 /** What the tools print of a rule, without what they add: what they would assume anyway. */
 export function writtenForm(found: string): string {
-  return found.replace(/ --mask \S+ --rsource/, '');
+  return found.replace(/ --mask \S+ --rsource/, '').replace('--nfacct-name  ', '--nfacct-name ');
 }
 
 /** A rule of ours as it comes back: the kernel keeps probabilities as multiples of 2^-31, printed with eleven digits. */

@@ -23,7 +23,8 @@ import type { Refused } from './bisect.ts';
 import { findBadServicePorts, takesAnyRule, withoutServicePorts } from './probe.ts';
 import { Quarantine } from './quarantine.ts';
 import { remainsOf, staleSets } from './remains.ts';
-import type { IpsetSpec, IptablesState, SetName, TableName } from './state.ts';
+import type { RuleCounters } from './rule-counters.ts';
+import type { ChainName, IpsetSpec, IptablesState, SetName, TableName } from './state.ts';
 
 /** What a {@link RulesApplier} is made of. */
 export interface RulesApplierParts extends ApplyPort {
@@ -32,6 +33,8 @@ export interface RulesApplierParts extends ApplyPort {
   readonly instanceId: string;
   /** Whether the sets of an ipvs mode, which the state does not have, are needed still. */
   readonly keepsIpvsSets?: () => boolean;
+  /** Keeps what rules have counted, where somebody wants to know. */
+  readonly counters?: RuleCounters;
   /** Whether KUBE-FIREWALL goes where the state does not have it: Switchyard made it, and nothing needs it any more. */
   readonly ownsGuard?: () => boolean;
 }
@@ -178,6 +181,7 @@ export class RulesApplier {
     }
     if (meanwhile !== undefined) await this.#finish(meanwhile, signal);
     await this.#removeGone(signal);
+    this.#parts.counters?.applied(written.state.tables.nat);
     if (this.#setFailure === undefined) this.#applied = written.state;
     if (written.full) {
       this.#lastFullMs = this.#parts.clock.monotonic();
@@ -319,7 +323,7 @@ export class RulesApplier {
   }
 
   async #restore(
-    { restore: text, origins, tables }: Transaction,
+    { restore: text, origins, tables, natChains, deletions }: Transaction,
     generation: Generation,
     full: boolean,
     signal: AbortSignal,
@@ -327,7 +331,13 @@ export class RulesApplier {
     if (text === '') return undefined;
     this.#lastGeneration = generation;
     for (const table of tables) this.#generations.set(table, generation);
-    const refusal = await restoreBatch(this.#parts, { text, origins }, signal);
+    const write = async (): ReturnType<typeof restoreBatch> =>
+      restoreBatch(this.#parts, { text, origins }, signal);
+    const { counters } = this.#parts;
+    const change = { rewritten: natChains, deleted: natOf(deletions) };
+    const refusal = await (counters === undefined
+      ? write()
+      : counters.change(change, write, signal));
     if (refusal !== undefined) this.#refused[full ? 'full' : 'partial']++;
     return refusal;
   }
@@ -411,6 +421,10 @@ function foreignSets(names: ReadonlySet<SetName>): SetsError {
     cause,
     Array.from(names, (name) => `create ${name}`),
   );
+}
+
+function natOf(deletions: readonly Deletion[]): readonly ChainName[] {
+  return deletions.flatMap(({ table, chain }) => (table === 'nat' ? chain : []));
 }
 
 function rulesTotal({ tables }: IptablesState): Readonly<Record<TableName, number>> {

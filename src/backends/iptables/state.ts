@@ -71,6 +71,8 @@ export interface Features {
   readonly randomFully: boolean;
   /** Comments on rules of endpoints and shared chains; off over 1,000 endpoints, as upstream. */
   readonly comments: 'all' | 'auto' | 'none';
+  /** Packets are counted in kube-proxy's nfacct objects, which are there. */
+  readonly nfacct?: true;
 }
 
 /** What `render` assumes: needs nothing but iptables-restore. */

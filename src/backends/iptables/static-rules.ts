@@ -1,5 +1,6 @@
 import type { NodeContext } from '../../graph/node-context.ts';
 import type { Family } from '../../ip/address.ts';
+import type { CountingObject } from '../../telemetry/kernel-metrics.ts';
 import type { ChainName, Features, Jump, LoweringOptions, Rule, TableName } from './state.ts';
 
 /** A rule that no service port is the origin of. */
@@ -123,10 +124,14 @@ export function firewallRules(): readonly Rule[] {
 /** KUBE-FORWARD, given what accepts hairpins: one match, or the rules of a tree. */
 export function forwardRules(
   marks: MarkTargets,
-  options: Pick<LoweringOptions, 'conntrackBeLiberal'>,
+  options: {
+    readonly conntrackBeLiberal: boolean;
+    readonly features: Pick<Features, 'randomFully' | 'nfacct'>;
+  },
   hairpin: readonly Rule[],
 ): readonly Rule[] {
-  const invalid = staticRule('-m conntrack --ctstate INVALID -j DROP');
+  const counted = options.features.nfacct ? `${countedIn('ct_state_invalid_dropped_pkts')} ` : '';
+  const invalid = staticRule(`-m conntrack --ctstate INVALID ${counted}-j DROP`);
   const forwarding = comment('kubernetes forwarding rules');
   const established = comment('kubernetes forwarding conntrack rule');
   return [
@@ -143,7 +148,10 @@ export function forwardRules(
  */
 export function postroutingRules(
   marks: MarkTargets,
-  options: { readonly features: Pick<Features, 'randomFully'> },
+  options: {
+    readonly features: Pick<Features, 'randomFully' | 'nfacct'>;
+    readonly localhostNodePorts?: boolean;
+  },
   hairpin: readonly Rule[],
 ): readonly Rule[] {
   const why = comment('kubernetes service traffic requiring SNAT');
@@ -151,9 +159,24 @@ export function postroutingRules(
   return [
     ...hairpin,
     staticRule(`${marks.isNotSet} -j RETURN`),
+    ...(options.features.nfacct && options.localhostNodePorts ? [localhostNodePortRule()] : []),
     staticRule(marks.flip),
     staticRule(`${why} -j MASQUERADE${random}`),
   ];
+}
+
+/** Counts, and does nothing else. */
+function countedIn(object: CountingObject): string {
+  return `-m nfacct --nfacct-name ${object}`;
+}
+
+/**
+ * Connections to node ports at a loopback address. They are always masqueraded, and here they cost nobody else anything: in front of
+ * the node ports every connection of a program of this node to another would pass the rule.
+ */
+function localhostNodePortRule(): Rule {
+  const origin = '-m conntrack --ctstate DNAT --ctorigdst 127.0.0.0/8';
+  return staticRule(`${origin} ${countedIn('localhost_nps_accepted_pkts')}`);
 }
 
 /** The jumps for packets to an address on which node ports answer. */

@@ -50,6 +50,8 @@ export interface IpvsBackendParts extends RulesApplierParts {
   readonly lifetime: AbortSignal;
   /** Told whenever what drains was looked at; for metrics. */
   readonly onDraining?: (draining: Draining) => void;
+  /** Told of what is in the kernel, after each sync that succeeds. */
+  readonly onApplied?: (state: IpvsState) => void;
   readonly readTable?: TableReader;
 }
 
@@ -174,6 +176,7 @@ export class IpvsBackend implements Backend {
       run: async (failure) => this.#program(state, targets, new Lacking(failure), signal),
     });
     if (report.failure === undefined) this.#applied = state;
+    this.#parts.onApplied?.(state);
     this.#shortfalls.tell(state.shortfalls);
     this.#drainWatch.begin();
     const full = report.full || before === undefined;

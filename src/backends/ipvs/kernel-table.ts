@@ -163,7 +163,7 @@ function parseHexPlace(text = ''): Place | undefined {
 }
 
 /** `10.96.0.1:80` or `[fd00::1]:80` */
-function parseTextPlace(text = ''): Place | undefined {
+export function parseTextPlace(text = ''): Place | undefined {
   const [, v6, v4, port] = /^(?:\[([\da-f:.]+)\]|([\d.]+)):(\d+)$/.exec(text) ?? [];
   const address = parseAddress(v6 ?? v4 ?? '');
   return address === undefined ? undefined : { address, port: Number(port) };

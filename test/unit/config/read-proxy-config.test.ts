@@ -46,6 +46,7 @@ describe('the proxy configuration', () => {
         tcpBeLiberal: false,
         udpTimeoutMs: 0,
         udpStreamTimeoutMs: 0,
+        accounting: false,
       },
       ipvs: {
         scheduler: 'rr',
@@ -56,6 +57,7 @@ describe('the proxy configuration', () => {
         udpTimeoutMs: 0,
         drainMs: 300_000,
       },
+      traffic: { what: 'none', intervalMs: 10_000, series: 1000, namespaces: [] },
       userspace: {
         portals: 'iptables',
         portRange: undefined,
@@ -209,6 +211,13 @@ describe('the proxy configuration', () => {
         '--userspace-port-offset: -1 is not 0 to 64512',
       ],
     ],
+    [
+      ['--service-traffic-interval=500ms', '--service-traffic-limit=100001'],
+      [
+        '--service-traffic-interval: must be at least 1s',
+        '--service-traffic-limit: 100001 is not 0 to 100000',
+      ],
+    ],
     [['--conntrack-min=-1'], ['--conntrack-min: must not be negative']],
     [
       [
@@ -290,6 +299,11 @@ describe('the proxy configuration', () => {
       ],
     ],
     [
+      ['--service-traffic-limit=5', '--conntrack-accounting'],
+      ['--service-traffic-limit has no effect without --service-traffic'],
+    ],
+    [['--service-traffic=bytes', '--service-traffic-limit=5'], []],
+    [
       ['--udp-timeout=1s', '--userspace-workers=0', '--userspace-portals=none'],
       [
         '--udp-timeout has no effect: the mode is iptables',
@@ -347,6 +361,20 @@ describe('the proxy configuration', () => {
       tcpFinTimeoutMs: 120_000,
       udpTimeoutMs: 300_000,
       drainMs: 0,
+    });
+  });
+
+  it('counts the traffic of Services as it is asked to', () => {
+    const argv = [
+      '--service-traffic=bytes',
+      '--service-traffic-interval=1m',
+      '--service-traffic-limit=0',
+      '--service-traffic-namespaces=a,b',
+      '--conntrack-accounting',
+    ];
+    expect(config(...argv)).toMatchObject({
+      traffic: { what: 'bytes', intervalMs: 60_000, series: 0, namespaces: ['a', 'b'] },
+      conntrack: { accounting: true },
     });
   });
 

@@ -98,6 +98,7 @@ const defaults = {
   tcpBeLiberal: false,
   udpTimeoutSeconds: 0,
   udpStreamTimeoutSeconds: 0,
+  accounting: false,
 };
 
 describe('connection tracking sysctls', () => {

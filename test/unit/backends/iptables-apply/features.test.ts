@@ -43,6 +43,23 @@ describe('probing features', () => {
     expect(writesNat()).toBe(true);
   });
 
+  it('counts packets where tool and kernel do, and goes on without where they do not', async () => {
+    const there = await probeFeatures(machine('').port, signal);
+    expect(there).toMatchObject({ features: { nfacct: true, hairpin: 'bpf', affinity: 'ipset' } });
+    const refused = await probeFeatures(machine('', '-m nfacct').port, signal);
+    expect(refused).toMatchObject({
+      kind: 'usable',
+      features: { hairpin: 'bpf', randomFully: true },
+    });
+    expect(refused).not.toHaveProperty('features.nfacct');
+    const { port } = machine('');
+    const tools = new FakeToolRunner(({ tool }) => (tool === 'nfacct' ? 'missing' : undefined));
+    const without = await probeFeatures({ ...port, tools }, signal);
+    expect(without).toMatchObject({ kind: 'usable', features: { affinity: 'ipset' } });
+    expect(without).not.toHaveProperty('features.nfacct');
+    expect(tools.inputs(legacyTools.restore).join('')).not.toContain('nfacct');
+  });
+
   it('names what is missing also where a proxy masquerades', async () => {
     const { port } = machine(serving, '-m bpf');
     const { features, missing } = await inspectFeatures(port, signal);
