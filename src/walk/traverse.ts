@@ -2,7 +2,7 @@ import type { Address } from '../ip/address.ts';
 import { isOwn, matchRule } from './match.ts';
 import type { Place } from './match.ts';
 import type { Assumption, Trail, WalkedNode, WalkingPacket, World } from './packet.ts';
-import type { ParsedRule, ParsedTables } from './parse.ts';
+import type { Option, ParsedRule, ParsedTables } from './parse.ts';
 import { effectOf } from './targets.ts';
 import type { Verdict } from './targets.ts';
 
@@ -167,6 +167,7 @@ class Path {
     let left: World | undefined = world;
     // A loop where packets pass a rule by: chains of thousands of rules would use up the stack.
     for (const [i, rule] of rules.slice(at).entries()) {
+      if (!rule.options.some(isTarget)) continue; // it only counts
       const number = at + i + 1;
       const { chance, unknown } = matchRule(rule, left, this.#place);
       if (chance === 0) continue;
@@ -234,7 +235,7 @@ class Path {
   }
 
   #target(rule: ParsedRule, world: World, next: (w: World) => readonly Ended[]): readonly Ended[] {
-    const index = rule.options.findIndex(({ name }) => name === '-j' || name === '-g');
+    const index = rule.options.findIndex(isTarget);
     const option = rule.options[index];
     const target = option?.values[0] ?? '';
     if (!option) return next(world);
@@ -248,6 +249,10 @@ class Path {
       ended.verdict === 'return' ? next(ended.world) : [ended],
     );
   }
+}
+
+function isTarget({ name }: Option): boolean {
+  return name === '-j' || name === '-g';
 }
 
 function scaled(world: World, by: number): World {

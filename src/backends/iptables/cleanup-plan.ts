@@ -218,7 +218,7 @@ function ourRules(
     for (const args of rules) {
       const isOurs = isBuiltIn
         ? isOurJump(chain, args, candidates, taken)
-        : chain === chains.postrouting && !taken && isHairpinRule(args, candidates);
+        : chain === chains.postrouting && !taken && isBeyondKubelet(args, candidates);
       if (isOurs) found.push({ chain, args });
     }
   }
@@ -240,10 +240,10 @@ function isOurJump(
   return isOfProxy || args === `-j ${chains.firewall}`;
 }
 
-/** What KUBE-POSTROUTING holds beyond the kubelet's three rules: marks for hairpins. */
-function isHairpinRule(args: string, candidates: ReadonlySet<string>): boolean {
+/** What KUBE-POSTROUTING holds beyond the kubelet's three rules: marks for hairpins, and counts in an nfacct object. */
+function isBeyondKubelet(args: string, candidates: ReadonlySet<string>): boolean {
   const target = targetOf(args) ?? '';
-  return candidates.has(target) || / --ctstate DNAT .*-j MARK /.test(` ${args}`);
+  return candidates.has(target) || / --ctstate DNAT .*(?:-j MARK |-m nfacct )/.test(` ${args}`);
 }
 
 /** Of the candidates, those that rules refer to which stay; each with the first such rule. */

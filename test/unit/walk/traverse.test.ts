@@ -30,6 +30,14 @@ describe('a packet that walks through rules', () => {
     );
     expect(ended.map(({ kind }) => kind)).toEqual(['reject']);
   });
+  it('passes by what only counts, whatever that asks', () => {
+    const ended = run(
+      'nat',
+      '-A PREROUTING -m conntrack --ctstate DNAT --ctorigdst 127.0.0.0/8 -m nfacct --nfacct-name x',
+      '-A PREROUTING -p tcp -j DNAT --to-destination 10.2.0.1:81',
+    );
+    expect(ended).toMatchObject([{ port: 81, probability: 1, assumed: [] }]);
+  });
   it('splits packets by probability', () => {
     const ended = run(
       'nat',
