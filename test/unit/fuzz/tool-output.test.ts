@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readRefusal } from '../../../src/backends/iptables/apply.ts';
 import type { ApplyPort } from '../../../src/backends/iptables/apply.ts';
+import { parseCounters } from '../../../src/backends/iptables/counted-rules.ts';
 import { listSets } from '../../../src/backends/iptables/ipsets.ts';
 import { lowerAll } from '../../../src/backends/iptables/lower.ts';
 import { readTables, tableReason } from '../../../src/backends/iptables/monitor.ts';
@@ -17,7 +18,10 @@ import { iptablesTools } from '../../../src/backends/iptables/variant.ts';
 import { SwitchyardError } from '../../../src/error.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
 import { listUdpEntries } from '../../../src/host/conntrack.ts';
+import { listCountedFlows } from '../../../src/host/counted-flows.ts';
+import type { CountedFlow } from '../../../src/host/counted-flows.ts';
 import { listInterfaces, localAddresses } from '../../../src/host/interfaces.ts';
+import type { ToolRunner } from '../../../src/host/run-tool.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
 import { byKey, endpoint, nodeContext, servicePort } from '../../support/service-ports.ts';
@@ -246,6 +250,67 @@ describe('iptables-save', () => {
         fc.property(oddTexts, (text) => {
           const line = `-A INPUT -m comment --comment ${JSON.stringify(text)} -j ACCEPT`;
           expect(parseJump(line.replaceAll('\n', ' '))).toBeUndefined();
+        }),
+        bounded(100),
+      );
+    },
+    fuzzTimeoutMs,
+  );
+});
+
+describe('iptables-save -c', () => {
+  const counted = saved('nat').map((line, at) =>
+    line.startsWith('-A ') ? `[${at}:60] ${line}` : line,
+  );
+  const whole = parseCounters(`${counted.join('\n')}\n`);
+
+  it(
+    'that breaks off, with anything foreign in it, gives counters that are there, of our rules',
+    () => {
+      expect([...whole.values()].flat().length).toBe(3);
+      fc.assert(
+        fc.property(interruptions, shares, (what, share) => {
+          const text = cutAt(`${interrupted(counted, what).join('\n')}\n`, share);
+          for (const [chain, rules] of parseCounters(text)) {
+            expect(whole.get(chain)?.slice(0, rules.length)).toEqual(rules);
+          }
+          expect(share === 1 ? parseCounters(text) : whole).toEqual(whole);
+        }),
+        bounded(100),
+      );
+    },
+    fuzzTimeoutMs,
+  );
+});
+
+const flowsOf = async (text: string): Promise<readonly CountedFlow[]> => {
+  const flows: CountedFlow[] = [];
+  const tools: ToolRunner = {
+    run: async (_tool, _args, { onOutput }) => {
+      onOutput?.(text);
+      return { exitCode: 0, stdout: '', stderr: '', durationMs: 1 };
+    },
+  };
+  await listCountedFlows(tools, 'ipv4', (flow) => flows.push(flow), signal);
+  return flows;
+};
+
+describe('conntrack -L of flows that are counted', () => {
+  const lines = [1, 2, 3, 4].map(
+    (id) =>
+      `ipv4     2 tcp      6 119 TIME_WAIT src=192.0.2.10 dst=10.96.0.10 sport=4100${id} dport=80 packets=6 bytes=${id}00 src=10.244.0.5 dst=192.0.2.10 sport=8080 dport=4100${id} packets=5 bytes=${id}000 [ASSURED] mark=0 use=1 id=${id}${id}${id}`,
+  );
+  it(
+    'has no flow that is not there, nor half of a number',
+    async () => {
+      const all = await flowsOf(`${lines.join('\n')}\n`);
+      expect(all).toHaveLength(lines.length);
+      await fc.assert(
+        fc.asyncProperty(interruptions, shares, async (what, share) => {
+          const text = cutAt(`${interrupted(lines, what).join('\n')}\n`, share);
+          const flows = await flowsOf(text);
+          expect(flows).toEqual(all.slice(0, flows.length));
+          expect(share === 1 ? flows : all).toEqual(all);
         }),
         bounded(100),
       );

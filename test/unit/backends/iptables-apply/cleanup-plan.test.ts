@@ -146,6 +146,21 @@ describe('the clean-up plan of the iptables mode', () => {
     expect(keeps.map(({ isObstacle }) => isObstacle)).toEqual(goes ? [] : [false]);
   });
 
+  it('takes what is ours out of the KUBE-POSTROUTING that an older kubelet needs', () => {
+    const kept = [
+      'KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN',
+      'KUBE-POSTROUTING -j MASQUERADE',
+    ];
+    const ours = [
+      'KUBE-POSTROUTING -m conntrack --ctstate DNAT -m bpf --bytecode "1,6 0 0 0" -j MARK --set-xmark 0x4000/0x4000',
+      'KUBE-POSTROUTING -m conntrack --ctstate DNAT --ctorigdst 127.0.0.0/8 -m nfacct --nfacct-name  localhost_nps_accepted_pkts',
+    ];
+    const names = ['KUBE-MARK-DROP', 'KUBE-POSTROUTING'];
+    const { removals } = plan(table('nat', names, [...ours, ...kept]));
+    expect(removals.map(({ chains }) => chains)).toEqual([[]]);
+    expect(removals[0]?.rules.map(({ chain, args }) => `${chain} ${args}`)).toEqual(ours);
+  });
+
   /** What Switchyard's ipvs mode has beside the roots of all modes. */
   const access = '-m comment --comment "kubernetes ipvs access filter"';
   const balancer = '-m comment --comment "kubernetes load balancer firewall"';
