@@ -55,6 +55,7 @@ const lowering = restart('it is built into all rules');
 const sockets = inMode('userspace', restart('listeners and their threads are made with it'));
 const virtualServers = inMode('ipvs', restart('it is built into the virtual servers'));
 const kernel = live('kernel');
+const counting = restart('what counts is chosen at the start');
 
 const text = (value: string | number | boolean): string => (value === '' ? '""' : String(value));
 const list = (values: readonly string[]): string =>
@@ -130,6 +131,7 @@ export const configEffects: ConfigEffects = {
       },
       udpTimeoutMs: { name: 'conntrack.udpTimeout', show: duration, effect: kernel },
       udpStreamTimeoutMs: { name: 'conntrack.udpStreamTimeout', show: duration, effect: kernel },
+      accounting: { name: '--conntrack-accounting', show: text, effect: kernel },
     },
   },
   ipvs: {
@@ -172,6 +174,14 @@ export const configEffects: ConfigEffects = {
   metrics: {
     fields: {
       serviceStates: { name: '--metrics-service-states', show: text, effect: live('nobody') },
+    },
+  },
+  traffic: {
+    fields: {
+      what: { name: '--service-traffic', show: text, effect: counting },
+      intervalMs: { name: '--service-traffic-interval', show: duration, effect: counting },
+      series: { name: '--service-traffic-limit', show: text, effect: counting },
+      namespaces: { name: '--service-traffic-namespaces', show: list, effect: counting },
     },
   },
   profiling: { name: 'enableProfiling', show: text, effect: live('nobody') },
