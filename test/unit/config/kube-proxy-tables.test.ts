@@ -22,7 +22,13 @@ const head = 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfi
 const ours = {
   flags: [
     'source',
+    'admin-socket',
+    'conntrack-accounting',
     'metrics-service-states',
+    'service-traffic',
+    'service-traffic-interval',
+    'service-traffic-limit',
+    'service-traffic-namespaces',
     'state-file',
     'ipvs-drain-timeout',
     'proxy-port-range',

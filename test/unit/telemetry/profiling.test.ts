@@ -23,6 +23,8 @@ async function serve(verbosity: Verbosity = { get: () => 0, set: () => {} }): Pr
   return `http://127.0.0.1:${server.port}`;
 }
 
+const patient = { timeout: 30_000 };
+
 describe('profiles', () => {
   it('are listed with their formats', async () => {
     const text = await (await fetch(`${await serve()}/debug/pprof/`)).text();
@@ -60,13 +62,13 @@ describe('profiles', () => {
     const first = fetch(`${url}/debug/pprof/profile?seconds=600`, { signal: give.signal });
     const ended = first.catch((error: unknown) => errorText(error));
     await expect
-      .poll(async () => (await fetch(`${url}/debug/pprof/allocs?seconds=0.01`)).status)
+      .poll(async () => (await fetch(`${url}/debug/pprof/allocs?seconds=0.01`)).status, patient)
       .toBe(409);
     give.abort();
     expect(await ended).toContain('aborted');
     // a client that went away ends its profile
     await expect
-      .poll(async () => (await fetch(`${url}/debug/pprof/allocs?seconds=0.01`)).status)
+      .poll(async () => (await fetch(`${url}/debug/pprof/allocs?seconds=0.01`)).status, patient)
       .toBe(200);
   });
 
