@@ -18,7 +18,12 @@ export type DetectLocalConfig =
 export type NodePortAddressesConfig =
   | { readonly kind: 'all' }
   | { readonly kind: 'primary' }
-  | { readonly kind: 'cidrs'; readonly cidrs: readonly Cidr[] };
+  | {
+      readonly kind: 'cidrs';
+      readonly cidrs: readonly Cidr[];
+      /** The node IPs too. */
+      readonly primary?: true;
+    };
 
 export interface BindConfig {
   readonly address: Address;

@@ -249,22 +249,16 @@ export class ProxyFields {
     return cidrs;
   }
 
-  /** CIDRs, or words for them: `all`, `localhost`; `primary` depends on the node and stands alone. */
+  /** CIDRs and words for them: `all`, `localhost`, and `primary`, which depends on the node. */
   nodePortAddresses(): NodePortAddressesConfig {
-    const list = this.#flags.list('nodeportAddresses');
-    if (list.includes('primary')) {
-      if (list.length > 1) {
-        const advice = 'give primary alone, or CIDRs';
-        this.#problem('nodeportAddresses', '`primary` cannot be mixed with CIDRs', advice);
-      }
-      return { kind: 'primary' };
-    }
-    const texts = list.filter((text) => text !== 'all');
-    const words = texts.flatMap((text) => (text === 'localhost' ? loopbacks : [text]));
-    const cidrs = this.#cidrs('nodeportAddresses', words);
-    return texts.length < list.length || cidrs.length === 0
-      ? { kind: 'all' }
-      : { kind: 'cidrs', cidrs };
+    const given = new Set(this.#flags.list('nodeportAddresses'));
+    const [all, primary, localhost] = ['all', 'primary', 'localhost'].map((word) =>
+      given.delete(word),
+    );
+    const cidrs = this.#cidrs('nodeportAddresses', [...(localhost ? loopbacks : []), ...given]);
+    if (all) return { kind: 'all' };
+    if (cidrs.length === 0) return { kind: primary ? 'primary' : 'all' };
+    return { kind: 'cidrs', cidrs, ...(primary && { primary }) };
   }
 
   conntrack(): ConntrackConfig {

@@ -101,7 +101,7 @@ const serviceFlags: FlagTable = [
     type: 'list',
     placeholder: 'CIDR',
     configPath: 'nodePortAddresses',
-    help: 'Node ports answer on local addresses inside these CIDRs only (`localhost`: 127.0.0.0/8 and ::1/128, `all`: all); `primary`: on the node IPs. Default: all.',
+    help: 'Node ports answer on local addresses inside these CIDRs only. Words for some: `primary` (the node IPs), `localhost` (127.0.0.0/8 and ::1/128), `all`. Default: all.',
     group: 'Node',
   },
   {

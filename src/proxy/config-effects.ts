@@ -259,7 +259,8 @@ function detectLocalText(detect: DetectLocalConfig): string {
 }
 
 function nodePortText(where: NodePortAddressesConfig): string {
-  return where.kind === 'cidrs' ? where.cidrs.join(',') : where.kind;
+  if (where.kind !== 'cidrs') return where.kind;
+  return [...(where.primary ? ['primary'] : []), ...where.cidrs].join(',');
 }
 
 function rangeText(range: PortRange | undefined): string {

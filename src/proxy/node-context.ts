@@ -89,22 +89,28 @@ function nodePortAddressesOf(
   local: readonly Address[],
 ): NodePortAddresses {
   const loopback = servesLocalhostNodePorts(settings, family);
-  if (settings.nodePortAddresses.kind === 'primary') {
-    const own = facts.nodeIPs.filter((a) => familyOf(a) === family && !isLoopback(a));
-    return { kind: 'list', addresses: own };
-  }
   const cidrs = cidrsOf(settings.nodePortAddresses, family);
   if (cidrs === 'all') return { kind: 'all', loopback };
-  const matching = local.filter((a) => cidrs.some((cidr) => cidrContains(cidr, a)));
-  return { kind: 'list', addresses: matching.filter((a) => !isLoopback(a) || loopback) };
+  const own = hasPrimary(settings.nodePortAddresses)
+    ? facts.nodeIPs.filter((a) => familyOf(a) === family && !isLoopback(a))
+    : [];
+  const matching = local
+    .filter((a) => cidrs.some((cidr) => cidrContains(cidr, a)))
+    .filter((a) => (!isLoopback(a) || loopback) && !own.includes(a));
+  return { kind: 'list', addresses: [...own, ...matching].toSorted() };
 }
 
-/** Without a prefix of the family, or with one of length 0, node ports answer everywhere. */
+function hasPrimary(config: NodePortAddressesConfig): boolean {
+  return config.kind === 'primary' || (config.kind === 'cidrs' && config.primary === true);
+}
+
+/** Without a prefix of the family (or the node's address), or with one of length 0, node ports answer everywhere. */
 function cidrsOf(config: NodePortAddressesConfig, family: Family): 'all' | readonly Cidr[] {
   if (config.kind === 'all') return 'all';
   if (config.kind === 'primary') return [];
   const own = config.cidrs.filter((cidr) => cidrFamily(cidr) === family);
-  return own.length === 0 || own.some((cidr) => prefixLength(cidr) === 0) ? 'all' : own;
+  if (own.length === 0) return hasPrimary(config) ? [] : 'all';
+  return own.some((cidr) => prefixLength(cidr) === 0) ? 'all' : own;
 }
 
 function coversLoopback(cidr: Cidr): boolean {

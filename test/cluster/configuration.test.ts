@@ -98,6 +98,7 @@ describe.skipIf(blocked !== undefined)(
       [['--cluster-cidr=10.244.0.0/16,fd00::/56', '--detect-local-mode=NodeCIDR', '-v=3']],
       [['--conntrack-min=0x10', '--oom-score-adj', '-5', '--iptables-localhost-nodeports=false']],
       [['--nodeport-addresses=10.0.0.0/8', '--nodeport-addresses=fd00::/8,192.0.2.0/24']],
+      [['--nodeport-addresses=primary,localhost,10.0.0.0/8']],
       [['--feature-gates=ComponentFlagz=false', '--feature-gates=ContextualLogging=true']],
       [['--hostname-override=Node-A', '--kube-api-qps=2.5', '--kube-api-burst=7']],
       [['--log-flush-frequency=1500ms', '--vmodule=a=1,b=2']],

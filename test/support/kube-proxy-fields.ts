@@ -390,7 +390,7 @@ export const fieldRows: readonly FieldRow[] = [
     usual: null,
     sample: '[primary]',
     gives: { nodePortAddresses: { kind: 'primary' } },
-    bad: ['[primary, 10.0.0.0/8]', '`primary` cannot be mixed with CIDRs'],
+    bad: ['[primary, 10.0.0.0]', '"10.0.0.0" is not a CIDR'],
   },
   {
     path: 'oomScoreAdj',

@@ -52,5 +52,8 @@ describe('the bundle', () => {
     const link = join(folder, 'kube-proxy');
     symlinkSync(bundle, link);
     expect(run(link, '--help')).toContain('--iptables-masquerade-bit');
+    const named = { argv0: 'kube-proxy', encoding: 'utf8', stdio: 'pipe' } as const;
+    const help = execFileSync(process.execPath, [bundle, '--help'], named);
+    expect(help).toContain('--iptables-masquerade-bit');
   });
 });

@@ -99,6 +99,10 @@ describe('the proxy configuration', () => {
     [['--nodeport-addresses=primary'], { nodePortAddresses: { kind: 'primary' } }],
     [['--nodeport-addresses=all,10.0.0.0/8'], { nodePortAddresses: { kind: 'all' } }],
     [
+      ['--nodeport-addresses=primary,10.0.0.0/8'],
+      { nodePortAddresses: { kind: 'cidrs', cidrs: cidrs('10.0.0.0/8'), primary: true } },
+    ],
+    [
       ['--nodeport-addresses=localhost,10.0.0.0/8'],
       {
         nodePortAddresses: { kind: 'cidrs', cidrs: cidrs('127.0.0.0/8', '::1/128', '10.0.0.0/8') },
@@ -171,8 +175,11 @@ describe('the proxy configuration', () => {
     ],
     [['--cluster-cidr=10.0.0.0/33'], ['--cluster-cidr: "10.0.0.0/33" is not a CIDR']],
     [
-      ['--nodeport-addresses=primary,10.0.0.0/8'],
-      ['--nodeport-addresses: `primary` cannot be mixed with CIDRs'],
+      ['--nodeport-addresses=primary,10.0.0.0', '--nodeport-addresses=secondary'],
+      [
+        '--nodeport-addresses: "10.0.0.0" is not a CIDR',
+        '--nodeport-addresses: "secondary" is not a CIDR',
+      ],
     ],
     [
       ['--detect-local-mode=InterfaceNamePrefix'],
