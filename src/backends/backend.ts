@@ -64,4 +64,9 @@ export interface Backend {
   invalidate(): void;
   /** What the last sync was to make of the kernel, also where it failed; undefined: nothing, or there was none yet. */
   desired(): DesiredState | undefined;
+  /**
+   * Resolves when what it has at work beside syncs and audits has ended, as it does with the agent's work: until then it may
+   * still run a tool. Left out: it has nothing.
+   */
+  ended?(): Promise<void>;
 }

@@ -101,7 +101,7 @@ export class AfterIpvs implements Backend {
   }
 
   /** Resolves when nothing is left, or the lifetime is over. */
-  async drained(): Promise<void> {
+  async ended(): Promise<void> {
     await this.#watch;
   }
 

@@ -228,7 +228,7 @@ export class Agent {
     }
     log.info(this.#summary(), 'started');
     this.#events?.node.starting(config.mode);
-    for (const { pipeline } of this.#families) this.#running.push(pipeline.run(signal));
+    for (const family of this.#families) this.#running.push(family.run(signal));
     await this.#untilStopped(Promise.all(this.#running), stop);
   }
 

@@ -42,6 +42,8 @@ export interface FamilyParts {
   readonly pipeline: Pipeline;
   readonly record: SyncRecord;
   readonly desired: Backend['desired'];
+  /** Works until `signal` aborts; resolves when nothing of it changes the kernel any more. */
+  run(signal: AbortSignal): Promise<void>;
 }
 
 /** Puts one family together: catalog, compiler, backend, and what follows the rules. */
@@ -85,7 +87,11 @@ export function openFamily(
       await conntrack?.reconcile(all, { ...node, localAddresses }, signal);
     },
   });
-  return { family, pipeline, record, desired: () => backend.desired() };
+  const run = async (signal: AbortSignal): Promise<void> => {
+    await pipeline.run(signal);
+    await backend.ended?.();
+  };
+  return { family, pipeline, run, record, desired: () => backend.desired() };
 }
 
 function openConntrack(

@@ -167,6 +167,10 @@ export class Reserving implements Backend {
   desired(): ReturnType<Backend['desired']> {
     return this.#backend.desired();
   }
+
+  async ended(): Promise<void> {
+    await this.#backend.ended?.();
+  }
 }
 
 /** What Services take from outside, of the frontends that are new or changed. */

@@ -95,6 +95,10 @@ export class LocalhostNodePorts implements Backend {
     return this.#backend.desired();
   }
 
+  async ended(): Promise<void> {
+    await this.#backend.ended?.();
+  }
+
   /** Everything else works without it: a failure is told, not fatal. */
   async #allow(): Promise<void> {
     try {
@@ -153,5 +157,9 @@ export class NoLocalhostNodePorts implements Backend {
 
   desired(): ReturnType<Backend['desired']> {
     return this.#backend.desired();
+  }
+
+  async ended(): Promise<void> {
+    await this.#backend.ended?.();
   }
 }

@@ -248,7 +248,7 @@ describe.skipIf(!inGuest)('the ipvs backend (needs the guest of npm run test:vm)
       expect(await table()).toMatch(/0A010002:0050 +Masq +0 +1/);
       expect(await say('after')).toBe('after');
       client.stdin?.end();
-      await backend.drained();
+      await backend.ended();
       expect(await table()).not.toContain('0A010002');
     } finally {
       await pod.close();

@@ -135,7 +135,7 @@ export class IpvsBackend implements Backend {
   }
 
   /** Resolves when nothing drains any more, or the backend's lifetime is over. */
-  async drained(): Promise<void> {
+  async ended(): Promise<void> {
     await this.#drainWatch.ended();
   }
 

@@ -66,7 +66,7 @@ async function runIptables(node: FakeIpvsNode, state: IptablesState): Promise<vo
     (hooks) => new IptablesBackend({ ...parts, ...hooks, lowering: { lower: () => state } }),
   );
   await backend.sync(emptyGraph, emptyDelta, signal);
-  await backend.drained();
+  await backend.ended();
 }
 
 /**

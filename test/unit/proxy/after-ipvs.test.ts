@@ -165,7 +165,7 @@ describe('iptables mode after ipvs mode', () => {
     expect(left()).toMatchObject({ device: ['10.96.0.1'] });
     closeAll();
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
     expect(left()).toEqual(nothing);
     expect(rules('nat', 'KUBE-POSTROUTING')).toEqual([masquerades]);
     expect(rules('filter', 'INPUT')).toEqual([]);
@@ -181,7 +181,7 @@ describe('iptables mode after ipvs mode', () => {
     await clock.advance(drainMs);
     expect(left()).toMatchObject({ servers: [], device: ['10.96.0.1'], guard: 3 });
     await clock.advance(10_000);
-    await backend.drained();
+    await backend.ended();
     expect(left()).toEqual(nothing);
   });
 
@@ -191,7 +191,7 @@ describe('iptables mode after ipvs mode', () => {
     await first.sync();
     await clock.advance(1000);
     ending.abort();
-    await first.backend.drained();
+    await first.backend.ended();
     expect(left()).toMatchObject({ device: ['10.96.0.1'] });
     ending = new AbortController();
     const second = agent();
@@ -200,7 +200,7 @@ describe('iptables mode after ipvs mode', () => {
     expect(rules('nat', 'KUBE-POSTROUTING')).toEqual([hides, masquerades]);
     closeAll();
     await clock.advance(5000);
-    await second.backend.drained();
+    await second.backend.ended();
     expect(left()).toEqual(nothing);
   });
 
@@ -215,7 +215,7 @@ describe('iptables mode after ipvs mode', () => {
     expect(left()).toMatchObject({ device: ['10.96.0.1'], guard: 3 });
     node.refuses = () => undefined;
     await clock.advance(drainMs);
-    await backend.drained();
+    await backend.ended();
     expect(left()).toEqual(nothing);
   });
 
@@ -231,7 +231,7 @@ describe('iptables mode after ipvs mode', () => {
     const { backend, sync } = agent();
     await sync();
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
     expect(left()).toEqual({ ...nothing, servers: ['-t 10.9.9.9:80 wlc: 10.9.0.1:80=1'] });
   });
 
@@ -246,7 +246,7 @@ describe('iptables mode after ipvs mode', () => {
     expect(node.balancing()).toHaveLength(2);
     closeAll();
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
     expect(left()).toEqual(nothing);
   });
 
@@ -260,7 +260,7 @@ describe('iptables mode after ipvs mode', () => {
     closeAll();
     await sync();
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
     expect(left()).toMatchObject({ servers: [], device: undefined });
     expect(isSettled).toBe(1);
   });
@@ -270,7 +270,7 @@ describe('iptables mode after ipvs mode', () => {
     const { backend, sync } = agent();
     await sync();
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
     expect(left()).toEqual(nothing);
     expect(isSettled).toBe(1);
   });

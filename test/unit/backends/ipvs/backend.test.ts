@@ -364,7 +364,7 @@ describe('draining in the ipvs backend', () => {
     node.setConnections(atWeb, '10.1.0.2:80', 0);
     await clock.advance(5000);
     expect(node.takeLines()).toEqual([`-d ${atWeb} -r 10.1.0.2:80`]);
-    await backend.drained();
+    await backend.ended();
     expect(seen).toEqual(['0 for 0', '1 for 0', '1 for 5000', '1 for 10000', '0 for 0']);
   });
 
@@ -382,7 +382,7 @@ describe('draining in the ipvs backend', () => {
     await clock.advance(59_999);
     expect(reals()).toBe('10.1.0.1:80=0 10.1.0.3:80=1');
     await clock.advance(1);
-    await backend.drained();
+    await backend.ended();
     expect(reals()).toBe('10.1.0.3:80=1');
   });
 
@@ -393,7 +393,7 @@ describe('draining in the ipvs backend', () => {
     const moved = virtualServer('dns', '10.96.0.10:53', ['10.1.0.8:53'], { protocol: 'UDP' });
     await sync(smallState([moved]));
     expect(reals()).toBe('10.1.0.8:53=1');
-    await backend.drained();
+    await backend.ended();
   });
 
   it('is over when the real server is wanted again', async () => {
@@ -404,7 +404,7 @@ describe('draining in the ipvs backend', () => {
     await sync(smallState([web]));
     expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=1');
     await clock.advance(120_000);
-    await backend.drained();
+    await backend.ended();
     expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=1');
   });
 
@@ -419,7 +419,7 @@ describe('draining in the ipvs backend', () => {
     expect(bound()).toEqual(['10.96.0.1']);
     node.setConnections(atWeb, '10.1.0.2:80', 0);
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
     expect(node.balancing()).toEqual([]);
   });
 
@@ -431,7 +431,7 @@ describe('draining in the ipvs backend', () => {
     await sync(smallState([]));
     expect(node.balancing()).toEqual([]);
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
   });
 
   it('begins anew after a restart, with what the kernel has beyond the graph', async () => {
@@ -441,7 +441,7 @@ describe('draining in the ipvs backend', () => {
     await sync(smallState([webWith('10.1.0.1:80')]));
     expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
     await clock.advance(60_000);
-    await backend.drained();
+    await backend.ended();
     expect(reals()).toBe('10.1.0.1:80=1');
   });
 
@@ -455,7 +455,7 @@ describe('draining in the ipvs backend', () => {
     expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
     node.fails = () => undefined;
     await clock.advance(60_000);
-    await backend.drained();
+    await backend.ended();
     expect(reals()).toBe('10.1.0.1:80=1');
   });
 
@@ -481,7 +481,7 @@ describe('draining in the ipvs backend', () => {
     await sync(smallState([webWith('10.1.0.1:80')]));
     expect(reals()).toBe('10.1.0.1:80=1');
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
   });
 
   it('is nobody’s matter any more at an address that --ipvs-exclude-cidrs names, once the Service is gone', async () => {
@@ -491,7 +491,7 @@ describe('draining in the ipvs backend', () => {
     await sync(smallState([webWith('10.1.0.1:80')]));
     await sync(smallState([]));
     await clock.advance(5000);
-    await backend.drained();
+    await backend.ended();
     expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
   });
 
@@ -501,7 +501,7 @@ describe('draining in the ipvs backend', () => {
     node.setConnections(atWeb, '10.1.0.2:80', 1);
     await sync(smallState([webWith('10.1.0.1:80')]));
     ending.abort();
-    await backend.drained();
+    await backend.ended();
     expect(reals()).toBe('10.1.0.1:80=1 10.1.0.2:80=0');
   });
 });
