@@ -116,7 +116,6 @@ export class Supervisor {
     for (;;) {
       const content = await this.#next(failed, signal);
       if (content === undefined) return;
-      this.#newer = new AbortController();
       const newer = AbortSignal.any([this.#newer.signal, signal]);
       const waitedMs = content === failed?.content ? failed.retryMs : firstRetryMs / 2;
       const end = await this.#consider(content, newer);
@@ -129,11 +128,15 @@ export class Supervisor {
   async #next(failed: Failed | undefined, signal: AbortSignal): Promise<FileContent | undefined> {
     const { clock } = this.#options;
     while (!signal.aborted) {
+      // In one step: whatever is offered from now on is newer.
+      this.#newer = new AbortController();
       const content = this.#offered;
       this.#offered = undefined;
       if (content !== undefined) return content;
       const isRung = await this.#wakeup.wait(clock, failed?.retryMs ?? longestWaitMs, signal);
-      if (!isRung && !signal.aborted && failed !== undefined) return failed.content;
+      if (isRung || signal.aborted || failed === undefined) continue;
+      this.#newer = new AbortController();
+      return failed.content;
     }
     return undefined;
   }

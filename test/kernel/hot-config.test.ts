@@ -1,10 +1,10 @@
 // An agent follows its configuration file as a mounted ConfigMap swaps it, under traffic that does not notice.
-import { createHash } from 'node:crypto';
-import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.ts';
+import { MountedConfig } from '../support/mounted-config.ts';
 import { NodeLab, eventually, lab4 } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
 import { SteadyTraffic } from '../support/steady-traffic.ts';
@@ -26,42 +26,6 @@ const conversations: readonly Conversation[] = [
   { actor: 'pod-b', question: web },
   { actor: 'client', question: { ...web, to: 'fd00:10:96::10' } },
 ];
-
-/** A folder as a kubelet mounts a ConfigMap. */
-class MountedConfig {
-  readonly #folder: string;
-  #version = 0;
-  text = '';
-
-  constructor(folder: string) {
-    this.#folder = folder;
-  }
-
-  get path(): string {
-    return join(this.#folder, 'config.conf');
-  }
-
-  get sha256(): string {
-    return createHash('sha256').update(this.text).digest('hex');
-  }
-
-  async make(text: string): Promise<void> {
-    await mkdir(this.#folder);
-    await symlink('..data/config.conf', this.path);
-    await this.publish(text);
-  }
-
-  async publish(text: string): Promise<void> {
-    this.text = text;
-    const before = `..v${this.#version}`;
-    const next = `..v${++this.#version}`;
-    await mkdir(join(this.#folder, next));
-    await writeFile(join(this.#folder, next, 'config.conf'), text);
-    await symlink(next, join(this.#folder, '..data_tmp'));
-    await rename(join(this.#folder, '..data_tmp'), join(this.#folder, '..data'));
-    await rm(join(this.#folder, before), { recursive: true, force: true });
-  }
-}
 
 describe.skipIf(!able)('a configuration file that changes (needs root on Linux)', () => {
   let lab: NodeLab;

@@ -1,4 +1,6 @@
 // What has to be done to follow a changed configuration.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
 import type { ProxyConfig } from '../../../src/config/proxy-config.ts';
@@ -102,12 +104,18 @@ describe('a plan', () => {
     expect(plan([], url).join('\n')).not.toContain('secret');
   });
 
-  it('knows a name for each setting, and none twice', () => {
+  it('knows a name for each setting, and none twice; the page has all that a file can say', async () => {
     const names = Object.values(configEffects).flatMap((entry) =>
       'fields' in entry
         ? Object.values(entry.fields as Record<string, { name: string }>).map(({ name }) => name)
         : [entry.name],
     );
     expect(new Set(names).size).toBe(names.length);
+    const page = await readFile(join(import.meta.dirname, '../../../docs/operating.md'), 'utf8');
+    const section = page.split('## Changing the configuration')[1]?.split('\n## ')[0] ?? '';
+    const told = (name: string): boolean =>
+      section.includes(`\`${name}\``) || section.includes(`\`${name.replace(/\..*/, '.*')}\``);
+    const untold = names.filter((name) => !name.startsWith('--') && !told(name));
+    expect(untold).toEqual(['syncPeriod', 'minSyncPeriod']); // "sync periods"
   });
 });

@@ -117,6 +117,14 @@ class Stage {
     return this.said();
   }
 
+  /** The second one comes so many turns after the first. */
+  async offerTwice(one: string, other: string, turns: number): Promise<readonly string[]> {
+    this.#supervisor.offer({ kind: 'text', text: one });
+    for (let i = 0; i < turns; i++) await Promise.resolve();
+    this.#supervisor.offer({ kind: 'text', text: other });
+    return this.said();
+  }
+
   /** The numbers of the agents that somebody still knows of. */
   agentsHeld(): readonly number[] {
     setFlagsFromString('--expose-gc');
@@ -342,6 +350,16 @@ describe('the supervisor', () => {
       ok: '1',
     });
     await stage.end();
+  });
+
+  it('never waits for an agent while something newer is there, however close the two come', async () => {
+    for (let moment = 0; moment < 12; moment++) {
+      const stage = new Stage('', [{}, { start: new Promise(() => {}) }]);
+      await stage.said();
+      const said = await stage.offerTwice(masquerade, '', moment);
+      expect(said.at(-1)).toBe('the new configuration is in force');
+      await stage.end();
+    }
   });
 
   it('goes back to the configuration in force where somebody takes a change back in time', async () => {
