@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError } from '../error.ts';
-import { listInterfaces, ownAddresses, upAddresses } from '../host/interfaces.ts';
 import type { NodeRecordFile } from '../host/node-record.ts';
 import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
@@ -20,9 +19,10 @@ import type { FeatureState } from '../telemetry/build-info.ts';
 import type { Verbosity } from '../telemetry/profiling.ts';
 import { AskedAgent } from './admin/asked-agent.ts';
 import { usualAdminSocket } from './admin/socket-path.ts';
+import { openNode } from './agent-node.ts';
 import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
-import { ProxyHealth } from './health.ts';
+import type { ProxyHealth } from './health.ts';
 import { openBackends, prepareNode } from './backends.ts';
 import type { OpenMode, Reservations } from './backends.ts';
 import { clusterReservations } from './cluster-reservations.ts';
@@ -30,7 +30,7 @@ import { hasRules } from './has-rules.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
 import { LastingParts } from './lasting-parts.ts';
 import { openMeters } from './meters.ts';
-import { NodeState } from './node-state.ts';
+import type { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
 import { ownNode } from './own-node.ts';
@@ -139,39 +139,15 @@ export class Agent {
     lasting.metrics.features(given.features ?? []);
     this.#options = options;
     this.#lasting = lasting;
-    const { config, clock, log, tools } = options;
+    const { config, clock, log } = options;
     const current = { config };
     this.#current = current;
     this.#traffic = openServiceTraffic(config.traffic, options);
     const fromCluster = config.source.kind === 'kubernetes';
     this.#nodeName = config.hostnameOverride || options.hostname.trim().toLowerCase();
-    this.#health = new ProxyHealth({
-      clock,
-      get timeoutMs() {
-        return 2 * current.config.syncPeriodMs;
-      },
-      nodeExpected: fromCluster,
-    });
-    this.#state = new NodeState({
-      nodeName: this.#nodeName,
-      get settings() {
-        return current.config;
-      },
-      bindAddress: config.bindAddress,
-      readInterfaces: hasRules(config)
-        ? async (signal) => ownAddresses(await listInterfaces(tools, signal))
-        : async () => upAddresses(),
-      // A virtual server stands at one address: node ports have one for each. A proxy of sockets has to know where it meets itself.
-      rulesNameAddresses: config.mode === 'ipvs' || config.mode === 'userspace',
-      addressesFromInterfaces: !fromCluster,
-      // Only node ports narrowed to prefixes depend on the interfaces; they then do at each sync.
-      get interfacesMaxAgeMs() {
-        const { nodePortAddresses, syncPeriodMs } = current.config;
-        return nodePortAddresses.kind === 'cidrs' ? 0 : syncPeriodMs;
-      },
-      clock,
-      log,
-    });
+    const { health, state } = openNode(options, current, this.#nodeName);
+    this.#health = health;
+    this.#state = state;
     this.#asked = new AskedAgent({
       ...options,
       nodeName: this.#nodeName,
@@ -194,20 +170,12 @@ export class Agent {
 
   /** Works until `stop` aborts. Rejects where the start cannot succeed, or what runs beside it fails. */
   async run(stop: AbortController, { takeOver }: AgentStart = {}): Promise<void> {
-    const { config, log, sysctls } = this.#options;
+    const { config, log } = this.#options;
     const { signal } = stop;
     // First what can be wrong without touching anything: credentials and the like.
     const sources = await this.#openSources();
-    if (this.#hasRules) {
-      await adjustOomScore(config.oomScoreAdj, log);
-      if (config.initOnly) await loadRuleModules(this.#options, signal);
-      await tuneConntrack(config.conntrack, sysctls, log);
-    }
-    if (config.initOnly) {
-      await prepareNode({ ...this.#options, instances: this.#lasting.instances }, signal);
-      log.info({}, 'privileged settings are made; ending, as --init-only asks');
-      return;
-    }
+    await this.#prepare(signal);
+    if (config.initOnly) return;
     // A tool of this very process is none that a killed agent has left.
     if (this.#hasRules && takeOver === undefined) await this.#endOrphans();
     this.#answerAdmin(takeOver);
@@ -230,6 +198,19 @@ export class Agent {
     this.#events?.node.starting(config.mode);
     for (const family of this.#families) this.#running.push(family.run(signal));
     await this.#untilStopped(Promise.all(this.#running), stop);
+  }
+
+  /** What of the kernel and of this process comes before rules; with --init-only, all that needs privileges. */
+  async #prepare(signal: AbortSignal): Promise<void> {
+    const { config, log, sysctls } = this.#options;
+    if (this.#hasRules) {
+      await adjustOomScore(config.oomScoreAdj, log);
+      if (config.initOnly) await loadRuleModules(this.#options, signal);
+      await tuneConntrack(config.conntrack, sysctls, log);
+    }
+    if (!config.initOnly) return;
+    await prepareNode({ ...this.#options, instances: this.#lasting.instances }, signal);
+    log.info({}, 'privileged settings are made; ending, as --init-only asks');
   }
 
   /** Takes up what of a configuration can change while it runs; the rest of it has to be as it was. */
