@@ -150,6 +150,9 @@ export class Agent {
     this.#state = state;
     this.#asked = new AskedAgent({
       ...options,
+      get config() {
+        return current.config;
+      },
       nodeName: this.#nodeName,
       health: this.#health,
       state: this.#state,
