@@ -17,7 +17,8 @@ export async function metricsPage(): Promise<{
   return { committed, made: committed.replace(/^\| name \|.*(?:\n\|.*)*/m, () => table) };
 }
 
-async function tableRows(): Promise<readonly string[]> {
+/** Every metric that there can be, in any mode and with any flag. */
+export function everyMetric(): ProxyMetrics {
   const metrics = new ProxyMetrics({ version: '' });
   collectProcessMetrics(metrics.registry);
   metrics.collectRelay(() => []);
@@ -28,7 +29,11 @@ async function tableRows(): Promise<readonly string[]> {
   metrics.collectCountedPackets(async () => undefined);
   const nothing = { rows: () => [], named: 0, limit: 0, lastReadMs: 0, failures: 0 };
   metrics.collectTraffic({ hasBytes: true, ...nothing });
-  const { registry } = metrics;
+  return metrics;
+}
+
+async function tableRows(): Promise<readonly string[]> {
+  const { registry } = everyMetric();
   const described = await registry.getMetricsAsJSON();
   return described.map(({ name, type, help }) => {
     const labels = labelNames(registry.getSingleMetric(name)).toSorted().join(', ');

@@ -46,6 +46,17 @@ const known: readonly KnownDifference[] = [
   },
 ];
 
+/** Settings that come to something else, as the flags of the test and the modes that do not run have it. */
+const otherSettings = new Set(
+  [
+    'ipvs.syncPeriod',
+    'logging.format', // where nothing is said: text on a terminal, else JSON
+    'nftables.minSyncPeriod',
+    'nftables.syncPeriod',
+    'oomScoreAdj',
+  ].map((path) => `.kubeproxy.config.k8s.io.${path}`),
+);
+
 interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -176,6 +187,18 @@ describe.skipIf(blocked !== undefined)(
       );
     });
 
+    it('shows every field of the configuration at /configz, with the same values', async () => {
+      const { switchyard, upstream } = await both('http://127.0.0.1:10249/configz');
+      expect(shown({ ...switchyard, body: '' })).toEqual(shown({ ...upstream, body: '' }));
+      const [ours, theirs] = [switchyard, upstream].map(({ body }) => leavesOf(JSON.parse(body)));
+      const different = [...(theirs ?? [])].filter(
+        ([path, value]) => ours?.get(path) !== value && !otherSettings.has(path),
+      );
+      expect(
+        different.map(([path, value]) => `${path}: ${value}, ours ${ours?.get(path)}`),
+      ).toEqual([]);
+    });
+
     it.each([
       'http://127.0.0.1:10256/',
       'http://127.0.0.1:10256/metrics',
@@ -270,6 +293,16 @@ async function nodeEvents(
 
 function namesOf(metrics: ReadonlyMap<string, ExposedMetric>): readonly string[] {
   return [...metrics.keys()].filter((name) => name.startsWith('kubeproxy_'));
+}
+
+/** Values by dotted path; lists are values. */
+function leavesOf(value: unknown, path = ''): ReadonlyMap<string, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return new Map([[path, JSON.stringify(value)]]);
+  }
+  return new Map(
+    Object.entries(value).flatMap(([name, each]) => [...leavesOf(each, `${path}.${name}`)]),
+  );
 }
 
 /** What of an answer clients look at. */
