@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import process from 'node:process';
 import { systemClock } from '../clock.ts';
 import type { FlagValues } from '../config/flag-table.ts';
+import { flagLines } from '../config/flag-lines.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
 import { errorText } from '../error.ts';
 import { NodeRecordFile, kernelIdentity, recordedSysctls } from '../host/node-record.ts';
@@ -76,6 +77,7 @@ export const command: Command = {
             print: io.stdout,
             onFirstRules: shrinkHeap,
             features: first.features,
+            flagLines: flagLines(proxyFlags, flags),
             verbosity: log.verbosity,
           },
         },

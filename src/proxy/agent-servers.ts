@@ -4,6 +4,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import { profilingHandler } from '../telemetry/profiling.ts';
 import type { Verbosity } from '../telemetry/profiling.ts';
+import { flagzPage, statuszPage } from '../telemetry/z-pages.ts';
 import { healthHandler } from './health.ts';
 import type { ProxyHealth } from './health.ts';
 import { metricsHandler } from './metrics-handler.ts';
@@ -19,6 +20,10 @@ export interface AgentAnswersOptions {
   readonly events: Pick<OpenEvents, 'node'> | undefined;
   /** What /configz shows. */
   readonly effectiveConfig?: (() => object) | undefined;
+  /** What /statusz tells besides the mode. */
+  readonly version: string;
+  /** `name value` of each flag, for /flagz; left out: there is none. */
+  readonly flagLines?: readonly string[] | undefined;
   /** What /debug/flags/v changes. */
   readonly verbosity?: Verbosity | undefined;
 }
@@ -39,9 +44,25 @@ function metricsOptions({
   clock,
   log,
   effectiveConfig,
+  version,
+  flagLines,
   verbosity,
 }: AgentAnswersOptions): Parameters<typeof metricsHandler>[0] {
   const debug =
     profiling && verbosity !== undefined ? profilingHandler({ clock, log, verbosity }) : undefined;
-  return { metrics, mode, config: effectiveConfig, debug };
+  const pages = new Map([['/statusz', () => statusz(version, mode)]]);
+  if (flagLines !== undefined) pages.set('/flagz', () => flagzPage(flagLines));
+  return { metrics, mode, config: effectiveConfig, pages, debug };
+}
+
+const paths = ['/configz', '/flagz', '/healthz', '/metrics', '/metrics/slis', '/proxyMode'];
+
+function statusz(version: string, mode: string): string {
+  return statuszPage({
+    startedMs: performance.timeOrigin,
+    upMs: process.uptime() * 1000,
+    version,
+    mode,
+    paths,
+  });
 }

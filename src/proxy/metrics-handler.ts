@@ -12,6 +12,8 @@ export interface MetricsHandlerOptions {
   readonly mode: Mode;
   /** What /configz shows: the effective KubeProxyConfiguration. Left out: there is none. */
   readonly config?: (() => object) | undefined;
+  /** Pages for people, by path: `/statusz`. */
+  readonly pages?: ReadonlyMap<string, () => string> | undefined;
   /** Only with --profiling. */
   readonly debug?: DebugHandler | undefined;
 }
@@ -21,15 +23,21 @@ const noSniff = { 'X-Content-Type-Options': 'nosniff' };
 const plain = { 'Content-Type': text, ...noSniff };
 const zip = promisify(gzip);
 
-/** Answers /metrics, /metrics/slis, /proxyMode, /configz, a plain /healthz (not the health server's) and /debug; else 404. */
+/** Answers /metrics, /metrics/slis, /proxyMode, /configz, pages, a plain /healthz (not the health server's) and /debug; else 404. */
 export function metricsHandler({
   metrics,
   mode,
   config,
+  pages,
   debug,
 }: MetricsHandlerOptions): HttpHandler {
   return (request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://proxy');
+    const page = pages?.get(pathname);
+    if (page !== undefined) {
+      response.writeHead(200, { 'Content-Type': text }).end(page());
+      return;
+    }
     switch (pathname) {
       case '/healthz':
         response.writeHead(200, plain).end('ok');

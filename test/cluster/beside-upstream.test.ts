@@ -199,6 +199,13 @@ describe.skipIf(blocked !== undefined)(
       ).toEqual([]);
     });
 
+    it.each(['statusz', 'flagz'])('has a text for people at /%s', async (page) => {
+      const { switchyard, upstream } = await both(`http://127.0.0.1:10249/${page}`);
+      expect(shown({ ...switchyard, body: '' })).toEqual(shown({ ...upstream, body: '' }));
+      const [own, other] = [switchyard, upstream].map(({ body }) => body.split('\n').slice(0, 4));
+      expect(own).toEqual(other);
+    });
+
     it.each([
       'http://127.0.0.1:10256/',
       'http://127.0.0.1:10256/metrics',

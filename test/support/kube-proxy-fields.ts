@@ -173,8 +173,8 @@ export const fieldRows: readonly FieldRow[] = [
   {
     path: 'featureGates',
     usual: undefined,
-    sample: '{ComponentFlagz: true}',
-    gives: { why: 'ComponentFlagz=true has no effect: there is no /flagz' },
+    sample: '{NativeHistograms: true}',
+    gives: { why: 'NativeHistograms=true has no effect: histograms have buckets' },
     bad: ['{Nope: true}', '"Nope" is no feature gate of Kubernetes'],
   },
   {

@@ -26,9 +26,9 @@ export const flagRows: readonly FlagRow[] = [
   {
     name: 'feature-gates',
     usual: '',
-    sample: 'ComponentFlagz=true,AllAlpha=false',
+    sample: 'NativeHistograms=true,AllAlpha=false',
     field: 'featureGates',
-    why: 'there is no /flagz',
+    why: 'histograms have buckets',
     bad: 'x',
   },
   { name: 'kubeconfig', usual: '', sample: '/k', field: 'clientConnection.kubeconfig' },

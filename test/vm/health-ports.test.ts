@@ -13,6 +13,6 @@ const flags = [
 describe.skipIf(!inGuest)(
   'health check ports in ipvs mode (needs the guest of npm run test:vm)',
   () => {
-    healthPorts(() => flags);
+    healthPorts(() => flags, true);
   },
 );

@@ -54,6 +54,7 @@ async function rig(bindAddressHardFail: boolean, profiling = false) {
         health: new ProxyHealth({ clock, timeoutMs: 60_000, nodeExpected: false }),
         metrics: new ProxyMetrics({ version: 'test' }),
         clock,
+        version: '1.2.3',
         log: silentLog,
         events,
         effectiveConfig: () => ({ mode: 'iptables' }),

@@ -78,6 +78,12 @@ describe('the metrics server', () => {
     expect(await answer.json()).toEqual({ 'kubeproxy.config.k8s.io': { mode: 'ipvs' } });
   });
 
+  it('has pages for people', async () => {
+    const url = await serve({ pages: new Map([['/statusz', () => 'up']]) });
+    expect(await (await fetch(`${url}/statusz`)).text()).toBe('up');
+    expect((await fetch(`${url}/flagz`)).status).toBe(404);
+  });
+
   it.each(['/', '/livez', '/configz', '/debug/pprof/', '/debug/flags/v', '/metrics/more'])(
     'has nothing at %s where it is not asked for',
     async (path) => {
