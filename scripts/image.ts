@@ -49,8 +49,9 @@ try {
 
 async function build(): Promise<void> {
   const wanted = values.arch.split(',').map(architectureOf);
-  const lock = values.newest ? await newestLock(wanted) : readLock();
-  const made = provenance(lock.time, process.env);
+  const locked = readLock();
+  const made = provenance(locked.time, process.env);
+  const lock = values.newest ? { ...(await newestLock(wanted)), time: made.time } : locked;
   const parts: Materialised[] = [];
   for (const architecture of wanted) {
     const each = await materialise(architecture, lock, made, say);

@@ -131,6 +131,16 @@ describe.skipIf(blocked !== undefined)(
       expect(asKubeProxy.stdout).toContain('--cluster-cidr');
     });
 
+    it('has every command', async () => {
+      const overview = await run(switchyard, '--help');
+      const names = [...overview.stdout.matchAll(/^ {2}(?<name>[a-z]+) +[A-Z]/gm)];
+      expect(names.length).toBeGreaterThan(4);
+      for (const { groups } of names) {
+        const help = await run(switchyard, groups?.['name'] ?? '', '--help');
+        expect(help, help.stderr).toMatchObject({ status: 0, stderr: '' });
+      }
+    });
+
     it('renders manifests', async () => {
       const manifests = join(root, 'rules/01-cluster-ip-one-endpoint');
       const { status, stdout } = await containerd.run(name, {
