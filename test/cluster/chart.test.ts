@@ -170,14 +170,15 @@ describe.skipIf(blocked !== undefined)(
       await plane.must('PATCH', `${services}/web`, change, merge);
     }
 
-    /** How often each Event was seen. */
+    /** How often each Event on an annotation was seen. */
     async function eventCounts(): Promise<readonly number[]> {
       const path = '/apis/events.k8s.io/v1/namespaces/default/events';
       const { items } = (await plane.must('GET', path)) as {
-        items: { readonly series?: { readonly count: number } }[];
+        items: { readonly reason: string; readonly series?: { readonly count: number } }[];
       };
 
-      return items.map(({ series }) => series?.count ?? 1);
+      const own = items.filter(({ reason }) => reason === 'AnnotationNotUnderstood');
+      return own.map(({ series }) => series?.count ?? 1);
     }
 
     it('is installed by helm, which finds the API server by itself and says what is there', async () => {
@@ -243,6 +244,7 @@ describe.skipIf(blocked !== undefined)(
       await annotate(null);
       await annotate('fast');
       expect(await eventually(eventCounts, (seen) => seen.join() === '2', 40_000)).toEqual([2]);
+      await annotate(null);
     });
 
     it('grants what the agent asks for and nothing more, and is asked for nothing else', async () => {
@@ -252,6 +254,20 @@ describe.skipIf(blocked !== undefined)(
       expect(asked.filter(({ status }) => status === 401 || status === 403)).toEqual([]);
       const used = new Set(asked.map(({ right }) => right));
       expect([...used].toSorted()).toEqual(grantedBy(rules).toSorted());
+    });
+
+    it('follows its configuration while it runs', async () => {
+      const before = daemonSet.spec.template.spec;
+      await install({ clusterCIDR: '10.244.0.0/17' });
+      expect(daemonSet.spec.template.spec).toEqual(before); // no pod starts anew
+      await updateConfig();
+      const log = await eventually(
+        async () => agent?.log ?? '',
+        (text) => text.includes('the new configuration is in force'),
+        40_000,
+      );
+      expect(log).toContain('clusterCIDR: 10.244.0.0/16 → 10.244.0.0/17 (live)');
+      expect(await served()).toBe('pod-a');
     });
 
     it('names a setting that is not as the configuration has it, with its cure, and serves', async () => {
@@ -269,9 +285,31 @@ describe.skipIf(blocked !== undefined)(
       expect(await served()).toBe('pod-a');
     });
 
-    it('leaves its rules when it is removed: the Service goes on', async () => {
-      await cluster.uninstall();
+    it('serves in userspace mode with the same rights', async () => {
+      const before = daemonSet.spec.template.spec.volumes;
+      await lab.onNode('sh', '-c', `echo 7200 > /proc/sys/${established}`);
+      await install({ mode: 'userspace' });
+      expect(daemonSet.spec.template.spec.volumes).not.toEqual(before);
       expect(await agent?.stop()).toBe(0);
+      const init = start(daemonSet.spec.template.spec.initContainers[0], await mountVolumes());
+      expect(await init.ended(), init.log).toBe(0);
+      agent = await startAgent();
+      await eventually(
+        async () => agent?.log ?? '',
+        (log) => log.includes('"mode":"userspace"'),
+        40_000,
+      );
+      expect(await served()).toBe('pod-a');
+      expect(agent.log).not.toMatch(/"level":"(?:warn|error)/);
+    });
+
+    it('leaves its rules when it is removed: the Service goes on', async () => {
+      await install();
+      expect(await agent?.stop()).toBe(0);
+      agent = await startAgent();
+      expect(await served()).toBe('pod-a');
+      await cluster.uninstall();
+      expect(await agent.stop()).toBe(0);
       agent = undefined;
       expect(await served()).toBe('pod-a');
       const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/switchyard';
