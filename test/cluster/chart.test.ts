@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AgentProcess } from '../support/agent-process.ts';
+import { runtimeMetrics } from '../support/metric-names.ts';
 import { ownFolder } from '../support/own-folder.ts';
 import { outsideTool } from '../support/outside-tools.ts';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
@@ -236,6 +237,11 @@ describe.skipIf(blocked !== undefined)(
         );
         expect(answer.status, path).toBe(200);
       }
+    });
+
+    it('has the metrics of its runtime that alerts and dashboard ask for', async () => {
+      const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
+      for (const name of runtimeMetrics) expect(body).toMatch(new RegExp(`^${name} \\d`, 'm'));
     });
 
     it('writes an Event, and its repeat, for an annotation that cannot be used', async () => {

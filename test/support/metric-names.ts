@@ -3,29 +3,55 @@ import { join } from 'node:path';
 
 const page = join(import.meta.dirname, '../../docs/metrics.md');
 
-/** Metrics that are no metrics of the agent's: Prometheus makes them, or the runtime of the agent. */
-const others = [
-  'up',
-  ...[
-    'cpu_seconds_total',
-    'open_fds',
-    'max_fds',
-    'resident_memory_bytes',
-    'start_time_seconds',
-  ].map((name) => `process_${name}`),
-  ...['eventloop_lag_p99_seconds', 'heap_size_used_bytes'].map((name) => `nodejs_${name}`),
+/** Those of the runtime that alerts and dashboard ask for. */
+export const runtimeMetrics: readonly string[] = [
+  'process_cpu_seconds_total',
+  'process_open_fds',
+  'process_max_fds',
+  'process_resident_memory_bytes',
+  'process_start_time_seconds',
 ];
 
-/** The names of all series of the agent: those of docs/metrics.md, where a histogram has three, and the runtime's. */
-export function knownMetrics(): ReadonlySet<string> {
-  const names = new Set(others);
-  const rows = readFileSync(page, 'utf8').matchAll(/^\| `(?<name>\w+)` \| (?<type>\w+) \|/gm);
+/** What Prometheus itself adds to a series, and the chart's monitors. */
+const added = ['job', 'instance', 'node'];
+
+/** The labels of all series of the agent by name: those of docs/metrics.md, where a histogram has three, and the runtime's. */
+export function knownMetrics(): ReadonlyMap<string, ReadonlySet<string>> {
+  const plain = new Set(added);
+  const names = new Map(['up', ...runtimeMetrics].map((name) => [name, plain]));
+  const rows = readFileSync(page, 'utf8').matchAll(
+    /^\| `(?<name>\w+)` \| (?<type>\w+) \| (?<labels>[^|]*) \|/gm,
+  );
   for (const { groups } of rows) {
-    const { name = '', type } = groups ?? {};
-    if (type !== 'histogram') names.add(name);
-    else for (const end of ['bucket', 'sum', 'count']) names.add(`${name}_${end}`);
+    const { name = '', type, labels = '' } = groups ?? {};
+    const own = new Set([...added, ...(labels.match(/\w+/g) ?? [])]);
+    if (type !== 'histogram') names.set(name, own);
+    else for (const end of ['sum', 'count']) names.set(`${name}_${end}`, own);
+    if (type === 'histogram') names.set(`${name}_bucket`, new Set([...own, 'le']));
   }
   return names;
+}
+
+/** Metrics and labels that an expression of PromQL asks for and the agent does not have. */
+export function unknownIn(expression: string): readonly string[] {
+  const known = knownMetrics();
+  const names = metricsOf(expression);
+  const labels = names.map((name) => known.get(name) ?? new Set<string>());
+  const isKnown = (label: string): boolean => labels.some((each) => each.has(label));
+  return [
+    ...names.filter((name) => !known.has(name)),
+    ...labelsOf(expression).filter((label) => !isKnown(label)),
+  ];
+}
+
+/** The labels that an expression selects or groups by. */
+function labelsOf(expression: string): readonly string[] {
+  const selected = expression.matchAll(/(?<label>\w+)\s*(?:=~|!~|!=|=)\s*"/g);
+  const grouped = expression.matchAll(/\b(?:by|without|on|ignoring)\s*\((?<list>[^)]*)\)/g);
+  return [
+    ...[...selected].map(({ groups }) => groups?.['label'] ?? ''),
+    ...[...grouped].flatMap(({ groups }) => groups?.['list']?.match(/\w+/g) ?? []),
+  ];
 }
 
 /** The metrics that an expression of PromQL asks for: words that are no function, label or text. */

@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { chart } from '../../support/helm.ts';
-import { knownMetrics, metricsOf } from '../../support/metric-names.ts';
+import { knownMetrics, metricsOf, unknownIn } from '../../support/metric-names.ts';
 import { outsideTool } from '../../support/outside-tools.ts';
 
 const promtool = await outsideTool('promtool');
@@ -22,10 +22,10 @@ interface Alert {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-const { groups } = parse(readFileSync(file, 'utf8')) as {
+const { groups: ruleGroups } = parse(readFileSync(file, 'utf8')) as {
   groups: { readonly rules: readonly Alert[] }[];
 };
-const alerts = groups.flatMap(({ rules }) => rules);
+const alerts = ruleGroups.flatMap(({ rules }) => rules);
 
 interface Case {
   readonly alert_rule_test: { readonly alertname: string; readonly exp_alerts?: object[] }[];
@@ -72,10 +72,18 @@ describe('each alert', () => {
     expect(page).toMatch(new RegExp(`^### ${alert}$`, 'm'));
   });
 
-  it.each(alerts)('$alert asks for metrics that the agent has', ({ expr }) => {
-    const names = metricsOf(expr);
-    expect(names).not.toEqual([]);
-    expect(names.filter((name) => !knownMetrics().has(name))).toEqual([]);
+  it.each(alerts)('$alert asks for metrics and labels that the agent has', ({ expr }) => {
+    expect(metricsOf(expr)).not.toEqual([]);
+    expect(unknownIn(expr)).toEqual([]);
+  });
+
+  it.each(alerts)('$alert tells of labels that its series have', ({ expr, annotations }) => {
+    const told = JSON.stringify(annotations).matchAll(/\$labels\.(?<label>\w+)/g);
+    const labels = [...told].map(({ groups }) => groups?.['label'] ?? '');
+    const grouped = /^(?:sum|histogram_quantile\(.*?sum) by \((?<list>[^)]*)\)/s.exec(expr)?.groups;
+    const [metric = ''] = metricsOf(expr);
+    const kept = grouped?.['list']?.match(/\w+/g) ?? [...(knownMetrics().get(metric) ?? [])];
+    expect(labels.filter((label) => !kept.includes(label))).toEqual([]);
   });
 
   it.each(alerts)('$alert says how bad it is, and what', ({ labels, annotations }) => {
