@@ -45,6 +45,7 @@ export async function explainDump(
     packet,
     dump: path === '-' ? 'the standard input' : path,
     granted: grantedOf(packet, node),
+    missing: missingOf(dump.text),
     cases: casesOf(outcomes),
   };
   return flags.text('output') === 'json' ? walkJson(walked) : walkText(walked);
@@ -170,6 +171,24 @@ function clusterPlace(text: string): (Place & { readonly name: string }) | undef
 
 function lower(protocol: string): Place['protocol'] {
   return protocol.toLowerCase() as Place['protocol'];
+}
+
+/** What decides besides and is not in such a dump. */
+function missingOf(text: string): readonly string[] {
+  const hasIpvs = /\bKUBE-(?:6-)?(?:IPVS-|CLUSTER-IP\b)/.test(text);
+  const hasOther = /^# Warning: iptables-legacy tables present/m.test(text);
+  return [
+    ...(hasIpvs
+      ? [
+          'these rules are of an ipvs mode: where its virtual servers lead is not in a dump (ipvsadm --save --numeric)',
+        ]
+      : []),
+    ...(hasOther
+      ? [
+          'that machine has rules of legacy tools too, which this dump has not (iptables-legacy-save)',
+        ]
+      : []),
+  ];
 }
 
 function grantedOf(

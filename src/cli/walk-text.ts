@@ -11,6 +11,8 @@ export interface Walked {
   readonly dump: string;
   /** What the rules do not tell and was taken to be so. */
   readonly granted: readonly string[];
+  /** What decides besides, and is not in the dump. */
+  readonly missing: readonly string[];
   readonly cases: readonly WalkedCase[];
 }
 
@@ -18,22 +20,24 @@ export interface Walked {
 const mostPaths = 5;
 
 /** The ways for a terminal: where the packet ends, then by which rules. */
-export function walkText({ packet, dump, granted, cases }: Walked): string {
+export function walkText({ packet, dump, granted, missing, cases }: Walked): string {
   const { source, destination, destinationPort, protocol } = packet;
   const lines = [
     `${source} → ${hostPort(destination, destinationPort)}/${protocol.toUpperCase()}, by the rules of ${dump}`,
     ...granted.map((each) => `taken for granted: ${each}`),
+    ...missing.map((each) => `but: ${each}`),
     ...cases.flatMap((each) => ['', ...caseLines(each, packet, cases.length > 1)]),
   ];
   return `${lines.join('\n')}\n`;
 }
 
 /** The same for programs; probabilities are those of a case. */
-export function walkJson({ packet, dump, granted, cases }: Walked): string {
+export function walkJson({ packet, dump, granted, missing, cases }: Walked): string {
   const document = {
     dump,
     packet,
     granted,
+    missing,
     cases: cases.map((each) => ({
       assumed: each.assumed,
       outcomes: each.outcomes.map(outcomeJson),

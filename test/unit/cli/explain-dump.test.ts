@@ -123,6 +123,20 @@ describe('explain of a dump', () => {
     expect(stdout).toContain('100.00 %  a target that is not understood decides');
   });
 
+  it('says what such a dump lacks', async () => {
+    const ipvs = upstream.replace(
+      '-A KUBE-SERVICES -d 10.96.0.10/32',
+      '-A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT\n-A KUBE-SERVICES -d 10.96.0.10/32',
+    );
+    const warned = `# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n${ipvs}`;
+    const { stdout } = await explain(warned, 'outside', '10.96.0.99:80');
+    expect(stdout).toContain('but: these rules are of an ipvs mode');
+    expect(stdout).toContain('but: that machine has rules of legacy tools too');
+    expect(stdout).toContain(
+      'not understood, and all the same here: --match-set KUBE-CLUSTER-IP dst,dst',
+    );
+  });
+
   it('gives programs the same', async () => {
     const { stdout } = await explain(upstream, 'outside', '10.96.0.10:80', '--output=json');
     const { cases } = JSON.parse(stdout) as {
