@@ -1,10 +1,11 @@
-import { rm } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AgentClient, NoAgentError } from '../../../src/cli/agent-client.ts';
 import type { AskedFamily } from '../../../src/graph/journey.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
+import { AdminEndpoint } from '../../../src/proxy/admin/endpoint.ts';
 import { adminHandler } from '../../../src/proxy/admin/handler.ts';
 import type { AdminView } from '../../../src/proxy/admin/handler.ts';
 import { desiredLines, readDesired } from '../../../src/proxy/admin/desired.ts';
@@ -125,6 +126,35 @@ describe('the admin socket of an agent', () => {
       .toBe(2);
     later.abort();
     await second;
+  });
+});
+
+describe('where a process is asked', () => {
+  it('outlasts the agent that answers', async () => {
+    const folder = ownFolder('swy-admin');
+    const path = join(folder, 'admin.sock');
+    const endpoint = new AdminEndpoint({ clock: new VirtualClock(), log: silentLog });
+    const client = new AgentClient(path);
+    try {
+      endpoint.answerFor(fakeView);
+      endpoint.open(path);
+      await up(client);
+      const { ino } = await lstat(path);
+      endpoint.answerFor({ ...fakeView, status: () => ({ ...status, pid: 2 }) });
+      endpoint.open(path);
+      expect((await client.status()).pid).toBe(2);
+      expect((await lstat(path)).ino).toBe(ino);
+    } finally {
+      await endpoint.close();
+      await rm(folder, { recursive: true, force: true });
+    }
+    await expect(client.status()).rejects.toThrow(NoAgentError);
+  });
+
+  it('is nowhere without a path', async () => {
+    const endpoint = new AdminEndpoint({ clock: new VirtualClock(), log: silentLog });
+    endpoint.open('');
+    await expect(endpoint.close()).resolves.toBeUndefined();
   });
 });
 
