@@ -240,7 +240,7 @@ const processFlags: FlagTable = [
     besideFile: true,
     type: 'string',
     placeholder: 'FILE',
-    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but --hostname-override, --master, --source, --state-file, --admin-socket, --ipvs-drain-timeout, --userspace-*, --metrics-service-states, --init-only, --cleanup, --write-config-to and logging.',
+    help: 'A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1). Flags are then ignored, but for --hostname-override, logging, and what no file can say.',
   },
   {
     name: 'write-config-to',
