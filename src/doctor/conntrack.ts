@@ -4,10 +4,11 @@ import type { Subject } from './check.ts';
 import { failure, ok, ruleWays, skipped, warning } from './finding.ts';
 import type { Finding } from './finding.ts';
 import type { ConntrackReading } from './readings.ts';
-import { sysctlCommand } from './sysctls.ts';
+import { accountingKey, sysctlCommand } from './sysctls.ts';
 
 interface ConntrackFacts extends ConntrackReading {
   readonly writable: boolean;
+  readonly isCounting: boolean;
 }
 
 const id = 'conntrack';
@@ -21,16 +22,17 @@ const failAt = 0.95;
 /** How full the table of connections is, and how large it may become. */
 export const conntrack = registered<ConntrackFacts>({
   id,
-  read: async (readings) => ({
-    ...(await readings.conntrack()),
-    writable: (await readings.sysctls()).writable,
-  }),
+  read: async (readings) => {
+    const { writable, values } = await readings.sysctls();
+    const isCounting = values.get(accountingKey) === '1';
+    return { ...(await readings.conntrack()), writable, isCounting };
+  },
   judge: (facts, subject) => {
     if (facts.usage === undefined) {
       const why = 'connection tracking is not loaded yet; the first rule that needs it loads it';
       return [skipped(`${id}.use`, why, ruleWays)];
     }
-    return [use(facts.usage), limit(facts, subject), ...hash(facts)];
+    return [use(facts.usage), limit(facts, subject), ...hash(facts), ...accounting(facts, subject)];
   },
 });
 
@@ -56,6 +58,23 @@ function limit({ usage, cpus, writable }: ConntrackFacts, { config }: Subject): 
   const text = `at most ${now} connections, ${wanted} are configured, and the setting cannot be written here`;
   const cure = `${sysctlCommand(maxKey, String(wanted))} on the host, or --conntrack-max-per-core=0 to leave it`;
   return warning(name, text, cure, ruleWays);
+}
+
+/** In iptables mode nobody else counts bytes. */
+function accounting(
+  { isCounting, writable }: ConntrackFacts,
+  { config }: Subject,
+): readonly Finding[] {
+  if (config.traffic.what !== 'bytes') return [];
+  const name = `${id}.accounting`;
+  if (isCounting) return [ok(name, 'connections are counted in bytes', ['iptables'])];
+  if (config.conntrack.accounting && writable) {
+    return [ok(name, 'the agent has connections counted in bytes', ['iptables'])];
+  }
+  const text =
+    '--service-traffic=bytes, and connections are not counted in bytes: there are none to tell';
+  const cure = `give --conntrack-accounting, or ${sysctlCommand(accountingKey, '1')}`;
+  return [warning(name, text, cure, ['iptables'])];
 }
 
 /** As the agent has it: a quarter of the limit. */

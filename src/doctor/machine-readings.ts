@@ -138,6 +138,12 @@ async function readTools(
   return Promise.all(examinedTools.map(async (tool) => readTool(tool, tools, hasIpvs, signal)));
 }
 
+/** How some tools want to be asked for their version. */
+const versionArgs: ReadonlyMap<string, string> = new Map([
+  ['ip', '-V'],
+  ['nfacct', 'version'],
+]);
+
 async function readTool(
   tool: string,
   tools: ToolRunner,
@@ -149,7 +155,7 @@ async function readTool(
   // ipvsadm loads ip_vs whatever it is asked
   if (tool === 'ipvsadm' && !hasIpvs) return there;
   const options = { timeoutMs: toolTimeoutMs, signal };
-  const args = [tool === 'ip' ? '-V' : '--version'];
+  const args = [versionArgs.get(tool) ?? '--version'];
   const { stdout, exitCode, stderr } = await tools.run(tool, args, options);
   if (exitCode !== 0) return { ...there, said: `its version is not told: ${stderr.trim()}` };
   const [said = ''] = stdout.split('\n');

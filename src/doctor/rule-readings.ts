@@ -140,7 +140,7 @@ export async function probe(options: ProbeOptions, signal: AbortSignal): Promise
   const isPrivileged = privileges.isRoot && privileges.mayMakeNamespaces;
   let network: PrivateNetwork;
   try {
-    network = await PrivateNetwork.open(options.runner, isPrivileged, signal);
+    network = await PrivateNetwork.open({ tools: options.runner, isPrivileged }, signal);
   } catch (error) {
     const hint = error instanceof SwitchyardError ? error.hint : undefined;
     return {

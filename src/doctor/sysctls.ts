@@ -25,9 +25,13 @@ const keys = {
   reservedPorts: 'net/ipv4/ip_local_reserved_ports',
 } as const;
 
+/** Whether connections are counted in bytes. */
+export const accountingKey = 'net/netfilter/nf_conntrack_acct';
+
 /** All keys that are read. */
 export const examinedSysctls: readonly string[] = [
   ...Object.values(keys),
+  accountingKey,
   ...['conntrack', 'conn_reuse_mode', 'expire_nodest_conn', 'expire_quiescent_template'].map(
     (name) => `net/ipv4/vs/${name}`,
   ),

@@ -40,6 +40,7 @@ const needs: readonly Need[] = [
 export const examinedTools: readonly string[] = [
   ...['iptables', 'ip6tables'].flatMap((name) => [name, `${name}-nft`, `${name}-legacy`]),
   ...needs.map(({ tool }) => tool),
+  'nfacct',
   'nft',
 ];
 
@@ -54,6 +55,7 @@ export const tools = registered<{ readonly tools: readonly ToolReading[]; readon
       : skipped('tool.ip6tables', 'the kernel has no IPv6', ruleWays),
     ...versionTraps(found),
     ...needs.flatMap((need) => judgeNeed(need, found)),
+    nfacct(found),
   ],
 });
 
@@ -114,6 +116,15 @@ function versionTraps(all: readonly ToolReading[]): readonly Finding[] {
     if (hit === undefined) return [];
     return [warning(id, `${hit.tool} ${textOf(hit.version)}: ${text}`, update, ruleWays)];
   });
+}
+
+/** Without it, as with kube-proxy, two metrics have no value: that is nobody's ailment. */
+function nfacct(all: readonly ToolReading[]): Finding {
+  const id = 'tool.nfacct';
+  const reading = all.find((each) => each.tool === 'nfacct');
+  if (reading?.found === true) return ok(id, reading.said, ['iptables']);
+  const why = 'nfacct is not here: two metrics of kube-proxy have no value';
+  return skipped(id, `${why}; ${reading?.cure ?? toolCure('nfacct')}`, ['iptables']);
 }
 
 /** Whoever cannot be without it fails, whoever can is warned: of one id, each is told one. */

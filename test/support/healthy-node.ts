@@ -107,6 +107,7 @@ export const healthyValues: ReadValues = {
     tool('ipvsadm', [1, 31, 0]),
     tool('conntrack', [1, 4, 8]),
     tool('modprobe', [34, 0, 0]),
+    tool('nfacct', [1, 0, 2]),
     tool('nft', [1, 1, 3]),
   ],
   variant: {

@@ -537,6 +537,19 @@ const cases: readonly Case[] = [
     [['conntrack.limit', 'warning', '262144 are configured', 'nf_conntrack_max=262144']],
   ],
   [
+    'bytes that nobody counts',
+    {},
+    ['--service-traffic=bytes'],
+    [['conntrack.accounting', 'warning', 'not counted in bytes', '--conntrack-accounting']],
+  ],
+  [
+    'bytes that the agent has counted',
+    {},
+    ['--service-traffic=bytes', '--conntrack-accounting'],
+    [],
+  ],
+  ['no nfacct', tools('nfacct', 'gone'), [], []],
+  [
     'few buckets',
     { conntrack: { ...healthyValues.conntrack, hashSize: 1024 } },
     [],

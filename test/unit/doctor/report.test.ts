@@ -205,6 +205,7 @@ describe('the ids of a healthy node', () => {
         "tool.ipvsadm",
         "tool.conntrack",
         "tool.modprobe",
+        "tool.nfacct",
         "feature.iptables.ipv4",
         "feature.ipvs.ipv4",
         "feature.userspace.ipv4",
