@@ -12,6 +12,7 @@ export function statusText(status: StatusDocument): string {
       ['state', stateText(status)],
       ['agent', `Switchyard ${status.version}, process ${status.pid}, up ${upText(status)}`],
       ['mode', status.mode],
+      ...configurationRows(status),
       ['node', nodeText(status)],
       ...sourceRows(source, now),
       ...(status.relay === null
@@ -37,6 +38,14 @@ function table(rows: readonly Row[]): readonly string[] {
 
 function stateText({ state, reasons }: StatusDocument): string {
   return reasons.length === 0 ? state : `${state}: ${reasons.join('; ')}`;
+}
+
+/** Where there is no file nothing can change. */
+function configurationRows({ configuration, now }: StatusDocument): readonly Row[] {
+  if (configuration === null || configuration.sha256 === '') return [];
+  const { sha256, since, newest } = configuration;
+  const text = `${sha256.slice(0, 12)}…, since ${agoText(since, now)}`;
+  return [['config', newest ? text : `${text}; a newer one was refused: the log says why`]];
 }
 
 function upText({ started, now }: StatusDocument): string {

@@ -155,6 +155,7 @@ export class Agent {
       get config() {
         return current.config;
       },
+      configuration: () => lasting.metrics.config.state,
       nodeName: this.#nodeName,
       health: this.#health,
       state: this.#state,

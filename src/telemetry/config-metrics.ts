@@ -16,12 +16,23 @@ export type ReloadResult = 'live' | 'restart' | 'unchanged' | 'refused' | 'faile
 
 const results: readonly ReloadResult[] = ['live', 'restart', 'unchanged', 'refused', 'failed'];
 
+/** The configuration in force. */
+export interface ConfigState {
+  /** Of its file; '': flags alone. */
+  readonly sha256: string;
+  /** Milliseconds since the epoch. */
+  readonly sinceMs: number;
+  /** False where a newer one was refused. */
+  readonly isNewest: boolean;
+}
+
 /** Which configuration runs, and whether the newest one was taken. */
 export class ConfigMetrics {
   readonly #info: Gauge<'sha256' | 'mode'>;
   readonly #successful: Gauge;
   readonly #successTime: Gauge;
   readonly #reloads: Counter<'result'>;
+  #state: ConfigState | undefined;
 
   constructor(registry: Registry) {
     const registers = [registry];
@@ -50,8 +61,14 @@ export class ConfigMetrics {
     for (const result of results) this.#reloads.inc({ result }, 0);
   }
 
+  /** What they say; undefined: nothing yet. */
+  get state(): ConfigState | undefined {
+    return this.#state;
+  }
+
   /** A configuration is in force since `nowMs` (Unix time). */
   inForce({ sha256, mode }: RunningConfig, nowMs: number): void {
+    this.#state = { sha256, sinceMs: nowMs, isNewest: true };
     this.#info.reset();
     this.#info.set({ sha256, mode }, 1);
     this.#successful.set(1);
@@ -61,6 +78,8 @@ export class ConfigMetrics {
   /** A configuration was read after the start. */
   reloaded(result: ReloadResult): void {
     this.#reloads.inc({ result });
-    if (result === 'refused' || result === 'failed') this.#successful.set(0);
+    if (result !== 'refused' && result !== 'failed') return;
+    this.#successful.set(0);
+    if (this.#state !== undefined) this.#state = { ...this.#state, isNewest: false };
   }
 }

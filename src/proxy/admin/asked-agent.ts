@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.ts';
 import type { ProxyConfig } from '../../config/proxy-config.ts';
 import type { AskedFamily } from '../../graph/journey.ts';
 import type { Family } from '../../ip/address.ts';
+import type { ConfigState } from '../../telemetry/config-metrics.ts';
 import type { OpenMode } from '../backends.ts';
 import type { FamilyParts } from '../family.ts';
 import type { ProxyHealth } from '../health.ts';
@@ -23,6 +24,7 @@ export interface AgentParts {
   readonly clock: Clock;
   readonly health: ProxyHealth;
   readonly state: NodeState;
+  readonly configuration: () => ConfigState | undefined;
 }
 
 /** Answers for an agent. */
@@ -73,6 +75,7 @@ export class AskedAgent implements AdminView {
       nodeName,
       nodeIPs: state.nodeIPs(),
       startedMs: this.#startedMs,
+      configuration: this.#parts.configuration(),
       health: health.report(),
       server: sources?.server,
       lists: lists.map((each) => ({ ...each, trouble: sources?.trouble?.(each.name) ?? null })),

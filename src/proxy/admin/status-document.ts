@@ -11,6 +11,14 @@ export interface StatusDocument {
   };
   readonly now: string;
   readonly started: string;
+  /** The configuration in force; null: not known. */
+  readonly configuration: {
+    /** Of its file; '': flags alone. */
+    readonly sha256: string;
+    readonly since: string;
+    /** False where a newer one was refused: the log says why. */
+    readonly newest: boolean;
+  } | null;
   readonly state: 'starting' | 'healthy' | 'unhealthy';
   /** Why it is not healthy. */
   readonly reasons: readonly string[];

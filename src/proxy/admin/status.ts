@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import type { ProxyConfig } from '../../config/proxy-config.ts';
 import type { ListenerStats } from '../../relay/relay.ts';
+import type { ConfigState } from '../../telemetry/config-metrics.ts';
 import type { HealthReport } from '../health.ts';
 import { familyStatus, timeText } from './family-status.ts';
 import type { FamilyFacts } from './family-status.ts';
@@ -14,6 +15,7 @@ export interface AgentFacts {
   readonly nodeName: string;
   readonly nodeIPs: readonly string[];
   readonly startedMs: number;
+  readonly configuration: ConfigState | undefined;
   readonly health: HealthReport;
   /** The API server's address. */
   readonly server: string | undefined;
@@ -45,12 +47,18 @@ export function statusOf(facts: AgentFacts, clock: Pick<Clock, 'now'>): StatusDo
     },
     now: timeText(clock.now()),
     started: timeText(facts.startedMs),
+    configuration: configurationOf(facts),
     state: stateOf(waiting, reasons),
     reasons,
     source: sourceOf(facts),
     families,
     relay: relayOf(facts.listeners),
   };
+}
+
+function configurationOf({ configuration: known }: AgentFacts): StatusDocument['configuration'] {
+  if (known === undefined) return null;
+  return { sha256: known.sha256, since: timeText(known.sinceMs), newest: known.isNewest };
 }
 
 function stateOf(waiting: string | undefined, reasons: readonly string[]): StatusDocument['state'] {

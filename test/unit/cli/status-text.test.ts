@@ -53,6 +53,7 @@ const facts: AgentFacts = {
   nodeName: 'node-1',
   nodeIPs: ['192.168.0.2'],
   startedMs: atMs - 3_600_000,
+  configuration: { sha256: 'a'.repeat(64), sinceMs: atMs, isNewest: true },
   health: {
     healthy: true,
     nodeEligible: true,
@@ -86,6 +87,7 @@ describe('the status of an agent', () => {
     expect(statusText(statusOf(facts, clock))).toBe(`state    healthy
 agent    Switchyard 1.2.3, process 4711, up 1 h
 mode     iptables
+config   aaaaaaaaaaaa…, since 5 s ago
 node     node-1 (192.168.0.2)
 objects  from https://10.0.0.1:6443 (kubernetes), 3 services
 
@@ -134,6 +136,12 @@ IPv4
       }),
       'unhealthy',
       '  not programmed\n    default/web (since 5 s ago): default/web:http: refused',
+    ],
+    [
+      'healthy on an earlier configuration, which it says',
+      { ...facts, configuration: { sha256: 'b'.repeat(64), sinceMs: atMs, isNewest: false } },
+      'healthy',
+      'bbbbbbbbbbbb…, since 5 s ago; a newer one was refused: the log says why',
     ],
     [
       'healthy without a connection, which it names',
