@@ -133,28 +133,28 @@ describe('where a process is asked', () => {
   it('outlasts the agent that answers', async () => {
     const folder = ownFolder('swy-admin');
     const path = join(folder, 'admin.sock');
-    const endpoint = new AdminEndpoint({ clock: new VirtualClock(), log: silentLog });
+    const socket = new AdminEndpoint({ clock: new VirtualClock(), log: silentLog });
     const client = new AgentClient(path);
     try {
-      endpoint.answerFor(fakeView);
-      endpoint.open(path);
+      socket.answerFor(fakeView);
+      socket.open(path);
       await up(client);
       const { ino } = await lstat(path);
-      endpoint.answerFor({ ...fakeView, status: () => ({ ...status, pid: 2 }) });
-      endpoint.open(path);
+      socket.answerFor({ ...fakeView, status: () => ({ ...status, pid: 2 }) });
+      socket.open(path);
       expect((await client.status()).pid).toBe(2);
       expect((await lstat(path)).ino).toBe(ino);
     } finally {
-      await endpoint.close();
+      await socket.close();
       await rm(folder, { recursive: true, force: true });
     }
     await expect(client.status()).rejects.toThrow(NoAgentError);
   });
 
   it('is nowhere without a path', async () => {
-    const endpoint = new AdminEndpoint({ clock: new VirtualClock(), log: silentLog });
-    endpoint.open('');
-    await expect(endpoint.close()).resolves.toBeUndefined();
+    const socket = new AdminEndpoint({ clock: new VirtualClock(), log: silentLog });
+    socket.open('');
+    await expect(socket.close()).resolves.toBeUndefined();
   });
 });
 
