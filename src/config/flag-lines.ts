@@ -2,13 +2,13 @@ import { goDuration } from './duration.ts';
 import { fieldOf } from './flag-table.ts';
 import type { FlagTable, FlagValues } from './flag-table.ts';
 
-/** `name value` of every flag, by name, as /flagz has them: what was said, or the default. */
+/** `name=value` of every flag, by name, as /flagz has them: what was said, or the default. */
 export function flagLines(table: FlagTable, flags: FlagValues): readonly string[] {
   return table
     .map((flag) => {
       const value = flags.value(fieldOf(flag));
       const isDuration = flag.type === 'duration' && typeof value === 'number';
-      return `${flag.name} ${isDuration ? goDuration(value) : String(value ?? '')}`;
+      return `${flag.name}=${isDuration ? goDuration(value) : String(value ?? '')}`;
     })
     .toSorted();
 }

@@ -22,7 +22,7 @@ export interface AgentAnswersOptions {
   readonly effectiveConfig?: (() => object) | undefined;
   /** What /statusz tells besides the mode. */
   readonly version: string;
-  /** `name value` of each flag, for /flagz; left out: there is none. */
+  /** `name=value` of each flag, for /flagz; left out: there is none. */
   readonly flagLines?: readonly string[] | undefined;
   /** What /debug/flags/v changes. */
   readonly verbosity?: Verbosity | undefined;

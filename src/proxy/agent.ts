@@ -69,7 +69,7 @@ export interface AgentOptions {
   readonly effectiveConfig?: () => object;
   /** The feature gates, for metrics. */
   readonly features?: readonly FeatureState[];
-  /** `name value` of each flag, for /flagz. */
+  /** `name=value` of each flag, for /flagz. */
   readonly flagLines?: readonly string[];
   /** How much is logged, for /debug/flags/v. */
   readonly verbosity?: Verbosity;

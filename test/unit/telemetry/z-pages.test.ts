@@ -27,13 +27,13 @@ it('/flagz has every flag with what was said or the default, by name', () => {
   expect(lines).toEqual(lines.toSorted());
   expect(lines).toEqual(
     expect.arrayContaining([
-      'cleanup false',
-      'config-sync-period 1m30s',
-      'kubeconfig ',
-      'nodeport-addresses ',
-      'oom-score-adj -999',
-      'v 3',
+      'cleanup=false',
+      'config-sync-period=1m30s',
+      'kubeconfig=',
+      'nodeport-addresses=',
+      'oom-score-adj=-999',
+      'v=3',
     ]),
   );
-  expect(flagzPage(lines)).toContain('\nconfig-sync-period 1m30s\n');
+  expect(flagzPage(lines)).toContain('\nconfig-sync-period=1m30s\n');
 });
