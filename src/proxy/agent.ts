@@ -2,7 +2,6 @@ import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { SwitchyardError } from '../error.ts';
 import type { NodeRecordFile } from '../host/node-record.ts';
-import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import type { InformerHandler } from '../informer/source.ts';
@@ -26,6 +25,7 @@ import type { ProxyHealth } from './health.ts';
 import { openBackends, prepareNode } from './backends.ts';
 import type { OpenMode, Reservations } from './backends.ts';
 import { clusterReservations } from './cluster-reservations.ts';
+import { endOrphans } from './end-orphans.ts';
 import { hasRules } from './has-rules.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
 import { LastingParts } from './lasting-parts.ts';
@@ -183,13 +183,12 @@ export class Agent {
     await this.#prepare(signal);
     if (config.initOnly) return;
     // A tool of this very process is none that a killed agent has left.
-    if (this.#hasRules && takeOver === undefined) await this.#endOrphans();
+    if (this.#hasRules && takeOver === undefined) await endOrphans(this.#options);
     this.#answerAdmin(takeOver);
     await this.#openFamilies(sources, signal);
     if (takeOver === undefined) await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
     this.#running.push(watchStandstills(this.#options, onStandstill, signal));
-    if (this.#traffic) this.#running.push(this.#traffic.run(signal));
     const informers = this.#inform(sources, signal);
     await this.#state.refresh(signal);
     await this.#untilStopped(this.#nodeWatch.ready(signal), stop);
@@ -333,17 +332,6 @@ export class Agent {
     }
   }
 
-  /** Before anything is read of the kernel: an agent that was killed may have left a restore at work. */
-  async #endOrphans(): Promise<void> {
-    const { clock, log } = this.#options;
-    for (const orphan of await endOrphanedTools(clock)) {
-      log.warn(
-        orphan,
-        `${orphan.name} (process ${orphan.pid}), left at work by an agent that was killed, was ended`,
-      );
-    }
-  }
-
   /** The servers of the process answer for this agent, at the addresses it was given; `takeOver`: once these are had. */
   async #serve(takeOver?: () => Promise<void>): Promise<void> {
     const { config } = this.#current;
@@ -389,6 +377,7 @@ export class Agent {
   }
 
   #inform(sources: ObjectSources, signal: AbortSignal): ObjectInformers {
+    if (this.#traffic) this.#running.push(this.#traffic.run(signal));
     const informers = new ObjectInformers({
       ...this.#options,
       sources,
