@@ -1,8 +1,9 @@
-import { SwitchyardError } from '../error.ts';
+import { errorText } from '../error.ts';
 import type { CountingObject } from '../telemetry/kernel-metrics.ts';
 import type { ToolRunner } from './run-tool.ts';
 
-const timeoutMs = 10_000;
+/** Somebody waits for it: a start, or a scrape. */
+const timeoutMs = 3000;
 
 /** Makes an object, where it is not there; why it cannot be, else undefined. */
 export async function makeCountingObject(
@@ -17,8 +18,8 @@ export async function makeCountingObject(
     if ((await readCountedPackets(tools, name, signal)) !== undefined) return undefined;
     return stderr.trim() || `nfacct add ended with ${exitCode}`;
   } catch (error) {
-    if (error instanceof SwitchyardError && error.code === 'missing') return error.message;
-    throw error;
+    signal.throwIfAborted();
+    return errorText(error); // a tool that is not there, or hangs, must not keep rules from being written
   }
 }
 

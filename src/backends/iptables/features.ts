@@ -54,8 +54,8 @@ export async function probeFeatures(port: ApplyPort, signal: AbortSignal): Promi
   const { features, missing } = await inspect(port, { isMasquerading, counted }, signal);
   const { family } = port.iptables;
   if (uncounted !== undefined) {
-    const cure = toolCure('nfacct');
-    port.log.info({ family, reason: uncounted, cure }, `nfacct is missing; ${uncountedPackets}`);
+    const cure = `${toolCure('nfacct')}; the kernel needs nfnetlink_acct and xt_nfacct`;
+    port.log.info({ family, reason: uncounted, cure }, uncountedPackets);
   }
   for (const { name, reason, instead, cure } of missing) {
     if (instead === undefined)

@@ -10,6 +10,7 @@ import {
   postroutingRules,
   staticRule,
 } from '../../../../src/backends/iptables/static-rules.ts';
+import { SwitchyardError } from '../../../../src/error.ts';
 import { makeCountingObject, readCountedPackets } from '../../../../src/host/nfacct.ts';
 import { packetReader } from '../../../../src/proxy/kernel-measures.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
@@ -90,6 +91,16 @@ describe('nfacct objects', () => {
         signal,
       ),
     ).toContain('nfacct');
+  });
+
+  it('keep no rule waiting where the tool hangs', async () => {
+    const hangs = new SwitchyardError('timeout', 'nfacct did not end', { retryable: true });
+    const made = makeCountingObject(
+      tools(() => hangs),
+      invalid,
+      signal,
+    );
+    expect(await made).toBe('nfacct did not end');
   });
 
   it('are read as the tool prints them', async () => {
