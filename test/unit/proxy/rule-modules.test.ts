@@ -7,6 +7,8 @@ import type { Answer, RecordedRun } from '../../support/fake-tool-runner.ts';
 
 const { signal } = new AbortController();
 
+const legacyTables = () => Promise.resolve({ ipv4: [], ipv6: [] });
+
 /** Legacy tools that all work, but for what the test says. */
 function machine(answer: (run: RecordedRun) => Answer = () => undefined) {
   const told: string[] = [];
@@ -18,7 +20,6 @@ function machine(answer: (run: RecordedRun) => Answer = () => undefined) {
   });
   const tell = (_context: object, message: string): void => void told.push(message);
   const log: Log = { ...silentLog, info: tell, warn: tell };
-  const legacyTables = () => Promise.resolve({ ipv4: [], ipv6: [] });
   return { tools, told, options: { tools, env: {}, log, legacyTables } };
 }
 
