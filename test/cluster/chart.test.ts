@@ -115,12 +115,19 @@ describe.skipIf(blocked !== undefined)(
       await writeFile(join(token, 'token'), request.status.token);
       await writeFile(join(token, 'ca.crt'), plane.certificate);
       await updateConfig();
-      const run = join(folder, 'run');
-      await mkdir(run, { recursive: true });
-      const lock = join(lab.folder, 'xtables.lock');
-      await appendFile(lock, '', { mode: 0o600 });
+      await mkdir(join(folder, 'run'), { recursive: true });
+      await appendFile(join(lab.folder, 'xtables.lock'), '', { mode: 0o600 });
+      return hostPlaces();
+    }
+
+    /** What of the node containers see. */
+    function hostPlaces(): ContainerPlaces {
       return {
-        volumes: { config, run, 'xtables-lock': lock },
+        volumes: {
+          config,
+          run: join(folder, 'run'),
+          'xtables-lock': join(lab.folder, 'xtables.lock'),
+        },
         serviceAccount: token,
         fields: { 'spec.nodeName': 'node-a' },
         entryPoint: [process.execPath, join(folder, 'switchyard.mjs')],
@@ -184,7 +191,7 @@ describe.skipIf(blocked !== undefined)(
 
     it('is installed by helm, which finds the API server by itself and says what is there', async () => {
       expect(await install()).toContain('Switchyard 0.1.0 makes Services work in iptables mode');
-      const { env } = daemonSet.spec.template.spec.containers[0] ?? { env: [] };
+      const { env } = daemonSet.spec.template.spec.containers[0] ?? {};
       expect(env).toContainEqual({ name: 'KUBERNETES_SERVICE_HOST', value: lab4.client });
       expect(env).toContainEqual({ name: 'KUBERNETES_SERVICE_PORT', value: '6443' });
     });
@@ -320,6 +327,15 @@ describe.skipIf(blocked !== undefined)(
       expect(await served()).toBe('pod-a');
       const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/switchyard';
       expect((await plane.request('GET', role)).status).toBe(404);
+    });
+
+    it('has the node cleaned up where that is asked for', async () => {
+      await install({ cleanup: 'all' });
+      const { initContainers } = daemonSet.spec.template.spec;
+      const cleaner = start(initContainers[0], hostPlaces());
+      expect(await cleaner.ended(), cleaner.log).toBe(0);
+      expect(await lab.onNode('iptables-save')).not.toMatch(/KUBE-SERVICES|KUBE-FIREWALL/);
+      expect(await lab.setting(localnet)).toBe('0');
     });
   },
 );

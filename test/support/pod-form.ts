@@ -2,8 +2,9 @@
 export interface Container {
   readonly name: string;
   readonly image: string;
-  readonly args: readonly string[];
-  readonly env: readonly {
+  readonly args?: readonly string[];
+  readonly command?: readonly string[];
+  readonly env?: readonly {
     readonly name: string;
     readonly value?: string;
     readonly valueFrom?: { readonly fieldRef: { readonly fieldPath: string } };
@@ -18,7 +19,7 @@ export interface Container {
     readonly runAsUser?: number;
     readonly capabilities?: { readonly drop?: readonly string[]; readonly add?: readonly string[] };
   };
-  readonly volumeMounts: readonly {
+  readonly volumeMounts?: readonly {
     readonly name: string;
     readonly mountPath: string;
     readonly readOnly?: boolean;
@@ -42,6 +43,7 @@ export interface Volume {
 }
 
 export interface PodSpec {
+  readonly automountServiceAccountToken?: boolean;
   readonly serviceAccountName: string;
   readonly hostNetwork?: boolean;
   readonly dnsPolicy?: string;

@@ -21,7 +21,7 @@ const tokenFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
  */
 export function containerScript(container: Container, places: ContainerPlaces): string {
   const { privileged = false } = container.securityContext;
-  const mounts = container.volumeMounts.flatMap(({ name, mountPath, readOnly = false }) => {
+  const mounts = (container.volumeMounts ?? []).flatMap(({ name, mountPath, readOnly = false }) => {
     const from = places.volumes[name];
     return from === undefined ? [] : [{ from, to: mountPath, readOnly }];
   });
@@ -65,7 +65,7 @@ function rights({ securityContext }: Container): readonly string[] {
 
 function command(container: Container, { fields, entryPoint }: ContainerPlaces): readonly string[] {
   const env = new Map(
-    container.env.map(({ name, value, valueFrom }) => {
+    (container.env ?? []).map(({ name, value, valueFrom }) => {
       const path = valueFrom?.fieldRef.fieldPath;
       return [name, path === undefined ? (value ?? '') : (fields[path] ?? '')];
     }),
@@ -74,7 +74,7 @@ function command(container: Container, { fields, entryPoint }: ContainerPlaces):
     text.replaceAll(/\$\((\w+)\)/g, (whole, name: string) => env.get(name) ?? whole);
   return [
     ...[...env].map(([name, value]) => quoted(`${name}=${value}`)),
-    ...[...entryPoint, ...container.args.map(expanded)].map(quoted),
+    ...[...entryPoint, ...(container.args ?? []).map(expanded)].map(quoted),
   ];
 }
 

@@ -142,9 +142,25 @@ env:
 {{- if .Values.verbosity }}
 - --v={{ .Values.verbosity }}
 {{- end }}
+{{- if ne .Values.metrics.traffic "none" }}
+- --service-traffic={{ .Values.metrics.traffic }}
+{{- end }}
+{{- if and (eq .Values.metrics.traffic "bytes") (eq .Values.mode "iptables") }}
+- --conntrack-accounting
+{{- end }}
 {{- range .Values.extraArgs }}
 - {{ . | quote }}
 {{- end }}
+{{- end -}}
+
+{{- define "switchyard.hostMounts" -}}
+- name: xtables-lock
+  mountPath: /run/xtables.lock
+- name: run
+  mountPath: /run/switchyard
+- name: modules
+  mountPath: /lib/modules
+  readOnly: true
 {{- end -}}
 
 {{- define "switchyard.mounts" -}}
@@ -156,11 +172,140 @@ env:
   mountPath: /etc/switchyard/kubeconfig
   readOnly: true
 {{- end }}
+{{ include "switchyard.hostMounts" . }}
+{{- end -}}
+
+{{- define "switchyard.privileged" -}}
+privileged: true
+readOnlyRootFilesystem: true
+runAsUser: 0
+runAsGroup: 0
+{{- end -}}
+
+{{- define "switchyard.hostVolumes" -}}
+# The very file that all tools of the node lock.
 - name: xtables-lock
-  mountPath: /run/xtables.lock
+  hostPath:
+    path: /run/xtables.lock
+    type: FileOrCreate
+# What was changed besides rules, for the clean-up; the ports of userspace mode; the admin socket.
 - name: run
-  mountPath: /run/switchyard
+  hostPath:
+    path: /run/switchyard
+    type: DirectoryOrCreate
 - name: modules
-  mountPath: /lib/modules
-  readOnly: true
+  hostPath:
+    path: /lib/modules
+    type: Directory
+{{- end -}}
+
+{{/* The containers of pods that work. */}}
+{{- define "switchyard.agent" -}}
+initContainers:
+  # Sysctls and modules; the agent then finds them as it wants them.
+  - name: prepare
+    {{- include "switchyard.container" . | nindent 4 }}
+    args:
+      {{- include "switchyard.args" . | nindent 6 }}
+      - --init-only
+    securityContext:
+      {{- include "switchyard.privileged" . | nindent 6 }}
+    {{- with .Values.resources }}
+    resources:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    volumeMounts:
+      {{- include "switchyard.mounts" . | nindent 6 }}
+containers:
+  - name: proxy
+    {{- include "switchyard.container" . | nindent 4 }}
+    args:
+      {{- include "switchyard.args" . | nindent 6 }}
+    ports:
+      # On the host's network: two agents on one node are refused by the scheduler.
+      - name: healthz
+        containerPort: {{ .Values.healthz.port }}
+        hostPort: {{ .Values.healthz.port }}
+      - name: metrics
+        containerPort: {{ .Values.metrics.port }}
+        hostPort: {{ .Values.metrics.port }}
+    # Ready once the API server has given this Node; a node that is about to leave no longer is.
+    readinessProbe:
+      httpGet:
+        path: /healthz
+        port: healthz
+        {{- with include "switchyard.probeHost" . }}{{- . | nindent 8 }}{{- end }}
+      periodSeconds: 5
+      failureThreshold: 3
+    # Two minutes beyond the one that changes may wait: the agent tries again by itself, and a restart rarely helps.
+    livenessProbe:
+      httpGet:
+        path: /livez
+        port: healthz
+        {{- with include "switchyard.probeHost" . }}{{- . | nindent 8 }}{{- end }}
+      initialDelaySeconds: 30
+      periodSeconds: 15
+      timeoutSeconds: 5
+      failureThreshold: 8
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      runAsUser: 0
+      runAsGroup: 0
+      capabilities:
+        drop: [ALL]
+        add: [NET_ADMIN, NET_RAW]
+    {{- with .Values.resources }}
+    resources:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    volumeMounts:
+      {{- include "switchyard.mounts" . | nindent 6 }}
+volumes:
+  - name: config
+    configMap:
+      name: {{ include "switchyard.configName" . }}
+  {{- with .Values.kubeconfig.configMap }}
+  - name: kubeconfig
+    configMap:
+      name: {{ . }}
+  {{- end }}
+  {{- with .Values.kubeconfig.secret }}
+  - name: kubeconfig
+    secret:
+      secretName: {{ . }}
+  {{- end }}
+  {{- include "switchyard.hostVolumes" . | nindent 2 }}
+{{- end -}}
+
+{{/* Of pods that clean up: once it is done they are ready, and wait. */}}
+{{- define "switchyard.cleaner" -}}
+initContainers:
+  - name: cleanup
+    image: {{ include "switchyard.image" . }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    args:
+      - cleanup
+      {{- if eq .Values.cleanup "leftovers" }}
+      - --leftovers
+      {{- end }}
+    securityContext:
+      {{- include "switchyard.privileged" . | nindent 6 }}
+    volumeMounts:
+      {{- include "switchyard.hostMounts" . | nindent 6 }}
+containers:
+  - name: done
+    image: {{ include "switchyard.image" . }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    command: [/usr/local/bin/node, --eval, "process.on('SIGTERM', () => process.exit(0)); setInterval(() => {}, 1e9)"]
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      runAsUser: 65534
+      runAsGroup: 65534
+      runAsNonRoot: true
+      capabilities:
+        drop: [ALL]
+volumes:
+  {{- include "switchyard.hostVolumes" . | nindent 2 }}
 {{- end -}}

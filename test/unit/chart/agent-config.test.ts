@@ -85,6 +85,18 @@ describe.skipIf(blocked !== '')(`what the chart gives the agent${blocked}`, () =
     });
   });
 
+  it('counts the traffic of Services where that is asked for', async () => {
+    const count = async (mode: string, traffic: string) => {
+      const { agent } = await asked({ mode, metrics: { traffic } });
+      expect(agent.warnings).toEqual([]);
+      return [agent.config.traffic.what, agent.config.conntrack.accounting];
+    };
+    expect(await count('iptables', 'bytes')).toEqual(['bytes', true]);
+    expect(await count('ipvs', 'bytes')).toEqual(['bytes', false]);
+    expect(await count('iptables', 'connections')).toEqual(['connections', false]);
+    expect(await count('iptables', 'none')).toEqual(['none', false]);
+  });
+
   it('has metrics where others read them as soon as somebody shall', async () => {
     const { agent } = await asked({ metrics: { podMonitor: { enabled: true } } });
     expect(agent.config.metricsBind).toEqual({ address: '0.0.0.0', port: 10_249 });

@@ -80,7 +80,7 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
         runAsGroup: 0,
         capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'NET_RAW'] },
       });
-      const writable = agent?.volumeMounts.filter(({ readOnly }) => readOnly !== true);
+      const writable = agent?.volumeMounts?.filter(({ readOnly }) => readOnly !== true);
       expect(writable?.map(({ mountPath }) => mountPath)).toEqual([
         '/run/xtables.lock',
         '/run/switchyard',
@@ -104,7 +104,7 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
 
     it('mounts each volume there is, and the node’s own lock, folder and modules', () => {
       const { containers, volumes } = daemonSet.spec.template.spec;
-      const mounted = containers[0]?.volumeMounts.map((each) => each.name) ?? [];
+      const mounted = containers[0]?.volumeMounts?.map((each) => each.name) ?? [];
       expect(mounted.toSorted()).toEqual(volumes.map((each) => each.name).toSorted());
       expect(volumes.flatMap(({ hostPath }) => (hostPath ? [hostPath] : []))).toEqual([
         { path: '/run/xtables.lock', type: 'FileOrCreate' },
@@ -136,6 +136,23 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
     });
     expect(text).toContain(`runbook_url: ${runbook}#switchyarddown`);
     expect(text).not.toContain('runbook: ');
+  });
+
+  it('has the nodes cleaned up where that is asked for: beside kube-proxy, and without a token', async () => {
+    const values = { ...leastValues, cleanup: 'leftovers', sideBySide: { enabled: true } };
+    const text = await renderText(path, { values });
+    await expect(text).toMatchFileSnapshot('rendered/cleanup.yaml');
+    const { spec } = (only(objectsOf(text), 'DaemonSet') as unknown as DaemonSet).spec.template;
+    expect(spec.initContainers.map(({ args }) => args)).toEqual([['cleanup', '--leftovers']]);
+    expect(spec.automountServiceAccountToken).toBe(false);
+    expect(spec.nodeSelector).toEqual({ 'kubernetes.io/os': 'linux' });
+    expect(spec.affinity).toBeUndefined();
+    const [done] = spec.containers;
+    expect(done?.securityContext).toMatchObject({
+      runAsNonRoot: true,
+      capabilities: { drop: ['ALL'] },
+    });
+    expect(done?.volumeMounts).toBeUndefined();
   });
 
   describe('starts pods anew', () => {
