@@ -18,6 +18,7 @@ export function assumedOf({ nat, filter }: Observed): AssumedNode<Features> {
       affinity: isRecent ? 'recent' : 'ipset',
       randomFully: postrouting.includes('--random-fully') || !postrouting.includes('MASQUERADE'),
       comments: 'auto',
+      ...(forward.some((rule) => rule.includes('-m nfacct ')) && { nfacct: true }),
     },
     conntrackBeLiberal: forward.length > 0 && !forward.some((rule) => rule.includes('INVALID')),
   };

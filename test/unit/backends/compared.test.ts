@@ -29,7 +29,7 @@ const ports = byKey([
 ]);
 const graph = compileAll(ports, nodeContext());
 const state = lowerAll(graph, {
-  features: { hairpin: 'bpf', affinity: 'ipset', randomFully: true, comments: 'all' },
+  features: { hairpin: 'bpf', affinity: 'ipset', randomFully: true, comments: 'all', nfacct: true },
   masqueradeMark: 0x4000,
   localhostNodePorts: true,
   conntrackBeLiberal: false,
@@ -41,6 +41,7 @@ function observed(change: (text: string) => string = (text) => text) {
     renderTables(state, 'generation abc 7')
       .join('\n')
       .replaceAll(/^-I (\S+) 1 /gm, '-A $1 ')
+      .replaceAll('--nfacct-name ', '--nfacct-name  ')
       .replaceAll(/--probability (\S+)/g, (_, chance: string) => {
         const kept = Math.round(Number(chance) * 2 ** 31) / 2 ** 31;
         return `--probability ${kept.toFixed(11)}`;
