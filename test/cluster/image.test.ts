@@ -3,11 +3,16 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
+import { outsideTool } from '../support/outside-tools.ts';
+import type { DaemonSet } from '../support/pod-form.ts';
 import { ControlPlane } from './control-plane.ts';
 import { Containerd } from './containers/containerd.ts';
 import type { Container, ContainerRun } from './containers/containerd.ts';
+import { podContainer } from './containers/pod-container.ts';
+import { HelmCluster } from './helm-cluster.ts';
 
 const blocked = ControlPlane.blocked();
+const [helm, kubectl] = await Promise.all([outsideTool('helm'), outsideTool('kubectl')]);
 const name = 'switchyard.test/switchyard:test';
 const root = join(import.meta.dirname, '../..');
 const clusterIP = '10.96.0.77';
@@ -103,6 +108,19 @@ describe.skipIf(blocked !== undefined)(
     const services = async (variant: string): Promise<string> =>
       lab.onNode('sh', '-c', `iptables-${variant}-save -t nat | grep KUBE-SERVICES || true`);
 
+    /** What a kubelet brings to the node for the chart's pod. */
+    const places = () => ({
+      volumes: {
+        config: join(folder, 'chart'),
+        run: join(folder, 'state'),
+        'xtables-lock': '/run/xtables.lock',
+        modules: join(folder, 'modules'),
+      },
+      serviceAccount: join(folder, 'account'),
+      fields: { 'spec.nodeName': 'node-a' },
+      entryPoint: [switchyard],
+    });
+
     const proxyFlags = [
       '/usr/local/bin/kube-proxy',
       '--mode=iptables',
@@ -119,7 +137,7 @@ describe.skipIf(blocked !== undefined)(
       build(join(folder, 'again'), { TZ: 'Asia/Tokyo', LANG: 'de_DE.UTF-8' }, 0o077);
       const again = readFileSync(join(folder, 'again', imageFile()));
       expect(again.equals(readFileSync(archive))).toBe(true);
-    });
+    }, 300_000);
 
     it('starts Switchyard, under both names', async () => {
       const usage = await run();
@@ -239,6 +257,63 @@ describe.skipIf(blocked !== undefined)(
         });
         expect(cleanup, cleanup.stdout + cleanup.stderr).toMatchObject({ status: 0 });
         expect(await services(variant)).toBe('');
+      });
+    });
+
+    describe.skipIf('missing' in helm || 'missing' in kubectl)('as the pod of the chart', () => {
+      let agent: Container | undefined;
+      let daemonSet: DaemonSet;
+
+      beforeAll(async () => {
+        const tools = [helm, kubectl].map((tool) => ('path' in tool ? tool.path : ''));
+        const cluster = new HelmCluster(plane, { helm: tools[0] ?? '', kubectl: tools[1] ?? '' });
+        await cluster.install({
+          apiServer: { host: lab4.client, port: 6443 },
+          clusterCIDR: '10.244.0.0/16',
+          // The limit of connection tracking is the machine's; the OOM score is given by a kubelet, and there is none.
+          config: { oomScoreAdj: 0, conntrack: { maxPerCore: 0 } },
+        });
+        const system = '/api/v1/namespaces/kube-system';
+        const set = '/apis/apps/v1/namespaces/kube-system/daemonsets/switchyard';
+        daemonSet = (await plane.must('GET', set)) as DaemonSet;
+        const { serviceAccountName, volumes } = daemonSet.spec.template.spec;
+        const map = volumes.find((each) => each.name === 'config')?.configMap?.name ?? '';
+        const { data } = (await plane.must('GET', `${system}/configmaps/${map}`)) as {
+          readonly data: Readonly<Record<string, string>>;
+        };
+        const form = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} };
+        const asked = `${system}/serviceaccounts/${serviceAccountName}/token`;
+        const { status } = (await plane.must('POST', asked, form)) as { status: { token: string } };
+        for (const each of ['chart', 'account']) mkdirSync(join(folder, each));
+        for (const [key, text] of Object.entries(data)) {
+          writeFileSync(join(folder, 'chart', key), text);
+        }
+        writeFileSync(join(folder, 'account', 'token'), status.token);
+        writeFileSync(join(folder, 'account', 'ca.crt'), plane.certificate);
+      });
+
+      afterAll(async () => {
+        await agent?.stop();
+      });
+
+      it('prepares the node, serves, and complains of nothing', async () => {
+        const { initContainers, containers } = daemonSet.spec.template.spec;
+        const [prepare, proxy] = [initContainers[0], containers[0]];
+        if (prepare === undefined || proxy === undefined) throw new Error('a container is missing');
+        const init = await containerd.run(name, podContainer(prepare, places()));
+        expect(init, init.stdout).toMatchObject({ status: 0 });
+        agent = containerd.start(name, 'chart', podContainer(proxy, places()));
+        const seen = await eventually(
+          async () => lab.probe('client', { to: clusterIP, port: 80, timeoutMs: 500 }),
+          (answer) => typeof answer !== 'string',
+          30_000,
+        ).catch((error: unknown) => {
+          throw new Error(`${String(error)}\n${agent?.log}`);
+        });
+        expect(seen).toMatchObject({ answeredBy: 'pod-a' });
+        const said = init.stdout + init.stderr + agent.log;
+        expect(said).toContain('"msg":"started"');
+        expect(said).not.toMatch(/"level":"(warn|error|fatal)"/);
       });
     });
   },

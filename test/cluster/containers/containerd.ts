@@ -18,6 +18,7 @@ export interface ContainerRun {
 /** How a container is started. */
 export interface ContainerOptions {
   readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
   /** As a pod with `privileged: true`; else uid 0 with NET_ADMIN and NET_RAW alone. */
   readonly privileged?: boolean;
   /** What of the node it sees: paths in the container, and what lies there. */
@@ -121,7 +122,7 @@ export class Containerd {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  #flags({ privileged = false, mounts = {} }: ContainerOptions): readonly string[] {
+  #flags({ privileged = false, mounts = {}, env = {} }: ContainerOptions): readonly string[] {
     const rights = privileged
       ? ['--privileged']
       : ['--seccomp', '--cap-add=CAP_NET_ADMIN', ...usual.map((name) => `--cap-drop=CAP_${name}`)];
@@ -135,6 +136,7 @@ export class Containerd {
       `--cgroup=/${this.#group}/${Date.now()}`,
       ...rights,
       ...binds,
+      ...Object.entries(env).map(([key, value]) => `--env=${key}=${value}`),
     ];
   }
 
