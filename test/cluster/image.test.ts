@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
@@ -138,6 +138,10 @@ describe.skipIf(blocked !== undefined)(
       const again = readFileSync(join(folder, 'again', imageFile()));
       expect(again.equals(readFileSync(archive))).toBe(true);
     }, 300_000);
+
+    it('is small: of so many bytes, somewhat more than a third is left when they are packed', () => {
+      expect(statSync(archive).size).toBeLessThan(140e6);
+    });
 
     it('starts Switchyard, under both names', async () => {
       const usage = await run();
