@@ -4,7 +4,7 @@
 # (image/packages.lock.json, package-lock.json), so that the workshop below leaves nothing of its own in the image.
 #
 #   docker buildx build --platform=linux/amd64,linux/arm64 -t switchyard \
-#     --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) --build-arg REVISION=$(git rev-parse HEAD) .
+#     --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) --build-arg REVISION=$(git rev-parse HEAD) .      (and CREATED: docs/image.md)
 
 # The workshop: Debian 12 (apt-get, dpkg-deb, gzip) with npm and a Node of version 20 or newer.
 ARG WORKSHOP=node:24.21.0-bookworm-slim
