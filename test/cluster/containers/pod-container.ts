@@ -15,17 +15,17 @@ export function podContainer(container: Container, places: ContainerPlaces): Con
   }
   const wanted = `drop ${capabilities?.drop?.join()} add ${capabilities?.add?.join()}`;
   if (!privileged && wanted !== 'drop ALL add NET_ADMIN,NET_RAW') throw new Error(wanted);
-  const mounts = container.volumeMounts.map(({ name, mountPath, readOnly = false }) => {
+  const mounts = (container.volumeMounts ?? []).map(({ name, mountPath, readOnly = false }) => {
     const source = places.volumes[name];
     if (source === undefined) throw new Error(`nothing stands for the volume ${name}`);
     return [mountPath, { source, writable: !readOnly }] as const;
   });
-  const env = container.env.map(({ name, value = '', valueFrom }) => {
+  const env = (container.env ?? []).map(({ name, value = '', valueFrom }) => {
     const path = valueFrom?.fieldRef.fieldPath;
     return [name, path === undefined ? value : (places.fields[path] ?? '')] as const;
   });
   const known = new Map(env);
-  const args = container.args.map((text) =>
+  const args = (container.args ?? []).map((text) =>
     text.replaceAll(/\$\((\w+)\)/g, (whole, name: string) => known.get(name) ?? whole),
   );
   return {
