@@ -216,9 +216,7 @@ class Path {
     return assumed.length < mostAssumptions ? { yes: as(true), no: as(false) } : { no: as(false) };
   }
 
-  /** A rule without a target does nothing. */
   #stepped(world: World, { chain, number, rule }: Met, chance: number): World {
-    if (!rule.options.some(({ name }) => name === '-j' || name === '-g')) return world;
     const text = rule.text.replace(/^-[AI] \S+ (?:\d+ )?/, '');
     return this.#trace(world, { chain, number, text, chance });
   }

@@ -5,11 +5,17 @@ import { comparedSets } from '../../../src/backends/iptables/compared-sets.ts';
 import { lowerAll } from '../../../src/backends/iptables/lower.ts';
 import { parseSave } from '../../../src/backends/iptables/read.ts';
 import { renderTables } from '../../../src/backends/iptables/render.ts';
-import type { IpsetSpec, IptablesState, SetName } from '../../../src/backends/iptables/state.ts';
+import type {
+  Features,
+  IpsetSpec,
+  IptablesState,
+  SetName,
+} from '../../../src/backends/iptables/state.ts';
 import { comparedBalancing } from '../../../src/backends/ipvs/compared-servers.ts';
 import { parseServerList } from '../../../src/backends/ipvs/kernel-table.ts';
 import { lowerIpvs } from '../../../src/backends/ipvs/lower.ts';
 import { defaultIpvsFeatures } from '../../../src/backends/ipvs/options.ts';
+import { assumedOf } from '../../../src/cli/diff/assumed.ts';
 import { differencesOf, editedParts } from '../../../src/cli/diff/differences.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
 import {
@@ -28,17 +34,24 @@ const ports = byKey([
   }),
 ]);
 const graph = compileAll(ports, nodeContext());
-const state = lowerAll(graph, {
-  features: { hairpin: 'bpf', affinity: 'ipset', randomFully: true, comments: 'all', nfacct: true },
+const plainFeatures: Features = {
+  hairpin: 'bpf',
+  affinity: 'ipset',
+  randomFully: true,
+  comments: 'all',
+};
+const lowering = {
+  features: { ...plainFeatures, nfacct: true } as const,
   masqueradeMark: 0x4000,
   localhostNodePorts: true,
   conntrackBeLiberal: false,
-});
+};
+const state = lowerAll(graph, lowering);
 
 /** What the kernel would print, with more of others. */
-function observed(change: (text: string) => string = (text) => text) {
+function observed(change: (text: string) => string = (text) => text, of = state) {
   const text = change(
-    renderTables(state, 'generation abc 7')
+    renderTables(of, 'generation abc 7')
       .join('\n')
       .replaceAll(/^-I (\S+) 1 /gm, '-A $1 ')
       .replaceAll('--nfacct-name ', '--nfacct-name  ')
@@ -128,6 +141,29 @@ describe('rules that are wanted beside those that are there', () => {
     const list = told(comparedRules(state, observed(change)));
     expect(list.length).toBeGreaterThan(0);
     for (const each of list) expect(each).toMatch(expected);
+  });
+});
+
+describe('what rules that are there show of tools and kernel', () => {
+  it.each<[string, Partial<Features>, boolean]>([
+    ['all of it', {}, false],
+    ['hairpins by a set', { hairpin: 'ipset' }, false],
+    ['hairpins by rules, and no random ports', { hairpin: 'rules', randomFully: false }, false],
+    ['packets that are counted', { nfacct: true }, false],
+    ['no rule against invalid packets', {}, true],
+  ])('is %s', (_, some, conntrackBeLiberal) => {
+    const features: Features = { ...plainFeatures, ...some };
+    const lowered = lowerAll(graph, { ...lowering, features, conntrackBeLiberal });
+    const shown = assumedOf(observed((text) => text, lowered));
+    expect(shown).toEqual({ features: { ...features, comments: 'auto' }, conntrackBeLiberal });
+  });
+
+  it('is everything where there are none', () => {
+    const nothing = parseSave('');
+    expect(assumedOf({ nat: nothing, filter: nothing, mangle: nothing })).toEqual({
+      features: { ...plainFeatures, comments: 'auto' },
+      conntrackBeLiberal: false,
+    });
   });
 });
 
