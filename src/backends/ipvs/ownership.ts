@@ -18,6 +18,8 @@ export class Ownership {
   readonly #bound: ReadonlySet<Address>;
   /** Of Switchyard: each has, or had, a virtual server. */
   readonly #served: readonly string[];
+  /** Of Switchyard: marked, and so let past what refuses. */
+  readonly #marked: readonly string[];
 
   /** `sets`: all that there are; some of them name virtual servers. */
   constructor(sets: FoundMembers, bound: Iterable<Address>) {
@@ -30,6 +32,7 @@ export class Ownership {
     );
     this.#bound = new Set(bound);
     this.#served = names.flatMap(([name, members]) => (served.test(name) ? members : []));
+    this.#marked = [...sets].flatMap(([name, members]) => (marked.test(name) ? members : []));
   }
 
   /** Whether Switchyard or kube-proxy in its ipvs mode made the server. */
@@ -42,14 +45,15 @@ export class Ownership {
   }
 
   /**
-   * What the rules of an agent that was killed take for served, though its virtual server is gone, at addresses that are bound
-   * or will be.
+   * What the rules of an agent that was killed take for served, or still mark, though its virtual server is gone, at addresses
+   * that are bound or will be.
    */
   formerPlaces(
     { addresses, servers }: Pick<IpvsState, 'addresses' | 'servers'>,
     found: { has(key: VirtualServerKey): boolean },
   ): readonly ServerPlace[] {
-    const all = this.#served.flatMap((member) => placeOf(member) ?? []);
+    const members = new Set([...this.#served, ...this.#marked]);
+    const all = [...members].flatMap((member) => placeOf(member) ?? []);
     return all.filter(
       ({ key, address }) => addresses.has(address) && !servers.has(key) && !found.has(key),
     );
@@ -74,6 +78,7 @@ function placeOf(member: string): ServerPlace | undefined {
 }
 
 const served = /^KUBE-(?:6-)?IPVS-SERVED-\d+$/;
+const marked = /^KUBE-(?:6-)?IPVS-MASQ-(?:ALL|OTHERS)-\d+$/;
 
 /**
  * The sets that name virtual servers: ours of any version, and kube-proxy's (spec/kube-proxy.md 4.4). IPv6 names are

@@ -6,6 +6,7 @@ import {
   savedMembers,
   readMembers,
 } from '../../../../src/backends/ipvs/ownership.ts';
+import type { BoundAddress } from '../../../../src/backends/ipvs/state.ts';
 import type { Address } from '../../../../src/ip/address.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
 
@@ -57,6 +58,18 @@ describe('ownership of virtual servers', () => {
     [server('TCP', 'fd00::7', 53), false],
   ])('of IPv6: %j is ours: %s', (each, isOurs) => {
     expect(v6.isOurs(each)).toBe(isOurs);
+  });
+
+  it('names what a killed agent left served or marked without a server, where the address is bound', () => {
+    const bound = ['10.96.0.1', '10.96.0.2', '10.96.0.3'] as Address[];
+    const addresses = new Map(bound.map((address) => [address, {} as BoundAddress]));
+    const none = new Map();
+    const places = v4.formerPlaces({ addresses, servers: none }, none);
+    // Those that are only dropped or refused cannot reach the node's own sockets.
+    expect(places.map(({ address, port }) => `${address}:${port}`)).toEqual([
+      '10.96.0.1:80',
+      '10.96.0.2:80',
+    ]);
   });
 
   it('tells the sets of kube-proxy from ours', () => {
