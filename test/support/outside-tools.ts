@@ -4,9 +4,11 @@ import { mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:f
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { inflateRawSync } from 'node:zlib';
 import { execa } from 'execa';
 import { errorText } from '../../src/error.ts';
+import { processLives } from '../../src/host/process.ts';
 
 /** A program that no checkout brings and no test installs: it lies in the cache. */
 export type OutsideTool = 'helm' | 'kubectl' | 'promtool';
@@ -45,7 +47,9 @@ export async function outsideTool(tool: OutsideTool): Promise<FoundTool> {
   if (existsSync(path)) return { path };
   if (process.arch !== 'x64') return { missing: `${tool} can be fetched for x86-64 alone` };
   try {
-    await fetchFrom(originOf(tool));
+    await alone(async () => {
+      if (!existsSync(path)) await fetchFrom(originOf(tool));
+    });
     return { path };
   } catch (error) {
     return {
@@ -60,9 +64,33 @@ function originOf(tool: OutsideTool): Origin {
   return found;
 }
 
-/** Several tests may do so at once: each puts whole files in place. */
-async function fetchFrom({ tools, fetch }: Origin): Promise<void> {
+/** Test files run at once, and apt does not: one fetches, the others wait for that. */
+async function alone(work: () => Promise<void>): Promise<void> {
   await mkdir(toolFolder(), { recursive: true });
+  const lock = join(toolFolder(), 'fetching');
+  while (!(await takes(lock))) {
+    const holder = Number(await readFile(lock, 'utf8').catch(() => ''));
+    if (holder > 0 && !processLives(holder)) await rm(lock, { force: true });
+    await delay(100);
+  }
+  try {
+    await work();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+async function takes(lock: string): Promise<boolean> {
+  try {
+    await writeFile(lock, String(process.pid), { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+async function fetchFrom({ tools, fetch }: Origin): Promise<void> {
   const folder = await mkdtemp(join(toolFolder(), 'fetch-'));
   try {
     await fetch(folder);
