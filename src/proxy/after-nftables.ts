@@ -47,6 +47,10 @@ export class AfterNftables implements Backend {
     return this.#backend.desired();
   }
 
+  async ended(): Promise<void> {
+    await this.#backend.ended?.();
+  }
+
   /** Our rules are in: what fails here is told, and tried again after the next sync. */
   async #remove(signal: AbortSignal): Promise<void> {
     const family = this.#family;

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { Backend } from '../backends/backend.ts';
 import type { ApplyPort } from '../backends/iptables/apply.ts';
 import { inspectFeatures } from '../backends/iptables/features.ts';
 import { UserspaceBackend } from '../backends/userspace/backend.ts';
@@ -19,6 +18,7 @@ import { fileLimit } from '../host/file-limit.ts';
 import { KeptFile } from '../host/kept-file.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import { aborted } from '../informer/wakeup.ts';
+import type { Family } from '../ip/address.ts';
 import type { PortRange } from '../ip/port-range.ts';
 import { SocketRelay } from '../relay/socket-relay.ts';
 import type { Relay } from '../relay/relay.ts';
@@ -65,12 +65,18 @@ export async function openUserspace(
       supply: await supplyOf(userspace, options.sysctls),
       files: new FileNeeds(options.log, workersOf(userspace)),
     };
+    const own = new Map<Family, UserspaceBackend>();
     const families = await openFamilyBackends(
       options,
-      async (port) => openBackend(port, options, shared, signal),
+      async (port) => {
+        const backend = await openBackend(port, options, shared, signal);
+        if (typeof backend !== 'string') own.set(port.iptables.family, backend);
+        return backend;
+      },
       signal,
     );
-    return { families: families.map(tracked), relay, ...handOver(relay, instance) };
+    const tracked = families.map((each) => answeredBy(each, own.get(each.family)));
+    return { families: tracked, relay, ...handOver(relay, instance) };
   } catch (error) {
     await relay.close();
     await instance.release();
@@ -142,10 +148,9 @@ export function openKeeper(path: string, { log }: Pick<BackendsOptions, 'log'>):
   return new PlaceKeeper(path === '' ? undefined : new KeptFile(path), log);
 }
 
-/** As the kernel sees it, listeners answer for Services. */
-function tracked(each: FamilyBackend): FamilyBackend {
-  const { backend } = each;
-  if (!(backend instanceof UserspaceBackend)) return each;
+/** As the kernel sees it, listeners answer for Services; `backend` is the one that has them, whatever is around it. */
+function answeredBy(each: FamilyBackend, backend: UserspaceBackend | undefined): FamilyBackend {
+  if (backend === undefined) return each;
   return { ...each, answering: (servicePort) => backend.answering(servicePort) };
 }
 
@@ -154,7 +159,7 @@ async function openBackend(
   { config, clock, random, log }: BackendsOptions,
   { relay, keeper, kept, supply, files }: Shared,
   signal: AbortSignal,
-): Promise<Backend | string> {
+): Promise<UserspaceBackend | string> {
   const { family } = port.iptables;
   const answer = userspaceFeatures(await inspectFeatures(port, signal), config.userspace.portRange);
   if ('problem' in answer) return answer.problem;

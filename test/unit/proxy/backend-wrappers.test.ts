@@ -1,7 +1,9 @@
 // What is wrapped around a backend does not hide what that has at work beside its syncs.
 import { expect, it } from 'vitest';
 import type { Backend } from '../../../src/backends/backend.ts';
+import type { ToolRunner } from '../../../src/host/run-tool.ts';
 import type { Sysctls } from '../../../src/host/sysctl.ts';
+import { AfterNftables } from '../../../src/proxy/after-nftables.ts';
 import { Reserving } from '../../../src/proxy/ipvs-backends.ts';
 import {
   LocalhostNodePorts,
@@ -11,6 +13,11 @@ import { silentLog } from '../../../src/telemetry/log.ts';
 import { settle } from './virtual-clock.ts';
 
 const sysctls: Sysctls = { read: async () => undefined, write: async () => false };
+const noTools: ToolRunner = {
+  run: async () => {
+    throw new Error('nobody asked');
+  },
+};
 const record = { read: async () => ({ sysctls: {}, firewalls: [] }) };
 const reserved = { reason: () => undefined, ready: async () => {}, version: 0 };
 
@@ -23,6 +30,7 @@ it.each([
     'NoLocalhostNodePorts',
     (inner) => new NoLocalhostNodePorts('nft', { sysctls, record, log: silentLog }, () => inner),
   ],
+  ['AfterNftables', (inner) => new AfterNftables(inner, 'ipv4', noTools, silentLog)],
   ['Reserving', (inner) => new Reserving(inner, reserved)],
 ] satisfies [string, (inner: Backend) => Backend][])(
   '%s ends with its backend',
