@@ -8,6 +8,9 @@ const unitMs: Readonly<Record<string, number>> = {
   h: 3_600_000,
 };
 
+/** A duration of Go is a 64-bit number of nanoseconds. */
+const longestMs = 2 ** 63 / 1e6;
+
 /** Reads a Go duration (`1m30s`, `500ms`, `-1s`, `0`) into milliseconds; undefined where it is none. */
 export function parseDuration(text: string): number | undefined {
   const sign = text.startsWith('-') ? -1 : 1;
@@ -18,7 +21,12 @@ export function parseDuration(text: string): number | undefined {
   for (const [, number = '', unit = ''] of body.matchAll(/([\d.]+)([^\d.]+)/g)) {
     total += Number(number) * (unitMs[unit] ?? 0);
   }
-  return sign * total;
+  return durationWithin(sign * total);
+}
+
+/** Milliseconds, where Go has a duration that long. */
+export function durationWithin(ms: number): number | undefined {
+  return Math.abs(ms) < longestMs ? ms : undefined;
 }
 
 /** Milliseconds as a Go duration without empty parts: `1h30m`, `500ms`, `0s`. */

@@ -1,3 +1,4 @@
+import { durationWithin } from './duration.ts';
 import type { FlagSpec, FlagValue } from './flag-table.ts';
 import { isFields } from './file-document.ts';
 import { expected, guessOf, valueOf } from './flag-value.ts';
@@ -92,7 +93,8 @@ function textOf(flag: FlagSpec, written: unknown): FlagValue {
 }
 
 function durationOf(flag: FlagSpec, written: unknown): FlagValue {
-  if (flag.nanoseconds === true && typeof written === 'number') return written / 1e6;
+  if (flag.nanoseconds === true && typeof written === 'number')
+    return Number.isInteger(written) ? durationWithin(written / 1e6) : undefined;
   return typeof written === 'string' ? valueOf(flag, written) : undefined;
 }
 

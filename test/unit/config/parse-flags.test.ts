@@ -224,9 +224,12 @@ describe('Go durations', () => {
     expect(parseDuration(text)).toBe(ms);
   });
 
-  it.each(['', '30', 's', '1x', '1m 30s', '--1s', '1.2.3s', '1s1'])('%j is none', (text) => {
-    expect(parseDuration(text)).toBeUndefined();
-  });
+  it.each(['', '30', 's', '1x', '1m 30s', '--1s', '1.2.3s', '1s1', '2562048h'])(
+    '%j is none',
+    (text) => {
+      expect(parseDuration(text)).toBeUndefined();
+    },
+  );
 
   it.each([
     [0, '0s'],
