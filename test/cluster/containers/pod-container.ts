@@ -9,23 +9,20 @@ const tokenFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
  * {@link ContainerOptions} has.
  */
 export function podContainer(container: Container, places: ContainerPlaces): ContainerOptions {
-  const { privileged = false, capabilities, ...security } = container.securityContext;
-  if (security.readOnlyRootFilesystem !== true || security.runAsUser !== 0) {
-    throw new Error('expected uid 0 and a read-only root file system');
-  }
-  const wanted = `drop ${capabilities?.drop?.join()} add ${capabilities?.add?.join()}`;
-  if (!privileged && wanted !== 'drop ALL add NET_ADMIN,NET_RAW') throw new Error(wanted);
-  const mounts = (container.volumeMounts ?? []).map(({ name, mountPath, readOnly = false }) => {
+  const { volumeMounts = [], env: variables = [], args: words = [] } = container;
+  const { privileged = false } = container.securityContext;
+  expectRights(container.securityContext);
+  const mounts = volumeMounts.map(({ name, mountPath, readOnly = false }) => {
     const source = places.volumes[name];
     if (source === undefined) throw new Error(`nothing stands for the volume ${name}`);
     return [mountPath, { source, writable: !readOnly }] as const;
   });
-  const env = (container.env ?? []).map(({ name, value = '', valueFrom }) => {
+  const env = variables.map(({ name, value = '', valueFrom }) => {
     const path = valueFrom?.fieldRef.fieldPath;
     return [name, path === undefined ? value : (places.fields[path] ?? '')] as const;
   });
   const known = new Map(env);
-  const args = (container.args ?? []).map((text) =>
+  const args = words.map((text) =>
     text.replaceAll(/\$\((\w+)\)/g, (whole, name: string) => known.get(name) ?? whole),
   );
   return {
@@ -34,4 +31,17 @@ export function podContainer(container: Container, places: ContainerPlaces): Con
     privileged,
     mounts: { ...Object.fromEntries(mounts), [tokenFolder]: { source: places.serviceAccount } },
   };
+}
+
+/** Throws where the rights are not those that a container here gets. */
+function expectRights({
+  privileged = false,
+  capabilities,
+  ...rest
+}: Container['securityContext']): void {
+  if (rest.readOnlyRootFilesystem !== true || rest.runAsUser !== 0) {
+    throw new Error('expected uid 0 and a read-only root file system');
+  }
+  const wanted = `drop ${capabilities?.drop?.join()} add ${capabilities?.add?.join()}`;
+  if (!privileged && wanted !== 'drop ALL add NET_ADMIN,NET_RAW') throw new Error(wanted);
 }

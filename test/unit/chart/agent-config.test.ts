@@ -1,4 +1,11 @@
 // The agent takes what the chart gives it: arguments and configuration file, without a warning.
+/** What the agent is to count of the traffic of Services, and whether the kernel is to. */
+async function counted(mode: string, traffic: string): Promise<unknown> {
+  const { agent } = await asked({ mode, metrics: { traffic } });
+  expect(agent.warnings).toEqual([]);
+  return [agent.config.traffic.what, agent.config.conntrack.accounting];
+}
+
 import { beforeAll, describe, expect, it } from 'vitest';
 import { readConfigFile } from '../../../src/config/config-file.ts';
 import { parseFlags } from '../../../src/config/parse-flags.ts';
@@ -86,15 +93,10 @@ describe.skipIf(blocked !== '')(`what the chart gives the agent${blocked}`, () =
   });
 
   it('counts the traffic of Services where that is asked for', async () => {
-    const count = async (mode: string, traffic: string) => {
-      const { agent } = await asked({ mode, metrics: { traffic } });
-      expect(agent.warnings).toEqual([]);
-      return [agent.config.traffic.what, agent.config.conntrack.accounting];
-    };
-    expect(await count('iptables', 'bytes')).toEqual(['bytes', true]);
-    expect(await count('ipvs', 'bytes')).toEqual(['bytes', false]);
-    expect(await count('iptables', 'connections')).toEqual(['connections', false]);
-    expect(await count('iptables', 'none')).toEqual(['none', false]);
+    expect(await counted('iptables', 'bytes')).toEqual(['bytes', true]);
+    expect(await counted('ipvs', 'bytes')).toEqual(['bytes', false]);
+    expect(await counted('iptables', 'connections')).toEqual(['connections', false]);
+    expect(await counted('iptables', 'none')).toEqual(['none', false]);
   });
 
   it('has metrics where others read them as soon as somebody shall', async () => {
