@@ -1,3 +1,4 @@
+import { BackendAround } from '../backends/backend-around.ts';
 import type { Backend } from '../backends/backend.ts';
 import { deleteProxyTable, hasProxyTable, proxyTable } from '../backends/nftables/proxy-table.ts';
 import { SwitchyardError, errorText } from '../error.ts';
@@ -11,44 +12,23 @@ import type { Log } from '../telemetry/log.ts';
  * and then goes, since it would lead to endpoints that are gone. Connections that it has begun live on, for connection tracking
  * knows where they go.
  */
-export class AfterNftables implements Backend {
-  readonly #backend: Backend;
+export class AfterNftables extends BackendAround {
   readonly #family: Family;
   readonly #tools: ToolRunner;
   readonly #log: Log;
   #isDone = false;
 
   constructor(backend: Backend, family: Family, tools: ToolRunner, log: Log) {
-    this.#backend = backend;
+    super(backend);
     this.#family = family;
     this.#tools = tools;
     this.#log = log;
   }
 
-  get mode(): Backend['mode'] {
-    return this.#backend.mode;
-  }
-
-  async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
-    const report = await this.#backend.sync(...args);
+  override async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+    const report = await super.sync(...args);
     if (!this.#isDone) await this.#remove(args[2]);
     return report;
-  }
-
-  async audit(signal: AbortSignal): Promise<string | undefined> {
-    return this.#backend.audit(signal);
-  }
-
-  invalidate(): void {
-    this.#backend.invalidate();
-  }
-
-  desired(): ReturnType<Backend['desired']> {
-    return this.#backend.desired();
-  }
-
-  async ended(): Promise<void> {
-    await this.#backend.ended?.();
   }
 
   /** Our rules are in: what fails here is told, and tried again after the next sync. */

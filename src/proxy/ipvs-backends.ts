@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { BackendAround } from '../backends/backend-around.ts';
 import type { Backend } from '../backends/backend.ts';
 import type { ApplyPort } from '../backends/iptables/apply.ts';
 import { inspectFeatures } from '../backends/iptables/features.ts';
@@ -132,44 +133,25 @@ function inquiry(schedulers: Schedulers, usual: string): SchedulerInquiry {
 }
 
 /** Makes everything anew where another Node or API server came or went: no object of ours tells of that. */
-export class Reserving implements Backend {
-  readonly #backend: Backend;
+export class Reserving extends BackendAround {
   readonly #reserved: Reservations;
   #version: number;
 
   constructor(backend: Backend, reserved: Reservations) {
-    this.#backend = backend;
+    super(backend);
     this.#reserved = reserved;
     this.#version = reserved.version;
   }
 
-  get mode(): Backend['mode'] {
-    return this.#backend.mode;
-  }
-
-  async sync(...[graph, delta, signal]: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+  override async sync(
+    ...[graph, delta, signal]: Parameters<Backend['sync']>
+  ): ReturnType<Backend['sync']> {
     await this.#reserved.ready(takenAddresses(graph, delta), signal);
     const { version } = this.#reserved;
     const everything = delta.everything || version !== this.#version;
-    const report = await this.#backend.sync(graph, { ...delta, everything }, signal);
+    const report = await super.sync(graph, { ...delta, everything }, signal);
     this.#version = version;
     return report;
-  }
-
-  async audit(signal: AbortSignal): Promise<string | undefined> {
-    return this.#backend.audit(signal);
-  }
-
-  invalidate(): void {
-    this.#backend.invalidate();
-  }
-
-  desired(): ReturnType<Backend['desired']> {
-    return this.#backend.desired();
-  }
-
-  async ended(): Promise<void> {
-    await this.#backend.ended?.();
   }
 }
 

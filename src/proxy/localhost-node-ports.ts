@@ -1,3 +1,4 @@
+import { BackendAround } from '../backends/backend-around.ts';
 import type { Backend } from '../backends/backend.ts';
 import type { ApplyPort } from '../backends/iptables/apply.ts';
 import { hasLocalnetGuard, writeLocalnetGuard } from '../backends/iptables/localnet-guard.ts';
@@ -50,8 +51,7 @@ export async function noteGuard(
  * Lets packets to node ports of 127.0.0.1 be routed, after each full sync: never before KUBE-FIREWALL
  * is in, for the setting alone opens 127.0.0.0/8 to the node's neighbours (CVE-2020-8558).
  */
-export class LocalhostNodePorts implements Backend {
-  readonly #backend: Backend;
+export class LocalhostNodePorts extends BackendAround {
   readonly #noteGuard: (signal: AbortSignal) => Promise<void>;
   readonly #sysctls: Sysctls;
   readonly #log: Log;
@@ -63,40 +63,20 @@ export class LocalhostNodePorts implements Backend {
     sysctls: Sysctls,
     log: Log,
   ) {
-    this.#backend = backend;
+    super(backend);
     this.#noteGuard = note;
     this.#sysctls = sysctls;
     this.#log = log;
   }
 
-  get mode(): Backend['mode'] {
-    return this.#backend.mode;
-  }
-
-  async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+  override async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
     if (!this.#isNoted) {
       await this.#noteGuard(args[2]);
       this.#isNoted = true;
     }
-    const report = await this.#backend.sync(...args);
+    const report = await super.sync(...args);
     if (report.full) await this.#allow();
     return report;
-  }
-
-  async audit(signal: AbortSignal): Promise<string | undefined> {
-    return this.#backend.audit(signal);
-  }
-
-  invalidate(): void {
-    this.#backend.invalidate();
-  }
-
-  desired(): ReturnType<Backend['desired']> {
-    return this.#backend.desired();
-  }
-
-  async ended(): Promise<void> {
-    await this.#backend.ended?.();
   }
 
   /** Everything else works without it: a failure is told, not fatal. */
@@ -116,12 +96,12 @@ export class LocalhostNodePorts implements Backend {
  * A mode whose node ports do not answer on 127.0.0.1, on a node where another one's did: route_localnet goes back before its
  * first sync, and with it KUBE-FIREWALL where that was ours alone.
  */
-export class NoLocalhostNodePorts implements Backend {
-  readonly #backend: Backend;
+export class NoLocalhostNodePorts extends BackendAround {
   readonly #settings: ModeSettings;
   readonly #variant: string;
+  /** Whether KUBE-FIREWALL is ours. */
+  readonly #guard: { isOurs: boolean };
   #isPutBack = false;
-  #ownsGuard = false;
 
   /** `make` is told whether KUBE-FIREWALL, where it is there, is ours to remove. */
   constructor(
@@ -129,37 +109,19 @@ export class NoLocalhostNodePorts implements Backend {
     settings: ModeSettings,
     make: (ownsGuard: () => boolean) => Backend,
   ) {
+    const guard = { isOurs: false };
+    super(make(() => guard.isOurs));
+    this.#guard = guard;
     this.#variant = variant;
     this.#settings = settings;
-    this.#backend = make(() => this.#ownsGuard);
   }
 
-  get mode(): Backend['mode'] {
-    return this.#backend.mode;
-  }
-
-  async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+  override async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
     if (!this.#isPutBack) {
       this.#isPutBack = await forgoLocalhostNodePorts(this.#settings);
       const { firewalls } = await this.#settings.record.read();
-      this.#ownsGuard = this.#isPutBack && firewalls.includes(this.#variant);
+      this.#guard.isOurs = this.#isPutBack && firewalls.includes(this.#variant);
     }
-    return this.#backend.sync(...args);
-  }
-
-  async audit(signal: AbortSignal): Promise<string | undefined> {
-    return this.#backend.audit(signal);
-  }
-
-  invalidate(): void {
-    this.#backend.invalidate();
-  }
-
-  desired(): ReturnType<Backend['desired']> {
-    return this.#backend.desired();
-  }
-
-  async ended(): Promise<void> {
-    await this.#backend.ended?.();
+    return super.sync(...args);
   }
 }
