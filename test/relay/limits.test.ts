@@ -145,7 +145,7 @@ describe.skipIf(!ownNetwork)('a relay at its limits', () => {
     await eventually(() => again.text === 'again');
   });
 
-  it('makes room for new UDP flows where file descriptors are short', async () => {
+  it('makes room for new UDP flows before file descriptors are short', async () => {
     relay = new RelayProcess({ workers: 1, files: 100 });
     const to = listener(
       'dns',
@@ -165,7 +165,7 @@ describe.skipIf(!ownNetwork)('a relay at its limits', () => {
     }
     const stats = (await relay.stats()).get('dns');
     expect(stats?.evicted).toBeGreaterThan(0);
-    expect(stats?.dialFailures.files).toBeGreaterThan(0);
+    expect(stats?.dialFailures.files).toBe(0);
   });
 
   it('has the file descriptors that the hard limit allows', async () => {
