@@ -22,9 +22,15 @@ export interface Listening {
   close(): Promise<void>;
 }
 
+/** Where a request goes; what is no URL (`//`) goes to `/`, where nobody answers. */
+export function urlOf({ url = '/' }: Pick<IncomingMessage, 'url'>): URL {
+  const base = 'http://agent';
+  return URL.parse(url, base) ?? new URL(base);
+}
+
 /** Binds once; rejects with the system's error where the address is taken or not local. */
 export async function listen(options: ListenOptions, handler: HttpHandler): Promise<Listening> {
-  const server = createServer({ requestTimeout: 10_000 }, handler);
+  const server = createServer({ requestTimeout: 10_000 }, unbreakable(handler));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(
@@ -39,6 +45,18 @@ export async function listen(options: ListenOptions, handler: HttpHandler): Prom
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : options.port,
     close: async () => closeServer(server),
+  };
+}
+
+/** Whoever asks may be anybody: no request ends the process, whatever it makes of a handler. */
+function unbreakable(handler: HttpHandler): HttpHandler {
+  return (request, response) => {
+    try {
+      handler(request, response);
+    } catch (error) {
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500, { 'Content-Type': 'text/plain' }).end(`${errorText(error)}\n`);
+    }
   };
 }
 

@@ -4,6 +4,7 @@ import type { AskedFamily } from '../../graph/journey.ts';
 import { answerQuestion } from '../../graph/question.ts';
 import { familyLabel } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
+import { urlOf } from '../../telemetry/http-server.ts';
 import type { HttpHandler } from '../../telemetry/http-server.ts';
 import { desiredLines } from './desired.ts';
 import type { DesiredAnswer } from './desired.ts';
@@ -63,7 +64,7 @@ async function respond(
   response: ServerResponse,
   view: AdminView,
 ): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://agent');
+  const url = urlOf(request);
   response.setHeader('Switchyard-Version', view.version);
   const route = request.method === 'GET' ? routes[url.pathname] : undefined;
   try {

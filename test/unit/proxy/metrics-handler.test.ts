@@ -84,7 +84,7 @@ describe('the metrics server', () => {
     expect((await fetch(`${url}/flagz`)).status).toBe(404);
   });
 
-  it.each(['/', '/livez', '/configz', '/debug/pprof/', '/debug/flags/v', '/metrics/more'])(
+  it.each(['/', '//', '/livez', '/configz', '/debug/pprof/', '/debug/flags/v', '/metrics/more'])(
     'has nothing at %s where it is not asked for',
     async (path) => {
       expect((await fetch((await serve()) + path)).status).toBe(404);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { HttpServer, listen } from '../../../src/telemetry/http-server.ts';
+import { HttpServer, listen, urlOf } from '../../../src/telemetry/http-server.ts';
 import type { HttpHandler } from '../../../src/telemetry/http-server.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { VirtualClock, settle } from '../proxy/virtual-clock.ts';
@@ -55,5 +55,26 @@ describe('a server of the agent', () => {
     const taken = await listen({ address: '127.0.0.1', port: 0 }, ok);
     await expect(server(taken.port, true).http.start()).rejects.toMatchObject({ code: 'missing' });
     await taken.close();
+  });
+
+  it('goes on whatever a request makes of who answers', async () => {
+    const broken = await listen({ address: '127.0.0.1', port: 0 }, () => {
+      throw new Error('not this one');
+    });
+    const answer = await fetch(`http://127.0.0.1:${broken.port}/`);
+    expect([answer.status, await answer.text()]).toEqual([500, 'not this one\n']);
+    await broken.close();
+  });
+});
+
+describe('where a request goes', () => {
+  it.each([
+    ['/healthz?verbose', '/healthz'],
+    ['http://node:10256/livez', '/livez'],
+    ['//', '/'],
+    ['//x:99999', '/'],
+    ['http://[', '/'],
+  ])('%s: %s', (url, pathname) => {
+    expect(urlOf({ url }).pathname).toBe(pathname);
   });
 });
