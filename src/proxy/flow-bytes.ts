@@ -30,6 +30,8 @@ export class FlowBytes {
   readonly #seen = new Map<number, Seen>();
   #graph: Pick<RuleGraph, 'frontends'> | undefined;
   #reading = 0;
+  /** Whether there was a whole reading: what is new from then on began after it. */
+  #hasLooked = false;
 
   constructor(options: FlowBytesOptions) {
     this.#options = options;
@@ -45,17 +47,19 @@ export class FlowBytes {
     const { tools, family } = this.#options;
     const reading = ++this.#reading;
     await listCountedFlows(tools, family, (flow) => this.#note(flow, reading), signal);
+    this.#hasLooked = true;
     // The kernel may leave an entry out of a list while its table is rebuilt: missing twice, it is gone.
     for (const [id, seen] of this.#seen) if (seen.reading < reading - 1) this.#seen.delete(id);
   }
 
   #note({ id, received, sent, ...flow }: CountedFlow, reading: number): void {
-    const before = this.#seen.get(id) ?? { received: 0, sent: 0 };
+    const known = this.#seen.get(id);
     const servicePort = this.#ownerOf(flow);
-    // What there was when nobody had looked yet is of an earlier run, whosever it is.
-    if (reading > 1 && servicePort === undefined) return;
+    // What there was when nobody had looked yet is of an earlier run, whosever it is and comes to be.
+    if (this.#hasLooked && servicePort === undefined && known === undefined) return;
     this.#seen.set(id, { received, sent, reading });
-    if (reading === 1 || servicePort === undefined) return;
+    if (!this.#hasLooked || servicePort === undefined) return;
+    const before = known ?? { received: 0, sent: 0 };
     this.#options.sink.add(servicePort, {
       received: received >= before.received ? received - before.received : received,
       sent: sent >= before.sent ? sent - before.sent : sent,

@@ -101,9 +101,10 @@ function counting() {
   let table: readonly FlowText[] = [];
   const counted = new Map<string, [number, number]>();
   const tools = new FakeToolRunner();
+  let exitCode = 0;
   tools.run = async (_tool, _args, { onOutput }) => {
     onOutput?.(table.map((each) => `${text(each)}\n`).join(''));
-    return { exitCode: 0, stdout: '', stderr: '', durationMs: 1 };
+    return { exitCode, stdout: '', stderr: 'no memory', durationMs: 1 };
   };
   const bytes = new FlowBytes({
     family: 'ipv4',
@@ -119,7 +120,17 @@ function counting() {
     table = flows;
     await bytes.read(signal);
   };
-  return { bytes, read, of: (service: string) => counted.get(originOf(service).servicePort) };
+  const breakOff = async (...flows: readonly FlowText[]): Promise<void> => {
+    exitCode = 1;
+    await expect(read(...flows)).rejects.toThrow('conntrack -L failed: no memory');
+    exitCode = 0;
+  };
+  return {
+    bytes,
+    read,
+    breakOff,
+    of: (service: string) => counted.get(originOf(service).servicePort),
+  };
 }
 
 describe('the bytes of flows', () => {
@@ -133,6 +144,27 @@ describe('the bytes of flows', () => {
     expect(of('web')).toEqual([151, 3002]);
     await read({ id: 1, from: 41_001, bytes: [7, 8] }); // another flow of the same number
     expect(of('web')).toEqual([158, 3010]);
+  });
+
+  it('of before the first whole list are not counted, however late the rules are', async () => {
+    const { bytes, read, breakOff, of } = counting();
+    await breakOff({ id: 1, bytes: [100, 1000] });
+    for (let i = 0; i < 4; i++) await read({ id: 1, bytes: [100, 1000] }, { id: 2, bytes: [7, 7] });
+    bytes.written({ frontends });
+    await read({ id: 1, bytes: [101, 1001] }, { id: 2, bytes: [7, 7] });
+    expect(of('web')).toEqual([1, 1]);
+  });
+
+  it('are counted once where a Service was away for a while', async () => {
+    const { bytes, read, of } = counting();
+    bytes.written({ frontends });
+    await read();
+    await read({ id: 1, bytes: [100, 1000] });
+    bytes.written({ frontends: new Map() });
+    for (let i = 0; i < 3; i++) await read({ id: 1, bytes: [100, 1000] });
+    bytes.written({ frontends });
+    await read({ id: 1, bytes: [100, 1002] });
+    expect(of('web')).toEqual([100, 1002]);
   });
 
   it('are counted once where a list leaves a flow out, or has it twice', async () => {
