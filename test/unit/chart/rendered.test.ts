@@ -155,6 +155,28 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
     expect(done?.volumeMounts).toBeUndefined();
   });
 
+  it('cleans up wholly where agents are, and not from under kube-proxy', async () => {
+    const values = { ...leastValues, sideBySide: { enabled: true } };
+    const [agents, cleaners] = await Promise.all(
+      [values, { ...values, cleanup: 'all' }].map(async (each) => {
+        const objects = await render(path, { values: each });
+        return (only(objects, 'DaemonSet') as unknown as DaemonSet).spec.template.spec;
+      }),
+    );
+    expect(cleaners?.initContainers.map(({ args }) => args)).toEqual([['cleanup']]);
+    expect(cleaners?.nodeSelector).toEqual(agents?.nodeSelector);
+    expect(cleaners?.nodeSelector).toMatchObject({ 'switchyard.io/proxy': 'switchyard' });
+    expect(cleaners?.affinity).toEqual(agents?.affinity);
+    expect(cleaners?.affinity).toBeDefined();
+  });
+
+  it('takes the nodes of a label alone, where nothing else is asked of them', async () => {
+    const nodeSelector = { 'kubernetes.io/os': null }; // as helm has a default taken out
+    const values = { ...leastValues, nodeSelector, sideBySide: { enabled: true } };
+    const { spec } = only(await render(path, { values }), 'DaemonSet') as unknown as DaemonSet;
+    expect(spec.template.spec.nodeSelector).toEqual({ 'switchyard.io/proxy': 'switchyard' });
+  });
+
   describe('starts pods anew', () => {
     let before = '';
 
