@@ -8,7 +8,12 @@ export function flagLines(table: FlagTable, flags: FlagValues): readonly string[
     .map((flag) => {
       const value = flags.value(fieldOf(flag));
       const isDuration = flag.type === 'duration' && typeof value === 'number';
-      return `${flag.name}=${isDuration ? goDuration(value) : String(value ?? '')}`;
+      return `${flag.name}=${isDuration ? goDuration(value) : withoutPasswords(String(value ?? ''))}`;
     })
     .toSorted();
+}
+
+/** Whoever reaches the page reads it: of a URL's name and password (`--source`, `--master`) it says only that they are there. */
+function withoutPasswords(value: string): string {
+  return value.replace(/(https?:\/\/)[^/?#\s]*@/gi, '$1…@');
 }

@@ -37,3 +37,13 @@ it('/flagz has every flag with what was said or the default, by name', () => {
   );
   expect(flagzPage(lines)).toContain('\nconfig-sync-period=1m30s\n');
 });
+
+it('/flagz keeps passwords of URLs to itself', () => {
+  const given = [
+    '--source=https://me:se@cret@x.example/a@b',
+    '--master=http://token@10.0.0.1:8080',
+  ];
+  const lines = flagLines(proxyFlags, parseFlags(proxyFlags, given).flags);
+  expect(lines).toContain('source=https://…@x.example/a@b');
+  expect(lines).toContain('master=http://…@10.0.0.1:8080');
+});
