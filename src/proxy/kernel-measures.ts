@@ -15,16 +15,27 @@ export function measureKernel(
   metrics.collectCountedPackets(config.mode === 'iptables' ? packetReader(tools) : undefined);
 }
 
-/** A tool that is not there is not asked for again; one that fails has nothing to say this time. */
+/**
+ * A tool that is not there is not asked for again; one that fails has nothing to say this time. Who asks while it runs has
+ * its answer too: however many ask, no more than one runs for an object.
+ */
 export function packetReader(tools: ToolRunner): ReadCountedPackets {
   let isMissing = false;
-  return async (object: CountingObject) => {
-    if (isMissing) return undefined;
+  const running = new Map<CountingObject, Promise<number | undefined>>();
+  const read = async (object: CountingObject): Promise<number | undefined> => {
     try {
       return await readCountedPackets(tools, object, new AbortController().signal);
     } catch (error) {
       isMissing = error instanceof SwitchyardError && error.code === 'missing';
       return undefined;
+    } finally {
+      running.delete(object);
     }
+  };
+  return async (object) => {
+    if (isMissing) return undefined;
+    const shared = running.get(object) ?? read(object);
+    running.set(object, shared);
+    return shared;
   };
 }

@@ -123,6 +123,14 @@ describe('nfacct objects', () => {
     expect(missing.runs).toHaveLength(1);
   });
 
+  it('are read once for all who ask meanwhile, and anew for who asks after that', async () => {
+    let packets = 0;
+    const kernel = tools(() => ({ stdout: `{ pkts = ${++packets}, bytes = 2 }` }));
+    const read = packetReader(kernel);
+    expect(await Promise.all([read(invalid), read(invalid), read(local)])).toEqual([1, 1, 2]);
+    expect(await read(invalid)).toBe(3);
+  });
+
   it('are removed by the clean-up, once no rule uses them', async () => {
     const there = new Set<string>([invalid]);
     let inUse = true;
