@@ -79,7 +79,8 @@ export class LastingParts {
   show(view: AgentView): void {
     const { config, health, pipelines, relay, traffic, clock } = view;
     const { metrics } = this;
-    if (this.#shown !== undefined && this.#shown.config.mode !== config.mode) metrics.forgetMode();
+    const before = this.#shown;
+    if (before !== undefined && before.config.mode !== config.mode) metrics.forgetMode();
     this.#shown = view;
     metrics.agent.mode(config.mode);
     metrics.collectServices(
@@ -87,7 +88,8 @@ export class LastingParts {
     );
     metrics.agent.collectHealth(() => health.byFamily());
     metrics.slis.collect(() => health.checks());
-    if (relay) metrics.collectRelay(relayRows(relay));
+    // The same relay goes on with the sums it has: those of listeners that are gone are nowhere else.
+    if (relay && relay !== before?.relay) metrics.collectRelay(relayRows(relay));
     metrics.collectTraffic(traffic);
     measureKernel(metrics, view);
     this.servers.answerWith(answersOf({ ...view, metrics }));
