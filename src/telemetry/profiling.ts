@@ -24,7 +24,7 @@ export type DebugHandler = (request: IncomingMessage, response: ServerResponse) 
 const index = `Profiles of this process, for Chrome's developer tools (and whatever else reads V8's formats):
 /debug/pprof/profile?seconds=30   CPU, a .cpuprofile
 /debug/pprof/allocs?seconds=30    allocations, sampled: a .heapprofile
-/debug/pprof/heap                 all that is on the heap, a .heapsnapshot; the process stands still meanwhile
+/debug/pprof/heap                 all that is on the heap, a .heapsnapshot; from this node alone; the process stands still meanwhile
 /debug/pprof/statistics           figures of the heap and of the process, JSON
 /debug/flags/v                    GET: the log's verbosity; PUT a number to change it
 `;
@@ -73,6 +73,7 @@ export function profilingHandler(options: ProfilingOptions): DebugHandler {
           break;
         }
         case '/debug/pprof/heap':
+          refuseOthers(request);
           await alone(async () => sendHeap(response));
           break;
         case '/debug/pprof/statistics':
@@ -101,6 +102,15 @@ function refuse(response: ServerResponse, error: unknown): void {
   }
   const status = error instanceof Refusal ? error.status : 500;
   response.writeHead(status, { 'Content-Type': text }).end(`${errorText(error)}\n`);
+}
+
+/** All that is on the heap: tokens and keys, too. */
+function refuseOthers({ socket: { remoteAddress = '' } }: IncomingMessage): void {
+  if (/^(::ffff:)?127\.|^::1$/.test(remoteAddress)) return;
+  throw new Refusal(
+    403,
+    'a heap snapshot holds credentials: ask from the node itself, at 127.0.0.1',
+  );
 }
 
 function secondsOf(given: string): number {

@@ -56,6 +56,22 @@ describe('profiles', () => {
     });
   });
 
+  it.each(['10.244.0.7', '::ffff:192.0.2.1', 'fd00::1', '::127.0.0.1'])(
+    'of all that is on the heap, credentials included, are not for %s',
+    async (remoteAddress) => {
+      const verbosity = { get: () => 0, set: () => {} };
+      const handler = profilingHandler({ clock: systemClock, log: silentLog, verbosity });
+      const server = await listen({ address: '127.0.0.1', port: 0 }, (request, response) => {
+        Object.defineProperty(request.socket, 'remoteAddress', { value: remoteAddress });
+        void handler(request, response);
+      });
+      closing.push(async () => server.close());
+      const answer = await fetch(`http://127.0.0.1:${server.port}/debug/pprof/heap`);
+      expect(answer.status).toBe(403);
+      expect(await answer.text()).toContain('ask from the node itself');
+    },
+  );
+
   it('are taken one at a time', async () => {
     const url = await serve();
     const give = new AbortController();
