@@ -4,7 +4,6 @@ import type { AskedFamily } from '../../graph/journey.ts';
 import { answerQuestion } from '../../graph/question.ts';
 import { familyLabel } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
-import { urlOf } from '../../telemetry/http-server.ts';
 import type { HttpHandler } from '../../telemetry/http-server.ts';
 import { desiredLines } from './desired.ts';
 import type { DesiredAnswer } from './desired.ts';
@@ -64,16 +63,15 @@ async function respond(
   response: ServerResponse,
   view: AdminView,
 ): Promise<void> {
-  const url = urlOf(request);
   response.setHeader('Switchyard-Version', view.version);
-  const route = request.method === 'GET' ? routes[url.pathname] : undefined;
+  const asked = request.url ?? '/';
   try {
-    if (route === undefined) {
+    const url = URL.parse(asked, 'http://agent'); // null: of `//`, say
+    const route = request.method === 'GET' && url !== null ? routes[url.pathname] : undefined;
+    if (url === null || route === undefined) {
       const known = Object.keys(routes).join(', ');
-      throw new SwitchyardError(
-        'missing',
-        `${request.method} ${url.pathname}: expected GET of ${known}`,
-      );
+      const what = `${request.method} ${url?.pathname ?? asked}`;
+      throw new SwitchyardError('missing', `${what}: expected GET of ${known}`);
     }
     await route(url, response, view);
   } catch (error) {

@@ -47,15 +47,16 @@ async function standUntil(
   server.maxConnections = mostClients;
   server.setTimeout(idleMs);
   const standing = await standAt(server, path);
+  // One client could not be let in (no file descriptor was left, say): the next one may be.
+  server.on('error', (error) => log.warn({ path }, `admin socket: ${errorText(error)}`));
   log.info({ path }, 'admin socket answers');
-  if (!signal.aborted) await ended(server, signal);
+  if (!signal.aborted) await aborted(signal);
   await close(server, standing);
 }
 
-async function ended(server: Server, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
+async function aborted(signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
     signal.addEventListener('abort', () => resolve(), { once: true });
-    server.once('error', reject);
   });
 }
 

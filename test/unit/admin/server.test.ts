@@ -1,5 +1,6 @@
 import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AgentClient, NoAgentError } from '../../../src/cli/agent-client.ts';
@@ -13,6 +14,7 @@ import type { DesiredAnswer } from '../../../src/proxy/admin/desired.ts';
 import { serveAdmin } from '../../../src/proxy/admin/server.ts';
 import type { StatusDocument } from '../../../src/proxy/admin/status-document.ts';
 import { lowerAll } from '../../../src/backends/iptables/lower.ts';
+import type { HttpHandler } from '../../../src/telemetry/http-server.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { ownFolder } from '../../support/own-folder.ts';
 import { byKey, endpoint, nodeContext, servicePort } from '../../support/service-ports.ts';
@@ -77,6 +79,34 @@ describe('the admin socket of an agent', () => {
     await expect(client().get('/v9/future')).rejects.toThrow(
       'the agent (version 1.2.3) does not know /v9/future',
     );
+  });
+
+  it('refuses what is no path at once', async () => {
+    await up(client());
+    const curl = connect(path);
+    let answer = '';
+    curl.setEncoding('utf8').on('data', (text: string) => (answer += text));
+    curl.write('GET // HTTP/1.1\r\nHost: a\r\n\r\n');
+    await expect.poll(() => answer).toContain('404 Not Found');
+    curl.destroy();
+  });
+
+  it('lives on where one client cannot be let in', async () => {
+    stop.abort();
+    await running;
+    stop = new AbortController();
+    let server: Server | undefined;
+    const answer = adminHandler(fakeView);
+    const handler: HttpHandler = (request, response) => {
+      ({ server } = request.socket as Socket & { readonly server: Server });
+      answer(request, response);
+    };
+    running = serveAdmin({ path, handler, log, clock }, stop.signal);
+    await up(client());
+    for (const error of ['accept EMFILE', 'accept ENFILE']) server?.emit('error', new Error(error));
+    await clock.advance(5000);
+    expect(await client().status()).toEqual(status);
+    expect(warnings).toEqual(['admin socket: accept EMFILE', 'admin socket: accept ENFILE']);
   });
 
   it('answers others while somebody does not read what he asked for', async () => {
