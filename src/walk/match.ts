@@ -91,13 +91,17 @@ const extensions = new Set(
 export function matchRule(rule: ParsedRule, world: World, place: Place): Match {
   let chance = 1;
   const open: string[] = [];
+  let isKnown = true;
   for (const option of rule.options) {
     if (option.name === '-j' || option.name === '-g') break;
+    if (option.name === '-m') isKnown = extensions.has(option.values[0] ?? '');
     if (option.name === '--probability') {
       chance *= fraction(option);
       continue;
     }
-    const answer = answerOf(option, world, place);
+    // An option of what is not known may be called like one that is: `-m connmark --mark`.
+    const isTold = isKnown || !option.name.startsWith('--');
+    const answer = isTold ? answerOf(option, world, place) : undefined;
     if (answer === undefined) open.push(optionText(option));
     else if (!answer) return { chance: 0, unknown: '' };
   }

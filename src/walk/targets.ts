@@ -31,7 +31,12 @@ const opaque: ReadonlySet<string> = new Set(
   'NFQUEUE QUEUE TPROXY NETMAP TARPIT DELUDE SYNPROXY MIRROR ECHO'.split(' '),
 );
 
-type Effect = (world: World, option: Option | undefined, node: WalkedNode) => TargetEffect;
+type Effect = (
+  world: World,
+  option: Option | undefined,
+  node: WalkedNode,
+  others: readonly Option[],
+) => TargetEffect;
 
 const effects: Readonly<Record<string, Effect>> = {
   MASQUERADE: (world) => ({ verdict: 'accept', world: { ...world, masqueraded: true } }),
@@ -50,8 +55,11 @@ const effects: Readonly<Record<string, Effect>> = {
   },
   MARK: (world, option) => ({ world: { ...world, mark: marked(world.mark, option) } }),
   // A first packet's connection has no mark yet.
-  CONNMARK: (world, option) =>
-    option?.name === '--restore-mark' ? { world: { ...world, mark: 0 } } : { world },
+  CONNMARK: (world, option, _, others) => {
+    if (option?.name !== '--restore-mark') return { world };
+    const mask = others.find(({ name }) => name === '--nfmask')?.values[0] ?? 0xffffffff;
+    return { world: { ...world, mark: (world.mark & ~Number(mask)) >>> 0 } };
+  },
   CT: (world, option) => (option?.name === '--notrack' ? { world: untracked(world) } : { world }),
   NOTRACK: (world) => ({ world: untracked(world) }),
 };
@@ -68,7 +76,8 @@ export function effectOf(
   if (verdict !== undefined) return { verdict, world };
   if (passing.has(target)) return { world };
   if (opaque.has(target)) return { verdict: 'unknown', world };
-  return effects[target]?.(world, rule.options[index + 1], node);
+  const [option, ...others] = rule.options.slice(index + 1);
+  return effects[target]?.(world, option, node, others);
 }
 
 function untracked(world: World): World {

@@ -1,3 +1,4 @@
+import { SwitchyardError } from '../error.ts';
 import type { Address } from '../ip/address.ts';
 import { isOwn, matchRule } from './match.ts';
 import type { Place } from './match.ts';
@@ -32,12 +33,33 @@ export interface WalkOptions {
   readonly unknown: 'refuse' | 'both';
   /** Remember each rule that did something. */
   readonly trace: boolean;
+  /** How much may be done yet; left out: as much as there is. */
+  readonly effort?: Effort;
 }
 
 const strict: WalkOptions = { unknown: 'refuse', trace: false };
 
 /** So many open questions have both answers; whatever else is not known is taken not to hold. */
 export const mostAssumptions = 4;
+
+/** Rules that are met by shares of one packet. Twenty that part what goes on behind them make a million shares. */
+const mostMeetings = 200_000;
+
+/** What is left of what may be done for one packet. */
+class Effort {
+  #left = mostMeetings;
+
+  spend(): void {
+    if (this.#left-- > 0) return;
+    throw new SwitchyardError(
+      'usage',
+      'the rules part this packet in more ways than can be followed',
+      {
+        hint: 'take out of the dump what does not matter (matches of probability that only log or mark)',
+      },
+    );
+  }
+}
 
 /** The tables of a hook, in the order in which they are asked. */
 export const order = ['raw', 'mangle', 'nat', 'filter'] as const;
@@ -48,8 +70,9 @@ export function walk(
   tables: ParsedTables,
   node: WalkedNode,
   packet: WalkingPacket,
-  options: WalkOptions = strict,
+  how: WalkOptions = strict,
 ): readonly WalkOutcome[] {
+  const options = { effort: new Effort(), ...how };
   const first = packet.inInterface === undefined ? 'OUTPUT' : 'PREROUTING';
   return hook(tables, node, first, [starting(packet)], order, options)
     .flatMap((ended) => afterRouting(tables, node, first, ended, options))
@@ -119,7 +142,7 @@ export function hook(
       if (table === 'nat' && ended.world.packet.state !== 'NEW') return [ended];
       const place = placeOf(node, name, ended.world.packet);
       const path = new Path(tables, table, place, options);
-      return path.chain(name, 0, ended.world).map((each) => {
+      return path.chain(name, ended.world).map((each) => {
         if (each.verdict !== 'return') return each;
         if (chain.policy !== 'DROP') return { world: each.world, verdict: 'accept' as const };
         return { world: path.atPolicy(each.world, name, 'DROP'), verdict: 'drop' as const };
@@ -147,7 +170,15 @@ interface Met {
   readonly rule: ParsedRule;
 }
 
+/** What a rule makes of a packet; `pass`: it goes on behind the rule. */
+interface Left {
+  readonly world: World;
+  readonly verdict: Verdict | 'pass';
+}
+
 class Path {
+  /** The chains that the packet is in, the first one first. */
+  readonly #within: string[] = [];
   readonly #tables: ParsedTables;
   readonly #table: string;
   readonly #place: Place;
@@ -160,27 +191,44 @@ class Path {
     this.#options = options;
   }
 
-  /** From rule `at` of the chain; `return`: goes on behind the last `-j`. */
-  chain(name: string, at: number, world: World): readonly Ended[] {
+  /** All of a chain; `return`: goes on behind the last `-j`. */
+  chain(name: string, world: World): readonly Ended[] {
+    const circle = this.#within.indexOf(name);
+    if (circle !== -1) {
+      const names = [...this.#within.slice(circle), name].join(' → ');
+      throw new SwitchyardError('usage', `chains of ${this.#table} lead in a circle: ${names}`);
+    }
+    this.#within.push(name);
+    const ended = this.#rules(name, 0, world);
+    this.#within.pop();
+    return ended;
+  }
+
+  /** From rule `at` of the chain. */
+  #rules(name: string, at: number, world: World): readonly Ended[] {
     const { rules } = this.#chainOf(name);
     const ended: Ended[] = [];
     let left: World | undefined = world;
-    // A loop where packets pass a rule by: chains of thousands of rules would use up the stack.
+    // A loop where packets go on: chains of thousands of rules would use up the stack.
     for (const [i, rule] of rules.slice(at).entries()) {
       if (!rule.options.some(isTarget)) continue; // it only counts
       const number = at + i + 1;
       const { chance, unknown } = matchRule(rule, left, this.#place);
       if (chance === 0) continue;
       const { met, passed } = this.#parted(left, rule, chance, unknown);
-      const next = (w: World): readonly Ended[] => this.chain(name, number, w);
-      if (met !== undefined) {
-        const stepped = this.#stepped(met, { chain: name, number, rule }, chance);
-        ended.push(...this.#target(rule, stepped, next));
+      const made =
+        met && this.#target(rule, this.#stepped(met, { chain: name, number, rule }, chance));
+      const goingOn: World[] = [];
+      for (const { world: after, verdict } of made ?? []) {
+        if (verdict === 'pass') goingOn.push(after);
+        else ended.push({ world: after, verdict });
       }
-      const [first, ...others] = passed;
+      goingOn.push(...passed.toReversed());
+      left = goingOn.pop();
       // Of several worlds that go on, one does so here.
-      for (const other of others) ended.push(...next(other));
-      left = first;
+      for (const other of goingOn) {
+        for (const each of this.#rules(name, number, other)) ended.push(each);
+      }
       if (left === undefined) return ended;
     }
     ended.push({ world: left, verdict: 'return' });
@@ -232,19 +280,19 @@ class Path {
     return chain;
   }
 
-  #target(rule: ParsedRule, world: World, next: (w: World) => readonly Ended[]): readonly Ended[] {
+  #target(rule: ParsedRule, world: World): readonly Left[] {
+    this.#options.effort?.spend();
     const index = rule.options.findIndex(isTarget);
     const option = rule.options[index];
     const target = option?.values[0] ?? '';
-    if (!option) return next(world);
     // A goto leaves nothing behind: its end is the end of this chain.
-    if (option.name === '-g') return this.chain(target, 0, world);
+    if (option?.name === '-g') return this.chain(target, world);
     const effect = effectOf(target, rule, index, world, this.#place.node);
-    if (effect !== undefined) return 'verdict' in effect ? [effect] : next(effect.world);
+    if (effect !== undefined) return [{ verdict: 'pass', ...effect }];
     const isChain = this.#tables.get(this.#table)?.has(target) === true;
     if (!isChain && this.#options.unknown === 'both') return [{ world, verdict: 'unknown' }];
-    return this.chain(target, 0, world).flatMap((ended) =>
-      ended.verdict === 'return' ? next(ended.world) : [ended],
+    return this.chain(target, world).map((ended) =>
+      ended.verdict === 'return' ? { ...ended, verdict: 'pass' } : ended,
     );
   }
 }

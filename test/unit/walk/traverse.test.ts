@@ -58,6 +58,52 @@ describe('a packet that walks through rules', () => {
     const shares = run('nat', ...rules).map(({ probability }) => Math.round(probability * 1e9));
     expect(shares).toEqual(Array.from({ length: count }, () => 1e9 / count));
   });
+  it('goes on behind thousands of rules that are met', () => {
+    const rules = Array.from({ length: 5000 }, () => '-A PREROUTING -j LOG');
+    expect(run('nat', ...rules)).toMatchObject([{ kind: 'delivered', probability: 1 }]);
+  });
+  it.each([
+    ['-j', '-j'],
+    ['-j', '-g'],
+    ['-g', '-g'],
+  ])('names chains that lead in a circle (%s, %s)', (there, back) => {
+    const rules = [`-A PREROUTING -j A`, `-A A ${there} B`, `-A B ${back} A`];
+    expect(() => run('nat', ':A - [0:0]', ':B - [0:0]', ...rules)).toThrow(
+      'chains of nat lead in a circle: A → B → A',
+    );
+  });
+  it('gives up where rules part a packet without end', () => {
+    const rule = '-A PREROUTING -m statistic --mode random --probability 0.5 -j LOG';
+    expect(() => run('nat', ...Array.from({ length: 64 }, () => rule))).toThrow(
+      'part this packet in more ways than can be followed',
+    );
+  });
+  it('takes no option of what it does not understand for one that it knows', () => {
+    const tables = parseTables(
+      [
+        '*nat',
+        '-A PREROUTING -j MARK --set-xmark 0x4000/0x4000',
+        '-A PREROUTING -m connmark --mark 0x0/0x4000 -j DROP',
+        'COMMIT',
+      ].join('\n'),
+    );
+    const ended = walk(tables, node, packet, { unknown: 'both', trace: false });
+    expect(ended.map(({ kind, assumed }) => [kind, ...assumed])).toEqual(
+      [true, false].map((holds) => [
+        holds ? 'drop' : 'delivered',
+        { asked: '-m connmark --mark 0x0/0x4000', holds },
+      ]),
+    );
+  });
+  it('keeps the mark that a restored one leaves alone', () => {
+    const ended = run(
+      'nat',
+      '-A PREROUTING -j MARK --set-xmark 0x4000/0x4000',
+      '-A PREROUTING -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80',
+      '-A PREROUTING -m mark --mark 0x4000/0x4000 -j DROP',
+    );
+    expect(ended.map(({ kind }) => kind)).toEqual(['drop']);
+  });
   it('obeys the policy of a built-in chain', () => {
     expect(run('filter', ':FORWARD DROP [0:0]').map(({ kind }) => kind)).toEqual(['drop']);
   });
