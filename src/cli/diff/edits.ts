@@ -4,7 +4,7 @@ export interface Edit<T> {
   readonly line: T;
 }
 
-/** Lists whose product is over this are not compared in all ways: what is in both, wherever, counts as the same. */
+/** Lists whose product is over this are not compared in all ways: of a line that is there several times the first goes with the first, and so on. */
 const mostComparisons = 4_000_000;
 
 /** The shortest way from `found` to `wanted`, what goes before what comes. */
@@ -41,7 +41,7 @@ function between<T extends { readonly text: string }>(
   found: readonly T[],
   wanted: readonly T[],
 ): readonly Edit<T>[] {
-  if (found.length * wanted.length > mostComparisons) return bulk(found, wanted);
+  if (found.length * wanted.length > mostComparisons) return inOrder(found, wanted);
   const lengths = commonLengths(found, wanted);
   const list: Edit<T>[] = [];
   let [f, w] = [0, 0];
@@ -82,23 +82,53 @@ function commonLengths<T extends { readonly text: string }>(
   return at;
 }
 
-function bulk<T extends { readonly text: string }>(
+/** What stays is the longest part of both that is in the same order. */
+function inOrder<T extends { readonly text: string }>(
   found: readonly T[],
   wanted: readonly T[],
 ): readonly Edit<T>[] {
-  const left = new Map<string, number>();
-  for (const { text } of wanted) left.set(text, (left.get(text) ?? 0) + 1);
-  const unexpected = found.filter(({ text }) => {
-    const count = left.get(text) ?? 0;
-    left.set(text, count - 1);
-    return count <= 0;
-  });
-  const there = new Map<string, number>();
-  for (const { text } of found) there.set(text, (there.get(text) ?? 0) + 1);
-  const rest = wanted.map((line): Edit<T> => {
-    const count = there.get(line.text) ?? 0;
-    there.set(line.text, count - 1);
-    return { kind: count > 0 ? 'same' : 'missing', line };
-  });
-  return [...unexpected.map((line): Edit<T> => ({ kind: 'unexpected', line })), ...rest];
+  const places = new Map<string, number[]>();
+  for (const [i, { text }] of wanted.entries()) {
+    const same = places.get(text);
+    if (same === undefined) places.set(text, [i]);
+    else same.push(i);
+  }
+  for (const same of places.values()) same.reverse();
+  const placeOf = found.map(({ text }) => places.get(text)?.pop());
+  const kept = longestRising(placeOf);
+  const list: Edit<T>[] = [];
+  const upTo = (place: number): readonly Edit<T>[] =>
+    wanted.slice(next, place).map((line) => ({ kind: 'missing', line }));
+  let next = 0;
+  for (const [i, line] of found.entries()) {
+    const place = placeOf[i];
+    const other = place !== undefined && kept.has(place) ? wanted[place] : undefined;
+    if (place === undefined || other === undefined) {
+      list.push({ kind: 'unexpected', line });
+      continue;
+    }
+    list.push(...upTo(place), { kind: 'same', line: other });
+    next = place + 1;
+  }
+  return [...list, ...upTo(wanted.length)];
+}
+
+/** Of different numbers, as many as can be that rise from left to right. */
+function longestRising(numbers: readonly (number | undefined)[]): ReadonlySet<number> {
+  const ends: number[] = [];
+  const before = new Map<number, number | undefined>();
+  for (const number of numbers) {
+    if (number === undefined) continue;
+    let [low, high] = [0, ends.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((ends[middle] ?? 0) < number) low = middle + 1;
+      else high = middle;
+    }
+    before.set(number, ends[low - 1]);
+    ends[low] = number;
+  }
+  const kept = new Set<number>();
+  for (let at = ends.at(-1); at !== undefined; at = before.get(at)) kept.add(at);
+  return kept;
 }

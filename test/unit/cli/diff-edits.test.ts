@@ -35,6 +35,23 @@ describe('the edits from what is there to what is wanted', () => {
     ]);
     expect(list).toHaveLength(6001);
   });
+
+  it('see what is in another order, in long lists too', () => {
+    const many = Array.from({ length: 2500 }, (_, i) => (i % 7 === 0 ? 'often' : `rule ${i}`));
+    const wanted = [...many, 'the last one'];
+    const found = ['the last one', ...many.slice(0, 1000), 'strange', ...many.slice(1001)];
+    const list = edits(lines(found), lines(wanted));
+    const side = (other: string): readonly string[] =>
+      list.filter(({ kind }) => kind !== other).map((each) => each.line.text);
+    expect(side('missing')).toEqual(found);
+    expect(side('unexpected')).toEqual(wanted);
+    expect(list.filter(({ kind }) => kind !== 'same').map((each) => each.line.text)).toEqual([
+      'the last one',
+      'strange',
+      'rule 1000',
+      'the last one',
+    ]);
+  });
 });
 
 const parts: readonly ComparedPart[] = [
