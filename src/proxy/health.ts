@@ -1,7 +1,7 @@
 import type { Family } from '../ip/address.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Clock } from '../clock.ts';
-import { urlOf } from '../telemetry/http-server.ts';
+import { requestUrl } from '../telemetry/http-server.ts';
 import type { HttpHandler } from '../telemetry/http-server.ts';
 import type { FamilyLabel, ProxyMetrics } from '../telemetry/metrics.ts';
 import type { HealthCheck } from '../telemetry/sli-metrics.ts';
@@ -132,7 +132,7 @@ export function healthHandler(
   metrics: ProxyMetrics,
 ): HttpHandler {
   return (request, response) => {
-    const path = urlOf(request).pathname;
+    const path = requestUrl(request).pathname;
     if (path !== '/healthz' && path !== '/livez') {
       response.writeHead(404, { 'Content-Type': 'text/plain; charset=utf-8' }).end('not found\n');
       return;

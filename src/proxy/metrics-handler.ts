@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { Mode } from '../backends/backend.ts';
 import { errorText } from '../error.ts';
-import { urlOf } from '../telemetry/http-server.ts';
+import { requestUrl } from '../telemetry/http-server.ts';
 import type { HttpHandler } from '../telemetry/http-server.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import type { DebugHandler } from '../telemetry/profiling.ts';
@@ -33,7 +33,7 @@ export function metricsHandler({
   debug,
 }: MetricsHandlerOptions): HttpHandler {
   return (request, response) => {
-    const { pathname } = urlOf(request);
+    const { pathname } = requestUrl(request);
     const page = pages?.get(pathname);
     if (page !== undefined) {
       response.writeHead(200, { 'Content-Type': text }).end(page());

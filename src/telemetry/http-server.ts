@@ -7,6 +7,12 @@ import type { Log } from './log.ts';
 /** Answers one request. */
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
+/** What a request asks for. Whatever a client sends, it is a URL: `//` is a path, and no host's name. */
+export function requestUrl({ url = '/' }: Pick<IncomingMessage, 'url'>): URL {
+  const whole = url.startsWith('/') ? `http://agent${url}` : url;
+  return URL.parse(whole) ?? new URL('http://agent/');
+}
+
 export interface ListenOptions {
   readonly address: string;
   readonly port: number;
@@ -22,12 +28,6 @@ export interface Listening {
   close(): Promise<void>;
 }
 
-/** Where a request goes; what is no URL (`//`) goes to `/`, where nobody answers. */
-export function urlOf({ url = '/' }: Pick<IncomingMessage, 'url'>): URL {
-  const base = 'http://agent';
-  return URL.parse(url, base) ?? new URL(base);
-}
-
 /** Binds once; rejects with the system's error where the address is taken or not local. */
 export async function listen(options: ListenOptions, handler: HttpHandler): Promise<Listening> {
   const server = createServer({ requestTimeout: 10_000 }, unbreakable(handler));
@@ -41,6 +41,8 @@ export async function listen(options: ListenOptions, handler: HttpHandler): Prom
       },
     );
   });
+  // One client could not be let in (no file descriptor was left, say): that must not end the agent.
+  server.on('error', () => {});
   const bound = server.address();
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : options.port,

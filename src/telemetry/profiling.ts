@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../clock.ts';
 import { errorText } from '../error.ts';
-import { urlOf } from './http-server.ts';
+import { requestUrl } from './http-server.ts';
 import type { Log } from './log.ts';
 
 /** How much is logged, for who may change it while the process runs. */
@@ -58,7 +58,7 @@ export function profilingHandler(options: ProfilingOptions): DebugHandler {
     }
   };
   return async (request, response) => {
-    const { pathname, searchParams } = urlOf(request);
+    const { pathname, searchParams } = requestUrl(request);
     try {
       switch (pathname) {
         case '/debug/pprof':

@@ -4,6 +4,7 @@ import type { AskedFamily } from '../../graph/journey.ts';
 import { answerQuestion } from '../../graph/question.ts';
 import { familyLabel } from '../../ip/address.ts';
 import type { Family } from '../../ip/address.ts';
+import { requestUrl } from '../../telemetry/http-server.ts';
 import type { HttpHandler } from '../../telemetry/http-server.ts';
 import { desiredLines } from './desired.ts';
 import type { DesiredAnswer } from './desired.ts';
@@ -64,14 +65,15 @@ async function respond(
   view: AdminView,
 ): Promise<void> {
   response.setHeader('Switchyard-Version', view.version);
-  const asked = request.url ?? '/';
+  const url = requestUrl(request);
+  const route = request.method === 'GET' ? routes[url.pathname] : undefined;
   try {
-    const url = URL.parse(asked, 'http://agent'); // null: of `//`, say
-    const route = request.method === 'GET' && url !== null ? routes[url.pathname] : undefined;
-    if (url === null || route === undefined) {
+    if (route === undefined) {
       const known = Object.keys(routes).join(', ');
-      const what = `${request.method} ${url?.pathname ?? asked}`;
-      throw new SwitchyardError('missing', `${what}: expected GET of ${known}`);
+      throw new SwitchyardError(
+        'missing',
+        `${request.method} ${url.pathname}: expected GET of ${known}`,
+      );
     }
     await route(url, response, view);
   } catch (error) {

@@ -40,6 +40,11 @@ async function ask(health: ProxyHealth, clock: VirtualClock, path: string) {
 }
 
 describe('the health of the proxy', () => {
+  it.each(['//', '//[/healthz'])('survives to be asked for %s', async (path) => {
+    const { clock, health } = rig();
+    expect((await ask(health, clock, path)).status).toBe(404);
+  });
+
   it('is good before anything happened', () => {
     expect(rig().health.report().healthy).toBe(true);
   });

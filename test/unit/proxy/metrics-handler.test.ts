@@ -42,6 +42,10 @@ async function rawBody(
 }
 
 describe('the metrics server', () => {
+  it('survives to be asked for what is no URL', async () => {
+    expect((await fetch(`${await serve()}//`)).status).toBe(404);
+  });
+
   it('says ok at /healthz, whatever the health of the proxy', async () => {
     const answer = await fetch(`${await serve()}/healthz`);
     expect([answer.status, await answer.text()]).toEqual([200, 'ok']);

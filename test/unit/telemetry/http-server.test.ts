@@ -1,3 +1,4 @@
+import type { Server, Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { HttpServer, listen, urlOf } from '../../../src/telemetry/http-server.ts';
 import type { HttpHandler } from '../../../src/telemetry/http-server.ts';
@@ -49,6 +50,19 @@ describe('a server of the agent', () => {
     await http.stop();
     expect(http.port).toBeUndefined();
     await taken.close();
+  });
+
+  it('lives on where one client cannot be let in', async () => {
+    let inner: Server | undefined;
+    const listening = await listen({ address: '127.0.0.1', port: 0 }, (request, response) => {
+      ({ server: inner } = request.socket as Socket & { readonly server: Server });
+      ok(request, response);
+    });
+    const ask = async () => (await fetch(`http://127.0.0.1:${listening.port}/`)).text();
+    expect(await ask()).toBe('ok');
+    expect(() => inner?.emit('error', new Error('accept EMFILE'))).not.toThrow();
+    expect(await ask()).toBe('ok');
+    await listening.close();
   });
 
   it('with hard fail does not start on a taken port', async () => {
