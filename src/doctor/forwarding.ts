@@ -36,13 +36,17 @@ export const forwarding = registered<ForwardFacts>({
 function judgeFamily(family: Family, found: readonly RuleFacts[], subject: Subject): Finding {
   const name = `${id}.${family}`;
   const label = familyLabel(family);
-  const dropping = found.find((each) => each.policies.get('filter FORWARD') === 'DROP');
-  if (dropping === undefined)
+  const dropping = found.find((each) => barrierOf(each) !== undefined);
+  const barrier = dropping && barrierOf(dropping);
+  if (dropping === undefined || barrier === undefined)
     return ok(name, `${label}: FORWARD lets packets pass (policy ACCEPT)`, kernelWays);
   const by = [...dropping.chains].some((chain) => chain.startsWith('filter DOCKER'))
     ? ', as Docker sets it'
     : '';
-  const text = `${label}: the policy of FORWARD is DROP${by}`;
+  const text =
+    barrier === 'policy'
+      ? `${label}: the policy of FORWARD is DROP${by}`
+      : `${label}: a rule of FORWARD turns away whatever comes as far (${barrier})`;
   const isJumped = (dropping.foreign.get('filter FORWARD') ?? []).some((rule) =>
     rule.endsWith('-j KUBE-FORWARD'),
   );
@@ -50,13 +54,30 @@ function judgeFamily(family: Family, found: readonly RuleFacts[], subject: Subje
   if (!acceptsPods(dropping, cidrs)) {
     const what =
       'and no rule is seen that accepts traffic of pods: what keeps its pod’s address is dropped';
-    return warning(name, `${text}, ${what}`, acceptCommand(family, dropping, cidrs), kernelWays);
+    // behind such a rule nothing is accepted any more
+    const how = barrier === 'policy' ? '-A' : '-I';
+    const cure = acceptCommand(family, how, dropping, cidrs);
+    return warning(name, `${text}, ${what}`, cure, kernelWays);
   }
   const own = isJumped
     ? 'KUBE-FORWARD accepts what is masqueraded'
     : 'the agent’s KUBE-FORWARD will accept what is masqueraded';
   return ok(name, `${text}; ${own}, and other rules accept traffic of pods`, kernelWays);
 }
+
+const forAll = /^(?:-m comment --comment (?:"[^"]*"|\S+) )?(-j (ACCEPT|DROP|REJECT)\b.*)$/;
+
+/** What lets nothing pass that no rule before has accepted: the policy, or a rule that asks nothing (RHEL's own, Oracle's images). */
+function barrierOf({ policies, foreign }: RuleFacts): string | undefined {
+  for (const rule of foreign.get('filter FORWARD') ?? []) {
+    const [, text, target] = forAll.exec(rule) ?? [];
+    if (target !== undefined) return target === 'ACCEPT' ? undefined : text;
+  }
+  return policies.get('filter FORWARD') === 'DROP' ? 'policy' : undefined;
+}
+
+/** Built-in chains that what is forwarded does not meet. */
+const elsewhere = new Set(['filter INPUT', 'filter OUTPUT']);
 
 /** Chains in which network plugins accept what pods send and get. */
 const pluginChains =
@@ -65,23 +86,28 @@ const pluginChains =
 function acceptsPods({ chains, foreign }: RuleFacts, cidrs: readonly Cidr[]): boolean {
   if ([...chains].some((chain) => pluginChains.test(chain))) return true;
   for (const [chain, rules] of foreign) {
-    if (!chain.startsWith('filter ')) continue;
+    if (!chain.startsWith('filter ') || elsewhere.has(chain)) continue;
     if (rules.some((rule) => rule.endsWith(' ACCEPT') && isAboutPods(rule, cidrs))) return true;
   }
   return false;
 }
 
 function isAboutPods(rule: string, cidrs: readonly Cidr[]): boolean {
-  const [, source] = /(?:^| )-[sd] (\S+)/.exec(rule) ?? [];
+  const [, source] = /(?<!! )(?<!\S)-[sd] (\S+)/.exec(rule) ?? [];
   return (
     source !== undefined && !rule.includes('--ctstate') && cidrs.some((cidr) => cidr === source)
   );
 }
 
-function acceptCommand(family: Family, { variant }: RuleFacts, cidrs: readonly Cidr[]): string {
+function acceptCommand(
+  family: Family,
+  how: '-A' | '-I',
+  { variant }: RuleFacts,
+  cidrs: readonly Cidr[],
+): string {
   const tool = `${family === 'ipv4' ? 'iptables' : 'ip6tables'}-${variant}`;
   const [cidr = 'THE-PODS-CIDR'] = cidrs;
-  return `${tool} -w -A FORWARD -s ${cidr} -j ACCEPT; ${tool} -w -A FORWARD -d ${cidr} -j ACCEPT`;
+  return `${tool} -w ${how} FORWARD -s ${cidr} -j ACCEPT; ${tool} -w ${how} FORWARD -d ${cidr} -j ACCEPT`;
 }
 
 function nftChains(nft: NftReading): readonly Finding[] {

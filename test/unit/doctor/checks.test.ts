@@ -131,6 +131,11 @@ const dropping = (...more: readonly string[]): string =>
     'COMMIT',
     '',
   ].join('\n');
+const refusing = (...before: readonly string[]): string =>
+  dropping(...before, '-A FORWARD -j REJECT --reject-with icmp-host-prohibited').replace(
+    'FORWARD DROP',
+    'FORWARD ACCEPT',
+  );
 const listening = (address: string, owner: ReadValues['listeners'][number]['owner']): Changes => ({
   listeners: [{ address: address as never, port: 10_256, owner }],
 });
@@ -587,6 +592,34 @@ const cases: readonly Case[] = [
     [],
     [],
   ],
+  ...['-A INPUT -s 10.244.0.0/16 -j ACCEPT', '-A FORWARD ! -s 10.244.0.0/16 -j ACCEPT'].map(
+    (rule): Case => [
+      `FORWARD drops, and pods are not accepted by ${rule}`,
+      rules(dropping(rule)),
+      [],
+      [['forward.ipv4', 'warning', 'no rule is seen that accepts', '-A FORWARD -s 10.244.0.0/16']],
+    ],
+  ),
+  [
+    'FORWARD ends with a refusal',
+    rules(refusing()),
+    [],
+    [
+      [
+        'forward.ipv4',
+        'warning',
+        'turns away whatever comes as far (-j REJECT --reject-with icmp-host-prohibited)',
+        'iptables-nft -w -I FORWARD -s 10.244.0.0/16 -j ACCEPT',
+      ],
+    ],
+  ],
+  [
+    'FORWARD ends with a refusal, and pods are accepted',
+    rules(refusing('-A FORWARD -s 10.244.0.0/16 -j ACCEPT')),
+    [],
+    [],
+  ],
+  ['FORWARD accepts all before', rules(refusing('-A FORWARD -j ACCEPT')), [], []],
   [
     'FORWARD drops, and flannel accepts',
     rules(dropping().replace('*filter', '*filter\n:FLANNEL-FWD - [0:0]')),
