@@ -49,7 +49,7 @@ export const command: Command = {
     'Examples:',
     '  switchyard status',
     '  switchyard status --watch',
-    "  switchyard status --output=json | jq '.families[].notProgrammed'",
+    "  switchyard status --output=json | jq '.families[].unfinished'",
   ].join('\n'),
   async run({ flags }, io) {
     if (flags.bool('watch')) return watch(flags, io);

@@ -10,6 +10,7 @@ import type {
 import type { PortRange } from '../ip/port-range.ts';
 import { hasRules } from './has-rules.ts';
 import { servesLocalhostNodePorts } from './node-context.ts';
+import { plainUrl } from './plain-url.ts';
 
 /** Who takes a new value up while the agent runs. `nobody`: whoever reads it next, or nobody in this mode. */
 export type LivePart = 'log' | 'rules' | 'periods' | 'servers' | 'process' | 'kernel' | 'nobody';
@@ -222,7 +223,6 @@ function serves(config: ProxyConfig): boolean {
   return config.mode === 'iptables' && servesLocalhostNodePorts(config, 'ipv4');
 }
 
-/** What stands in a URL before the host or after the path may be a secret. */
 function sourceText(source: SourceConfig): string {
   switch (source.kind) {
     case 'kubernetes': {
@@ -236,12 +236,6 @@ function sourceText(source: SourceConfig): string {
     default:
       return source satisfies never;
   }
-}
-
-function plainUrl(url: string): string {
-  if (!URL.canParse(url)) return '(no URL)';
-  const { origin, pathname } = new URL(url);
-  return `${origin}${pathname}`;
 }
 
 function detectLocalText(detect: DetectLocalConfig): string {

@@ -32,7 +32,7 @@ export interface StatusDocument {
 export interface SourceStatus {
   /** `kubernetes`, `files` or `url` */
   readonly kind: string;
-  /** The API server's address, the paths, or the URL. */
+  /** The API server's address, the paths, or the URL (without a password or a query). */
   readonly where: string;
   readonly lists: readonly ListStatus[];
 }

@@ -3,6 +3,7 @@ import type { ProxyConfig } from '../../config/proxy-config.ts';
 import type { ListenerStats } from '../../relay/relay.ts';
 import type { ConfigState } from '../../telemetry/config-metrics.ts';
 import type { HealthReport } from '../health.ts';
+import { plainUrl } from '../plain-url.ts';
 import { familyStatus, timeText } from './family-status.ts';
 import type { FamilyFacts } from './family-status.ts';
 import type { FamilyStatus, ListStatus, SourceStatus, StatusDocument } from './status-document.ts';
@@ -100,7 +101,7 @@ function sourceOf({ config: { source }, server, lists }: AgentFacts): SourceStat
     case 'files':
       return { kind: source.kind, where: source.paths.join(', '), lists };
     case 'url':
-      return { kind: source.kind, where: source.url, lists };
+      return { kind: source.kind, where: plainUrl(source.url), lists };
     default:
       return source satisfies never;
   }

@@ -166,6 +166,16 @@ IPv4
   });
 });
 
+describe('the source of objects', () => {
+  it('is told without what its URL carries', () => {
+    const url = 'https://agent:geheim@192.0.2.1/objects.yaml?token=geheim';
+    const source = { kind: 'url' as const, url } as AgentFacts['config']['source'];
+    const status = statusOf({ ...facts, config: { ...facts.config, source } }, clock);
+    expect(status.source.where).toBe('https://192.0.2.1/objects.yaml');
+    expect(JSON.stringify(status)).not.toContain('geheim');
+  });
+});
+
 describe('an age', () => {
   it.each([
     [0, '0 s'],
