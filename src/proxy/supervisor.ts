@@ -268,6 +268,8 @@ export class Supervisor {
     if (next !== this.#inForce) next.stop.abort();
     const failure = next === this.#inForce ? undefined : await next.over();
     if (next === this.#inForce) {
+      // It has begun to take over, which nothing newer may overtake: what is in force is told at the end of that.
+      await Promise.race([takenOver.promise, next.over()]);
       await this.#settle(reading.config, plan, ['log']);
       return 'done';
     }

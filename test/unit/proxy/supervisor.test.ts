@@ -22,6 +22,8 @@ interface Fate {
   readonly problem?: string;
   readonly end?: Promise<void>;
   readonly rules?: Promise<void>;
+  /** Its work goes on until then, though it was asked to stop. */
+  readonly lingers?: Promise<void>;
 }
 
 /** The text of a configuration is a command line. */
@@ -52,6 +54,7 @@ class FakeAgent implements SupervisedAgent {
     this.#says('works');
     void Promise.resolve(this.#fate.rules).then(this.#firstRules);
     await Promise.race([this.#fate.end ?? stopped, stopped]);
+    await this.#fate.lingers;
     this.#says('stops');
   }
 
@@ -360,6 +363,20 @@ describe('the supervisor', () => {
       expect(said.at(-1)).toBe('the new configuration is in force');
       await stage.end();
     }
+  });
+
+  it('finishes a take-over that has begun before it follows what is newer', async () => {
+    const lingering = Promise.withResolvers<void>();
+    const stage = new Stage('', [{ lingers: lingering.promise }]);
+    await stage.said();
+    await stage.offer(masquerade);
+    const newer = `${masquerade} --masquerade-all`;
+    await stage.offer(newer);
+    lingering.resolve();
+    expect((await stage.said()).at(-1)).toBe('the new configuration is in force');
+    expect(await stage.metrics()).toMatchObject({ inForce: newer, results: 'live 1, restart 1' });
+    expect((await stage.offer(masquerade))[0]).toBe(planOf('masqueradeAll: true → false (live)'));
+    await stage.end();
   });
 
   it('goes back to the configuration in force where somebody takes a change back in time', async () => {
