@@ -44,6 +44,11 @@ export class SupervisedRun {
     return this.#firstRules.promise;
   }
 
+  /** It is to write none any more: whoever waits for its rules is served by those of `next`. */
+  followedBy(next: SupervisedRun): void {
+    void next.firstRules.then(() => this.#firstRules.resolve());
+  }
+
   /** Resolves at its end, with what ended it; undefined: it was asked to. */
   async over(): Promise<unknown> {
     return this.#over.promise;

@@ -293,6 +293,7 @@ export class Supervisor {
     this.#inForce = next;
     old.stop.abort();
     await old.over();
+    old.followedBy(next);
     const { mode, userspace } = old.reading.config;
     // Two that listen for Services cannot do so at once. Else it goes on with that until rules lead elsewhere.
     if (mode === 'userspace' && next.reading.config.mode === mode) await old.agent.leave();

@@ -422,6 +422,18 @@ describe('the supervisor', () => {
     await stage.end();
   });
 
+  it('closes an agent with the rules of a later one where the next one never wrote any', async () => {
+    const stage = new Stage(userspace, [{}, { rules: new Promise(() => {}) }, {}]);
+    await stage.said();
+    expect(await stage.offer('')).toContain('agent 2 works');
+    expect(await stage.offer(masquerade)).toContain('agent 3 works');
+    await stage.clock.advance(1000);
+    const said = await stage.said();
+    expect(said.toSorted()).toEqual(['agent 1 drains 300000', 'agent 2 drains 300000']);
+    expect(stage.agentsHeld()).not.toContain(1);
+    await stage.end();
+  });
+
   it('waits for no rules at its end', async () => {
     const stage = new Stage(userspace, [{}, { rules: new Promise(() => {}) }]);
     await stage.said();
