@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import type { Kind, KubeObject } from '../informer/kind.ts';
 import type { Source } from '../informer/source.ts';
+import { aborted } from '../informer/wakeup.ts';
 import { parseAddress } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
@@ -38,7 +39,8 @@ export function clusterReservations(
       const slices = await listOnce(sources, apiServerSlices, signal);
       const own = slices.filter(({ meta }) => meta.namespace === 'default');
       const listed = own.flatMap(({ endpoints }) => endpoints.flatMap((each) => each.addresses));
-      const addresses = [...listed, ...(await hostAddresses(new URL(server).hostname, resolve))];
+      const looking = hostAddresses(new URL(server).hostname, resolve);
+      const addresses = [...listed, ...(await unlessAborted(looking, signal))];
       return addresses.map(parseAddress).filter((each) => each !== undefined);
     },
   });
@@ -78,5 +80,17 @@ async function hostAddresses(host: string, resolve: Resolve): Promise<readonly s
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOTFOUND') return [];
     throw error;
+  }
+}
+
+/** The system's resolver cannot be interrupted, and may take half a minute: the next agent must not wait for it. */
+async function unlessAborted<R>(work: Promise<R>, signal: AbortSignal): Promise<R> {
+  const over = new AbortController();
+  try {
+    await Promise.race([work, aborted(AbortSignal.any([signal, over.signal]))]);
+    signal.throwIfAborted();
+    return await work;
+  } finally {
+    over.abort();
   }
 }

@@ -215,6 +215,11 @@ describe('in a cluster', () => {
       expect(reason).toMatch(/Nodes are not listed yet/);
   });
 
+  it('hold nobody up at the end while the answer to that does not come', async () => {
+    for (const reason of await reasons('https://api.test:6443', async () => new Promise(() => {})))
+      expect(reason).toMatch(/Nodes are not listed yet/);
+  });
+
   it('are told without it where nobody here knows the name: a proxy does', async () => {
     const found = await reasons('https://api.test:6443', unresolved('ENOTFOUND'));
     expect(found.slice(1)).toEqual(['Node node-b', undefined, 'the API server', undefined]);
