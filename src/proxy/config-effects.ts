@@ -103,9 +103,9 @@ export const configEffects: ConfigEffects = {
   detectLocal: {
     name: 'detectLocalMode',
     show: detectLocalText,
-    effect: (_before, { detectLocal }) =>
-      detectLocal.mode === 'NodeCIDR'
-        ? restart('it has to wait for the pod CIDRs of the Node')
+    effect: (...both) =>
+      both.some(({ detectLocal }) => detectLocal.mode === 'NodeCIDR')
+        ? restart('in NodeCIDR mode the start waits for the pod CIDRs of the Node')
         : live('rules'),
   },
   clusterCidrs: { name: 'clusterCIDR', show: list, effect: live('rules') },

@@ -58,6 +58,13 @@ describe('a plan', () => {
     expect(plan([], after)[0]).toBe(how);
   });
 
+  it('takes a new agent to leave NodeCIDR too: the one that runs may be waiting for pod CIDRs', () => {
+    expect(plan(['--detect-local-mode=NodeCIDR'], [])).toEqual([
+      'restart',
+      'detectLocalMode: NodeCIDR → ClusterCIDR (restart: in NodeCIDR mode the start waits for the pod CIDRs of the Node)',
+    ]);
+  });
+
   it('of settings that another mode alone reads is live, and nobody has to do anything', () => {
     const after = config('--ipvs-scheduler=wrr', '--proxy-port-range=20000-20100');
     expect(planChanges(config(), after)).toMatchObject({
