@@ -1,3 +1,4 @@
+import { aborted } from '../informer/wakeup.ts';
 import { becomeOnly, nameOther } from './only-instance.ts';
 import type { OnlyInstance, OnlyInstanceOptions } from './only-instance.ts';
 
@@ -11,12 +12,32 @@ interface Held {
  */
 export class HeldInstances {
   readonly #held = new Map<string, Held>();
+  /** What an agent of this process asks for now; resolves when it has an answer. */
+  readonly #asked = new Map<string, Promise<void>>();
 
-  /** As {@link becomeOnly}, which is asked where this process is not the one already. */
+  /** As {@link becomeOnly}, which is asked where this process is not the one already, and once at a time: else one agent of it would wait for the other. */
   async becomeOnly(...args: Parameters<typeof becomeOnly>): Promise<OnlyInstance> {
-    const [name, folders] = args;
+    const [name, folders, , signal] = args;
     const key = [name, ...folders].join('\0');
-    return this.#share(key) ?? this.#hold(key, await becomeOnly(...args));
+    for (;;) {
+      const shared = this.#share(key);
+      if (shared !== undefined) return shared;
+      const asked = this.#asked.get(key);
+      if (asked === undefined) return this.#ask(key, args);
+      await Promise.race([asked, aborted(signal)]);
+      signal.throwIfAborted();
+    }
+  }
+
+  async #ask(key: string, args: Parameters<typeof becomeOnly>): Promise<OnlyInstance> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#asked.set(key, promise);
+    try {
+      return this.#hold(key, await becomeOnly(...args));
+    } finally {
+      this.#asked.delete(key);
+      resolve();
+    }
   }
 
   /** As {@link nameOther}, likewise. */

@@ -38,6 +38,23 @@ test('a second agent in the process need not wait for the first, and others wait
   await (await waiting).release();
 });
 
+test('agents of the process that wait for another one begin together', async () => {
+  const [ours, theirs] = [new HeldInstances(), new HeldInstances()];
+  const name = `test-${process.pid}`;
+  const never = new AbortController().signal;
+  const other = await theirs.becomeOnly(name, [folder], options, never);
+  const givenUp = new AbortController();
+  const none = ours.becomeOnly(name, [folder], options, givenUp.signal);
+  const both = Promise.all([
+    ours.becomeOnly(name, [folder], options, never),
+    ours.becomeOnly(name, [folder], options, never),
+  ]);
+  givenUp.abort();
+  await expect(none).rejects.toThrow('aborted');
+  await other.release();
+  for (const each of await both) await each.release();
+});
+
 test('a name is shared likewise', async () => {
   const [ours, theirs] = [new HeldInstances(), new HeldInstances()];
   const name = `switchyard-test-${process.pid}`;
