@@ -46,7 +46,9 @@ class Reading {
   constructor(path: string, table: FlagTable) {
     this.#path = path;
     this.#table = table;
-    this.#byPath = new Map(table.map((flag) => [flag.configPath ?? '', flag]));
+    this.#byPath = new Map(
+      table.flatMap((flag) => (flag.configPath === undefined ? [] : [[flag.configPath, flag]])),
+    );
   }
 
   /** All fields of a section, and of those inside it. */

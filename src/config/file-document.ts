@@ -1,5 +1,6 @@
 import { isMap, isScalar, isSeq, parseDocument } from 'yaml';
-import { SwitchyardError } from '../error.ts';
+import type { Document } from 'yaml';
+import { SwitchyardError, errorText } from '../error.ts';
 import { configApiVersion, configKind } from './config-object.ts';
 
 /** A configuration file as it is written: not yet known to fit. */
@@ -19,7 +20,7 @@ export function readDocument(text: string, path: string): FileDocument {
     });
   }
   if (problem) throw new SwitchyardError('usage', `${path}: ${problem.message}`);
-  const root: unknown = document.toJS();
+  const root = valueOf(document, path);
   if (!isFields(root) || root['kind'] !== configKind || root['apiVersion'] !== configApiVersion) {
     throw new SwitchyardError('usage', `${path}: is not a ${configKind} of ${configApiVersion}`, {
       hint: `it has to say: apiVersion: ${configApiVersion}, kind: ${configKind}`,
@@ -28,6 +29,21 @@ export function readDocument(text: string, path: string): FileDocument {
   const repeated: string[] = [];
   noteRepeated(document.contents, '', repeated);
   return { root, repeated };
+}
+
+/** Aliases may stand for more than there is room for, or for what they stand in: no configuration needs either. */
+function valueOf(document: Document, path: string): unknown {
+  try {
+    const value: unknown = document.toJS();
+    JSON.stringify(value);
+    return value;
+  } catch (cause) {
+    const [problem] = errorText(cause).split('\n');
+    throw new SwitchyardError('usage', `${path}: cannot be read: ${problem}`, {
+      cause,
+      hint: 'write out what aliases (*name) stand for',
+    });
+  }
 }
 
 /** Whether it is a map, and no list. */

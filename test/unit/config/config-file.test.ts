@@ -190,8 +190,19 @@ describe('a KubeProxyConfiguration', () => {
     ['iptables: {masqueradeBit: 99}', 'c.yaml: iptables.masqueradeBit: 99 is not 0 to 31'],
     ['mode: iptables\n---\nmode: iptables', 'c.yaml: has more than one document, expected one'],
     ['a: [', 'c.yaml: '],
+    ['clusterCIDR: &a [*a]', 'c.yaml: cannot be read: '],
+    [
+      'a: &a [x,x,x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c]',
+      'c.yaml: cannot be read: Excessive alias count',
+    ],
   ])('refuses %s', (body, message) => {
     expect(() => read(body)).toThrow(message);
+  });
+
+  it('sets nothing by a field without a name, which is not one', () => {
+    expect(read('"": [a]').warnings).toEqual([
+      'c.yaml:  is not a field of KubeProxyConfiguration and is not used',
+    ]);
   });
 
   it('names itself where it conflicts with a flag', () => {
