@@ -215,6 +215,7 @@ export class Pipeline {
   /** Syncs and watches over the rules until `signal` aborts; resolves after the running sync. */
   async run(signal: AbortSignal): Promise<void> {
     this.#options.health.updated(this.#options.family);
+    this.#meter.begin();
     await Promise.all([this.#runner.run(signal), this.#monitor(signal)]);
     await this.#conntrack.stop();
   }

@@ -20,12 +20,22 @@ export class SyncMeter {
   readonly #metrics: ProxyMetrics;
   readonly #clock: Clock;
   readonly #label: { readonly ip_family: FamilyLabel };
+  #hasBegun = false;
+  /** What is told when it begins. */
+  #queuedMs: number | undefined;
+  #waiting: Pending | undefined;
 
   constructor(metrics: ProxyMetrics, clock: Clock, family: Family) {
     this.#metrics = metrics;
     this.#clock = clock;
     this.#label = { ip_family: familyLabel(family) };
     metrics.openFamily(this.#label.ip_family);
+  }
+
+  /** From now on it says what waits: before, that would be said of another one, which works while this one only lists. */
+  begin(): void {
+    this.#hasBegun = true;
+    this.#tellWaiting();
   }
 
   /** A Service was told of; kube-proxy counts each. */
@@ -49,7 +59,8 @@ export class SyncMeter {
   }
 
   queued(): void {
-    this.#metrics.lastQueued.set(this.#label, this.#clock.now() / 1000);
+    this.#queuedMs = this.#clock.now();
+    this.#tellWaiting();
   }
 
   /** A sync starts; durations are observed for failures too. */
@@ -110,9 +121,18 @@ export class SyncMeter {
     agent.unprogrammed.set(this.#label, report.unprogrammed.length);
   }
 
-  #pending({ services, endpoints }: Pending): void {
-    this.#metrics.serviceChangesPending.set(services);
-    this.#metrics.endpointChangesPending.set(endpoints);
+  #pending(pending: Pending): void {
+    this.#waiting = pending;
+    this.#tellWaiting();
+  }
+
+  #tellWaiting(): void {
+    if (!this.#hasBegun) return;
+    const { lastQueued, serviceChangesPending, endpointChangesPending } = this.#metrics;
+    if (this.#queuedMs !== undefined) lastQueued.set(this.#label, this.#queuedMs / 1000);
+    if (this.#waiting === undefined) return;
+    serviceChangesPending.set(this.#waiting.services);
+    endpointChangesPending.set(this.#waiting.endpoints);
   }
 }
 

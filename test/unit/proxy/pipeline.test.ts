@@ -225,6 +225,16 @@ const web = service('web', '10.96.0.1');
 const api = service('api', '10.96.0.2');
 
 describe('a pipeline', () => {
+  it('says when a sync was asked for last', async () => {
+    const rig = new Rig();
+    await rig.clock.advance(2000);
+    rig.sync();
+    const name = 'kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family="IPv4"}';
+    expect(await rig.metric(name)).toBe('2');
+    rig.stop.abort();
+    await rig.done;
+  });
+
   it('writes nothing while only one of the two lists is complete, whatever events arrive', async () => {
     const { pipeline, backend, clock } = new Rig();
     pipeline.services.added?.(web);

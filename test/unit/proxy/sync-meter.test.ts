@@ -24,3 +24,30 @@ it('counts rules in the tables kube-proxy counts them in', async () => {
     'kubeproxy_sync_proxy_rules_iptables_last{table="nat",ip_family="IPv4"} 2',
   ]);
 });
+
+it('says nothing of what waits before it begins: an agent that works may be speaking there', async () => {
+  const metrics = new ProxyMetrics({ version: 'test' });
+  const clock = new VirtualClock();
+  const waiting = async (): Promise<readonly string[]> => {
+    const lines = (await metrics.registry.metrics()).split('\n');
+    return lines.filter((line) => /^kubeproxy_.*(_queued_.*|_pending) [1-9]/.test(line)).toSorted();
+  };
+  const meter = new SyncMeter(metrics, clock, 'ipv4');
+  await clock.advance(2000);
+  meter.serviceTold({ services: 2, endpoints: 0 }, true);
+  meter.sliceTold({ services: 2, endpoints: 3 }, true);
+  meter.queued();
+  expect(await waiting()).toEqual([]);
+  await clock.advance(2000);
+  meter.begin();
+  const said = await waiting();
+  expect(said).toEqual([
+    'kubeproxy_sync_proxy_rules_endpoint_changes_pending 3',
+    expect.stringMatching(/_last_queued_timestamp_seconds\{ip_family="IPv4"\} \d/),
+    'kubeproxy_sync_proxy_rules_service_changes_pending 2',
+  ]);
+  await clock.advance(2000);
+  meter.queued();
+  meter.taken({ services: 0, endpoints: 0 });
+  expect(await waiting()).toEqual([expect.not.stringContaining(said[1] ?? '')]);
+});
