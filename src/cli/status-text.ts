@@ -45,7 +45,7 @@ function configurationRows({ configuration, now }: StatusDocument): readonly Row
   if (configuration === null || configuration.sha256 === '') return [];
   const { sha256, since, newest } = configuration;
   const text = `${sha256.slice(0, 12)}…, since ${agoText(since, now)}`;
-  return [['config', newest ? text : `${text}; a newer one was refused: the log says why`]];
+  return [['config', newest ? text : `${text}; a newer one is not in force: the log says why`]];
 }
 
 function upText({ started, now }: StatusDocument): string {

@@ -255,6 +255,7 @@ export class Supervisor {
     const before = this.#inForce.reading;
     const next = new SupervisedRun(reading, open);
     const takenOver = Promise.withResolvers<void>();
+    metrics.outdated();
     log.info({}, 'a new agent starts; the old one works until that one can take over');
     this.#watch(next, {
       // Nothing of the old agent may be named here: this is kept for as long as the new one works.

@@ -22,7 +22,7 @@ export interface ConfigState {
   readonly sha256: string;
   /** Milliseconds since the epoch. */
   readonly sinceMs: number;
-  /** False where a newer one was refused. */
+  /** False where a newer one was refused, or waits. */
   readonly isNewest: boolean;
 }
 
@@ -44,7 +44,7 @@ export class ConfigMetrics {
     });
     this.#successful = new Gauge({
       name: 'switchyard_config_last_reload_successful',
-      help: '1 where the newest configuration is in force, 0 where it was refused and an earlier one is',
+      help: '1 where the newest configuration is in force, 0 where it was refused, or waits for a new agent, and an earlier one is',
       registers,
     });
     this.#successTime = new Gauge({
@@ -78,7 +78,11 @@ export class ConfigMetrics {
   /** A configuration was read after the start. */
   reloaded(result: ReloadResult): void {
     this.#reloads.inc({ result });
-    if (result !== 'refused' && result !== 'failed') return;
+    if (result === 'refused' || result === 'failed') this.outdated();
+  }
+
+  /** There is a newer one than that in force: a new agent may wait long before it takes over. */
+  outdated(): void {
     this.#successful.set(0);
     if (this.#state !== undefined) this.#state = { ...this.#state, isNewest: false };
   }

@@ -16,7 +16,7 @@ export interface StatusDocument {
     /** Of its file; '': flags alone. */
     readonly sha256: string;
     readonly since: string;
-    /** False where a newer one was refused: the log says why. */
+    /** False where a newer one was refused, or waits for a new agent: the log says why. */
     readonly newest: boolean;
   } | null;
   readonly state: 'starting' | 'healthy' | 'unhealthy';

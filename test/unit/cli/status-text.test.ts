@@ -141,7 +141,7 @@ IPv4
       'healthy on an earlier configuration, which it says',
       { ...facts, configuration: { sha256: 'b'.repeat(64), sinceMs: atMs, isNewest: false } },
       'healthy',
-      'bbbbbbbbbbbb…, since 5 s ago; a newer one was refused: the log says why',
+      'bbbbbbbbbbbb…, since 5 s ago; a newer one is not in force: the log says why',
     ],
     [
       'healthy without a connection, which it names',

@@ -213,7 +213,7 @@ describe('the supervisor', () => {
     const stage = new Stage('', [{}, { start: ready.promise }]);
     await stage.said();
     expect(await stage.offer(masquerade)).toEqual([masqueradePlan, starting]);
-    expect(await stage.metrics()).toMatchObject({ inForce: '', results: '' });
+    expect(await stage.metrics()).toEqual({ inForce: '', ok: '0', results: '' });
     ready.resolve();
     expect(await stage.said()).toEqual([
       'agent 1 stops',
@@ -389,6 +389,7 @@ describe('the supervisor', () => {
       'the configuration says what it said before',
       'the new configuration is in force',
     ]);
+    expect(await stage.metrics()).toMatchObject({ inForce: '', ok: '1' });
     expect(await stage.end()).toEqual(['agent 1 stops', 'agent 1 ends']);
   });
 
