@@ -118,7 +118,9 @@ export class Supervisor {
       if (content === undefined) return;
       const newer = AbortSignal.any([this.#newer.signal, signal]);
       const waitedMs = content === failed?.content ? failed.retryMs : firstRetryMs / 2;
-      const end = await this.#consider(content, newer);
+      const end = await this.#consider(content, newer).catch((error: unknown) =>
+        this.#mistaken(error),
+      );
       const retryMs = Math.min(2 * waitedMs, lastRetryMs);
       failed = end === 'failed' ? { content, retryMs } : undefined;
     }
@@ -165,6 +167,17 @@ export class Supervisor {
       default:
         return plan.how satisfies never;
     }
+  }
+
+  /** A mistake of this program must not cost the agent that works. */
+  #mistaken(error: unknown): 'failed' {
+    const { log, metrics } = this.#options;
+    metrics.reloaded('failed');
+    log.error(
+      { err: error, inForce: this.#inForce.reading.sha256 },
+      `the new configuration cannot be followed, the last good one stays in force: ${errorText(error)}`,
+    );
+    return 'failed';
   }
 
   #read(content: FileContent): ConfigReading | undefined {

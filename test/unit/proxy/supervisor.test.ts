@@ -20,6 +20,8 @@ interface Fate {
   readonly start?: Promise<void>;
   /** It cannot work at all. */
   readonly problem?: string;
+  /** It cannot even be made. */
+  readonly mistake?: string;
   readonly end?: Promise<void>;
   readonly rules?: Promise<void>;
   /** Its work goes on until then, though it was asked to stop. */
@@ -92,6 +94,8 @@ class Stage {
       read: reading,
       open: (_config, onFirstRules) => {
         const number = ++this.#count;
+        const { mistake } = fates[number - 1] ?? {};
+        if (mistake !== undefined) throw new Error(mistake);
         const says = (text: string): void => void this.told.push(`agent ${number} ${text}`);
         const agent = new FakeAgent(says, fates[number - 1] ?? {}, onFirstRules);
         this.#agents.push(new WeakRef(agent));
@@ -238,6 +242,19 @@ describe('the supervisor', () => {
       'the new configuration is in force',
     );
     expect(await stage.metrics()).toMatchObject({ ok: '1', results: 'live 1, failed 1' });
+    await stage.end();
+  });
+
+  it('goes on where a mistake of its own keeps it from following a change, and tries it again', async () => {
+    const stage = new Stage('', [{}, { mistake: 'x is not a function' }]);
+    await stage.said();
+    expect(await stage.offer(masquerade)).toEqual([
+      masqueradePlan,
+      'the new configuration cannot be followed, the last good one stays in force: x is not a function',
+    ]);
+    expect(await stage.metrics()).toEqual({ inForce: '', ok: '0', results: 'failed 1' });
+    await stage.clock.advance(10_000);
+    expect(await stage.said()).toContain('agent 3 works');
     await stage.end();
   });
 
