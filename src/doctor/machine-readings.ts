@@ -18,7 +18,7 @@ import { readLockFile, readPrivileges } from '../host/privileges.ts';
 import { findProxyProcesses } from '../host/proxy-processes.ts';
 import { runProgram } from '../host/run-program.ts';
 import { toolCure } from '../host/run-tool.ts';
-import type { ToolRunner } from '../host/run-tool.ts';
+import type { ToolResult, ToolRunner } from '../host/run-tool.ts';
 import { createSysctls, readSetting } from '../host/sysctl.ts';
 import { findTool } from '../host/tool-path.ts';
 import { defaultLockPaths, xtablesLockHolder } from '../host/xtables-lock.ts';
@@ -156,13 +156,29 @@ async function readTool(
   if (tool === 'ipvsadm' && !hasIpvs) return there;
   const options = { timeoutMs: toolTimeoutMs, signal };
   const args = [versionArgs.get(tool) ?? '--version'];
-  const { stdout, exitCode, stderr } = await tools.run(tool, args, options);
+  let result: ToolResult;
+  try {
+    result = await tools.run(tool, args, options);
+  } catch (error) {
+    signal.throwIfAborted();
+    return broken(tool, errorText(error));
+  }
+  const { stdout, exitCode, stderr } = result;
+  if (cannotBegin.has(exitCode)) return broken(tool, stderr.trim());
   if (exitCode !== 0) return { ...there, said: `its version is not told: ${stderr.trim()}` };
   const [said = ''] = stdout.split('\n');
   const found: { version: Version | undefined; variant?: Variant } = parseVersion(stdout) ?? {
     version: plainVersion(said),
   };
   return { tool, found: true, said, version: found.version, variant: found.variant };
+}
+
+/** Statuses of a program that could not be begun: a library or an interpreter is missing. */
+const cannotBegin: ReadonlySet<number> = new Set([126, 127]);
+
+function broken(tool: string, why: string): ToolReading {
+  const cure = `run ${tool} by hand; install it anew, with the libraries that it needs`;
+  return { tool, found: false, why: `cannot be run (${why})`, cure };
 }
 
 /** The first number with a dot in it. */

@@ -55,7 +55,12 @@ export type ToolReading = {
       /** Of iptables tools. */
       readonly variant: Variant | undefined;
     }
-  | { readonly found: false; readonly cure: string }
+  | {
+      readonly found: false;
+      /** Why it is of no use, where it is there. */
+      readonly why?: string;
+      readonly cure: string;
+    }
 );
 
 export type VariantReading =

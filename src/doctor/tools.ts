@@ -142,11 +142,15 @@ function judgeNeed(
     return [failure(id, text, 'install ipset 6.0 or newer', needed), ok(id, said, wanted)];
   }
   const cure = reading?.cure ?? toolCure(tool);
-  const text = `${tool} is not here: ${effect}`;
+  const text = `${tool} ${lackOf(reading)}: ${effect}`;
   return [
     ...(needed.length > 0 ? [failure(id, text, cure, needed)] : []),
     ...(wanted.length > 0 ? [warning(id, text, cure, wanted)] : []),
   ];
+}
+
+function lackOf(reading: ToolReading | undefined): string {
+  return (reading?.found === false && reading.why) || 'is not here';
 }
 
 function textOf(version: Found['version']): string {
