@@ -100,7 +100,7 @@ function access(need: ApiNeed, { access: rights, lists }: Answered): Finding {
     return ok(id, `this cluster has no ${resource} (before Kubernetes 1.33)`, ways);
   }
   const problem = problemOf(list, mine, resource);
-  if (problem !== undefined) return refused(need, problem);
+  if (problem !== undefined) return refused(need, problem, list?.status);
   const unknown = mine.filter(({ answer }) => answer === 'unknown');
   if (unknown.length > 0 && list === undefined) {
     return skipped(
@@ -129,11 +129,18 @@ function problemOf(
   return `may not ${denied.map(({ verb }) => verb).join(', ')} ${resource}${why}`;
 }
 
-function refused(need: ApiNeed, problem: string): Finding {
+/** Too many requests, no answer, or a failure of the server's own: that is no matter of rights. */
+function isPassing(status: number | undefined): boolean {
+  return status !== undefined && (status === 0 || status === 429 || status >= 500);
+}
+
+function refused(need: ApiNeed, problem: string, status: number | undefined): Finding {
   const { group, resource, verbs, without, ways } = need;
   const id = `api.${need.id}`;
   const rule = `{apiGroups: ["${group}"], resources: [${resource}], verbs: [${verbs.join(', ')}]}`;
-  const cure = `give its ClusterRole the rule ${rule} (upstream’s role system:node-proxier has them all)`;
+  const cure = isPassing(status)
+    ? 'run it again; if it lasts, see the API server’s own log'
+    : `give its ClusterRole the rule ${rule} (upstream’s role system:node-proxier has them all)`;
   if (without === undefined) return failure(id, problem, cure, ways);
   return warning(id, `${problem}; ${without}`, cure, ways);
 }

@@ -831,6 +831,12 @@ const cases: readonly Case[] = [
       ],
     ],
   ],
+  ...[0, 429, 503].map((status): Case => [
+    `a list that is not had for now (${status})`,
+    api({ lists: lists('services', status, 'cannot list services: too much to do') }),
+    [],
+    [['api.services', 'failure', 'too much to do', 'run it again; if it lasts']],
+  ]),
   [
     'no right to watch',
     api({ access: denied('services', 'watch') }),
