@@ -69,6 +69,10 @@ export class ServiceTraffic implements TrafficCounting, TrafficReadings {
     this.#tally.add(...args);
   }
 
+  missed(): void {
+    this.#failures++;
+  }
+
   /** Reads at once and then every interval, until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, traffic } = this.#options;

@@ -20,6 +20,8 @@ export interface TrafficRow extends Traffic {
 /** Takes what has passed since the last time. `servicePort`: `ns/name:port/TCP`. */
 export interface TrafficSink {
   add(servicePort: string, more: Partial<Traffic>): void;
+  /** Counters ended, and could not be read before that. */
+  missed?(): void;
 }
 
 /** Whose traffic is told of by name. */

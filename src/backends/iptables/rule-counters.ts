@@ -81,13 +81,16 @@ export class RuleCounters {
   async #beforeWrite(names: readonly ChainName[], signal: AbortSignal): Promise<void> {
     const counting = [...new Set(names)].filter((name) => this.#chain(name)?.rules.some(isDnat));
     if (counting.length === 0) return;
+    let why = 'the tool does not show their chains';
     try {
-      await this.#read(counting, beforeWriteMs, signal);
+      const found = await this.#read(counting, beforeWriteMs, signal);
+      if (counting.every((name) => found.has(name))) return;
     } catch (error) {
       signal.throwIfAborted();
-      const why = errorText(error);
-      this.#port.log.debug({ chains: counting.length }, `connections are not counted: ${why}`);
+      why = errorText(error);
     }
+    this.#sink.missed?.();
+    this.#port.log.debug({ chains: counting.length }, `connections are not counted: ${why}`);
   }
 
   /** Rules that were written count from nothing. */
@@ -108,10 +111,11 @@ export class RuleCounters {
     names: readonly ChainName[] | undefined,
     timeoutMs: number,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): ReturnType<typeof readCountedRules> {
     const reading = ++this.#clock;
     const found = await readCountedRules(this.#port, names, timeoutMs, signal);
     for (const [name, rules] of found) this.#note(name, rules, reading);
+    return found;
   }
 
   #note(name: ChainName, found: CountedRules, reading: number): void {

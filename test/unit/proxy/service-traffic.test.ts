@@ -91,6 +91,8 @@ describe('reading what is counted', () => {
     fail(undefined);
     await clock.advance(10_000);
     expect(traffic).toMatchObject({ failures: 3, lastReadMs: 40_000 });
+    traffic.missed();
+    expect(traffic).toMatchObject({ failures: 4, lastReadMs: 40_000 });
     stop.abort();
     await ended;
   });

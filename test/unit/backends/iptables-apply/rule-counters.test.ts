@@ -101,6 +101,7 @@ describe('the counters of rules', () => {
   let kernel: CountingKernel;
   let counters: RuleCounters;
   let counted: Map<string, number>;
+  let missed: number;
 
   /** What an agent does with a change: counters, rules, and what the kernel makes of them. */
   const write = async (
@@ -123,9 +124,11 @@ describe('the counters of rules', () => {
   beforeEach(() => {
     kernel = new CountingKernel();
     counted = new Map();
+    missed = 0;
     const port = { tools: kernel.tools, iptables: legacyTools, log: silentLog, lockPaths: noLock };
     counters = new RuleCounters(port, {
       add: (key, { connections = 0 }) => counted.set(key, (counted.get(key) ?? 0) + connections),
+      missed: () => void missed++,
     });
   });
 
@@ -252,5 +255,18 @@ describe('the counters of rules', () => {
     kernel.answer = () => undefined;
     await counters.read(signal);
     expect(of('a')).toBe(3);
+  });
+
+  it('that end unread are told as missed', async () => {
+    await write([leaf]);
+    counters.applied(nat(leaf));
+    await write([leaf]);
+    expect(missed).toBe(0);
+    kernel.answer = () => new SwitchyardError('timeout', 'it hangs', { retryable: true });
+    await write([leaf]);
+    expect(missed).toBe(1);
+    kernel.answer = () => ({ exitCode: 4, stderr: 'Another app is currently holding the lock' });
+    await write([leaf]);
+    expect(missed).toBe(2);
   });
 });
