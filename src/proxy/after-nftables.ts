@@ -7,6 +7,9 @@ import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import type { Log } from '../telemetry/log.ts';
 
+/** A tool that hangs must not hold up each sync. */
+const mostTries = 5;
+
 /**
  * A mode on a node that may come from kube-proxy's nftables mode: its table translates on until the first rules are in,
  * and then goes, since it would lead to endpoints that are gone. Connections that it has begun live on, for connection tracking
@@ -16,7 +19,7 @@ export class AfterNftables extends BackendAround {
   readonly #family: Family;
   readonly #tools: ToolRunner;
   readonly #log: Log;
-  #isDone = false;
+  #triesLeft = mostTries;
 
   constructor(backend: Backend, family: Family, tools: ToolRunner, log: Log) {
     super(backend);
@@ -27,12 +30,13 @@ export class AfterNftables extends BackendAround {
 
   override async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
     const report = await super.sync(...args);
-    if (!this.#isDone) await this.#remove(args[2]);
+    if (this.#triesLeft > 0) await this.#remove(args[2]);
     return report;
   }
 
-  /** Our rules are in: what fails here is told, and tried again after the next sync. */
+  /** Our rules are in: what fails here is told, and tried again after the next syncs. */
   async #remove(signal: AbortSignal): Promise<void> {
+    this.#triesLeft--;
     const family = this.#family;
     const label = familyLabel(family);
     try {
@@ -43,11 +47,12 @@ export class AfterNftables extends BackendAround {
           `kube-proxy’s nftables mode ran here: its table is removed (${label})`,
         );
       }
-      this.#isDone = true;
+      this.#triesLeft = 0;
     } catch (error) {
       // Without the tool nobody can tell, and most nodes without it never had one.
-      this.#isDone = error instanceof SwitchyardError && error.code === 'missing';
-      if (this.#isDone || signal.aborted) return;
+      const isMissing = error instanceof SwitchyardError && error.code === 'missing';
+      if (isMissing) this.#triesLeft = 0;
+      if (isMissing || signal.aborted) return;
       const hint = `end kube-proxy if it runs, and remove the table: nft delete table ${family === 'ipv4' ? 'ip' : 'ip6'} ${proxyTable}`;
       this.#log.warn(
         { family, hint },

@@ -24,6 +24,7 @@ import { SocketRelay } from '../relay/socket-relay.ts';
 import type { Relay } from '../relay/relay.ts';
 import type { BackendsOptions, FamilyBackend, OpenMode } from './backends.ts';
 import { openFamilyBackends } from './family-backends.ts';
+import { expectNoIpvsAddresses } from './no-ipvs-addresses.ts';
 import { FileNeeds } from './file-needs.ts';
 import { HeldInstances } from './held-instances.ts';
 import type { OnlyInstance } from './only-instance.ts';
@@ -50,6 +51,7 @@ export async function openUserspace(
   signal: AbortSignal,
 ): Promise<OpenMode> {
   const { userspace } = options.config;
+  await expectNoIpvsAddresses(options.tools, signal);
   const stateFile = userspace.stateFile ?? usualPortsFile;
   const folders = lockFolders(stateFile, options.env);
   const { instances = new HeldInstances() } = options;

@@ -5,7 +5,7 @@ import type { Family } from '../../ip/address.ts';
 /** The table of kube-proxy's nftables mode, one a family (spec/kube-proxy.md 6.2). */
 export const proxyTable = 'kube-proxy';
 
-const timeoutMs = 60_000;
+const timeoutMs = 10_000;
 const nftFamily = { ipv4: 'ip', ipv6: 'ip6' } as const satisfies Record<Family, string>;
 
 /** Whether the kernel has the table. Rejects with code `missing` where there is no nft to ask. */

@@ -109,6 +109,14 @@ describe('a mode after kube-proxy’s nftables mode', () => {
     expect(kernel.tables.size).toBe(0);
   });
 
+  test('gives up on a tool that never succeeds', async () => {
+    const kernel = new Kernel('ip kube-proxy');
+    kernel.refuses = true;
+    const { mode, said } = after(kernel);
+    for (let i = 0; i < 8; i++) await sync(mode);
+    expect(said).toHaveLength(5);
+  });
+
   test('asks for nothing more where there is no nft', async () => {
     const tools = new FakeToolRunner(() => 'missing');
     const { mode, said } = after({ tools });
