@@ -1,6 +1,7 @@
 import type { Address } from '../ip/address.ts';
 import { cidrContains, parseCidr } from '../ip/cidr.ts';
 import { takes } from './bpf.ts';
+import { named } from './named.ts';
 import type { Option, ParsedRule } from './parse.ts';
 import { unknownInterface } from './packet.ts';
 import type { WalkedNode, World } from './packet.ts';
@@ -27,7 +28,7 @@ type Test = (values: readonly string[], world: World, place: Place) => Answer;
 const always: Test = () => true;
 const never: Test = () => false;
 
-const tests: Readonly<Record<string, Test>> = {
+const tests: ReadonlyMap<string, Test> = named<Test>({
   '-s': ([v = ''], { packet }) => inPrefix(v, packet.source),
   '-d': ([v = ''], { packet }) => inPrefix(v, packet.destination),
   '-i': ([v = ''], _, { inInterface }) => isDevice(v, inInterface),
@@ -77,7 +78,7 @@ const tests: Readonly<Record<string, Test>> = {
       '--nfacct-name', // it counts
     ].map((name) => [name, always]),
   ),
-};
+});
 
 const numbers: Readonly<Record<string, string>> = { tcp: '6', udp: '17', sctp: '132' };
 
@@ -112,7 +113,7 @@ export function matchRule(rule: ParsedRule, world: World, place: Place): Match {
 function answerOf(option: Option, world: World, place: Place): Answer {
   const { name, values, negated } = option;
   if (name === '-m') return extensions.has(values[0] ?? '') ? true : undefined;
-  const answer = tests[name]?.(values, world, place);
+  const answer = tests.get(name)?.(values, world, place);
   return answer === undefined ? undefined : answer !== negated;
 }
 

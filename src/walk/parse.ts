@@ -1,3 +1,5 @@
+import { named } from './named.ts';
+
 /** One `name values` pair of a rule, with the extension (`-m`) or target it follows. */
 export interface Option {
   readonly name: string;
@@ -19,13 +21,13 @@ export interface ParsedChain {
 
 export type ParsedTables = ReadonlyMap<string, ReadonlyMap<string, ParsedChain>>;
 
-const builtIn: Readonly<Record<string, readonly string[]>> = {
+const builtIn: ReadonlyMap<string, readonly string[]> = named<readonly string[]>({
   raw: ['PREROUTING', 'OUTPUT'],
   mangle: ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING'],
   nat: ['PREROUTING', 'INPUT', 'OUTPUT', 'POSTROUTING'],
   filter: ['INPUT', 'FORWARD', 'OUTPUT'],
   security: ['INPUT', 'FORWARD', 'OUTPUT'],
-};
+});
 
 /**
  * Reads restore text as `--noflush` would load it into an empty kernel. An option that is not known takes the words up to the
@@ -48,7 +50,7 @@ function openTable(
   tables: Map<string, Map<string, ParsedChain>>,
   name: string,
 ): Map<string, ParsedChain> {
-  const names = builtIn[name];
+  const names = builtIn.get(name);
   if (!names) throw new Error(`unknown table ${name}`);
   const table =
     tables.get(name) ?? new Map(names.map((each) => [each, { policy: 'ACCEPT', rules: [] }]));
@@ -92,7 +94,7 @@ function readRule(words: readonly string[], text: string): ParsedRule {
       negated = true;
       continue;
     }
-    const count = arity[name] ?? wordsUntilOption(words, i);
+    const count = arity.get(name) ?? wordsUntilOption(words, i);
     const values = words.slice(i, i + count);
     if (values.length < count) throw new Error(`${name} lacks a value: ${text}`);
     options.push({ name, negated, values });
@@ -107,7 +109,7 @@ function wordsUntilOption(words: readonly string[], from: number): number {
   return (end === -1 ? words.length : end) - from;
 }
 
-const arity: Readonly<Record<string, number>> = {
+const arity: ReadonlyMap<string, number> = named<number>({
   ...Object.fromEntries(
     (
       '-s -d -i -o -p -m -j -g --dport --sport --dports --sports --comment --ctstate --mark --probability --mode ' +
@@ -136,7 +138,7 @@ const arity: Readonly<Record<string, number>> = {
   '--update': 0,
   '--random': 0,
   '--persistent': 0,
-};
+});
 
 /** Words of a line; double quotes hold words together, a backslash escapes inside them. */
 function splitWords(line: string): readonly string[] {

@@ -1,5 +1,6 @@
 import { parseAddress } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
+import { named } from './named.ts';
 import type { WalkedNode, World } from './packet.ts';
 import type { Option, ParsedRule } from './parse.ts';
 
@@ -38,7 +39,7 @@ type Effect = (
   others: readonly Option[],
 ) => TargetEffect;
 
-const effects: Readonly<Record<string, Effect>> = {
+const effects: ReadonlyMap<string, Effect> = named<Effect>({
   MASQUERADE: (world) => ({ verdict: 'accept', world: { ...world, masqueraded: true } }),
   SNAT: (world, option) => ({
     verdict: 'accept',
@@ -62,7 +63,7 @@ const effects: Readonly<Record<string, Effect>> = {
   },
   CT: (world, option) => (option?.name === '--notrack' ? { world: untracked(world) } : { world }),
   NOTRACK: (world) => ({ world: untracked(world) }),
-};
+});
 
 /** What the rule's target does; `index` is the place of `-j` among its options. */
 export function effectOf(
@@ -77,7 +78,7 @@ export function effectOf(
   if (passing.has(target)) return { world };
   if (opaque.has(target)) return { verdict: 'unknown', world };
   const [option, ...others] = rule.options.slice(index + 1);
-  return effects[target]?.(world, option, node, others);
+  return effects.get(target)?.(world, option, node, others);
 }
 
 function untracked(world: World): World {

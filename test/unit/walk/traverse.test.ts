@@ -95,6 +95,12 @@ describe('a packet that walks through rules', () => {
       ]),
     );
   });
+  it('takes no word for what every object knows', () => {
+    const rules = [':constructor - [0:0]', '-A PREROUTING -j constructor'];
+    expect(run('nat', ...rules, '-A constructor -j DROP')).toMatchObject([{ kind: 'drop' }]);
+    expect(() => run('nat', '-A PREROUTING constructor x -j DROP')).toThrow('unknown match');
+    expect(() => run('constructor')).toThrow('unknown table constructor');
+  });
   it('keeps the mark that a restored one leaves alone', () => {
     const ended = run(
       'nat',
