@@ -31,7 +31,8 @@ export async function compareByAgent(
   for (let attempt = 1; ; attempt++) {
     const before = readDesired(await client.get('/v1/desired', { family }));
     const parts = editedParts(await compare(before.state));
-    if (differencesOf(parts).length === 0) return { parts, isSettled: true };
+    // What waits to be written is not among what was wanted yet.
+    if (differencesOf(parts).length === 0) return { parts, isSettled: before.isSettled };
     const { syncs, isSettled } = readDesired(await client.get('/v1/desired', { family }));
     if (before.isSettled && isSettled && syncs === before.syncs) return { parts, isSettled };
     if (attempt === attempts) return { parts, isSettled: false };
