@@ -35,7 +35,7 @@ const forceFlag: FlagSpec = {
   name: 'force',
   type: 'bool',
   default: false,
-  help: 'Go on although a service proxy runs here: one that uses other rules (kube-proxy in nftables mode).',
+  help: 'Go on although a service proxy runs here: its rules go too, in any mode, until it writes them again. Beside one that has taken over, --leftovers is meant.',
 };
 
 /** `switchyard cleanup`: removes what any mode has put on the node. */
