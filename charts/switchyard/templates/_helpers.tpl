@@ -193,10 +193,11 @@ runAsGroup: 0
   hostPath:
     path: /run/switchyard
     type: DirectoryOrCreate
+# Empty on a node whose kernel has all built in.
 - name: modules
   hostPath:
     path: /lib/modules
-    type: Directory
+    type: DirectoryOrCreate
 {{- end -}}
 
 {{/* The containers of pods that work. */}}

@@ -109,7 +109,7 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
       expect(volumes.flatMap(({ hostPath }) => (hostPath ? [hostPath] : []))).toEqual([
         { path: '/run/xtables.lock', type: 'FileOrCreate' },
         { path: '/run/switchyard', type: 'DirectoryOrCreate' },
-        { path: '/lib/modules', type: 'Directory' },
+        { path: '/lib/modules', type: 'DirectoryOrCreate' },
       ]);
     });
 
