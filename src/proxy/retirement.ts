@@ -5,6 +5,9 @@ import type { Agent } from './agent.ts';
 /** Who connected just before `when` is being let in by the one before. */
 const lateMs = 1000;
 
+/** For so long at most: rules of one family that can never be written must not keep an agent for each change of the file. */
+const longestMs = 600_000;
+
 /** Agents that another one has followed: what they still carry may end by itself. */
 export class Retirement {
   readonly #clock: Clock;
@@ -20,7 +23,7 @@ export class Retirement {
     this.#onClosed = onClosed;
   }
 
-  /** Ends an agent a moment after `when`; its connections may last for `withinMs` then. */
+  /** Ends an agent a moment after `when`, or when that does not come; its connections may last for `withinMs` then. */
   add(agent: Pick<Agent, 'close'>, when: Promise<void>, withinMs: number): void {
     const closing = this.#close(agent, when, withinMs);
     this.#closing.add(closing);
@@ -46,7 +49,10 @@ export class Retirement {
 
   async #close(agent: Pick<Agent, 'close'>, when: Promise<void>, withinMs: number): Promise<void> {
     const { signal } = this.#ending;
-    await Promise.race([when, aborted(signal)]);
+    const waited = new AbortController();
+    const tooLong = this.#clock.sleep(longestMs, waited.signal);
+    await Promise.race([when, aborted(signal), tooLong]);
+    waited.abort();
     await this.#clock.sleep(lateMs, signal);
     await agent.close({ withinMs, hurry: this.#hurry.signal });
   }
