@@ -9,10 +9,7 @@ export interface ThreadEvents {
   readonly crashed: (error: unknown) => void;
 }
 
-/**
- * Room for what connections need for a moment. Sweeping one of 8 takes a tenth of the time of a short connection; one larger than
- * this hardly gains anything, and a worker fills whatever it has.
- */
+/** Room for what connections need for a moment, at most. Where the agent keeps all heaps small (cli/heap.ts) it is less. */
 const youngMiB = 24;
 
 type Done = (failures: readonly ListenFailure[]) => void;

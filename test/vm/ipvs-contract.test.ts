@@ -7,7 +7,7 @@ import { ipvsContract } from './ipvs-contracts.ts';
 const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
 
 describe.skipIf(!inGuest)('ipvs mode (needs the guest of npm run test:vm)', () => {
-  // SCTP is asked for in ipvs-sctp.test.ts, by the other guest.
+  // SCTP is asked for in ipvs-sctp.test.ts.
   const parts = wholeContract.filter((part) => part !== 'associating');
   backendContract(ipvsContract, undefined, parts);
 });
