@@ -31,6 +31,18 @@ export class SwitchyardError extends Error {
   }
 }
 
+/** The system's word for what was thrown, where it has one: `EADDRINUSE`. */
+export function systemCode(thrown: unknown): string | undefined {
+  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** Whether a file was not there. */
+export function isAbsent(thrown: unknown): boolean {
+  const code = systemCode(thrown);
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
 /** The text of anything thrown. */
 export function errorText(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

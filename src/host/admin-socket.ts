@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import type { Server } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
-import { SwitchyardError, errorText } from '../error.ts';
+import { SwitchyardError, errorText, systemCode } from '../error.ts';
 import { expectOwnFolder } from './instance-lock.ts';
 
 /** A server that stands at a path. */
@@ -64,7 +64,7 @@ async function leave(server: Server, path: string, inode: number): Promise<void>
 
 async function expectFree(path: string): Promise<void> {
   const there = await lstat(path).catch((error: unknown) => {
-    if (codeOf(error) === 'ENOENT') return undefined;
+    if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   });
   if (there === undefined) return;
@@ -88,7 +88,7 @@ async function answers(path: string): Promise<boolean> {
     return await new Promise<boolean>((resolve, reject) => {
       socket.once('connect', () => resolve(true));
       socket.once('error', (error) => {
-        const code = codeOf(error);
+        const code = systemCode(error);
         if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve(false);
         else if (code === 'EAGAIN') resolve(true);
         else reject(new Error(`${path}: ${errorText(error)}`, { cause: error }));
@@ -97,8 +97,4 @@ async function answers(path: string): Promise<boolean> {
   } finally {
     socket.destroy();
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

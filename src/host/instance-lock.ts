@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { link, mkdir, readdir, readlink, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
+import { systemCode } from '../error.ts';
 import { ask, listenAt } from './instance.ts';
 import type { Holder, Listening } from './instance.ts';
 
@@ -103,7 +104,7 @@ async function isLinked(from: string, to: string): Promise<boolean> {
     await link(from, to);
     return true;
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
+    if (systemCode(error) === 'EEXIST') return false;
     throw error;
   }
 }
@@ -120,8 +121,4 @@ export async function expectOwnFolder(folder: string): Promise<void> {
 async function networkNumber(): Promise<string> {
   const text = await readlink('/proc/self/ns/net').catch(() => '');
   return /\d+/.exec(text)?.[0] ?? '0';
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

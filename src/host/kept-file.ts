@@ -1,5 +1,6 @@
 import { mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { isAbsent } from '../error.ts';
 
 /**
  * A text that outlives the process: a file that is written whole or not at all. Rejects as the system does, and where
@@ -47,12 +48,4 @@ export class KeptFile {
     }
     throw new Error(`${this.path} is not a file`);
   }
-}
-
-function isAbsent(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'code' in error &&
-    (error.code === 'ENOENT' || error.code === 'ENOTDIR')
-  );
 }

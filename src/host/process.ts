@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { systemCode } from '../error.ts';
 
 /** Whether a process of this id runs, be it somebody else's. */
 export function processLives(pid: number): boolean {
@@ -6,7 +7,7 @@ export function processLives(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
+    return !(systemCode(error) === 'ESRCH');
   }
 }
 

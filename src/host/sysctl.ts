@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { SwitchyardError, errorText } from '../error.ts';
+import { SwitchyardError, errorText, isAbsent } from '../error.ts';
 
 /** Kernel settings by key (`net/ipv4/conf/all/route_localnet`). */
 export interface Sysctls {
@@ -50,12 +50,4 @@ export async function writeSetting(path: string, value: string): Promise<boolean
       { cause: error, hint: `run privileged, or set it on the host beforehand` },
     );
   }
-}
-
-function isAbsent(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'code' in error &&
-    (error.code === 'ENOENT' || error.code === 'ENOTDIR')
-  );
 }

@@ -2,7 +2,7 @@ import type { BigIntStats } from 'node:fs';
 import { lstat, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 
-import { errorText } from '../error.ts';
+import { errorText, systemCode } from '../error.ts';
 import type { Kind, KubeObject } from './kind.ts';
 import {
   mergeManifests,
@@ -70,7 +70,7 @@ export async function readManifestFile(
   try {
     return await parseManifestFile(await readFile(path, 'utf8'), path, kinds);
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
+    if (systemCode(error) === 'ENOENT') return undefined;
     return unreadableManifest(path, `cannot be read: ${errorText(error)}`);
   }
 }
@@ -131,7 +131,7 @@ class FileSearch implements FoundFiles {
       // its return is seen at once
       this.directories.set(dirname(path), String(parent.ino));
     }
-    const deleted = parent !== undefined && errorCode(error) === 'ENOENT';
+    const deleted = parent !== undefined && systemCode(error) === 'ENOENT';
     this.missing.push({ path, reason: `cannot be read: ${errorText(error)}`, deleted });
   }
 
@@ -162,7 +162,7 @@ class FileSearch implements FoundFiles {
       else this.unreadable.push({ path, reason: NO_FILE });
     } catch (error) {
       // gone since it was listed, or a dangling link: there is no such file
-      if (errorCode(error) === 'ENOENT') return;
+      if (systemCode(error) === 'ENOENT') return;
       this.unreadable.push({ path, reason: `cannot be read: ${errorText(error)}` });
     }
   }
@@ -184,8 +184,4 @@ class FileSearch implements FoundFiles {
 /** {@link FoundFile.fingerprint} of what `stat` says. */
 export function fingerprint(stats: BigIntStats): string {
   return [stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ');
-}
-
-function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
 }

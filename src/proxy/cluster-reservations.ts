@@ -1,3 +1,4 @@
+import { systemCode } from '../error.ts';
 import { lookup } from 'node:dns/promises';
 import type { Kind, KubeObject } from '../informer/kind.ts';
 import type { Source } from '../informer/source.ts';
@@ -78,7 +79,7 @@ async function hostAddresses(host: string, resolve: Resolve): Promise<readonly s
   try {
     return await resolve(host);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOTFOUND') return [];
+    if (systemCode(error) === 'ENOTFOUND') return [];
     throw error;
   }
 }

@@ -1,3 +1,4 @@
+import { systemCode } from '../error.ts';
 import type { Place } from './proxy-protocol.ts';
 
 /** Who is told what happens at a wire. Words for errors are the system's: `ECONNRESET`. */
@@ -73,6 +74,5 @@ export function systemError(code: string, what: string): Error {
 
 /** The system's word for an error: `EADDRINUSE`. */
 export function codeOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : 'UNKNOWN';
+  return systemCode(error) ?? 'UNKNOWN';
 }

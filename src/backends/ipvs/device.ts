@@ -28,6 +28,20 @@ export async function readDevice(
   return new Set(link.addresses.filter((each) => familyOf(each) === family && !isLinkLocal(each)));
 }
 
+/** Likewise; where `ip` is missing there is no such link, as far as anybody can tell: whoever made one needed it. */
+export async function readDeviceIfAny(
+  family: Family,
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<BoundAddresses> {
+  try {
+    return await readDevice(family, tools, signal);
+  } catch (error) {
+    if (error instanceof SwitchyardError && error.code === 'missing') return undefined;
+    throw error;
+  }
+}
+
 /** What is to be done with kube-ipvs0. */
 export interface DeviceChanges {
   /** The link is missing. */

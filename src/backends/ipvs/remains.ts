@@ -5,7 +5,7 @@ import type { Family } from '../../ip/address.ts';
 import { listSets } from '../iptables/ipsets.ts';
 import { isIpvsModeSet, isUpstreamIpvsSet } from '../iptables/ipvs-names.ts';
 import type { SetName } from '../iptables/state.ts';
-import { changeDevice, readDevice } from './device.ts';
+import { changeDevice, readDevice, readDeviceIfAny } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import { realServerArgs, serverName } from './ipvsadm-text.ts';
 import { parseKernelTable, readKernelTable } from './kernel-table.ts';
@@ -45,7 +45,7 @@ export class IpvsRemains {
   /** Looks; undefined where there is nothing. A link without addresses is something: the other family may need it still. */
   async find(signal: AbortSignal): Promise<FoundRemains | undefined> {
     const { family, tools } = this.#parts;
-    const bound = await boundOf(family, tools, signal);
+    const bound = await readDeviceIfAny(family, tools, signal);
     try {
       return await this.#findBeside(bound, signal);
     } catch (error) {
@@ -140,20 +140,6 @@ export class IpvsRemains {
     const words = stderr.replaceAll(/^.*(?:No such|Service not defined).*$/gm, '').trim();
     if (words !== '' || (exitCode !== 0 && stderr.trim() === ''))
       throw failed('ipvsadm --restore', words);
-  }
-}
-
-/** Where `ip` is missing there is no such link, as far as anybody can tell: whoever made one needed it. */
-async function boundOf(
-  family: Family,
-  tools: ToolRunner,
-  signal: AbortSignal,
-): Promise<BoundAddresses> {
-  try {
-    return await readDevice(family, tools, signal);
-  } catch (error) {
-    if (isMissingTool(error)) return undefined;
-    throw error;
   }
 }
 
