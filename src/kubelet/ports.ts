@@ -1,0 +1,145 @@
+import type { Container, Pod, PodStatus } from './pod/pod.ts';
+import type { RuntimePod } from './runtime/runtime-pod.ts';
+
+/** An Event about a pod or one of its containers; neither waits nor throws. */
+export interface PodEvent {
+  readonly type: 'Normal' | 'Warning';
+  /** `Started`, `BackOff`, `FailedMount` … as upstream's kubelet has them. */
+  readonly reason: string;
+  readonly message: string;
+  /** Its name, for Events about a container. */
+  readonly container?: string;
+}
+
+export interface PodEvents {
+  tell(pod: Pick<Pod, 'metadata' | 'spec'>, event: PodEvent): void;
+}
+
+export type ProbeType = 'liveness' | 'readiness' | 'startup';
+export type ProbeResult = 'success' | 'failure';
+
+/** What probes found of the container that runs now. */
+export interface ProbeResults {
+  /** undefined: no probe of this type, or it has said nothing of `containerId` yet. */
+  result(uid: string, containerId: string, type: ProbeType): ProbeResult | undefined;
+}
+
+/** Runs the probes of a pod's containers. */
+export interface Probes extends ProbeResults {
+  /** Starts what is missing; called in each sync, with the status just derived. */
+  ensure(pod: Pod, status: PodStatus): void;
+  /** A pod is being terminated: liveness and startup probes end, readiness goes on. */
+  terminating(uid: string): void;
+  remove(uid: string): void;
+}
+
+/** A volume that is ready to be mounted into containers. */
+export interface MountedVolume {
+  readonly hostPath: string;
+  /** configMap, secret, projected, downwardAPI: mounted read-only whatever the mount says. */
+  readonly readOnly: boolean;
+  /** Under the kubelet's own directory: all but hostPath. */
+  readonly managed: boolean;
+}
+
+export interface Volumes {
+  /**
+   * Sets up all volumes that the pod's containers use, or brings them up to date; may be called in each sync. Throws where one cannot be
+   * mounted, after an Event for it (`FailedMount`).
+   */
+  setUp(pod: Pod, signal: AbortSignal): Promise<ReadonlyMap<string, MountedVolume>>;
+  /** The path to bind for a `subPath`, made where it is absent; holds against a container that swaps links meanwhile. */
+  subPath(
+    pod: Pod,
+    volume: string,
+    mounted: MountedVolume,
+    container: string,
+    index: number,
+    subPath: string,
+  ): Promise<string>;
+  /** Unmounts and removes all of a pod that has ended. */
+  tearDown(uid: string): Promise<void>;
+  /** Pods with a directory on the disk. */
+  known(): Promise<readonly string[]>;
+}
+
+/** One variable of a container. */
+export interface EnvValue {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** What of a pod is only known once its sandbox is there. */
+export interface PodAddresses {
+  readonly podIPs: readonly string[];
+  readonly hostIPs: readonly string[];
+}
+
+export interface Environment {
+  /** Throws with the reason of a `CreateContainerConfigError`. */
+  build(
+    pod: Pod,
+    container: Container,
+    addresses: PodAddresses,
+    signal: AbortSignal,
+  ): Promise<readonly EnvValue[]>;
+}
+
+/** ConfigMaps and Secrets that pods of this node refer to, watched one by one while a pod does. */
+export interface ReferencedObjects {
+  /** undefined: there is none. Throws where nothing is known yet. */
+  configMap(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ConfigMapData | undefined>;
+  secret(namespace: string, name: string, signal: AbortSignal): Promise<SecretData | undefined>;
+  /** From now on what this pod refers to is watched; again with each new version of the pod. */
+  register(pod: Pod): void;
+  unregister(uid: string): void;
+}
+
+export interface ConfigMapData {
+  readonly data: Readonly<Record<string, string>>;
+  readonly binaryData: Readonly<Record<string, Uint8Array>>;
+  readonly immutable: boolean;
+}
+
+export interface SecretData {
+  readonly type: string;
+  readonly data: Readonly<Record<string, Uint8Array>>;
+  readonly immutable: boolean;
+}
+
+/** Where the status of pods is kept, and written to the API from. */
+export interface StatusSink {
+  /** The last status set, or what the API had when this process first saw the pod. */
+  current(pod: Pod): PodStatus;
+  set(pod: Pod, status: PodStatus): void;
+  /** All containers have ended: the last status (spec 2.3); the object may be deleted when it is written. */
+  terminated(pod: Pod, status: PodStatus): void;
+  forget(uid: string): void;
+}
+
+/** Why a container waits; kept by the pod's worker from one sync to the next, for the status. */
+export interface StartFailure {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** All that a pod's status is derived from (spec 6). */
+export interface StatusInput {
+  readonly pod: Pod;
+  readonly runtime: RuntimePod | undefined;
+  readonly previous: PodStatus;
+  readonly probes: ProbeResults;
+  /** By container's name. */
+  readonly failures: ReadonlyMap<string, StartFailure>;
+  /** Forced: deadline, eviction, rejection. */
+  readonly forced?: { readonly reason: string; readonly message: string };
+  readonly worker: 'syncing' | 'terminating' | 'terminated';
+  /** Messages of containers that ended, by container's id. */
+  readonly terminationMessages: ReadonlyMap<string, string>;
+  readonly hostIPs: readonly string[];
+  readonly nowMs: number;
+}

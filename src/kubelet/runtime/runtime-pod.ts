@@ -1,0 +1,55 @@
+/** What the container runtime has of one pod: read from CRI, never remembered. Times are nanoseconds since the epoch, 0n: not yet. */
+export interface RuntimePod {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  /** Newest first. */
+  readonly sandboxes: readonly RuntimeSandbox[];
+  /** All of the pod, of every kind and state; newest first. */
+  readonly containers: readonly RuntimeContainer[];
+}
+
+export interface RuntimeSandbox {
+  readonly id: string;
+  readonly attempt: number;
+  readonly state: 'ready' | 'notReady';
+  readonly createdAt: bigint;
+  readonly network: 'pod' | 'node';
+  /** The first is the pod's own; none with the node's network. */
+  readonly ips: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface RuntimeContainer {
+  readonly id: string;
+  readonly name: string;
+  readonly sandboxId: string;
+  /** Its restart count (spec 3.1). */
+  readonly attempt: number;
+  readonly state: 'created' | 'running' | 'exited' | 'unknown';
+  readonly createdAt: bigint;
+  readonly startedAt: bigint;
+  readonly finishedAt: bigint;
+  readonly exitCode: number;
+  /** `Completed`, `Error`, `OOMKilled`, `StartError` … */
+  readonly reason: string;
+  readonly message: string;
+  /** The tag, or what the pod asked for. */
+  readonly image: string;
+  /** A digest reference: the `imageID` of the API. */
+  readonly imageRef: string;
+  /** Of name and image as its spec had them (spec 2.5). */
+  readonly hash: string;
+  /** Absolute, '' where the runtime says none. */
+  readonly logPath: string;
+  /** Of the file with the termination message on the node; '' for none. */
+  readonly terminationMessageFile: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** The newest instance of a container. */
+export function newest(pod: RuntimePod | undefined, name: string): RuntimeContainer | undefined {
+  return pod?.containers.find((container) => container.name === name);
+}
