@@ -18,6 +18,11 @@ const services = '/api/v1/namespaces/default/services';
 const slices = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices';
 const requestsAtOnce = 16;
 const usualProgrammedMs = 60_000;
+/**
+ * Creation times have whole seconds of the API server's clock, which is not this one where it runs outside of a guest: its
+ * next second is at most one away.
+ */
+const aSecondMs = 1010;
 
 /**
  * The kernel sends 50 ICMP errors at once and 1000 a second, and hundreds of UDP questions are refused by
@@ -177,11 +182,14 @@ export class TwinCluster {
     const found = new Map<string, RawService>();
     const waves = Math.max(0, ...bundles.map((bundle) => bundle.services.length));
     for (let wave = 0; wave < waves; wave++) {
-      if (wave > 0) await nextSecond();
+      if (wave > 0) await delay(aSecondMs);
       const list = bundles.flatMap((bundle) => bundle.services[wave] ?? []);
-      await inTurns(list, requestsAtOnce, async (service) => {
-        found.set(service.metadata.name, await this.#makeService(service));
-      });
+      const before = [...found.values()];
+      const younger = await inTurns(list, requestsAtOnce, async (service) =>
+        this.#makeService(service),
+      );
+      mustBeYounger(younger, before);
+      for (const service of younger) found.set(service.metadata.name, service);
     }
     const list = bundles.flatMap((bundle) => bundle.slices);
     const answers = await inTurns(list, requestsAtOnce, async (slice) =>
@@ -227,8 +235,10 @@ export function endpointName(_: Actor, address: string, port: number): string {
   return hostPort(address as Address, port);
 }
 
-/** Creation times have whole seconds: the older of two services must be older by one. */
-async function nextSecond(): Promise<void> {
-  const now = Math.floor(Date.now() / 1000);
-  while (Math.floor(Date.now() / 1000) === now) await delay(50);
+/** The creation times of a wave are later than those of the waves before it: they decide who is the older one. */
+function mustBeYounger(wave: readonly RawService[], before: readonly RawService[]): void {
+  const time = ({ metadata }: RawService): string => metadata.creationTimestamp ?? '';
+  const latest = before.map(time).toSorted().at(-1) ?? '';
+  const early = wave.find((service) => time(service) <= latest);
+  if (early) throw new Error(`${early.metadata.name} is not younger than what was made before it`);
 }
