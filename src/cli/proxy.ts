@@ -15,7 +15,7 @@ import type { ConfigReading } from '../proxy/supervised-run.ts';
 import { ChangingLog } from '../telemetry/changing-log.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import type { Command } from './command.ts';
-import { keepHeapSmall, shrinkHeap } from './heap.ts';
+import { compileWhatIsHot, keepHeapSmall, shrinkHeap } from './heap.ts';
 import { configFrom, readConfigText } from './read-config.ts';
 import type { ReadConfig } from './read-config.ts';
 import { version } from './version.ts';
@@ -75,7 +75,10 @@ export const command: Command = {
             env: io.env,
             log,
             print: io.stdout,
-            onFirstRules: shrinkHeap,
+            onFirstRules: () => {
+              shrinkHeap();
+              compileWhatIsHot();
+            },
             features: first.features,
             flagLines: flagLines(proxyFlags, flags),
             verbosity: log.verbosity,

@@ -1,11 +1,12 @@
 // A relay as a process of its own, for tests and figures that ask what it costs: RelayProcess speaks with it.
 import process from 'node:process';
-import { keepHeapSmall } from '../../src/cli/heap.ts';
+import { compileWhatIsHot, keepHeapSmall } from '../../src/cli/heap.ts';
 import { SocketRelay } from '../../src/relay/socket-relay.ts';
 import type { RelayRequest, RelayReply } from './relay-process.ts';
 
 // As in the agent: V8's settings are those of the whole process.
 keepHeapSmall();
+compileWhatIsHot();
 const { workers, wires, files } = JSON.parse(process.argv[2] ?? '{}') as {
   readonly workers?: number;
   readonly wires?: 'handles' | 'sockets';
