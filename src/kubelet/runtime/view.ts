@@ -1,0 +1,238 @@
+import type { Clock } from '../../clock.ts';
+import { errorText } from '../../error.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { Cri } from '../cri/client.ts';
+import { isNotFound } from '../cri/cri-error.ts';
+import type {
+  Container,
+  ContainerStatus,
+  PodSandbox,
+  PodSandboxStatus,
+} from '../cri/gen/api_pb.ts';
+import { ContainerState } from '../cri/gen/api_pb.ts';
+import { followExits } from './exit-events.ts';
+import { labels } from './labels.ts';
+import {
+  groupPods,
+  isOwn,
+  podFingerprint,
+  runtimeContainer,
+  runtimeSandbox,
+} from './lists-to-pods.ts';
+import type { RuntimePod } from './runtime-pod.ts';
+
+export interface RuntimeViewOptions {
+  readonly cri: Cri;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The node's name: the ownership label's value. */
+  readonly owner: string;
+  /** Whether a source has this UID: what an upstream kubelet left of it is then ours. */
+  adopt(uid: string): boolean;
+  /** A pod's sandboxes or containers are others than before, or in other states. Neither waits nor throws. */
+  changed(uid: string): void;
+  readonly relistMs?: number;
+}
+
+/** How many details are asked for at a time. */
+const atOnce = 16;
+/** CRI learns of an exit by the same events; how long it is waited for, and how often it is asked meanwhile. */
+const settleTries = 5;
+const settleMs = 10;
+
+/** What the runtime has of the pods of this node: lists each second, and at once where a container ended. Nothing is remembered but what cannot change. */
+export class RuntimeView {
+  readonly #options: RuntimeViewOptions;
+  readonly #sandboxDetails = new Map<string, { state: number; detail: PodSandboxStatus }>();
+  readonly #containerDetails = new Map<string, { state: number; detail: ContainerStatus }>();
+  #pods: ReadonlyMap<string, RuntimePod> = new Map();
+  #listing: Promise<unknown> = Promise.resolve();
+  /** Waits for `#listing`, and will be the next. */
+  #queued: Promise<ReadonlyMap<string, RuntimePod>> | undefined;
+  #relistedAtMs: number | undefined;
+  #failing = false;
+
+  constructor(options: RuntimeViewOptions) {
+    this.#options = options;
+  }
+
+  /** By UID, as of the last list. */
+  get pods(): ReadonlyMap<string, RuntimePod> {
+    return this.#pods;
+  }
+
+  /** When the last good list was begun, by the monotonic clock; undefined: there was none. */
+  get relistedAtMs(): number | undefined {
+    return this.#relistedAtMs;
+  }
+
+  /** Lists each second, and with each end of a container, until `signal`. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { cri, clock, log, relistMs = 1000 } = this.#options;
+    const exited = (id: string): void => void this.#settle(id, signal);
+    const events = followExits({ cri, clock, log, exited }, signal);
+    while (!signal.aborted) {
+      await this.#relistQuietly(signal);
+      await clock.sleep(relistMs, signal);
+    }
+    await events;
+  }
+
+  /** All pods, listed after this was called; tells of what changed since the list before. Those who ask while one waits share it. */
+  async relist(): Promise<ReadonlyMap<string, RuntimePod>> {
+    this.#queued ??= this.#relistNext(this.#listing);
+    return this.#queued;
+  }
+
+  /** One pod, read after this was called; undefined: the runtime has nothing of it. */
+  async pod(uid: string, signal?: AbortSignal): Promise<RuntimePod | undefined> {
+    return (await this.#read({ [labels.podUid]: uid }, signal)).get(uid);
+  }
+
+  async #relistNext(before: Promise<unknown>): Promise<ReadonlyMap<string, RuntimePod>> {
+    await before;
+    this.#queued = undefined;
+    const listing = this.#relistNow();
+    this.#listing = listing.catch(() => {});
+    return listing;
+  }
+
+  async #relistNow(): Promise<ReadonlyMap<string, RuntimePod>> {
+    const begunMs = this.#options.clock.monotonic();
+    const now = await this.#read({});
+    const before = this.#pods;
+    this.#pods = now;
+    this.#relistedAtMs = begunMs;
+    this.#forget(now);
+    for (const uid of new Set([...before.keys(), ...now.keys()])) {
+      if (printOf(before.get(uid)) !== printOf(now.get(uid))) this.#options.changed(uid);
+    }
+    return now;
+  }
+
+  async #relistQuietly(signal: AbortSignal): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await this.relist();
+      if (this.#failing) log.info({}, 'the container runtime answers again');
+      this.#failing = false;
+    } catch (thrown) {
+      if (signal.aborted || this.#failing) return;
+      this.#failing = true;
+      log.error({ error: errorText(thrown) }, 'the pods of the container runtime cannot be listed');
+    }
+  }
+
+  /** Lists until CRI, too, knows of the end. */
+  async #settle(containerId: string, signal: AbortSignal): Promise<void> {
+    for (let tried = 0; tried < settleTries && !signal.aborted; tried++) {
+      await this.#relistQuietly(signal);
+      const containers = [...this.#pods.values()].flatMap((pod) => pod.containers);
+      if (!containers.some(({ id, state }) => id === containerId && state === 'running')) return;
+      await this.#options.clock.sleep(settleMs * 2 ** tried, signal);
+    }
+  }
+
+  async #read(
+    labelSelector: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, RuntimePod>> {
+    const { cri, owner } = this.#options;
+    const call = signal ? { signal } : {};
+    const filter = { labelSelector };
+    const adopt = (uid: string): boolean => this.#options.adopt(uid);
+    // Containers first: one whose sandbox is made meanwhile would have none.
+    const { containers } = await cri.runtime.listContainers({ filter }, call);
+    const { items } = await cri.runtime.listPodSandbox({ filter }, call);
+    const ownContainers = containers.filter((container) => isOwn(container, owner, adopt));
+    const ownSandboxes = items.filter((sandbox) => isOwn(sandbox, owner, adopt));
+    const [sandboxDetails, containerDetails] = await Promise.all([
+      few(ownSandboxes, async (sandbox) => this.#sandboxDetail(sandbox, signal)),
+      few(ownContainers, async (container) => this.#containerDetail(container, signal)),
+    ]);
+    return groupPods(
+      pairs(ownSandboxes, sandboxDetails).map(([listed, detail]) => runtimeSandbox(listed, detail)),
+      pairs(ownContainers, containerDetails).map(([listed, detail]) =>
+        runtimeContainer(listed, detail),
+      ),
+    );
+  }
+
+  async #sandboxDetail(
+    { id, state }: PodSandbox,
+    signal?: AbortSignal,
+  ): Promise<PodSandboxStatus | undefined> {
+    const known = this.#sandboxDetails.get(id);
+    if (known?.state === state) return known.detail;
+    const { status } = await absentIfGone(
+      this.#options.cri.runtime.podSandboxStatus({ podSandboxId: id }, signal ? { signal } : {}),
+    );
+    if (status) this.#sandboxDetails.set(id, { state: status.state, detail: status });
+    return status;
+  }
+
+  async #containerDetail(
+    { id, state }: Container,
+    signal?: AbortSignal,
+  ): Promise<ContainerStatus | undefined> {
+    const known = this.#containerDetails.get(id);
+    if (known?.state === state) return known.detail;
+    const { status } = await absentIfGone(
+      this.#options.cri.runtime.containerStatus({ containerId: id }, signal ? { signal } : {}),
+    );
+    if (status && status.state !== ContainerState.CONTAINER_UNKNOWN) {
+      this.#containerDetails.set(id, { state: status.state, detail: status });
+    }
+    return status;
+  }
+
+  /** Details of what is gone. */
+  #forget(pods: ReadonlyMap<string, RuntimePod>): void {
+    const all = [...pods.values()];
+    const sandboxes = new Set(all.flatMap((pod) => pod.sandboxes.map(({ id }) => id)));
+    const containers = new Set(all.flatMap((pod) => pod.containers.map(({ id }) => id)));
+    for (const id of this.#sandboxDetails.keys()) {
+      if (!sandboxes.has(id)) this.#sandboxDetails.delete(id);
+    }
+    for (const id of this.#containerDetails.keys()) {
+      if (!containers.has(id)) this.#containerDetails.delete(id);
+    }
+  }
+}
+
+function printOf(pod: RuntimePod | undefined): string {
+  return pod === undefined ? '' : podFingerprint(pod);
+}
+
+async function absentIfGone<T>(
+  answer: Promise<{ readonly status?: T }>,
+): Promise<{ readonly status?: T | undefined }> {
+  try {
+    return await answer;
+  } catch (thrown) {
+    if (isNotFound(thrown)) return { status: undefined };
+    throw thrown;
+  }
+}
+
+/** Not more than {@link atOnce} at a time; the results in the order of the items. */
+async function few<T, R>(
+  items: readonly T[],
+  work: (item: T) => Promise<R>,
+): Promise<readonly R[]> {
+  const results: R[] = [];
+  for (let at = 0; at < items.length; at += atOnce) {
+    results.push(
+      ...(await Promise.all(items.slice(at, at + atOnce).map(async (item) => work(item)))),
+    );
+  }
+  return results;
+}
+
+/** Leaves out what has none. */
+function pairs<A, B>(items: readonly A[], of: readonly (B | undefined)[]): readonly [A, B][] {
+  return items.flatMap((item, at): [A, B][] => {
+    const detail = of[at];
+    return detail === undefined ? [] : [[item, detail]];
+  });
+}
