@@ -1,0 +1,176 @@
+import { isSidecar } from '../pod/pod.ts';
+import type { Container, Pod } from '../pod/pod.ts';
+import { initActions } from './init-actions.ts';
+import { failedProbe, isChanged, startOrWait } from './pod-action.ts';
+import type { ActionsInput, PodAction } from './pod-action.ts';
+import { newest } from './runtime-pod.ts';
+import type { RuntimeContainer, RuntimePod, RuntimeSandbox } from './runtime-pod.ts';
+
+/** What a pod's containers need next; nothing where all is as it should be. */
+export function podActions(input: ActionsInput): readonly PodAction[] {
+  const { pod, runtime } = input;
+  if (input.terminating || pod.metadata.deletionTimestamp !== undefined) {
+    return hasSomethingToKill(runtime) ? [{ kind: 'killPod', why: 'terminating' }] : [];
+  }
+  const sandbox = usableSandbox(pod, runtime);
+  return sandbox === undefined ? inNewSandbox(input) : inSandbox(input, sandbox);
+}
+
+/** The sandbox that a pod can go on in; undefined: it needs a new one (spec 2.4). */
+export function usableSandbox(
+  pod: Pick<Pod, 'spec'>,
+  runtime: RuntimePod | undefined,
+): RuntimeSandbox | undefined {
+  const sandboxes = runtime?.sandboxes ?? [];
+  const [sandbox] = sandboxes;
+  if (sandbox === undefined || sandbox.state !== 'ready') return undefined;
+  if (sandboxes.filter(({ state }) => state === 'ready').length > 1) return undefined;
+  if ((sandbox.network === 'node') !== pod.spec.hostNetwork) return undefined;
+  if (!pod.spec.hostNetwork && sandbox.ips.length === 0) return undefined;
+  return sandbox;
+}
+
+function hasSomethingToKill(runtime: RuntimePod | undefined): boolean {
+  return (
+    runtime !== undefined &&
+    (runtime.containers.some(({ state }) => state !== 'exited') ||
+      runtime.sandboxes.some(({ state }) => state === 'ready'))
+  );
+}
+
+function inNewSandbox(input: ActionsInput): readonly PodAction[] {
+  const { pod, runtime } = input;
+  const { restartPolicy, containers, initContainers } = pod.spec;
+  const last = runtime?.sandboxes[0];
+  const attempt = last === undefined ? 0 : last.attempt + 1;
+  const hasRun = runtime !== undefined && runtime.containers.length > 0;
+  if (restartPolicy === 'Never' && attempt !== 0 && hasRun) return ended(runtime);
+  const due = containers.filter((container) => !hasSucceededForGood(pod, runtime, container));
+  // that they have succeeded shows that it was initialised, too, whatever is left of its init containers
+  if (due.length === 0) return ended(runtime);
+  const [first] = initContainers;
+  const starts =
+    first === undefined
+      ? due.map((container) => startOrWait(input, container, 'regular'))
+      : [startOrWait(input, first, isSidecar(first) ? 'sidecar' : 'init')];
+  return [...clearing(input), { kind: 'createSandbox', attempt }, ...starts];
+}
+
+function ended(runtime: RuntimePod | undefined): readonly PodAction[] {
+  return hasSomethingToKill(runtime) ? [{ kind: 'killPod', why: 'ended' }] : [];
+}
+
+/** What goes before there is a new sandbox; initialisation begins anew in it. */
+function clearing({ pod, runtime }: ActionsInput): readonly PodAction[] {
+  const list: PodAction[] = [];
+  if (runtime !== undefined && (runtime.sandboxes.length > 0 || hasSomethingToKill(runtime))) {
+    list.push({ kind: 'killPod', why: 'recreate' });
+  }
+  const initNames = new Set(pod.spec.initContainers.map(({ name }) => name));
+  for (const container of runtime?.containers ?? []) {
+    if (initNames.has(container.name)) list.push({ kind: 'removeContainer', container });
+  }
+  return list;
+}
+
+function inSandbox(given: ActionsInput, sandbox: RuntimeSandbox): readonly PodAction[] {
+  const { strays, input } = withoutStrays(given, sandbox);
+  const { pod } = input;
+  const init = initActions(input, sandbox);
+  if (init.failed) return [{ kind: 'killPod', why: 'ended' }];
+  const surplus = surplusInit(input);
+  if (!init.done) return [...strays, ...init.kills, ...surplus, ...init.starts];
+  const kills: PodAction[] = [];
+  const starts: PodAction[] = [];
+  let kept = 0;
+  for (const container of pod.spec.containers) {
+    const verdict = judge(input, container);
+    if (verdict.kill !== undefined) kills.push(verdict.kill);
+    if (verdict.start) starts.push(startOrWait(input, container, 'regular'));
+    if (verdict.kept) kept += 1;
+  }
+  // so completed pods lose their sandbox, and sidecars do not keep them alive
+  if (kept === 0 && starts.length === 0) return [{ kind: 'killPod', why: 'ended' }];
+  return [...strays, ...init.kills, ...kills, ...surplus, ...init.starts, ...starts];
+}
+
+/** A container that lives on in a sandbox that was replaced is killed, and counts as dead. */
+function withoutStrays(
+  input: ActionsInput,
+  sandbox: RuntimeSandbox,
+): { readonly strays: readonly PodAction[]; readonly input: ActionsInput } {
+  const { runtime } = input;
+  const strays: PodAction[] = [];
+  if (runtime === undefined) return { strays, input };
+  const containers = runtime.containers.map((one) => {
+    if (one.sandboxId === sandbox.id || one.state === 'exited') return one;
+    const message = `Container ${one.name} is in a sandbox that was replaced`;
+    strays.push({ kind: 'killContainer', container: one, why: 'unknown', message });
+    return { ...one, state: 'exited' as const, exitCode: 137 };
+  });
+  return { strays, input: { ...input, runtime: { ...runtime, containers } } };
+}
+
+/** Dead instances of init containers but the newest of each. */
+function surplusInit({ pod, runtime }: ActionsInput): readonly PodAction[] {
+  const surplus: PodAction[] = [];
+  for (const { name } of pod.spec.initContainers) {
+    const dead = runtime?.containers.filter((one) => one.name === name && one.state === 'exited');
+    for (const container of dead?.slice(1) ?? [])
+      surplus.push({ kind: 'removeContainer', container });
+  }
+  return surplus;
+}
+
+interface Verdict {
+  readonly kill?: PodAction;
+  readonly start?: boolean;
+  readonly kept?: boolean;
+}
+
+/** Spec 2.5. */
+function judge(input: ActionsInput, container: Container): Verdict {
+  const { pod, runtime } = input;
+  const { name } = container;
+  const last = newest(runtime, name);
+  if (last === undefined) return { start: true };
+  const start = pod.spec.restartPolicy !== 'Never';
+  switch (last.state) {
+    case 'created':
+      return { start: true };
+    case 'unknown': {
+      const message = `Container ${name} is in "unknown" state, try killing it before restart`;
+      const kill: PodAction = { kind: 'killContainer', container: last, why: 'unknown', message };
+      return { kill, start: true };
+    }
+    case 'exited':
+      return { start: !hasEndedForGood(pod, last) };
+    case 'running': {
+      if (isChanged(container, last)) {
+        const message = `Container ${name} definition changed, will be restarted`;
+        const kill: PodAction = { kind: 'killContainer', container: last, why: 'changed', message };
+        return { kill, start: true };
+      }
+      const failed = failedProbe(input.probes, pod, last);
+      if (failed === undefined) return { kept: true };
+      const message = `Container ${name} failed ${failed} probe${start ? ', will be restarted' : ''}`;
+      return { kill: { kind: 'killContainer', container: last, why: failed, message }, start };
+    }
+    default:
+      return last.state satisfies never;
+  }
+}
+
+function hasEndedForGood({ spec }: Pod, { exitCode }: RuntimeContainer): boolean {
+  if (spec.restartPolicy === 'OnFailure') return exitCode === 0;
+  return spec.restartPolicy === 'Never';
+}
+
+function hasSucceededForGood(
+  pod: Pod,
+  runtime: RuntimePod | undefined,
+  { name }: Container,
+): boolean {
+  const last = newest(runtime, name);
+  return pod.spec.restartPolicy === 'OnFailure' && last?.state === 'exited' && last.exitCode === 0;
+}
