@@ -40,15 +40,16 @@ export interface ApiClient {
   close(): Promise<void>;
 }
 
+/**
+ * What becomes of the value that is sent: an object below the path; merged into the one at the path (RFC 7386, or by the merge keys of
+ * Kubernetes); put in its place; or the `DeleteOptions` of its deletion, preconditions among them.
+ */
+export type WriteVerb = 'create' | 'merge' | 'strategicMerge' | 'replace' | 'delete';
+
 /** The same connections, for those who write. */
 export interface ApiWriter extends Pick<ApiClient, 'server' | 'reloadCredentials'> {
-  /** Sends a value as JSON: creates an object below `path`, or merges it into the one at `path`. Else as {@link ApiClient.get}. */
-  send(
-    verb: 'create' | 'merge',
-    path: string,
-    value: unknown,
-    signal: AbortSignal,
-  ): Promise<ApiResponse>;
+  /** Sends a value as JSON. Else as {@link ApiClient.get}. */
+  send(verb: WriteVerb, path: string, value: unknown, signal: AbortSignal): Promise<ApiResponse>;
 }
 
 /** Where the API server is. None of the two: the pod's own service account. */
@@ -77,7 +78,13 @@ const jsonType = 'application/json';
 const writes = {
   create: { method: 'POST', type: jsonType },
   merge: { method: 'PATCH', type: 'application/merge-patch+json' },
-} as const;
+  strategicMerge: { method: 'PATCH', type: 'application/strategic-merge-patch+json' },
+  replace: { method: 'PUT', type: jsonType },
+  delete: { method: 'DELETE', type: jsonType },
+} as const satisfies Record<
+  WriteVerb,
+  { readonly method: OwnRequest['method']; readonly type: string }
+>;
 /** Plugins may be slow and all sources ask at once after a 401: one reload serves them all. */
 const RELOAD_INTERVAL_MS = 1_000;
 
@@ -98,7 +105,7 @@ export async function loadApiClient(options: ApiClientOptions): Promise<ApiClien
 
 /** What differs between requests. */
 interface OwnRequest {
-  readonly method: 'GET' | 'POST' | 'PATCH';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
 }
@@ -150,7 +157,7 @@ class UndiciApiClient implements ApiClient, ApiWriter {
   }
 
   async send(
-    verb: 'create' | 'merge',
+    verb: WriteVerb,
     path: string,
     value: unknown,
     signal: AbortSignal,

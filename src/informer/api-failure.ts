@@ -6,7 +6,7 @@ import type { Kind, KubeObject } from './kind.ts';
 import { wireMediaType, wireStatusMessage } from './wire-list.ts';
 
 /** What a request is for, as a rule of RBAC names it. */
-type Verb = 'list' | 'watch' | 'create' | 'patch';
+export type Verb = 'get' | 'list' | 'watch' | 'create' | 'patch' | 'update' | 'delete';
 type Resource = Pick<Kind<KubeObject>, 'apiVersion' | 'resource'>;
 
 /** Why a request came to nothing, and what to do next. */
@@ -24,6 +24,16 @@ export interface ApiFailure {
 const LONGEST_RETRY_MS = 60_000;
 /** No more of an error answer is read. */
 const MAX_ERROR_BYTES = 64 * 1024;
+/** What goes together: who may do one of them without the other cannot work. */
+const needed: Readonly<Record<Verb, string>> = {
+  get: 'get',
+  list: 'list, watch',
+  watch: 'list, watch',
+  create: 'create, patch',
+  patch: 'create, patch',
+  update: 'get, update',
+  delete: 'delete',
+};
 /** Statuses that say nothing about the request's resourceVersion. */
 const POSITION_KEPT = new Set([401, 403, 408, 429]);
 
@@ -84,7 +94,7 @@ function accessHint(status: number, verb: Verb, kind: Resource): string {
   if (status === 401) return '; the credentials are read again';
   if (status !== 403) return '';
   const group = kind.apiVersion.includes('/') ? kind.apiVersion.split('/')[0] : '""';
-  const verbs = verb === 'list' || verb === 'watch' ? 'list, watch' : 'create, patch';
+  const verbs = needed[verb];
   return `; its ClusterRole needs the rule {apiGroups: [${group}], resources: [${kind.resource}], verbs: [${verbs}]}`;
 }
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { merged } from './merge-patch.ts';
 
 /** An object as the API has it. */
 export interface RawObject {
@@ -12,7 +13,7 @@ export interface RawObject {
 
 /** What goes wrong with the next request, or the next `times` ones, that it fits. */
 export type Fault = {
-  readonly on: 'list' | 'watch' | 'create' | 'patch';
+  readonly on: 'get' | 'list' | 'watch' | 'create' | 'patch' | 'update' | 'delete';
   /** `/api/v1/services`; any resource without. */
   readonly path?: string;
   /** Only list requests with a continue token. */
@@ -53,6 +54,7 @@ interface Change {
 }
 
 interface Watcher {
+  /** As asked for. */
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly response: ServerResponse;
@@ -67,8 +69,9 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
 }
 
 /**
- * Enough of the Kubernetes API to list, watch, create and merge, over real sockets, and to go wrong on request.
- * Paths are those of all namespaces, `/api/v1/services`, but for what is written: that lies below the path it is created at.
+ * Enough of the Kubernetes API to get, list, watch, create, merge, replace and delete, over real sockets, and to go wrong on request. Paths
+ * are those of all namespaces, `/api/v1/services`, or of one: then it is about what is in there. A subresource (`…/status`) is the
+ * object itself. A pod with `deletionGracePeriodSeconds` is deleted in two steps, as the real one does.
  */
 export class FakeApiServer {
   readonly requests: FakeRequest[] = [];
@@ -122,7 +125,10 @@ export class FakeApiServer {
   }
 
   /** Creates or changes an object; gives it as stored. */
-  put(path: string, object: RawObject): RawObject {
+  put(at: string, given: RawObject): RawObject {
+    const { path, namespace } = resourceAt(at);
+    const own = namespace === undefined ? {} : { namespace };
+    const object: RawObject = { ...given, metadata: { ...own, ...given.metadata } };
     const objects = this.#objects.get(path) ?? new Map<string, RawObject>();
     this.#objects.set(path, objects);
     const key = rawKey(object);
@@ -216,7 +222,9 @@ export class FakeApiServer {
 
   #record(change: Change): void {
     this.#history.push(change);
-    for (const watcher of this.#watching(change.path)) tell(watcher, change);
+    for (const watcher of this.#watchers) {
+      if (resourceAt(watcher.path).path === change.path) tell(watcher, change);
+    }
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -230,17 +238,25 @@ export class FakeApiServer {
       sendStatus(response, 401);
       return;
     }
-    const fault = this.#takeFault(path, verbOf(method, query), query);
+    const place = resourceAt(path);
+    const fault = this.#takeFault(path, verbOf(method, query, place), query);
     if (fault?.type === 'hold') await fault.until;
     else if (fault !== undefined && this.#goWrong(fault, response)) return;
-    if (body !== undefined) this.#write(method, path, body as RawObject, response);
-    else if (query['watch'] === 'true') this.#watch(path, query, response, fault);
-    else this.#list(path, query, response);
+    if (method === 'POST') this.#create(path, body as RawObject, response);
+    else if (method !== 'GET') this.#change(method, place, headers, body, response);
+    else this.#read(path, query, response, fault);
   }
 
-  #write(method: string, path: string, object: RawObject, response: ServerResponse): void {
-    if (method === 'POST') this.#create(path, object, response);
-    else this.#merge(path, object, response);
+  #read(
+    path: string,
+    query: Readonly<Record<string, string>>,
+    response: ServerResponse,
+    fault: Fault | undefined,
+  ): void {
+    const place = resourceAt(path);
+    if (query['watch'] === 'true') this.#watch(path, query, response, fault);
+    else if (place.key !== undefined) this.#get(place, response);
+    else this.#list(path, query, response);
   }
 
   #takeFault(
@@ -281,28 +297,81 @@ export class FakeApiServer {
   }
 
   /** Objects below a path, as stored. */
-  objects(path: string): readonly RawObject[] {
-    return [...(this.#objects.get(path)?.values() ?? [])];
+  objects(at: string): readonly RawObject[] {
+    const { path, namespace } = resourceAt(at);
+    const objects = [...(this.#objects.get(path)?.values() ?? [])];
+    return objects.filter(({ metadata }) => isIn(namespace, metadata));
   }
 
-  #create(path: string, object: RawObject, response: ServerResponse): void {
+  /** The object at a path of its own, as stored. */
+  object(at: string): RawObject | undefined {
+    const { path, key } = resourceAt(at);
+    return this.#objects.get(path)?.get(key ?? '');
+  }
+
+  #create(at: string, given: RawObject, response: ServerResponse): void {
+    const { path, namespace, key } = resourceAt(at);
+    // a subresource of another object, such as a token, is nothing that is kept
+    if (key !== undefined) {
+      response.writeHead(201).end(JSON.stringify(given));
+      return;
+    }
+    const metadata = namespace === undefined ? given.metadata : { namespace, ...given.metadata };
+    const object = { ...given, metadata };
     if (this.#objects.get(path)?.has(rawKey(object)) === true) sendStatus(response, 409);
     else response.writeHead(201).end(JSON.stringify(this.put(path, object)));
   }
 
-  /** One level deep. */
-  #merge(path: string, change: object, response: ServerResponse): void {
-    const folder = path.slice(0, path.lastIndexOf('/'));
-    const name = decodeURIComponent(path.slice(folder.length + 1));
-    const before = this.objects(folder).find(({ metadata }) => metadata.name === name);
+  #get({ path, key = '' }: Place, response: ServerResponse): void {
+    const object = this.#objects.get(path)?.get(key);
+    if (object === undefined) sendStatus(response, 404);
+    else response.end(JSON.stringify(object));
+  }
+
+  #change(
+    method: string,
+    { path, key = '' }: Place,
+    headers: IncomingMessage['headers'],
+    body: unknown,
+    response: ServerResponse,
+  ): void {
+    const before = this.#objects.get(path)?.get(key);
     if (before === undefined) sendStatus(response, 404);
-    else response.end(JSON.stringify(this.put(folder, { ...before, ...change })));
+    else if (method === 'DELETE') this.#delete(path, key, before, body, response);
+    else {
+      const { metadata } = body as RawObject;
+      if (isConflict(before, metadata)) sendStatus(response, 409);
+      else response.end(JSON.stringify(this.put(path, changed(method, headers, before, body))));
+    }
+  }
+
+  #delete(
+    path: string,
+    key: string,
+    before: RawObject,
+    body: unknown,
+    response: ServerResponse,
+  ): void {
+    const options = (body ?? {}) as {
+      readonly gracePeriodSeconds?: number;
+      readonly preconditions?: { readonly uid?: string };
+    };
+    if (isConflict(before, options.preconditions)) {
+      sendStatus(response, 409);
+      return;
+    }
+    const seconds = options.gracePeriodSeconds ?? (path === '/api/v1/pods' ? 30 : 0);
+    if (seconds === 0) this.remove(path, key);
+    else {
+      const deletionTimestamp = '2026-01-01T00:00:00Z';
+      const deletion = { deletionTimestamp, deletionGracePeriodSeconds: seconds };
+      this.put(path, { ...before, metadata: { ...before.metadata, ...deletion } });
+    }
+    response.end(JSON.stringify(before));
   }
 
   #list(path: string, query: Readonly<Record<string, string>>, response: ServerResponse): void {
-    const objects = [...(this.#objects.get(path)?.values() ?? [])].filter((object) =>
-      isSelected(object, query),
-    );
+    const objects = this.objects(path).filter((object) => isSelected(object, query));
     const start = Number(query['continue'] ?? 0);
     const limit = Number(query['limit'] ?? objects.length);
     const more = start + limit < objects.length;
@@ -340,28 +409,86 @@ export class FakeApiServer {
       for (const event of fault.events) response.write(`${JSON.stringify(event)}\n`);
     }
     for (const change of this.#history) {
-      if (change.path === path && change.version > from) tell(watcher, change);
+      if (change.path === resourceAt(path).path && change.version > from) tell(watcher, change);
     }
   }
 }
 
-function verbOf(method: string, query: Readonly<Record<string, string>>): Fault['on'] {
+function verbOf(
+  method: string,
+  query: Readonly<Record<string, string>>,
+  { key }: Place,
+): Fault['on'] {
   if (method === 'POST') return 'create';
   if (method === 'PATCH') return 'patch';
-  return query['watch'] === 'true' ? 'watch' : 'list';
+  if (method === 'PUT') return 'update';
+  if (method === 'DELETE') return 'delete';
+  if (query['watch'] === 'true') return 'watch';
+  return key === undefined ? 'list' : 'get';
+}
+
+/** What a path is about. */
+interface Place {
+  /** Of the resource in all namespaces. */
+  readonly path: string;
+  readonly namespace: string | undefined;
+  /** `namespace/name`, or `name`; undefined: the resource as a whole. */
+  readonly key: string | undefined;
+}
+
+/** Reads `/api/v1/namespaces/NAMESPACE/RESOURCE/NAME/SUBRESOURCE` and the shorter ones. */
+function resourceAt(path: string): Place {
+  const [, base, rest = ''] = /^(\/api\/[^/]+|\/apis\/[^/]+\/[^/]+)\/(.+)$/.exec(path) ?? [];
+  if (base === undefined) return { path, namespace: undefined, key: undefined };
+  const parts = rest.split('/').map(decodeURIComponent);
+  const isInNamespace = parts[0] === 'namespaces' && parts.length > 2;
+  const namespace = isInNamespace ? parts[1] : undefined;
+  const [resource = '', name] = isInNamespace ? parts.slice(2) : parts;
+  const key = name === undefined || namespace === undefined ? name : `${namespace}/${name}`;
+  return { path: `${base}/${resource}`, namespace, key };
+}
+
+function isIn(namespace: string | undefined, metadata: RawObject['metadata']): boolean {
+  return namespace === undefined || metadata['namespace'] === namespace;
+}
+
+/** Whether a write means another object of this name, or another version of it. */
+function isConflict(
+  { metadata }: RawObject,
+  expected: Readonly<Record<string, unknown>> | undefined,
+): boolean {
+  const { uid, resourceVersion } = { uid: undefined, resourceVersion: undefined, ...expected };
+  return (
+    (uid !== undefined && uid !== metadata['uid']) ||
+    (resourceVersion !== undefined && resourceVersion !== metadata['resourceVersion'])
+  );
+}
+
+function changed(
+  method: string,
+  headers: IncomingMessage['headers'],
+  before: RawObject,
+  body: unknown,
+): RawObject {
+  if (method === 'PUT') return body as RawObject;
+  const isStrategic = headers['content-type'] === 'application/strategic-merge-patch+json';
+  return merged(before, body, isStrategic) as RawObject;
 }
 
 async function bodyOf(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
-  return JSON.parse(Buffer.concat(chunks).toString());
+  return chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString());
 }
 
 /** An object that leaves the selection is deleted for who watches with it. */
 function tell(watcher: Watcher, change: Change): void {
   if (watcher.frozen) return;
-  const was = change.before !== undefined && isSelected(change.before, watcher.query);
-  const is = change.after !== undefined && isSelected(change.after, watcher.query);
+  const { namespace } = resourceAt(watcher.path);
+  const sees = (object: RawObject | undefined): boolean =>
+    object !== undefined && isIn(namespace, object.metadata) && isSelected(object, watcher.query);
+  const was = sees(change.before);
+  const is = sees(change.after);
   if (!was && !is) return;
   const gone = was && !is;
   const object = gone ? change.before : change.after;
