@@ -1,0 +1,77 @@
+import { Code, ConnectError } from '@connectrpc/connect';
+import { errorText } from '../../error.ts';
+import type { Container } from '../pod/pod.ts';
+import { keptOutputBytes } from './outcome.ts';
+import type { ProbeOutcome } from './outcome.ts';
+
+/** ExecSync of CRI, as far as a probe needs it. */
+export type ExecSync = (
+  request: {
+    readonly containerId: string;
+    readonly cmd: string[];
+    /** Seconds; 0n: none. */
+    readonly timeout: bigint;
+  },
+  options: { readonly signal: AbortSignal; readonly timeoutMs?: number },
+) => Promise<{
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+  readonly exitCode: number;
+}>;
+
+/** The runtime ends the command when its time is over; only where it does not, the call is given up. */
+const graceMs = 120_000;
+
+export interface CommandProbe {
+  readonly container: Container;
+  /** `containerd://…`. */
+  readonly containerId: string;
+  readonly command: readonly string[];
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export async function probeCommand(
+  execSync: ExecSync,
+  { container, containerId, command, timeoutMs, signal }: CommandProbe,
+): Promise<ProbeOutcome> {
+  const cmd = expandStatic(command, container);
+  try {
+    const answer = await execSync(
+      {
+        containerId: containerId.replace(/^.*:\/\//, ''),
+        cmd,
+        timeout: BigInt(Math.ceil(timeoutMs / 1000)),
+      },
+      { signal, timeoutMs: timeoutMs + graceMs },
+    );
+    const output = Buffer.concat([answer.stdout, answer.stderr])
+      .subarray(0, keptOutputBytes)
+      .toString();
+    return { kind: answer.exitCode === 0 ? 'success' : 'failure', output };
+  } catch (error) {
+    if (error instanceof ConnectError && error.code === Code.DeadlineExceeded) {
+      const text = JSON.stringify(cmd.join(' '));
+      return {
+        kind: 'failure',
+        output: `command timed out: ${text} timed out after ${timeoutMs / 1000}s`,
+      };
+    }
+    return { kind: 'error', output: errorText(error) };
+  }
+}
+
+/** `$(NAME)` by those variables of the container that have a value in its spec; `$$(NAME)` stays `$(NAME)`. */
+function expandStatic(command: readonly string[], { env }: Container): string[] {
+  const values = new Map(
+    env.flatMap(({ name, value, valueFrom }) =>
+      valueFrom === undefined ? [[name, value ?? ''] as const] : [],
+    ),
+  );
+  return command.map((text) =>
+    text.replaceAll(/\$\$|\$\(([^)]*)\)/g, (whole: string, name: string | undefined) => {
+      if (whole === '$$') return '$';
+      return values.get(name ?? '') ?? whole;
+    }),
+  );
+}
