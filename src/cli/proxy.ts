@@ -75,9 +75,9 @@ export const command: Command = {
             env: io.env,
             log,
             print: io.stdout,
-            onFirstRules: () => {
+            onFirstRules: (mode) => {
               shrinkHeap();
-              compileWhatIsHot();
+              if (mode === 'userspace') compileWhatIsHot();
             },
             features: first.features,
             flagLines: flagLines(proxyFlags, flags),

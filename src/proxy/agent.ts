@@ -64,7 +64,7 @@ export interface AgentOptions {
   /** For what an operator asked to see, beside the log. */
   readonly print: (text: string) => void;
   /** Called once, when the first rules of all families are written: what the start needed is garbage now. */
-  readonly onFirstRules: () => void;
+  readonly onFirstRules: (mode: ProxyConfig['mode']) => void;
   /** The KubeProxyConfiguration in effect, for /configz. */
   readonly effectiveConfig?: () => object;
   /** The feature gates, for metrics. */
@@ -255,7 +255,7 @@ export class Agent {
     this.#events = this.#openEvents(sources, signal);
     let unwritten = families.length;
     const onFirstRules = (): void => {
-      if (--unwritten === 0) this.#options.onFirstRules();
+      if (--unwritten === 0) this.#options.onFirstRules(this.#options.config.mode);
     };
     this.#families = families.map((each) =>
       openFamily(each, {

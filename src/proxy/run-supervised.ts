@@ -54,8 +54,8 @@ export async function runSupervised(
   };
   let isFirst = true;
   /** With the first rules of a later agent the one before it is not gone yet. */
-  const tidyOnce = (): void => {
-    if (isFirst) agent.onFirstRules();
+  const tidyOnce = (mode: ProxyConfig['mode']): void => {
+    if (isFirst) agent.onFirstRules(mode);
     isFirst = false;
   };
   const supervisor = new Supervisor({
@@ -68,7 +68,7 @@ export async function runSupervised(
           config,
           ...(first.effective && { effectiveConfig: () => supervisor.reading.effective?.() ?? {} }),
           onFirstRules: () => {
-            tidyOnce();
+            tidyOnce(config.mode);
             onFirstRules();
           },
         },
@@ -76,7 +76,7 @@ export async function runSupervised(
       ),
     adopt: async (part, config) => adopters[part](config),
     onRetired: () => {
-      agent.onFirstRules();
+      agent.onFirstRules(supervisor.reading.config.mode);
     },
     close: async () => lasting.close(),
     metrics: lasting.metrics.config,

@@ -1,5 +1,5 @@
 // Quantities: exact, rounded up as Kubernetes does.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
   inUnitsOf,
