@@ -129,8 +129,10 @@ describe('volumes', () => {
 
 test('what is there stays, and twice is as good as once', () => {
   const once = podOf({
-    ...{ containers: [{ name: 'a', image: 'b', tty: true, unknown: 1 }], hostNetwork: true },
-    ...{ restartPolicy: 'Never', schedulerName: 'mine' },
+    containers: [{ name: 'a', image: 'b', tty: true, unknown: 1 }],
+    hostNetwork: true,
+    restartPolicy: 'Never',
+    schedulerName: 'mine',
   });
   expect(once.spec).toMatchObject({ restartPolicy: 'Never', schedulerName: 'mine' });
   expect(once.spec.containers[0]).toMatchObject({ tty: true, unknown: 1 });

@@ -28,6 +28,10 @@ function text(amounts: ReadonlyMap<string, bigint>): object {
   return Object.fromEntries([...amounts].map(([name, amount]) => [name, quantityText(amount)]));
 }
 
+function cpu(amount: string, sidecar?: true): Part {
+  return { requests: { cpu: amount }, ...(sidecar && { sidecar }) };
+}
+
 describe('requests', () => {
   test('of all containers together', () => {
     const two = pod([{ requests: { cpu: '100m' } }, { requests: { cpu: '1', memory: 10 } }]);
@@ -35,10 +39,6 @@ describe('requests', () => {
   });
 
   test('an init container counts alone, with the sidecars before it', () => {
-    const cpu = (amount: string, sidecar?: true): Part => ({
-      requests: { cpu: amount },
-      ...(sidecar && { sidecar }),
-    });
     expect(text(podRequests(pod([cpu('1')], [cpu('3')])))).toEqual({ cpu: '3' });
     expect(text(podRequests(pod([cpu('1')], [cpu('1', true), cpu('3')])))).toEqual({ cpu: '4' });
     expect(text(podRequests(pod([cpu('1')], [cpu('3'), cpu('1', true)])))).toEqual({ cpu: '3' });
