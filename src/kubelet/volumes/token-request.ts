@@ -1,0 +1,43 @@
+import { createAnswer } from '../../informer/api-answer.ts';
+import type { ApiWriter } from '../../informer/api-client.ts';
+import { SwitchyardError } from '../../error.ts';
+import { isRaw } from '../../services/field-reader.ts';
+import type { IssuedToken, RequestToken } from './tokens.ts';
+
+const subject = { group: '', resource: 'serviceaccounts/token' };
+
+/** Asks the API server for tokens, as the TokenRequest API has it (authentication.k8s.io/v1). */
+export function tokenRequester(client: ApiWriter): RequestToken {
+  return async (wish, signal): Promise<IssuedToken> => {
+    const { namespace, serviceAccount, audience, expirationSeconds, pod } = wish;
+    const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}/token`;
+    const body = {
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenRequest',
+      spec: {
+        ...(audience !== '' && { audiences: [audience] }),
+        expirationSeconds,
+        boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name: pod.name, uid: pod.uid },
+      },
+    };
+    const answer = await createAnswer(client, path, body, subject, signal);
+    if (answer.status === 401) await client.reloadCredentials();
+    if (answer.value === undefined) {
+      throw new SwitchyardError('source', answer.reason, { retryable: true });
+    }
+    return issued(answer.value, expirationSeconds);
+  };
+}
+
+function issued(value: unknown, askedSeconds: number): IssuedToken {
+  const status = isRaw(value) && isRaw(value['status']) ? value['status'] : {};
+  const spec = isRaw(value) && isRaw(value['spec']) ? value['spec'] : {};
+  const { token } = status;
+  const { expirationSeconds: seconds } = spec;
+  if (typeof token !== 'string' || token === '') {
+    throw new SwitchyardError('source', 'the answer to a TokenRequest has no token', {
+      retryable: true,
+    });
+  }
+  return { token, lifeMs: (typeof seconds === 'number' ? seconds : askedSeconds) * 1000 };
+}

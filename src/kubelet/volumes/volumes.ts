@@ -1,0 +1,255 @@
+import { mkdir } from 'node:fs/promises';
+
+import type { Clock } from '../../clock.ts';
+import { errorText, SwitchyardError } from '../../error.ts';
+import type { Mounts } from '../../host/mounts.ts';
+import type { Log } from '../../telemetry/log.ts';
+import { podText } from '../pod/pod.ts';
+import type { Pod, Volume } from '../pod/pod.ts';
+import type { MountedVolume, PodEvents, Volumes } from '../ports.ts';
+import { isWritten, writeAtomically } from './atomic-writer.ts';
+import { memoryBytes, setUpEmpty } from './empty-dir.ts';
+import type { EmptyFolder } from './empty-dir.ts';
+import { checkHostPath } from './host-path.ts';
+import { payloadOf } from './payloads.ts';
+import type { PayloadSources } from './payloads.ts';
+import type { PodDirectories, VolumePlugin } from './pod-directories.ts';
+import { removeUnmounted, unmountBelow } from './removal.ts';
+import { bindSubPath } from './sub-path.ts';
+import type { Tokens } from './tokens.ts';
+
+export interface PodVolumesOptions {
+  readonly directories: PodDirectories;
+  readonly mounts: Mounts;
+  readonly sources: PayloadSources;
+  /** Undefined: there is no API server. */
+  readonly tokens: Pick<Tokens, 'forget'> | undefined;
+  readonly events: PodEvents;
+  readonly clock: Clock;
+  /** Numbers in [0, 1). */
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** Between Events of one volume that goes on failing in the same way. */
+const firstRepeatMs = 500;
+const lastRepeatMs = 122_000;
+
+/** What failed last. */
+interface Failure {
+  readonly message: string;
+  readonly delayMs: number;
+  readonly againAtMs: number;
+}
+
+/** What this process knows of a pod's volumes; the rest is on the disk. */
+interface PodState {
+  /** Set up by this process: `secret/keys`. */
+  readonly done: Set<string>;
+  /** By volume. */
+  readonly failures: Map<string, Failure>;
+}
+
+/** The volumes of pods (spec 4). A pod's calls come one after the other, from its worker. */
+export class PodVolumes implements Volumes {
+  readonly #options: PodVolumesOptions;
+  readonly #pods = new Map<string, PodState>();
+
+  constructor(options: PodVolumesOptions) {
+    this.#options = options;
+  }
+
+  async setUp(pod: Pod, signal: AbortSignal): Promise<ReadonlyMap<string, MountedVolume>> {
+    const mounted = new Map<string, MountedVolume>();
+    const problems: string[] = [];
+    for (const volume of usedVolumes(pod)) {
+      signal.throwIfAborted();
+      try {
+        mounted.set(volume.name, await this.#bringUp(pod, volume, signal));
+      } catch (error) {
+        signal.throwIfAborted();
+        problems.push(errorText(error));
+      }
+    }
+    if (problems.length === 0) return mounted;
+    throw new SwitchyardError('object', problems.join('; '), { retryable: true });
+  }
+
+  async subPath(
+    pod: Pod,
+    volume: string,
+    mounted: MountedVolume,
+    container: string,
+    index: number,
+    subPath: string,
+  ): Promise<string> {
+    const { directories, mounts, log } = this.#options;
+    const { uid } = pod.metadata;
+    const target = directories.subPath(uid, volume, container, index);
+    try {
+      if (!mounted.managed) await mkdir(mounted.hostPath, { recursive: true });
+      const never = new AbortController().signal;
+      await bindSubPath(mounts, { root: mounted.hostPath, subPath, target }, never);
+      return target;
+    } catch (error) {
+      // what it says of the node is not for those who can only read pods
+      log.error({ pod: uid, volume, container }, `subPath of ${podText(pod)}: ${errorText(error)}`);
+      const message = `failed to prepare subPath for volumeMount "${volume}" of container "${container}"`;
+      throw new SwitchyardError('object', message, { cause: error, retryable: true });
+    }
+  }
+
+  async tearDown(uid: string): Promise<void> {
+    const { directories, mounts, tokens } = this.#options;
+    const directory = directories.pod(uid);
+    await unmountBelow(mounts, directory, new AbortController().signal);
+    await removeUnmounted(mounts, directory);
+    tokens?.forget(uid);
+    this.#pods.delete(uid);
+  }
+
+  async known(): Promise<readonly string[]> {
+    return this.#options.directories.known();
+  }
+
+  #stateOf(uid: string): PodState {
+    const known = this.#pods.get(uid);
+    if (known !== undefined) return known;
+    const state: PodState = { done: new Set(), failures: new Map() };
+    this.#pods.set(uid, state);
+    return state;
+  }
+
+  /** Sets one volume up, or brings it up to date. What cannot be brought up to date stays as it was. */
+  async #bringUp(pod: Pod, volume: Volume, signal: AbortSignal): Promise<MountedVolume> {
+    const place = placeOf(volume);
+    const { done, failures } = this.#stateOf(pod.metadata.uid);
+    const key = `${place?.kind ?? ''}/${volume.name}`;
+    try {
+      if (place === undefined) throw new Error('a volume of this kind is not supported');
+      if (place.kind === 'host-path') {
+        if (!done.has(key)) await checkHostPath(place.hostPath);
+      } else if (place.kind === 'empty-dir') {
+        if (!done.has(key)) await this.#setUpEmpty(pod, volume, place, signal);
+      } else await this.#setUpFiles(pod, volume, place, signal);
+      done.add(key);
+      failures.delete(volume.name);
+    } catch (error) {
+      signal.throwIfAborted();
+      const message = `MountVolume.SetUp failed for volume ${JSON.stringify(volume.name)} : ${errorText(error)}`;
+      this.#tell(pod, volume.name, message);
+      const isKept = done.has(key) || (await this.#isReady(pod, volume, place));
+      if (!isKept) throw new SwitchyardError('object', message, { cause: error, retryable: true });
+    }
+    return this.#mountedVolume(pod, volume, place);
+  }
+
+  #mountedVolume(pod: Pod, { name }: Volume, place: Place | undefined): MountedVolume {
+    if (place?.kind === 'host-path') {
+      return { hostPath: place.hostPath.path, readOnly: false, managed: false };
+    }
+    const kind = place?.kind ?? 'empty-dir';
+    const hostPath = this.#options.directories.volume(pod.metadata.uid, kind, name);
+    return { hostPath, readOnly: kind !== 'empty-dir', managed: true };
+  }
+
+  async #setUpEmpty(
+    pod: Pod,
+    { name }: Volume,
+    { medium, sizeLimit }: EmptyPlace,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { directories, sources } = this.#options;
+    const { uid } = pod.metadata;
+    const isMemory = medium === 'Memory';
+    if (!isMemory && medium !== '') throw new Error(`medium ${medium} is not supported`);
+    const folder: EmptyFolder = {
+      path: directories.volume(uid, 'empty-dir', name),
+      marker: directories.marker(uid, name),
+      medium: isMemory ? 'memory' : 'disk',
+      sizeBytes: isMemory ? memoryBytes(pod, sizeLimit, sources.allocatable) : undefined,
+    };
+    await setUpEmpty(folder, pod, this.#options, signal);
+  }
+
+  /** All that it needs is had before anything is made, so that a volume that is there is one that was whole. */
+  async #setUpFiles(
+    pod: Pod,
+    volume: Volume,
+    { kind }: FilesPlace,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { directories, sources, clock, random } = this.#options;
+    const payload = await payloadOf(pod, volume, sources, signal);
+    if (payload === undefined) throw new Error('it holds no files');
+    const { uid } = pod.metadata;
+    const path = directories.volume(uid, kind, volume.name);
+    const marker = directories.marker(uid, `wrapped_${volume.name}`);
+    if (kind === 'configmap') {
+      await setUpEmpty({ path, marker, medium: 'disk' }, pod, this.#options, signal);
+    } else {
+      const sizeBytes = memoryBytes(pod, undefined, sources.allocatable);
+      await setUpEmpty({ path, marker, medium: 'memory', sizeBytes }, pod, this.#options, signal);
+    }
+    const { fsGroup } = pod.spec.securityContext;
+    await writeAtomically(path, { payload, fsGroup, nowMs: clock.now(), random });
+  }
+
+  /** Whether an earlier process set it up whole. */
+  async #isReady(pod: Pod, { name }: Volume, place: Place | undefined): Promise<boolean> {
+    if (place === undefined || place.kind === 'host-path' || place.kind === 'empty-dir')
+      return false;
+    const path = this.#options.directories.volume(pod.metadata.uid, place.kind, name);
+    return isWritten(path);
+  }
+
+  /** The same again and again is told ever more rarely. */
+  #tell(pod: Pod, volume: string, message: string): void {
+    const { clock, events } = this.#options;
+    const { failures } = this.#stateOf(pod.metadata.uid);
+    const last = failures.get(volume);
+    const nowMs = clock.monotonic();
+    const isRepeated = last?.message === message;
+    if (isRepeated && nowMs < last.againAtMs) return;
+    const delayMs = isRepeated ? Math.min(last.delayMs * 2, lastRepeatMs) : firstRepeatMs;
+    failures.set(volume, { message, delayMs, againAtMs: nowMs + delayMs });
+    events.tell(pod, { type: 'Warning', reason: 'FailedMount', message });
+  }
+}
+
+interface EmptyPlace {
+  readonly kind: 'empty-dir';
+  readonly medium: string;
+  readonly sizeLimit: string | undefined;
+}
+
+interface FilesPlace {
+  readonly kind: Exclude<VolumePlugin, 'empty-dir'>;
+}
+
+interface HostPlace {
+  readonly kind: 'host-path';
+  readonly hostPath: NonNullable<Volume['hostPath']>;
+}
+
+type Place = EmptyPlace | FilesPlace | HostPlace;
+
+/** Undefined: of a kind that is not known here. */
+function placeOf(volume: Volume): Place | undefined {
+  const { emptyDir, hostPath } = volume;
+  if (hostPath !== undefined) return { kind: 'host-path', hostPath };
+  if (emptyDir !== undefined) {
+    return { kind: 'empty-dir', medium: emptyDir.medium ?? '', sizeLimit: emptyDir.sizeLimit };
+  }
+  if (volume.configMap !== undefined) return { kind: 'configmap' };
+  if (volume.secret !== undefined) return { kind: 'secret' };
+  if (volume.projected !== undefined) return { kind: 'projected' };
+  return volume.downwardAPI === undefined ? undefined : { kind: 'downward-api' };
+}
+
+/** Those that a container mounts. */
+function usedVolumes({ spec }: Pod): readonly Volume[] {
+  const all = [...spec.initContainers, ...spec.containers];
+  const used = new Set(all.flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name)));
+  return spec.volumes.filter(({ name }) => used.has(name));
+}
