@@ -93,6 +93,9 @@ function positionLost(status: number): boolean {
 function accessHint(status: number, verb: Verb, kind: Resource): string {
   if (status === 401) return '; the credentials are read again';
   if (status !== 403) return '';
+  if (kind.resource.startsWith('namespaces/')) {
+    return '; the node authoriser lets a node read what its pods refer to, as long as they do';
+  }
   const group = kind.apiVersion.includes('/') ? kind.apiVersion.split('/')[0] : '""';
   const verbs = needed[verb];
   return `; its ClusterRole needs the rule {apiGroups: [${group}], resources: [${kind.resource}], verbs: [${verbs}]}`;

@@ -201,7 +201,9 @@ export class ApiWatch<T extends KubeObject> {
 
   /** What the line should have said is unknown. */
   #malformed(line: string): ApiFailure {
-    return this.#relist(`sent a line that is no event: ${line.slice(0, 80)}`);
+    const { confidential } = this.#options.kind;
+    const shown = confidential === true ? '' : `: ${line.slice(0, 80)}`;
+    return this.#relist(`sent a line that is no event${shown}`);
   }
 
   #relist(did: string): ApiFailure {

@@ -47,6 +47,8 @@ export interface Kind<T extends KubeObject> {
   readonly selects?: (raw: unknown) => boolean;
   /** Its fields in Protocol Buffers; lists are then asked for in that form, which costs both ends far less. */
   readonly wire?: WireMessage;
+  /** What is in it is shown to nobody: no word of it stands in a log or an error. */
+  readonly confidential?: true;
   /** Parses one raw object (JSON/YAML value, already known to be of this kind) and drops what is not needed. */
   readonly slim: (raw: unknown) => Slimmed<T>;
 }

@@ -1,0 +1,34 @@
+import type { Clock } from '../../clock.ts';
+import type { ApiClient, ApiResponse } from '../../informer/api-client.ts';
+
+const waitsMs = [50, 100, 200, 400, 800] as const;
+
+/**
+ * Asks again where the answer is 403, for a second and a half: the node authoriser learns of a pod from a watch of its own, a moment after
+ * the kubelet may have.
+ */
+export async function whileForbidden(
+  clock: Pick<Clock, 'sleep'>,
+  signal: AbortSignal,
+  ask: () => Promise<ApiResponse>,
+): Promise<ApiResponse> {
+  for (const waitMs of waitsMs) {
+    const response = await ask();
+    if (response.status !== 403) return response;
+    response.body.destroy();
+    await clock.sleep(waitMs, signal);
+    signal.throwIfAborted();
+  }
+  return ask();
+}
+
+/** A client whose reads do so. */
+export function patientReader(client: ApiClient, clock: Pick<Clock, 'sleep'>): ApiClient {
+  return {
+    server: client.server,
+    get: async (path, query, signal, accept) =>
+      whileForbidden(clock, signal, async () => client.get(path, query, signal, accept)),
+    reloadCredentials: async () => client.reloadCredentials(),
+    close: async () => client.close(),
+  };
+}

@@ -1,0 +1,42 @@
+/** `$(NAME)` in variables, commands and subPathExpr. */
+import fc from 'fast-check';
+import { expect, it, test } from 'vitest';
+
+import { expand, expandStrictly } from '../../../../src/kubelet/environment/expand.ts';
+
+const variables: Readonly<Record<string, string>> = { A: '1', B: '$(A)', EMPTY: '' };
+const lookup = (name: string): string | undefined =>
+  Object.hasOwn(variables, name) ? variables[name] : undefined;
+
+it.each([
+  ['$(A)', '1'],
+  ['x$(A)y$(A)', 'x1y1'],
+  ['$(EMPTY)', ''],
+  ['$(NONE)', '$(NONE)'],
+  ['$$(A)', '$(A)'],
+  ['$$$(A)', '$1'],
+  ['$$$$(A)', '$$(A)'],
+  ['$(A', '$(A'],
+  ['$A ${A} $', '$A ${A} $'],
+  ['$()', '$()'],
+  ['$(constructor)', '$(constructor)'],
+  // once: what comes out is not read again
+  ['$(B)', '$(A)'],
+])('%s is %s', (text, expanded) => {
+  expect(expand(text, lookup)).toBe(expanded);
+});
+
+test('text without a dollar stays, and a doubled one stays a single one', () => {
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      const plain = text.replaceAll('$', '');
+      expect(expand(plain, lookup)).toBe(plain);
+      expect(expand(text.replaceAll('$', '$$$$'), lookup)).toBe(text);
+    }),
+  );
+});
+
+test('strictly, the first variable that is missing is told', () => {
+  expect(expandStrictly('$(A)/$(X)/$(Y)', lookup)).toEqual({ missing: 'X' });
+  expect(expandStrictly('$(A)/$$(X)', lookup)).toEqual({ text: '1/$(X)' });
+});
