@@ -1,0 +1,59 @@
+import type { PodPhase, PodStatus } from '../pod/pod.ts';
+import type { StatusInput } from '../ports.ts';
+import { addressesOf } from './addresses.ts';
+import { apiTime } from './api-time.ts';
+import { podConditions } from './conditions.ts';
+import { containerStatuses } from './container-status.ts';
+import { isTerminal, phaseOf } from './phase.ts';
+import { usableSandbox } from '../runtime/pod-actions.ts';
+import { qosClassOf } from '../pod/qos.ts';
+
+/** The status of a pod as the API is to have it: from what the runtime has, and from what was said before (spec 6). */
+export function derivePodStatus(input: StatusInput): PodStatus {
+  const { pod, previous, nowMs } = input;
+  const statuses = containerStatuses(input);
+  const isEnding = input.worker !== 'syncing';
+  const phase = lastingPhase(input, phaseOf(pod, statuses, isEnding));
+  const { generation } = pod.metadata;
+  const hasSandbox = usableSandbox(pod, input.runtime) !== undefined;
+  const conditions = podConditions({
+    pod,
+    phase,
+    statuses,
+    hasSandbox,
+    previous: previous.conditions ?? [],
+    foreign: pod.status.conditions ?? [],
+    nowMs,
+  });
+  return {
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    phase,
+    conditions,
+    ...words(input, phase),
+    ...addressesOf(input),
+    startTime: previous.startTime ?? apiTime(nowMs),
+    qosClass: previous.qosClass ?? qosClassOf(pod),
+    ...(statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init }),
+    containerStatuses: statuses.regular,
+  };
+}
+
+/** What has ended stays as it ended. */
+function lastingPhase({ pod, previous, forced }: StatusInput, found: PodPhase): PodPhase {
+  const ended = [previous.phase, pod.status.phase].find(isTerminal);
+  return ended ?? (forced === undefined ? found : 'Failed');
+}
+
+/** Reason and message hold for as long as the phase does. */
+function words({ previous, forced }: StatusInput, phase: PodPhase): Partial<PodStatus> {
+  const { reason, message } =
+    forced !== undefined && !isTerminal(previous.phase)
+      ? forced
+      : previous.phase === phase
+        ? previous
+        : {};
+  return {
+    ...(reason === undefined ? {} : { reason }),
+    ...(message === undefined ? {} : { message }),
+  };
+}

@@ -1,0 +1,30 @@
+import { isSidecar } from '../pod/pod.ts';
+import type { Container, Pod } from '../pod/pod.ts';
+
+/** Where a pod is made of a file or URL, its `config.source` says so. */
+const sourceAnnotation = 'kubernetes.io/config.source';
+
+/** Whether a pod is none of the API server's: nobody there decides on its end. */
+export function isStaticPod({ metadata }: Pick<Pod, 'metadata'>): boolean {
+  return (metadata.annotations[sourceAnnotation] ?? 'api') !== 'api';
+}
+
+/** Whether a container that ended with this code is started again while its pod lives (spec 2.5 to 2.7). */
+export function mayRestart(
+  { spec }: Pick<Pod, 'spec'>,
+  container: Container,
+  exitCode: number,
+): boolean {
+  if (isSidecar(container)) return true;
+  const isInit = spec.initContainers.includes(container);
+  switch (spec.restartPolicy) {
+    case 'Always':
+      return !isInit || exitCode !== 0;
+    case 'OnFailure':
+      return exitCode !== 0;
+    case 'Never':
+      return false;
+    default:
+      return spec.restartPolicy satisfies never;
+  }
+}
