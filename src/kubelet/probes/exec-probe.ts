@@ -1,5 +1,5 @@
-import { Code, ConnectError } from '@connectrpc/connect';
-import { errorText } from '../../error.ts';
+import { Code } from '@connectrpc/connect';
+import { CriError, criText } from '../cri/cri-error.ts';
 import type { Container } from '../pod/pod.ts';
 import { keptOutputBytes } from './outcome.ts';
 import type { ProbeOutcome } from './outcome.ts';
@@ -12,15 +12,12 @@ export type ExecSync = (
     /** Seconds; 0n: none. */
     readonly timeout: bigint;
   },
-  options: { readonly signal: AbortSignal; readonly timeoutMs?: number },
+  options: { readonly signal: AbortSignal },
 ) => Promise<{
   readonly stdout: Uint8Array;
   readonly stderr: Uint8Array;
   readonly exitCode: number;
 }>;
-
-/** The runtime ends the command when its time is over; only where it does not, the call is given up. */
-const graceMs = 120_000;
 
 export interface CommandProbe {
   readonly container: Container;
@@ -43,21 +40,21 @@ export async function probeCommand(
         cmd,
         timeout: BigInt(Math.ceil(timeoutMs / 1000)),
       },
-      { signal, timeoutMs: timeoutMs + graceMs },
+      { signal },
     );
     const output = Buffer.concat([answer.stdout, answer.stderr])
       .subarray(0, keptOutputBytes)
       .toString();
     return { kind: answer.exitCode === 0 ? 'success' : 'failure', output };
   } catch (error) {
-    if (error instanceof ConnectError && error.code === Code.DeadlineExceeded) {
+    if (error instanceof CriError && error.grpcCode === Code.DeadlineExceeded) {
       const text = JSON.stringify(cmd.join(' '));
       return {
         kind: 'failure',
         output: `command timed out: ${text} timed out after ${timeoutMs / 1000}s`,
       };
     }
-    return { kind: 'error', output: errorText(error) };
+    return { kind: 'error', output: criText(error) };
   }
 }
 

@@ -1,10 +1,11 @@
-import { Code, ConnectError } from '@connectrpc/connect';
+import { Code } from '@connectrpc/connect';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttp2 } from 'node:http2';
 import { createServer as createTcp } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
+import { CriError } from '../../../../src/kubelet/cri/cri-error.ts';
 import type { Probe } from '../../../../src/kubelet/pod/pod.ts';
 import type { ExecSync } from '../../../../src/kubelet/probes/exec-probe.ts';
 import { probeHandlers } from '../../../../src/kubelet/probes/handlers.ts';
@@ -254,7 +255,7 @@ test('grpc: nobody there is a failure', async () => {
 });
 
 function failing(code: Code): ExecSync {
-  return async () => Promise.reject(new ConnectError('it failed', code));
+  return async () => Promise.reject(new CriError('ExecSync', code, 'it failed', undefined));
 }
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);

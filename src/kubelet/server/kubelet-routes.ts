@@ -1,0 +1,145 @@
+import type { Registry } from 'prom-client';
+import type { Pod } from '../pod/pod.ts';
+import type { RuntimePod } from '../runtime/runtime-pod.ts';
+import type { PodRoutes } from './pod-routes.ts';
+import type { Exchange, Routes } from './routes.ts';
+import { sayJson, sayText } from './say.ts';
+
+export interface KubeletRoutesOptions {
+  /** All pods of the sources with the status that counts now; static ones with the UID made for them, no mirrors. */
+  readonly listPods: () => readonly Pod[];
+  readonly runtimePods: () => readonly RuntimePod[];
+  /** undefined: a port for reading alone. */
+  readonly pods: PodRoutes | undefined;
+  /** `enableDebuggingHandlers`. */
+  readonly debugging: boolean;
+  /** When the main loop last went round, on any scale that `now` is of, and when it is given up. */
+  readonly syncLoop: () => { readonly isAlive: boolean };
+  readonly metrics: Registry;
+  readonly probeMetrics: Registry;
+  readonly sliMetrics?: Registry;
+}
+
+const debugPaths = new Set([
+  'run',
+  'exec',
+  'attach',
+  'portForward',
+  'containerLogs',
+  'runningpods',
+  'logs',
+]);
+
+/** The paths of port 10250, and those of the read-only port (spec 10.3). */
+export class KubeletRoutes implements Routes {
+  readonly #options: KubeletRoutesOptions;
+
+  constructor(options: KubeletRoutesOptions) {
+    this.#options = options;
+  }
+
+  upgrades(path: string): boolean {
+    return this.#options.debugging && path.startsWith('/exec/');
+  }
+
+  async answer(exchange: Exchange): Promise<void> {
+    const { response, url } = exchange;
+    const first = url.pathname.split('/', 2)[1] ?? '';
+    if (debugPaths.has(first) && this.#options.pods !== undefined && !this.#options.debugging) {
+      sayText(response, 405, 'Debug endpoints are disabled.');
+      return;
+    }
+    switch (first) {
+      case 'healthz':
+        this.#health(exchange);
+        return;
+      case 'pods':
+        sayJson(response, podList(this.#options.listPods()));
+        return;
+      case 'metrics':
+        await this.#metrics(exchange);
+        return;
+      default:
+        await this.#debug(first, exchange);
+    }
+  }
+
+  async #debug(first: string, exchange: Exchange): Promise<void> {
+    const { pods, runtimePods } = this.#options;
+    if (pods === undefined) notFound(exchange);
+    else if (first === 'containerLogs') await pods.logs(exchange);
+    else if (first === 'exec') await pods.exec(exchange);
+    else if (first === 'run') await pods.run(exchange);
+    else if (first === 'runningpods')
+      sayJson(exchange.response, podList(runtimePods().flatMap(running)));
+    else notFound(exchange);
+  }
+
+  #health(exchange: Exchange): void {
+    const { response, url } = exchange;
+    const { isAlive } = this.#options.syncLoop();
+    const checks: Readonly<Record<string, boolean>> = { ping: true, log: true, syncloop: isAlive };
+    const name = url.pathname.split('/')[2] ?? '';
+    const asked =
+      name === ''
+        ? Object.entries(checks)
+        : Object.entries(checks).filter(([each]) => each === name);
+    if (asked.length === 0) notFound(exchange);
+    else if (asked.every(([, good]) => good)) sayText(response, 200, 'ok');
+    else {
+      const lines = asked.map(
+        ([each, good]) => `[${good ? '+' : '-'}]${each} ${good ? 'ok' : 'failed'}`,
+      );
+      sayText(response, 500, `${lines.join('\n')}\nhealthz check failed\n`);
+    }
+  }
+
+  async #metrics(exchange: Exchange): Promise<void> {
+    const { metrics, probeMetrics, sliMetrics } = this.#options;
+    const registries: Readonly<Record<string, Registry | undefined>> = {
+      '/metrics': metrics,
+      '/metrics/probes': probeMetrics,
+      '/metrics/slis': sliMetrics,
+    };
+    const registry = registries[exchange.url.pathname];
+    if (registry === undefined) {
+      notFound(exchange);
+      return;
+    }
+    const text = await registry.metrics();
+    exchange.response.writeHead(200, { 'Content-Type': registry.contentType }).end(text);
+  }
+}
+
+/** Port 10248: whether there is a process that answers, and nothing more. */
+export const plainHealth: Routes = {
+  upgrades: () => false,
+  async answer({ response, url }) {
+    if (url.pathname === '/healthz' || url.pathname === '/healthz/ping')
+      sayText(response, 200, 'ok');
+    else sayText(response, 404, '404 page not found\n');
+    return Promise.resolve();
+  },
+};
+
+function notFound({ response }: Exchange): void {
+  sayText(response, 404, '404 page not found\n');
+}
+
+function podList(items: readonly unknown[]): object {
+  return { kind: 'PodList', apiVersion: 'v1', metadata: {}, items };
+}
+
+/** What the runtime knows of a pod. */
+function running({ uid, name, namespace, containers }: RuntimePod): object[] {
+  const live = containers.filter(({ state }) => state === 'running');
+  if (live.length === 0) return [];
+  const listed = live.map((each) => ({ name: each.name, image: each.image, resources: {} }));
+  return [
+    {
+      metadata: { name, namespace, uid, creationTimestamp: null },
+      spec: { containers: listed },
+      status: {},
+    },
+  ];
+}

@@ -1,0 +1,178 @@
+import type { IncomingMessage, Server as PlainServer } from 'node:http';
+import { createServer, ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { SwitchyardError, errorText } from '../../error.ts';
+import { requestUrl } from '../../telemetry/http-server.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { Authentication } from './authentication.ts';
+import type { Authorization } from './authorization.ts';
+import type { Exchange, Routes } from './routes.ts';
+import { sayText } from './say.ts';
+import type { ServingPair } from './serving-certificate.ts';
+
+export interface ListenerOptions {
+  readonly address: string;
+  readonly port: number;
+  readonly routes: Routes;
+  readonly log: Log;
+  readonly onRequest: (request: { readonly path: string; readonly method: string }) => void;
+  /** undefined: plain HTTP for anybody: the read-only port, and that of /healthz. */
+  readonly guarded?: {
+    readonly pair: ServingPair;
+    /** PEM; undefined: no certificate of a client is looked at. */
+    readonly clientCa: string | undefined;
+    readonly authentication: Authentication;
+    readonly authorization: Authorization;
+  };
+}
+
+/**
+ * The API server keeps an unused connection for 90 s: were ours the shorter time, it would now and then send a request into a connection
+ * that is just being closed.
+ */
+const keepAliveMs = 150_000;
+
+/** One port that answers. */
+export class KubeletListener {
+  readonly #options: ListenerOptions;
+  readonly #server: PlainServer;
+  /** Taken from the HTTP server by an upgrade: it no longer knows of them. */
+  readonly #upgraded = new Set<Duplex>();
+  readonly #stopping = new AbortController();
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    const common = {
+      keepAliveTimeout: keepAliveMs,
+      requestTimeout: 60_000,
+      shouldUpgradeCallback: (request: IncomingMessage) => options.routes.upgrades(pathOf(request)),
+    };
+    const { guarded } = options;
+    this.#server =
+      guarded === undefined
+        ? createServer(common)
+        : createTlsServer({
+            ...common,
+            ...guarded.pair,
+            minVersion: 'TLSv1.2',
+            ALPNProtocols: ['http/1.1'],
+            ...(guarded.clientCa === undefined
+              ? {}
+              : { requestCert: true, rejectUnauthorized: false, ca: guarded.clientCa }),
+          });
+    this.#server.on('request', (request, response) => {
+      void this.#answer({ request, response });
+    });
+    this.#server.on('upgrade', (request, socket, head) => {
+      this.#upgrade(request, socket, head);
+    });
+  }
+
+  /** The port bound. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo | null)?.port ?? this.#options.port;
+  }
+
+  async start(): Promise<void> {
+    const { address, port, log } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (cause) => {
+        const text = `cannot listen on ${address} port ${port}: ${errorText(cause)}`;
+        const hint = 'free the port or choose another';
+        reject(new SwitchyardError('missing', text, { cause, hint }));
+      });
+      this.#server.listen({ host: address, port }, resolve);
+    });
+    // One client could not be let in: that must not end the agent.
+    this.#server.removeAllListeners('error').on('error', () => {});
+    log.info({ address, port: this.port }, 'listens');
+  }
+
+  /** Another pair, or other CAs, for connections from now on. */
+  renew({ cert, key }: ServingPair, clientCa: string | undefined): void {
+    if (!('setSecureContext' in this.#server)) return;
+    const server = this.#server as PlainServer & {
+      setSecureContext: (options: object) => void;
+    };
+    server.setSecureContext({ cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) });
+  }
+
+  /** Ends what is open, too. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const socket of this.#upgraded) socket.destroy();
+    if (!this.#server.listening) return;
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+      this.#server.closeAllConnections();
+    });
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#upgraded.add(socket);
+    socket.on('error', () => {});
+    socket.once('close', () => this.#upgraded.delete(socket));
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket as Socket);
+    response.once('finish', () => socket.end());
+    const take = (): { socket: Duplex; head: Buffer } => {
+      response.detachSocket(socket as Socket);
+      return { socket, head };
+    };
+    void this.#answer({ request, response, take });
+  }
+
+  async #answer({
+    request,
+    response,
+    take,
+  }: Pick<Exchange, 'request' | 'response' | 'take'>): Promise<void> {
+    const { routes, log, onRequest } = this.#options;
+    const gone = new AbortController();
+    // Of the response: many requests come by one connection, one after another.
+    (take === undefined ? response : request.socket).once('close', () => {
+      gone.abort();
+    });
+    const signal = AbortSignal.any([gone.signal, this.#stopping.signal]);
+    response.on('error', () => {});
+    try {
+      const url = requestUrl(request);
+      onRequest({ path: `/${url.pathname.split('/', 2)[1] ?? ''}`, method: request.method ?? '' });
+      if (!(await this.#isLetIn(request, response, url.pathname))) return;
+      await routes.answer({ request, response, take, url, signal });
+    } catch (error) {
+      if (!signal.aborted) log.warn({ url: request.url }, `request failed: ${errorText(error)}`);
+      if (response.headersSent) response.destroy();
+      else sayText(response, 500, errorText(error));
+    }
+  }
+
+  async #isLetIn(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+  ): Promise<boolean> {
+    const { guarded } = this.#options;
+    if (guarded === undefined) return true;
+    const user = await guarded.authentication.user(request).catch((error: unknown) => {
+      this.#options.log.warn({}, `could not find out who asks: ${errorText(error)}`);
+    });
+    if (user === undefined) {
+      sayText(response, 401, 'Unauthorized');
+      return false;
+    }
+    const decision = await guarded.authorization.decide(user, request.method ?? '', path);
+    if (decision.kind === 'allowed') return true;
+    sayText(response, 403, decision.text);
+    return false;
+  }
+}
+
+function pathOf(request: IncomingMessage): string {
+  return requestUrl(request).pathname;
+}
