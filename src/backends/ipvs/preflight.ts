@@ -123,6 +123,17 @@ async function setTypeProblems(
 
 const probeLink = 'kube-ipvs-probe';
 
+/**
+ * One run tries it and takes it away, so that an agent that is killed meanwhile leaves nothing. The first line is for what an earlier
+ * one has left, and fails elsewhere.
+ */
+const probeScript = [
+  `link del ${probeLink}`,
+  `link add ${probeLink} type dummy`,
+  `link del ${probeLink}`,
+  '',
+].join('\n');
+
 async function linkProblem(tools: ToolRunner, signal: AbortSignal): Promise<Missing | undefined> {
   const ip = async (...args: readonly string[]) => ask(tools, 'ip', args, signal);
   const there = await ip('-d', 'link', 'show', 'dev', serviceLink);
@@ -132,16 +143,11 @@ async function linkProblem(tools: ToolRunner, signal: AbortSignal): Promise<Miss
     const reason = 'there is a link of this name that is none';
     return { name: `the dummy link ${serviceLink}`, reason, cure: `ip link del ${serviceLink}` };
   }
-  const add = async () => ip('link', 'add', probeLink, 'type', 'dummy');
-  let made = await add();
-  if (!isMissing(made) && /File exists/.test(made.stderr)) {
-    await ip('link', 'del', probeLink);
-    made = await add();
-  }
+  const made = await ask(tools, 'ip', ['-force', '-batch', '-'], signal, probeScript);
   if (isMissing(made)) return made;
-  if (made.exitCode !== 0) {
-    return refusal('a dummy link', made, 'load the kernel module dummy (modprobe dummy)');
-  }
-  await ip('link', 'del', probeLink);
-  return undefined;
+  const words = /^(.*)\nCommand failed -:2$/m.exec(made.stderr)?.[1];
+  if (words === undefined && /Command failed/.test(made.stderr)) return undefined;
+  if (words === undefined && made.exitCode === 0) return undefined;
+  const stderr = words ?? made.stderr;
+  return refusal('a dummy link', { stderr }, 'load the kernel module dummy (modprobe dummy)');
 }

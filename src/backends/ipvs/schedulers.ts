@@ -17,7 +17,8 @@ const placeV6 = '[2001:db8::]:20000';
 
 /**
  * Why a virtual server with the scheduler cannot be made, or undefined. It is tried with one that nobody can reach, and
- * removed again (spec/kube-proxy.md 4.1): that also loads the scheduler's module.
+ * removed again (spec/kube-proxy.md 4.1): that also loads the scheduler's module. One run does both, so that an agent that is
+ * killed meanwhile leaves nothing.
  */
 export async function schedulerProblem(
   { scheduler, flags }: SchedulerChoice,
@@ -48,17 +49,20 @@ async function serverProblem(
   cure: string,
   { tools, signal }: { readonly tools: ToolRunner; readonly signal: AbortSignal },
 ): Promise<Missing | undefined> {
-  const run = async (...args: readonly string[]) => ask(tools, 'ipvsadm', args, signal);
-  let answer = await run('-A', '-t', place, ...how);
-  if (!isMissing(answer) && /already exists/i.test(answer.stderr)) {
-    // one that an agent left that was killed
-    await run('-D', '-t', place);
-    answer = await run('-A', '-t', place, ...how);
-  }
+  const gone = `-D -t ${place}`;
+  // The first for what an earlier one has left: the tool goes on where there is nothing.
+  const lines = [gone, `-A -t ${place} ${how.join(' ')}`, gone].map((line) => `${line}\n`);
+  const answer = await ask(tools, 'ipvsadm', ['--restore'], signal, lines.join(''));
   if (isMissing(answer)) return answer;
-  if (answer.exitCode !== 0) return refusal(name, answer, cure);
-  await run('-D', '-t', place);
-  return undefined;
+  const words = answer.stderr.split('\n').filter((line) => !isAbsence(line));
+  // A machine may have nothing to say but the status of the last line, which is good only where the second was.
+  if (answer.exitCode === 0 && words.length === 0) return undefined;
+  return refusal(name, { stderr: words.length === 0 ? answer.stderr : words.join('\n') }, cure);
+}
+
+/** What the kernel says of a virtual server that is not there. */
+function isAbsence(line: string): boolean {
+  return line.trim() === '' || /No such service|Service not defined/i.test(line);
 }
 
 /** How soon a scheduler that was not there is tried again: somebody may have loaded its module. */

@@ -5,6 +5,8 @@ import { missingForIpvs, refuseMissing } from '../../../../src/backends/ipvs/pre
 import { Schedulers, ipv6Problem } from '../../../../src/backends/ipvs/schedulers.ts';
 import { SwitchyardError } from '../../../../src/error.ts';
 import { FakeToolRunner } from '../../../support/fake-tool-runner.ts';
+import type { ToolRunner } from '../../../../src/host/run-tool.ts';
+import { FakeIpvsNode } from '../../../support/fake-ipvs-node.ts';
 import type { Answer, RecordedRun } from '../../../support/fake-tool-runner.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
 
@@ -27,6 +29,10 @@ async function look(tools: FakeToolRunner, scheduler = rr): Promise<readonly str
   return missing.map(({ name, reason, cure }) => `${name} | ${reason} | ${cure}`);
 }
 
+/** The run that tries a scheduler. */
+const tried = (how: string): string =>
+  `--restore -D -t 198.51.100.0:20000\n-A -t 198.51.100.0:20000 -s ${how}\n-D -t 198.51.100.0:20000`;
+
 const commands = ({ runs }: FakeToolRunner, tool: string): readonly string[] =>
   runs
     .filter((run) => run.tool === tool)
@@ -36,15 +42,10 @@ describe('a machine that has everything', () => {
   it('lacks nothing, and is left as it was', async () => {
     const tools = machine();
     expect(await look(tools)).toEqual([]);
-    expect(commands(tools, 'ipvsadm')).toEqual([
-      '-L --timeout',
-      '-A -t 198.51.100.0:20000 -s rr',
-      '-D -t 198.51.100.0:20000',
-    ]);
+    expect(commands(tools, 'ipvsadm')).toEqual(['-L --timeout', tried('rr')]);
     expect(commands(tools, 'ip')).toEqual([
       '-d link show dev kube-ipvs0',
-      'link add kube-ipvs-probe type dummy',
-      'link del kube-ipvs-probe',
+      '-force -batch - link del kube-ipvs-probe\nlink add kube-ipvs-probe type dummy\nlink del kube-ipvs-probe',
     ]);
     const sets = commands(tools, 'ipset').filter((line) => line.startsWith('restore'));
     expect(sets).toHaveLength(1);
@@ -60,25 +61,76 @@ describe('a machine that has everything', () => {
     expect(commands(tools, 'ip')).toHaveLength(1);
   });
 
-  it('may have leftovers of an agent that was killed', async () => {
-    const left = new Set(['ipvsadm', 'ip', 'ipset']);
+  it('has no probe to remove, which the tools say of the first line', async () => {
     const tools = machine(({ tool, args }) => {
-      if (args.some((each) => ['-D', 'del', 'destroy'].includes(each))) left.delete(tool);
-      if (!left.has(tool)) return undefined;
-      if (args.includes('-A')) return { exitCode: 2, stderr: 'Service already exists' };
-      if (args.includes('add')) return { exitCode: 2, stderr: 'RTNETLINK answers: File exists' };
-      if (args.includes('restore')) return { exitCode: 1, stderr: 'set with the same name' };
-      return undefined;
+      if (tool === 'ipvsadm' && args[0] === '--restore') return { stderr: 'No such service\n' };
+      if (tool !== 'ip' || !args.includes('-batch')) return undefined;
+      const stderr = 'Cannot find device "kube-ipvs-probe"\nCommand failed -:1\n';
+      return { exitCode: 1, stderr };
     });
     expect(await look(tools)).toEqual([]);
-    expect(left.size).toBe(0);
+  });
+
+  it('leaves nothing where the agent is killed meanwhile: one run makes each probe and removes it', async () => {
+    const node = new FakeIpvsNode();
+    const links = new Set(['kube-ipvs-probe']);
+    const tools = machine(({ tool, args, input }) => {
+      if (tool === 'ip' && args.includes('-batch')) runLinks(links, input);
+      return undefined;
+    });
+    const runner = {
+      run: async (...run: Parameters<ToolRunner['run']>) => {
+        const [tool, args] = run;
+        if (tool !== 'ipvsadm' || args[0] !== '--restore') return tools.run(...run);
+        await node.tools.run(...run);
+        throw new Error('killed');
+      },
+    };
+    node.servers.set('-t 198.51.100.0:20000', {
+      scheduler: 'rr',
+      persistent: undefined,
+      realServers: new Map(),
+    });
+    await expect(missingForIpvs({ tools: runner, scheduler: rr }, signal)).rejects.toThrow(
+      'killed',
+    );
+    expect([node.servers.size, links.size]).toEqual([0, 0]);
+  });
+
+  it('may have a set of an agent that was killed', async () => {
+    let isLeft = true;
+    const tools = machine(({ args }) => {
+      if (args.includes('destroy')) isLeft = false;
+      if (!isLeft || !args.includes('restore')) return undefined;
+      return { exitCode: 1, stderr: 'set with the same name' };
+    });
+    expect(await look(tools)).toEqual([]);
+    expect(isLeft).toBe(false);
   });
 });
+
+/** What a run does to links. */
+function runLinks(links: Set<string>, input: string): void {
+  for (const line of input.trim().split('\n')) {
+    const [, verb, name = ''] = line.split(' ');
+    if (verb === 'add') links.add(name);
+    else links.delete(name);
+  }
+}
 
 const notBuiltIn =
   'modprobe: FATAL: Module ip_vs not found in directory /lib/modules/6.1.0\n' +
   "Can't initialize ipvs: Protocol not available\n" +
   'Are you sure that IP Virtual Server is built in the kernel or as module?\n';
+
+const notPermitted = 'RTNETLINK answers: Operation not permitted';
+const noScheduler = 'No such service\nScheduler or persistence engine not found\nNo such service\n';
+
+function refusedLinks(words: string): Answer {
+  const absent = 'Cannot find device "kube-ipvs-probe"';
+  const stderr = [absent, words, absent].map((each, i) => `${each}\nCommand failed -:${i + 1}\n`);
+  return { exitCode: 1, stderr: stderr.join('') };
+}
 
 describe('what is missing is named, with its cure:', () => {
   it.each<[string, (run: RecordedRun) => Answer, RegExp]>([
@@ -123,16 +175,13 @@ describe('what is missing is named, with its cure:', () => {
     ],
     [
       'rights to make links',
-      ({ args }) =>
-        args.includes('add')
-          ? { exitCode: 2, stderr: 'RTNETLINK answers: Operation not permitted\n' }
-          : undefined,
+      ({ args }) => (args.includes('-batch') ? refusedLinks(notPermitted) : undefined),
       /^a dummy link \| .* \| run as root/,
     ],
     [
       'the dummy module',
       ({ args }) =>
-        args.includes('add') ? { exitCode: 2, stderr: 'Error: Unknown device type.\n' } : undefined,
+        args.includes('-batch') ? refusedLinks('Error: Unknown device type.') : undefined,
       /^a dummy link \| Error: Unknown device type\. \| load the kernel module dummy \(modprobe dummy\)$/,
     ],
     [
@@ -151,10 +200,7 @@ describe('what is missing is named, with its cure:', () => {
     ],
     [
       'the scheduler',
-      ({ args }) =>
-        args.includes('-A')
-          ? { exitCode: 2, stderr: 'Scheduler or persistence engine not found\n' }
-          : undefined,
+      ({ input }) => (input.includes('-A') ? { exitCode: 255, stderr: noScheduler } : undefined),
       /^scheduler rr \| Scheduler or persistence engine not found \| load the kernel module ip_vs_rr \(modprobe ip_vs_rr\), /,
     ],
   ])('%s', async (_, answer, expected) => {
@@ -211,10 +257,7 @@ describe('a scheduler', () => {
     await Promise.all([schedulers.ready([mh, mh], signal), schedulers.ready([mh], signal)]);
     await schedulers.ready([mh], signal);
     expect(schedulers.problem(mh)).toBeUndefined();
-    expect(commands(tools, 'ipvsadm')).toEqual([
-      '-A -t 198.51.100.0:20000 -s mh -b mh-fallback,mh-port',
-      '-D -t 198.51.100.0:20000',
-    ]);
+    expect(commands(tools, 'ipvsadm')).toEqual([tried('mh -b mh-fallback,mh-port')]);
   });
 
   it('that is not there is tried again after five minutes, whatever is asked for then', async () => {
@@ -247,8 +290,8 @@ describe('a scheduler', () => {
 
   it('needs ipvs of IPv6 there', async () => {
     const stderr = 'Operation not supported with IPv6';
-    const tools = machine(({ args }) =>
-      args.includes('[2001:db8::]:20000') ? { exitCode: 2, stderr } : undefined,
+    const tools = machine(({ input }) =>
+      input.includes('[2001:db8::]:20000') ? { exitCode: 2, stderr } : undefined,
     );
     expect(await ipv6Problem(tools, signal)).toMatchObject({
       reason: stderr,
