@@ -235,11 +235,13 @@ export function endpointName(_: Actor, address: string, port: number): string {
   return hostPort(address as Address, port);
 }
 
-const creationTime = ({ metadata }: RawService): string => metadata.creationTimestamp ?? '';
-
 /** The creation times of a wave are later than those of the waves before it: they decide who is the older one. */
 function mustBeYounger(wave: readonly RawService[], before: readonly RawService[]): void {
-  const latest = before.map(creationTime).toSorted().at(-1) ?? '';
-  const early = wave.find((service) => creationTime(service) <= latest);
+  const latest = before.map(createdAt).toSorted().at(-1) ?? '';
+  const early = wave.find((service) => createdAt(service) <= latest);
   if (early) throw new Error(`${early.metadata.name} is not younger than what was made before it`);
+}
+
+function createdAt({ metadata }: RawService): string {
+  return metadata.creationTimestamp ?? '';
 }
