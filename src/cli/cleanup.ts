@@ -1,6 +1,7 @@
 import type { CleanupScope } from '../backends/cleanup.ts';
 import { systemClock } from '../clock.ts';
 import type { FlagSpec, FlagValues } from '../config/flag-table.ts';
+import { excludeCidrsFlag } from '../config/ipvs-flags.ts';
 import { stateFileFlag } from '../config/proxy-flags.ts';
 import { userspaceStateFileFlag, usualPortsFile } from '../config/userspace-flags.ts';
 import { SwitchyardError } from '../error.ts';
@@ -10,6 +11,8 @@ import { endOrphanedTools } from '../host/orphaned-tools.ts';
 import { findProxyProcesses } from '../host/proxy-processes.ts';
 import type { ProxyProcess } from '../host/proxy-processes.ts';
 import { systemTools } from '../host/run-tool.ts';
+import { parseCidr } from '../ip/cidr.ts';
+import type { Cidr } from '../ip/cidr.ts';
 import { createSysctls } from '../host/sysctl.ts';
 import { NodeCleanup } from '../proxy/cleanup.ts';
 import type { NodePlan } from '../proxy/cleanup.ts';
@@ -42,7 +45,14 @@ const forceFlag: FlagSpec = {
 export const command: Command = {
   name: 'cleanup',
   summary: 'Removes the rules, sets and settings that a service proxy has put on this node.',
-  flags: [planFlag, leftoversFlag, forceFlag, stateFileFlag, userspaceStateFileFlag],
+  flags: [
+    planFlag,
+    leftoversFlag,
+    forceFlag,
+    stateFileFlag,
+    userspaceStateFileFlag,
+    excludeCidrsFlag,
+  ],
   details: [
     'Chains of kube-proxy’s names go whoever wrote them; what a kubelet or somebody else made stays and is named.',
     'Exit status 0: nothing of it is left; 1: something had to stay, or a proxy still runs.',
@@ -59,6 +69,7 @@ export const command: Command = {
         force: flags.bool('force'),
         scope: flags.bool('leftovers') ? 'leftovers' : 'all',
         stateFile: flags.text('stateFile'),
+        excludeCidrs: excludedCidrsOf(flags),
         portsFile: portsFileOf(flags),
       },
       io,
@@ -71,6 +82,17 @@ export function portsFileOf(flags: FlagValues): string {
   return isGiven ? flags.text('userspaceStateFile') : usualPortsFile;
 }
 
+/** What of ipvs is left alone. */
+function excludedCidrsOf(flags: FlagValues): readonly Cidr[] {
+  return flags.list('ipvsExcludeCidrs').map((text) => {
+    const cidr = parseCidr(text);
+    if (cidr !== undefined) return cidr;
+    throw new SwitchyardError('usage', `--ipvs-exclude-cidrs: ${JSON.stringify(text)} is no CIDR`, {
+      hint: 'give a prefix such as 203.0.113.0/24',
+    });
+  });
+}
+
 /** What the command line asks for. */
 export interface CleanupRequest {
   readonly plan: boolean;
@@ -78,13 +100,15 @@ export interface CleanupRequest {
   readonly force: boolean;
   readonly scope: CleanupScope;
   readonly stateFile: string;
+  /** Virtual servers and addresses of ipvs in these stay. */
+  readonly excludeCidrs: readonly Cidr[];
   /** '': there is none. */
   readonly portsFile: string;
 }
 
 /** The clean-up as a command; resolves with the exit status. */
 export async function cleanUp(
-  { plan: planOnly, force, scope, stateFile, portsFile }: CleanupRequest,
+  { plan: planOnly, force, scope, stateFile, excludeCidrs, portsFile }: CleanupRequest,
   io: CommandIo,
 ): Promise<number> {
   const warn = (_: object, message: string): void => io.stderr(`warning: ${message}\n`);
@@ -97,6 +121,7 @@ export async function cleanUp(
     env: io.env,
     log,
     scope,
+    excludeCidrs,
   });
   const running = (await findProxyProcesses()).filter(
     ({ kind }) => scope === 'all' || kind === 'Switchyard',

@@ -16,7 +16,7 @@ import { ChangingLog } from '../telemetry/changing-log.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import type { Command } from './command.ts';
 import { compileWhatIsHot, keepHeapSmall, shrinkHeap } from './heap.ts';
-import { configFrom, readConfigText } from './read-config.ts';
+import { configFrom, readConfig, readConfigText } from './read-config.ts';
 import type { ReadConfig } from './read-config.ts';
 import { version } from './version.ts';
 import { writeConfig } from './write-config.ts';
@@ -36,8 +36,9 @@ export const command: Command = {
     if (flags.text('writeConfigTo') !== '') return writeConfig(flags, io);
     if (flags.bool('cleanup')) {
       const { cleanUp, portsFileOf } = await import('./cleanup.ts');
+      const { excludeCidrs } = (await readConfig(flags)).config.ipvs;
       const files = { stateFile: flags.text('stateFile'), portsFile: portsFileOf(flags) };
-      return cleanUp({ plan: false, force: false, scope: 'all', ...files }, io);
+      return cleanUp({ plan: false, force: false, scope: 'all', excludeCidrs, ...files }, io);
     }
     keepHeapSmall();
     const path = flags.text('config');

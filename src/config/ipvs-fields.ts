@@ -40,7 +40,7 @@ export function readIpvs(flags: FlagValues, report: FieldReport): IpvsConfig {
 
 /**
  * Says which settings of one mode were given to another one. Their own values are what kubeadm writes. How long
- * connections of ipvs mode drain counts in others too, on a node that comes from it.
+ * connections of ipvs mode drain, and what of it is left alone, counts in others too, on a node that comes from it.
  */
 export function warnOfOthers(
   table: FlagTable,
@@ -49,10 +49,12 @@ export function warnOfOthers(
   report: FieldReport,
 ): void {
   for (const flag of table) {
-    if (isSet(flags, flag) && flag.name !== 'ipvs-drain-timeout')
+    if (isSet(flags, flag) && !countsInAll.has(flag.name))
       report.warn(`${flags.shown(fieldOf(flag))} has no effect: the mode is ${mode}`);
   }
 }
+
+const countsInAll: ReadonlySet<string> = new Set(['ipvs-drain-timeout', 'ipvs-exclude-cidrs']);
 
 function isSet(flags: FlagValues, flag: FlagSpec): boolean {
   const field = fieldOf(flag);

@@ -1,6 +1,16 @@
-import type { FlagTable } from './flag-table.ts';
+import type { FlagSpec, FlagTable } from './flag-table.ts';
 
 const group = 'ipvs';
+
+/** Counts in every mode: what another one finds there of ipvs stays. */
+export const excludeCidrsFlag: FlagSpec = {
+  name: 'ipvs-exclude-cidrs',
+  type: 'list',
+  placeholder: 'CIDR',
+  configPath: 'ipvs.excludeCIDRs',
+  help: 'Virtual servers at addresses inside these CIDRs are never touched.',
+  group,
+};
 
 /** kube-proxy's flags of its ipvs mode, and our own: how long endpoints that went away are kept. */
 export const ipvsFlags: FlagTable = [
@@ -30,14 +40,7 @@ export const ipvsFlags: FlagTable = [
     help: 'As --iptables-min-sync-period, in ipvs mode.',
     group,
   },
-  {
-    name: 'ipvs-exclude-cidrs',
-    type: 'list',
-    placeholder: 'CIDR',
-    configPath: 'ipvs.excludeCIDRs',
-    help: 'Virtual servers at addresses inside these CIDRs are never touched.',
-    group,
-  },
+  excludeCidrsFlag,
   {
     name: 'ipvs-strict-arp',
     type: 'bool',

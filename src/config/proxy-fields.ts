@@ -190,7 +190,9 @@ export class ProxyFields {
   ipvs(mode: ProxyConfig['mode']): IpvsConfig {
     if (mode === 'ipvs') return readIpvs(this.#flags, this.#report);
     warnOfOthers(ipvsFlags, this.#flags, mode, this.#report);
-    const { drainMs, ...rest } = readIpvs(this.#flags, deaf);
+    const cidrs = (field: string): readonly Cidr[] =>
+      this.#flags.list(field).flatMap((text) => parseCidr(text.trim()) ?? []);
+    const { drainMs, ...rest } = readIpvs(this.#flags, { ...deaf, cidrs });
     return { ...rest, drainMs: Math.max(0, drainMs) };
   }
 

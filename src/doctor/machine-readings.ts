@@ -223,7 +223,7 @@ async function readIpvs(
   for (const family of families) {
     const all = parseKernelTable(table, family);
     if (all.size === 0) continue;
-    const found = await new IpvsRemains({ family, tools }).find(signal);
+    const found = await new IpvsRemains({ family, tools, excludeCidrs: [] }).find(signal);
     const own = new Set(found?.servers.map(({ key }) => key));
     ours += own.size;
     for (const { key, address, port, protocol } of all.values()) {

@@ -62,6 +62,18 @@ export function parseInterfaces(json: string): readonly NetworkInterface[] {
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** An address with its prefix length, as a link has it. */
+export interface LinkAddress {
+  readonly address: Address;
+  readonly length: number;
+}
+
+/** The addresses of one link, from the same output; undefined where there is no such link. */
+export function parseLinkAddresses(json: string, name: string): readonly LinkAddress[] | undefined {
+  const link = linksOf(json).find((each): each is IpLink => isLink(each) && each.ifname === name);
+  return link && addressesOf(link);
+}
+
 function linksOf(json: string): readonly unknown[] {
   if (json.trim() === '') return [];
   try {
@@ -93,12 +105,23 @@ function isLink(value: unknown): value is IpLink {
 }
 
 function toInterface(link: IpLink): NetworkInterface {
-  const infos: readonly unknown[] = Array.isArray(link.addr_info) ? link.addr_info : [];
-  const addresses = infos.flatMap((info) => {
-    if (typeof info !== 'object' || info === null || !('local' in info)) return [];
-    const address = typeof info.local === 'string' ? parseAddress(info.local) : undefined;
-    return address === undefined ? [] : [address];
-  });
+  const addresses = addressesOf(link).map(({ address }) => address);
   const flags: readonly unknown[] = Array.isArray(link.flags) ? link.flags : [];
   return { name: link.ifname, up: flags.includes('UP'), addresses };
+}
+
+function addressesOf({ addr_info: list }: IpLink): readonly LinkAddress[] {
+  const infos: readonly unknown[] = Array.isArray(list) ? list : [];
+  return infos.flatMap((info) => {
+    if (typeof info !== 'object' || info === null || !('local' in info)) return [];
+    const address = typeof info.local === 'string' ? parseAddress(info.local) : undefined;
+    if (address === undefined) return [];
+    const isKnown = 'prefixlen' in info && typeof info.prefixlen === 'number';
+    return [{ address, length: isKnown ? Number(info.prefixlen) : hostLength(address) }];
+  });
+}
+
+/** The prefix length of an address by itself. */
+export function hostLength(address: Address): number {
+  return familyOf(address) === 'ipv4' ? 32 : 128;
 }

@@ -10,6 +10,7 @@ import type { ChangedSysctl, NodeRecord, NodeRecordFile } from '../host/node-rec
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import { defaultLockPaths } from '../host/xtables-lock.ts';
+import type { Cidr } from '../ip/cidr.ts';
 import type { Log } from '../telemetry/log.ts';
 import { localnetKey } from './localhost-node-ports.ts';
 
@@ -23,6 +24,8 @@ export interface CleanupOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
   readonly scope: CleanupScope;
+  /** What is there of ipvs stays. */
+  readonly excludeCidrs: readonly Cidr[];
   /** The kernel's table of ipvs. */
   readonly ipvsTable?: TableReader;
 }
@@ -99,12 +102,17 @@ export class NodeCleanup {
 
   /** One a mode. Those that share chains come in an order of their own. */
   async #modes({ firewalls }: NodeRecord, signal: AbortSignal): Promise<readonly ModeCleanup[]> {
-    const { tools, log, env, scope, ipvsTable } = this.#options;
+    const { tools, log, env, scope, excludeCidrs, ipvsTable } = this.#options;
     // A kube-proxy in nftables mode uses none of the chains that all other modes have.
     const usesChains = scope === 'leftovers' && !(await hasAnyProxyTable(tools, signal));
     const terms = { scope: usesChains ? scope : 'all', ownFirewalls: firewalls } as const;
     return [
-      new IpvsCleanup({ tools, scope, ...(ipvsTable && { readTable: ipvsTable }) }),
+      new IpvsCleanup({
+        tools,
+        scope,
+        excludeCidrs,
+        ...(ipvsTable && { readTable: ipvsTable }),
+      }),
       new NftablesCleanup({ tools, scope }),
       new IptablesCleanup({ tools, log, lockPaths: defaultLockPaths(env), terms }),
       // Another service proxy counts in the same ones.

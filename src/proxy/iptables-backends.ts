@@ -56,7 +56,11 @@ async function openBackend(
   const backend = new AfterIpvs(
     {
       family,
-      remains: new IpvsRemains({ family, tools: port.tools }),
+      remains: new IpvsRemains({
+        family,
+        tools: port.tools,
+        excludeCidrs: config.ipvs.excludeCidrs,
+      }),
       drainMs: config.ipvs.drainMs,
       clock,
       log,

@@ -51,7 +51,7 @@ export async function openUserspace(
   signal: AbortSignal,
 ): Promise<OpenMode> {
   const { userspace } = options.config;
-  await expectNoIpvsAddresses(options.tools, signal);
+  await expectNoIpvsAddresses(options.config.ipvs.excludeCidrs, options.tools, signal);
   const stateFile = userspace.stateFile ?? usualPortsFile;
   const folders = lockFolders(stateFile, options.env);
   const { instances = new HeldInstances() } = options;

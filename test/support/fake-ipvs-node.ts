@@ -32,7 +32,7 @@ export class FakeIpvsNode {
   readonly servers = new Map<string, FakeServer>();
   readonly sets = new Map<string, FakeSet>();
   readonly tables = new Map<string, Map<string, string[]>>();
-  /** Addresses of kube-ipvs0; undefined: there is no such link. */
+  /** Addresses of kube-ipvs0, those of other prefixes than single addresses with their lengths; undefined: there is no such link. */
   device: Set<string> | undefined;
   /** Words with which the kernel refuses a line of ipvsadm or ip, or those of its parser. */
   refuses: (line: string) => string | { readonly unread: string } | undefined = () => undefined;
@@ -200,7 +200,7 @@ export class FakeIpvsNode {
     if (args[0] === '-j') {
       if (this.device === undefined)
         return { exitCode: 1, stderr: 'Device "kube-ipvs0" does not exist.\n' };
-      const infos = [...this.device].map((local) => ({ local, prefixlen: 32 }));
+      const infos = [...this.device].map((each) => infoOf(each));
       return { stdout: JSON.stringify([{ ifname: 'kube-ipvs0', flags: [], addr_info: infos }]) };
     }
     if (args[1] === 'delete') this.device = undefined;
@@ -216,7 +216,7 @@ export class FakeIpvsNode {
   }
 
   #changeDevice(line: string): string | undefined {
-    const address = line.split(' ')[2]?.replace(/\/.*/, '') ?? '';
+    const address = line.split(' ')[2]?.replace(/\/(?:32|128)$/, '') ?? '';
     const exists = 'File exists';
     if (line.startsWith('link add')) {
       if (this.device) return exists;
@@ -263,6 +263,13 @@ export class FakeIpvsNode {
     });
     return dumps.join('');
   }
+}
+
+/** `10.96.0.1`, or `10.96.0.1/24`, as `ip -j` tells it. */
+function infoOf(each: string): object {
+  const [local = '', length] = each.split('/');
+  const alone = local.includes(':') ? 128 : 32;
+  return { local, prefixlen: length === undefined ? alone : Number(length) };
 }
 
 const builtIn = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING'];

@@ -172,7 +172,6 @@ export const flagRows: readonly FlagRow[] = [
     usual: '',
     sample: '10.0.0.0/8',
     field: 'ipvs.excludeCIDRs',
-    why: 'the mode is iptables',
   },
   {
     name: 'ipvs-strict-arp',

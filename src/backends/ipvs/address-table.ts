@@ -1,10 +1,10 @@
 import type { ToolRunner } from '../../host/run-tool.ts';
-import { serviceLink } from '../../host/interfaces.ts';
+import { hostLength, serviceLink } from '../../host/interfaces.ts';
 import type { Address } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Unprogrammed } from '../backend.ts';
-import { changeDevice, diffDevice } from './device.ts';
-import type { BoundAddresses, DeviceChanges } from './device.ts';
+import { boundOf, boundPrefixes, changeDevice, diffDevice, prefixText } from './device.ts';
+import type { BoundAddresses, DeviceChanges, RefusedChange } from './device.ts';
 import type { IpvsState } from './state.ts';
 
 export interface AddressTableParts {
@@ -18,6 +18,7 @@ export class AddressTable {
   readonly #parts: AddressTableParts;
   #bound: BoundAddresses;
   #refused: ReadonlyMap<Address, Unprogrammed> = new Map();
+  #stuck: ReadonlyMap<Address, string> = new Map();
   /** What is there as a whole; undefined: not all of it may be. */
   #written: IpvsState['addresses'] | undefined;
 
@@ -34,6 +35,11 @@ export class AddressTable {
     return this.#refused;
   }
 
+  /** Addresses that are not wanted and that the kernel would not let go, with the reason. */
+  get stuck(): ReadonlyMap<Address, string> {
+    return this.#stuck;
+  }
+
   /** Takes what was read for what is there. */
   take(bound: BoundAddresses): void {
     this.#bound = bound;
@@ -45,27 +51,50 @@ export class AddressTable {
     if (wanted === this.#written) return;
     this.#written = undefined;
     this.#refused = new Map();
-    const { tools, log, isExcluded } = this.#parts;
+    this.#stuck = new Map();
+    const { tools, isExcluded } = this.#parts;
     const changes = diffDevice(this.#bound, wanted, isExcluded);
-    const failed = new Map<Address, Unprogrammed>();
-    const left = new Set<Address>();
-    for (const { address, words } of await changeDevice(changes, tools, signal)) {
-      left.add(address);
-      const reason = `${address} cannot be bound to ${serviceLink}: ${words}`;
-      const name = wanted.get(address)?.origin.name;
-      log.error({ servicePort: name }, reason);
-      if (name !== undefined) failed.set(address, { name, reason });
-    }
-    this.#achieve(changes, left);
-    this.#refused = failed;
-    if (left.size === 0) this.#written = wanted;
+    this.#tellOfStrangers(changes.remove, wanted);
+    const refused = await changeDevice(changes, tools, signal);
+    this.#take(refused, wanted);
+    this.#achieve(changes, refused);
+    if (refused.length === 0) this.#written = wanted;
   }
 
-  #achieve({ add, remove }: DeviceChanges, failed: ReadonlySet<Address>): void {
+  /** Nobody but a stranger binds an address with the prefix of a network. */
+  #tellOfStrangers(remove: DeviceChanges['remove'], wanted: IpvsState['addresses']): void {
+    for (const each of remove.filter(({ address, length }) => length !== hostLength(address))) {
+      const what = wanted.has(each.address) ? 'is replaced by the address alone' : 'is removed';
+      this.#parts.log.warn(
+        {},
+        `somebody else has put ${prefixText(each)} on ${serviceLink}: it ${what}`,
+      );
+    }
+  }
+
+  #take(refused: readonly RefusedChange[], wanted: IpvsState['addresses']): void {
+    const failed = new Map<Address, Unprogrammed>();
+    const stuck = new Map<Address, string>();
+    for (const { address, isRemoval, words } of refused) {
+      const what = isRemoval ? 'removed from' : 'bound to';
+      const reason = `${address} cannot be ${what} ${serviceLink}: ${words}`;
+      const name = wanted.get(address)?.origin.name;
+      this.#parts.log.error({ servicePort: name }, reason);
+      if (name === undefined) stuck.set(address, reason);
+      else if (!isRemoval) failed.set(address, { name, reason });
+    }
+    this.#refused = failed;
+    this.#stuck = stuck;
+  }
+
+  #achieve({ add, remove }: DeviceChanges, refused: readonly RefusedChange[]): void {
     if (add.length + remove.length === 0) return;
-    const bound = new Set(this.#bound);
-    for (const address of remove) if (!failed.has(address)) bound.delete(address);
-    for (const address of add) if (!failed.has(address)) bound.add(address);
-    this.#bound = bound;
+    const isRefused = (address: Address, removal: boolean): boolean =>
+      refused.some((each) => each.address === address && each.isRemoval === removal);
+    const gone = new Set(remove.filter(({ address }) => !isRefused(address, true)).map(prefixText));
+    const rest = boundPrefixes(this.#bound).filter((each) => !gone.has(prefixText(each)));
+    const come = add.filter((address) => !isRefused(address, false));
+    const all = [...rest, ...come.map((address) => ({ address, length: hostLength(address) }))];
+    this.#bound = boundOf(all);
   }
 }

@@ -1,5 +1,6 @@
-import { serviceLink } from '../../host/interfaces.ts';
+import { hostLength, serviceLink } from '../../host/interfaces.ts';
 import type { Address } from '../../ip/address.ts';
+import { boundPrefixes, prefixText } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import type { KernelServer } from './diff.ts';
 import type { ObservedServer, ObservedServers } from './kernel-table.ts';
@@ -52,9 +53,11 @@ export function addressesReason(
   if (bound === undefined) return written.size === 0 ? undefined : `${serviceLink} is gone`;
   for (const address of written)
     if (!bound.has(address)) return `${address} is gone from ${serviceLink}`;
-  for (const address of bound) {
-    if (!written.has(address) && !isExcluded(address))
-      return `${address} on ${serviceLink} is not ours`;
+  for (const each of boundPrefixes(bound)) {
+    const { address, length } = each;
+    if (isExcluded(address)) continue;
+    if (!written.has(address)) return `${address} on ${serviceLink} is not ours`;
+    if (length !== hostLength(address)) return `${prefixText(each)} on ${serviceLink} is not ours`;
   }
   return undefined;
 }

@@ -1,8 +1,6 @@
 import type { GraphDelta, Origin, Pool, RuleGraph } from '../../graph/rule-graph.ts';
 import { SwitchyardError } from '../../error.ts';
-import { familyOf } from '../../ip/address.ts';
 import type { Address, Family } from '../../ip/address.ts';
-import { cidrContains, cidrFamily } from '../../ip/cidr.ts';
 import type { Cidr } from '../../ip/cidr.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Backend, SyncReport, Unprogrammed } from '../backend.ts';
@@ -23,6 +21,7 @@ import { readDevice } from './device.ts';
 import type { BoundAddresses } from './device.ts';
 import { changedKeys } from './diff.ts';
 import type { TargetServer } from './diff.ts';
+import { isInAny } from './excluded.ts';
 import { DrainWatch } from './drain-watch.ts';
 import { Drains } from './drains.ts';
 import type { Draining } from './drains.ts';
@@ -175,7 +174,9 @@ export class IpvsBackend implements Backend {
       ]),
       run: async (failure) => this.#program(state, targets, new Lacking(failure), signal),
     });
-    if (report.failure === undefined) this.#applied = state;
+    const failure = report.failure ?? this.#stuckFailure();
+    if (failure === undefined) this.#applied = state;
+    else this.#rules.invalidate(); // members that had to stay are known to the kernel alone
     this.#parts.onApplied?.(state);
     this.#shortfalls.tell(state.shortfalls);
     this.#drainWatch.begin();
@@ -184,6 +185,7 @@ export class IpvsBackend implements Backend {
     const { refusedWrites: refused } = report;
     return {
       ...report,
+      failure,
       full,
       refusedWrites: hasRefusals
         ? { full: refused.full + Number(full), partial: refused.partial + Number(!full) }
@@ -201,7 +203,7 @@ export class IpvsBackend implements Backend {
       readDevice(family, tools, signal),
       readMembers(family, tools, signal),
     ]);
-    const ownership = new Ownership(sets, bound ?? []);
+    const ownership = new Ownership(sets, bound?.keys() ?? []);
     const isDoubted = ownership.namesMoreThan(shown.values());
     const servers = isDoubted ? await this.#table.read(signal, undefined, true) : shown;
     return { servers, bound, sets, ownership };
@@ -227,7 +229,7 @@ export class IpvsBackend implements Backend {
     this.#waitingServers = lacking.heldBack(targets, this.#table.servers);
     const ready = new Map([...targets].filter(([key]) => !this.#waitingServers.has(key)));
     // What refused these, or goes with them, is needed until they have come or gone.
-    const keepsMembers = this.#waitingServers.size > 0;
+    const isWaiting = this.#waitingServers.size > 0;
     const going = this.#going(ready);
     await this.#write(ready, (target) => target !== undefined, signal);
     if (lacking.isUnknown) return { last: [], keepsMembers: true };
@@ -237,7 +239,12 @@ export class IpvsBackend implements Backend {
     );
     await this.#rules.addMembers(this.#closed.close(open), signal);
     await this.#addresses.write(wanted, signal);
-    await this.#write(ready, (target) => target === undefined, signal);
+    // An address that stays would lead to the node's own sockets.
+    const { stuck } = this.#addresses;
+    const stays = new Set(going.filter(({ address }) => stuck.has(address)).map(({ key }) => key));
+    const free = new Map([...ready].filter(([key]) => !stays.has(key)));
+    await this.#write(free, (target) => target === undefined, signal);
+    const keepsMembers = isWaiting || stuck.size > 0;
     this.#settleDrains();
     this.#checkAnythingServed(state);
     const stay = [...this.#missing(state), ...(keepsMembers ? going : [])];
@@ -326,6 +333,14 @@ export class IpvsBackend implements Backend {
     });
   }
 
+  /** What is at an address that the kernel would not let go stays with it; the next sync reads what is there, and tries again. */
+  #stuckFailure(): SwitchyardError | undefined {
+    const [reason] = this.#addresses.stuck.values();
+    return reason === undefined
+      ? undefined
+      : new SwitchyardError('tool', reason, { retryable: true, hint: missingCure });
+  }
+
   #unprogrammed(): readonly Unprogrammed[] {
     const reasons = new Map<Unprogrammed['name'], string>();
     const add = ({ name }: Pick<Origin, 'name'>, reason: string): void => {
@@ -342,7 +357,7 @@ export class IpvsBackend implements Backend {
   async #audit(signal: AbortSignal): Promise<string | undefined> {
     const state = this.#applied;
     if (state === undefined) return undefined; // a full sync is due anyway
-    const written = { sets: state.rules.sets, bound: new Set(this.#addresses.bound) };
+    const written = { sets: state.rules.sets, bound: new Set(this.#addresses.bound?.keys()) };
     const { reason, isThorough } = await this.#auditor.look(written, signal);
     if (reason !== undefined || !isThorough) return reason;
     await this.#writeUnshown(state);
@@ -359,10 +374,7 @@ export class IpvsBackend implements Backend {
     await this.#write(targets, (target) => target !== undefined, this.#parts.lifetime);
   }
 
-  readonly #isExcluded = (address: Address): boolean =>
-    this.#parts.excludeCidrs.some(
-      (cidr) => cidrFamily(cidr) === familyOf(address) && cidrContains(cidr, address),
-    );
+  readonly #isExcluded = (address: Address): boolean => isInAny(this.#parts.excludeCidrs, address);
 
   async #removeDrained(): Promise<void> {
     const state = this.#applied;

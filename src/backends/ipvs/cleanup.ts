@@ -3,11 +3,13 @@ import { serviceLink } from '../../host/interfaces.ts';
 import { toolCure } from '../../host/run-tool.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import { familyLabel } from '../../ip/address.ts';
-import type { Family } from '../../ip/address.ts';
+import type { Address, Family } from '../../ip/address.ts';
+import type { Cidr } from '../../ip/cidr.ts';
 import { unremoved } from '../cleanup.ts';
 import type { CleanupPlan, CleanupScope, Kept, ModeCleanup } from '../cleanup.ts';
-import { readDevice } from './device.ts';
+import { boundPrefixes, changeDevice, readDeviceIfAny, sortedPrefixes } from './device.ts';
 import type { BoundAddresses } from './device.ts';
+import { isInAny } from './excluded.ts';
 import { serverName } from './ipvsadm-text.ts';
 import { parseKernelTable, readKernelTable } from './kernel-table.ts';
 import type { ObservedServer, TableReader } from './kernel-table.ts';
@@ -18,15 +20,25 @@ import type { FoundMembers } from '../iptables/kept-sets.ts';
 export interface IpvsCleanupParts {
   readonly tools: ToolRunner;
   readonly scope: CleanupScope;
+  /** Virtual servers and addresses in these stay. */
+  readonly excludeCidrs: readonly Cidr[];
   readonly readTable?: TableReader;
 }
 
 interface Found {
-  readonly device: Readonly<Record<Family, BoundAddresses>>;
-  readonly hasDevice: boolean;
+  /** What is to go from kube-ipvs0; undefined: there is no such link, or it stays as it is. */
+  readonly device: BoundAddresses;
+  /** With all that is on it. */
+  readonly wholeDevice: boolean;
   readonly ours: readonly ObservedServer[];
   readonly keeps: readonly Kept[];
 }
+
+const excluded: Kept = {
+  what: `virtual servers and addresses of ${serviceLink} in --ipvs-exclude-cidrs`,
+  why: 'these are never touched',
+  isObstacle: false,
+};
 
 const families = ['ipv4', 'ipv6'] as const;
 const timeoutMs = 300_000;
@@ -46,11 +58,13 @@ export class IpvsCleanup implements ModeCleanup {
   }
 
   async look(signal: AbortSignal): Promise<CleanupPlan> {
-    const { device, hasDevice, ours, keeps } = await this.#find(signal);
+    const { device, wholeDevice, ours, keeps } = await this.#find(signal);
     const removes: string[] = [];
-    if (hasDevice) {
-      const count = families.reduce((sum, family) => sum + (device[family]?.size ?? 0), 0);
-      removes.push(`${serviceLink} with ${counted(count, 'address', 'addresses')}`);
+    if (device !== undefined) {
+      const addresses = counted(device.size, 'address', 'addresses');
+      removes.push(
+        wholeDevice ? `${serviceLink} with ${addresses}` : `${addresses} of ${serviceLink}`,
+      );
     }
     for (const family of families) {
       const count = ours.filter((server) => isOf(family, server)).length;
@@ -62,7 +76,7 @@ export class IpvsCleanup implements ModeCleanup {
 
   async remove(signal: AbortSignal): Promise<readonly string[]> {
     const { tools } = this.#parts;
-    const { hasDevice, ours } = await this.#find(signal);
+    const { device, wholeDevice, ours } = await this.#find(signal);
     const failures: string[] = [];
     const run = async (tool: string, args: readonly string[], input: string): Promise<void> => {
       const { exitCode, stderr } = await tools.run(tool, args, { input, timeoutMs, signal });
@@ -70,7 +84,8 @@ export class IpvsCleanup implements ModeCleanup {
       if (exitCode !== 0 || words !== '') failures.push(`${tool} ${args.join(' ')}: ${words}`);
     };
     // First: an address without its virtual servers would lead to the node's own sockets.
-    if (hasDevice) await run('ip', ['link', 'delete', serviceLink], '');
+    if (device !== undefined && wholeDevice) await run('ip', ['link', 'delete', serviceLink], '');
+    else failures.push(...(await this.#unbind(device, signal)));
     if (ours.length > 0) {
       const lines = ours.map((server) => `-D ${serverName(server)}\n`);
       await run('ipvsadm', ['--restore'], lines.join(''));
@@ -82,33 +97,51 @@ export class IpvsCleanup implements ModeCleanup {
     const { scope, readTable = readKernelTable } = this.#parts;
     const keeps: Kept[] = [];
     const text = await readTable();
-    const device = await this.#device(keeps, signal);
-    const hasDevice = device.ipv4 !== undefined;
+    const bound = await readDeviceIfAny('both', this.#parts.tools, signal, ({ message }) => {
+      const why = `it cannot be looked at: ${message}; ${toolCure('ip')}`;
+      keeps.push({ what: `${serviceLink}, if it is there`, why, isObstacle: false });
+    });
     const all = text === undefined ? [] : await this.#servers(text, signal);
-    if (!hasDevice && all.length === 0) return { device, hasDevice, ours: [], keeps };
+    const nothing = { device: undefined, wholeDevice: false, ours: [], keeps };
+    if (bound === undefined && all.length === 0) return nothing;
     const sets = await this.#members(keeps, signal);
     if (scope === 'leftovers' && [...sets.keys()].some(isUpstreamNaming)) {
       const why = 'kube-proxy’s ipvs mode has taken them over: its sets are there';
       keeps.push({ what: `${serviceLink} and its virtual servers`, why, isObstacle: false });
-      return { device, hasDevice: false, ours: [], keeps };
+      return nothing;
     }
-    const ownership = new Ownership(sets, [...(device.ipv4 ?? []), ...(device.ipv6 ?? [])]);
+    const ownership = new Ownership(sets, bound?.keys() ?? []);
     keeps.push(...foreign(all.filter((server) => !ownership.isOurs(server))));
-    return { device, hasDevice, ours: all.filter((server) => ownership.isOurs(server)), keeps };
+    return this.#withoutExcluded(
+      bound,
+      all.filter((server) => ownership.isOurs(server)),
+      keeps,
+    );
   }
 
-  /** Where `ip` is missing nothing of ours is there, as far as anybody can tell: it would have needed it. */
-  async #device(keeps: Kept[], signal: AbortSignal): Promise<Found['device']> {
-    const { tools } = this.#parts;
-    try {
-      const ipv4 = await readDevice('ipv4', tools, signal);
-      return { ipv4, ipv6: ipv4 && (await readDevice('ipv6', tools, signal)) };
-    } catch (error) {
-      if (!(error instanceof SwitchyardError) || error.code !== 'missing') throw error;
-      const why = `it cannot be looked at: ${error.message}; ${toolCure('ip')}`;
-      keeps.push({ what: `${serviceLink}, if it is there`, why, isObstacle: false });
-      return { ipv4: undefined, ipv6: undefined };
-    }
+  #withoutExcluded(
+    bound: BoundAddresses,
+    made: readonly ObservedServer[],
+    keeps: readonly Kept[],
+  ): Found {
+    const ours = made.filter(({ address }) => !this.#isExcluded(address));
+    const some = bound && new Map([...bound].filter(([address]) => !this.#isExcluded(address)));
+    const wholeDevice = some?.size === bound?.size;
+    const isLess = !wholeDevice || ours.length < made.length;
+    const device = wholeDevice || some?.size !== 0 ? some : undefined;
+    return { device, wholeDevice, ours, keeps: isLess ? [...keeps, excluded] : keeps };
+  }
+
+  #isExcluded(address: Address): boolean {
+    return isInAny(this.#parts.excludeCidrs, address);
+  }
+
+  /** Takes these from the link, which stays; what could not be done, in words. */
+  async #unbind(device: BoundAddresses, signal: AbortSignal): Promise<readonly string[]> {
+    const remove = sortedPrefixes(boundPrefixes(device));
+    const changes = { create: false, add: [], remove };
+    const refused = await changeDevice(changes, this.#parts.tools, signal);
+    return refused.map(({ address, words }) => `removing ${address}: ${words}`);
   }
 
   /** By the tool: the kernel's table may leave some out, which would then stay for ever. */

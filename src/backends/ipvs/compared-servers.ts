@@ -1,12 +1,14 @@
-import { serviceLink } from '../../host/interfaces.ts';
-import { familyOf, hostPort } from '../../ip/address.ts';
+import { hostLength, serviceLink } from '../../host/interfaces.ts';
+import type { LinkAddress } from '../../host/interfaces.ts';
+import { hostPort } from '../../ip/address.ts';
 import type { Address } from '../../ip/address.ts';
-import { cidrContains, cidrFamily } from '../../ip/cidr.ts';
 import { plainLine } from '../compared.ts';
 import type { ComparedLine, ComparedPart, ComparedSection } from '../compared.ts';
 import type { DesiredBalancing } from '../desired.ts';
 import type { FoundMembers } from '../iptables/kept-sets.ts';
+import { boundPrefixes, prefixText } from './device.ts';
 import type { BoundAddresses } from './device.ts';
+import { isInAny } from './excluded.ts';
 import { realServerArgs, serverName } from './ipvsadm-text.ts';
 import type { ObservedRealServer, ObservedServer, ObservedServers } from './kernel-table.ts';
 import { Ownership } from './ownership.ts';
@@ -35,7 +37,7 @@ function servers(
   wanted: DesiredBalancing,
   { servers: there, bound, sets }: FoundBalancing,
 ): ComparedPart {
-  const ownership = new Ownership(sets, bound ?? []);
+  const ownership = new Ownership(sets, bound?.keys() ?? []);
   const others = [...there.values()].filter(
     (server) =>
       !wanted.servers.has(server.key) &&
@@ -96,12 +98,12 @@ function isDraining({ realServers }: ObservedServer): boolean {
 
 function addresses(wanted: DesiredBalancing, bound: BoundAddresses): ComparedPart {
   const lines = [...wanted.addresses.values()].map(({ address, origin }) => ({
-    text: addressLine(address),
+    text: addressLine({ address, length: hostLength(address) }),
     object: origin.name,
   }));
-  const found = [...(bound ?? [])]
-    .filter((address) => wanted.addresses.has(address) || !isExcluded(wanted, address))
-    .map((address) => plainLine(addressLine(address)));
+  const found = boundPrefixes(bound)
+    .filter(({ address }) => wanted.addresses.has(address) || !isExcluded(wanted, address))
+    .map((each) => plainLine(addressLine(each)));
   const isNeeded = lines.length > 0 || found.length > 0;
   const section: ComparedSection = {
     name: `addresses of ${serviceLink}`,
@@ -111,8 +113,8 @@ function addresses(wanted: DesiredBalancing, bound: BoundAddresses): ComparedPar
   return { name: 'addresses', sections: isNeeded ? [section] : [] };
 }
 
-function addressLine(address: Address): string {
-  return `address add ${address}/${familyOf(address) === 'ipv4' ? 32 : 128} dev ${serviceLink}`;
+function addressLine(each: LinkAddress): string {
+  return `address add ${prefixText(each)} dev ${serviceLink}`;
 }
 
 function sorted(lines: readonly ComparedLine[]): readonly ComparedLine[] {
@@ -120,7 +122,5 @@ function sorted(lines: readonly ComparedLine[]): readonly ComparedLine[] {
 }
 
 function isExcluded({ excludeCidrs }: DesiredBalancing, address: Address): boolean {
-  return excludeCidrs.some(
-    (cidr) => cidrFamily(cidr) === familyOf(address) && cidrContains(cidr, address),
-  );
+  return isInAny(excludeCidrs, address);
 }

@@ -2,11 +2,19 @@ import { SwitchyardError } from '../../error.ts';
 import { serviceLink } from '../../host/interfaces.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import type { Family } from '../../ip/address.ts';
+import type { Cidr } from '../../ip/cidr.ts';
 import { listSets } from '../iptables/ipsets.ts';
 import { isIpvsModeSet, isUpstreamIpvsSet } from '../iptables/ipvs-names.ts';
 import type { SetName } from '../iptables/state.ts';
-import { changeDevice, readDevice, readDeviceIfAny } from './device.ts';
+import {
+  boundPrefixes,
+  changeDevice,
+  readDevice,
+  readDeviceIfAny,
+  sortedPrefixes,
+} from './device.ts';
 import type { BoundAddresses } from './device.ts';
+import { isInAny } from './excluded.ts';
 import { realServerArgs, serverName } from './ipvsadm-text.ts';
 import { parseKernelTable, readKernelTable } from './kernel-table.ts';
 import type { ObservedServer, ObservedServers, TableReader } from './kernel-table.ts';
@@ -16,6 +24,8 @@ import { Ownership, readMembers } from './ownership.ts';
 export interface IpvsRemainsParts {
   readonly family: Family;
   readonly tools: ToolRunner;
+  /** Virtual servers and addresses in these stay, and are used on. */
+  readonly excludeCidrs: readonly Cidr[];
   readonly readTable?: TableReader;
 }
 
@@ -45,7 +55,7 @@ export class IpvsRemains {
   /** Looks; undefined where there is nothing. A link without addresses is something: the other family may need it still. */
   async find(signal: AbortSignal): Promise<FoundRemains | undefined> {
     const { family, tools } = this.#parts;
-    const bound = await readDeviceIfAny(family, tools, signal);
+    const bound = this.#removable(await readDeviceIfAny(family, tools, signal));
     try {
       return await this.#findBeside(bound, signal);
     } catch (error) {
@@ -63,11 +73,21 @@ export class IpvsRemains {
       readMembers(family, tools, signal),
       listSets(tools, signal),
     ]);
-    const ownership = new Ownership(naming, bound ?? []);
-    this.#servers = [...all.values()].filter((server) => ownership.isOurs(server));
+    const ownership = new Ownership(naming, bound?.keys() ?? []);
+    this.#servers = [...all.values()].filter(
+      (server) => ownership.isOurs(server) && !isInAny(this.#parts.excludeCidrs, server.address),
+    );
     if (this.#servers.length === 0 && bound === undefined) return undefined;
     const boundSets = sets.filter((set) => isBoundSet(family, set)).map(({ name }) => name);
     return { servers: this.#servers, bound, boundSets };
+  }
+
+  /** What is not excluded. A link on which nothing else is stays, and is nothing of ours. */
+  #removable(bound: BoundAddresses): BoundAddresses {
+    const { excludeCidrs } = this.#parts;
+    if (bound === undefined) return undefined;
+    const own = [...bound].filter(([address]) => !isInAny(excludeCidrs, address));
+    return own.length === 0 && bound.size > 0 ? undefined : new Map(own);
   }
 
   /** Lets no new connection in: each real server gets weight 0. */
@@ -101,17 +121,20 @@ export class IpvsRemains {
     await this.#ipvsadm(lines, signal);
   }
 
-  /** Removes the addresses, and the link where nothing is left on it; whether it is gone. */
+  /**
+   * Removes the addresses, and the link where nothing is left on it; whether nothing but what is excluded is left of both
+   * families.
+   */
   async removeAddresses(signal: AbortSignal): Promise<boolean> {
-    const { family, tools } = this.#parts;
+    const { family, tools, excludeCidrs } = this.#parts;
     const bound = await readDevice(family, tools, signal);
     if (bound === undefined) return true;
-    const changes = { create: false, add: [], remove: [...bound].toSorted() };
-    const [refused] = await changeDevice(changes, tools, signal);
+    const remove = sortedPrefixes(boundPrefixes(this.#removable(bound)));
+    const [refused] = await changeDevice({ create: false, add: [], remove }, tools, signal);
     if (refused !== undefined) throw failed(`removing ${refused.address}`, refused.words);
-    const other = await readDevice(family === 'ipv4' ? 'ipv6' : 'ipv4', tools, signal);
-    if (other === undefined) return true;
-    if (other.size > 0) return false;
+    const rest = await readDevice('both', tools, signal);
+    if (rest === undefined) return true;
+    if (rest.size > 0) return [...rest.keys()].every((each) => isInAny(excludeCidrs, each));
     const args = ['link', 'delete', serviceLink];
     const { exitCode, stderr } = await tools.run('ip', args, { timeoutMs: leastTimeoutMs, signal });
     if (exitCode !== 0 && !/Cannot find device/.test(stderr)) throw failed(args.join(' '), stderr);

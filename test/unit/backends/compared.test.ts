@@ -221,7 +221,7 @@ describe('virtual servers and addresses that are wanted beside those that are th
     told(
       comparedBalancing(wanted, {
         servers: serverList(...lines),
-        bound: new Set(bound.map(address)),
+        bound: new Map(bound.map((each) => [address(each), [32]])),
         sets: new Map(),
       }),
     );

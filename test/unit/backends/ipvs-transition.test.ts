@@ -58,7 +58,7 @@ async function runIptables(node: FakeIpvsNode, state: IptablesState): Promise<vo
   const backend = new AfterIpvs(
     {
       ...parts,
-      remains: new IpvsRemains({ ...parts, readTable: node.readTable }),
+      remains: new IpvsRemains({ ...parts, excludeCidrs: [], readTable: node.readTable }),
       drainMs: 60_000,
       lifetime: signal,
       onGone: async () => undefined,

@@ -288,7 +288,13 @@ describe('the proxy configuration', () => {
       ],
     ],
     [
-      ['--ipvs-scheduler=mh', '--ipvs-strict-arp=false', '--ipvs-tcp-timeout=-1s'],
+      [
+        '--ipvs-scheduler=mh',
+        '--ipvs-strict-arp=false',
+        '--ipvs-tcp-timeout=-1s',
+        // counts for what another mode has left
+        '--ipvs-exclude-cidrs=10.9.9.0/24',
+      ],
       [
         '--ipvs-scheduler has no effect: the mode is iptables',
         '--ipvs-tcp-timeout has no effect: the mode is iptables',

@@ -4,6 +4,7 @@ import { IptablesBackend } from '../../../src/backends/iptables/backend.ts';
 import { IpvsBackend } from '../../../src/backends/ipvs/backend.ts';
 import { IpvsRemains } from '../../../src/backends/ipvs/remains.ts';
 import type { Family } from '../../../src/ip/address.ts';
+import type { Cidr } from '../../../src/ip/cidr.ts';
 import { AfterIpvs } from '../../../src/proxy/after-ipvs.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { FakeIpvsNode } from '../../support/fake-ipvs-node.ts';
@@ -15,6 +16,7 @@ import {
   rule,
   state,
 } from '../../support/iptables-states.ts';
+import { cidr } from '../../support/service-ports.ts';
 import { smallState, virtualServer } from '../../support/small-ipvs-states.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -80,7 +82,7 @@ async function ranIpvs(): Promise<void> {
 const settled = async () => void isSettled++;
 
 /** The agent in iptables mode. */
-function agent(family: Family = 'ipv4') {
+function agent(family: Family = 'ipv4', excludeCidrs: readonly Cidr[] = []) {
   const chains = state({
     nat: [
       chain('KUBE-SERVICES', 'root', rule(translates)),
@@ -92,7 +94,7 @@ function agent(family: Family = 'ipv4') {
   });
   const wanted = { ...chains, family };
   const own = port(family);
-  const remains = new IpvsRemains({ ...own, readTable: node.readTable });
+  const remains = new IpvsRemains({ ...own, excludeCidrs, readTable: node.readTable });
   const parts = { ...own, remains, drainMs, lifetime: ending.signal, onGone: settled };
   const backend = new AfterIpvs(
     parts,
@@ -134,6 +136,28 @@ describe('iptables mode after ipvs mode', () => {
     expect(all).not.toContain('-j REJECT');
     expect(guard).toContain('-j REJECT');
     expect(weights).toMatch(/^-e .* -w 0$/m);
+  });
+
+  it('leaves what is excluded as it is, and the link for it; then nothing of ipvs is left', async () => {
+    await ranIpvs();
+    const own = '-t 203.0.113.9:80';
+    const realServers = new Map([['10.9.9.9:80', { weight: 3, connections: 7 }]]);
+    node.servers.set(own, { scheduler: 'wlc', persistent: undefined, realServers });
+    node.device?.add('203.0.113.9');
+    const excludeCidrs = [cidr('203.0.113.0/24')];
+    const { sync, backend } = agent('ipv4', excludeCidrs);
+    await sync();
+    closeAll();
+    await clock.advance(10_000);
+    await backend.ended();
+    const after = { servers: [`${own} wlc: 10.9.9.9:80=3`], device: ['203.0.113.9'] };
+    expect(left()).toMatchObject(after);
+    expect(isSettled).toBe(1);
+    const next = agent('ipv4', excludeCidrs);
+    await next.sync();
+    await next.backend.ended();
+    expect(left()).toMatchObject(after);
+    expect(isSettled).toBe(2);
   });
 
   it('refuses what is no service’s at an address that is still bound, and keeps its sets', async () => {

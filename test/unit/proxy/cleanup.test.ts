@@ -59,7 +59,16 @@ describe('the clean-up of the node', () => {
         return true;
       },
     };
-    const options = { tools, sysctls, record, env: {}, log: silentLog, scope, ipvsTable };
+    const options = {
+      tools,
+      sysctls,
+      record,
+      env: {},
+      log: silentLog,
+      scope,
+      excludeCidrs: [],
+      ipvsTable,
+    };
     return new NodeCleanup(options);
   }
 

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { expectNoIpvsAddresses } from '../../../src/proxy/no-ipvs-addresses.ts';
 import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
+import { cidr } from '../../support/service-ports.ts';
 import type { Answer } from '../../support/fake-tool-runner.ts';
 
 const { signal } = new AbortController();
@@ -13,12 +14,13 @@ function linkWith(...addresses: readonly [family: string, local: string][]): Ans
 }
 
 const looked = async (answer: Answer): Promise<void> =>
-  expectNoIpvsAddresses(new FakeToolRunner(() => answer), signal);
+  expectNoIpvsAddresses([cidr('203.0.113.0/24')], new FakeToolRunner(() => answer), signal);
 
 describe('a mode that knows nothing of ipvs', () => {
   it.each<[string, Answer]>([
     ['there is no link', { exitCode: 1, stderr: 'Device "kube-ipvs0" does not exist.\n' }],
     ['nothing is on it', linkWith()],
+    ['nothing is on it but what is excluded', linkWith(['inet', '203.0.113.9'])],
     ['there is no tool to look', 'missing'],
   ])('begins where %s', async (_, answer) => {
     await expect(looked(answer)).resolves.toBeUndefined();

@@ -668,6 +668,25 @@ describe('what the kernel refuses', () => {
     expect(bound()).toEqual(['10.96.0.1', '10.96.0.10']);
   });
 
+  it('may be that an address goes: its virtual servers stay with it, and both go when it lets them', async () => {
+    let isRefused = true;
+    node.refuses = (line) => (isRefused && line.startsWith('address del') ? 'no' : undefined);
+    const { sync } = agent();
+    await sync(smallState([web, dns]));
+    const { failure } = await sync(smallState([web]));
+    expect(failure).toMatchObject({
+      retryable: true,
+      message: '10.96.0.10 cannot be removed from kube-ipvs0: no',
+    });
+    expect([bound(), node.balancing().length]).toEqual([['10.96.0.1', '10.96.0.10'], 2]);
+    // the next agent knows from it whose the server is
+    expect(members('KUBE-IPVS-SERVED-1')).toContain('10.96.0.10,udp:53');
+    isRefused = false;
+    expect((await sync(smallState([web]))).failure).toBeUndefined();
+    expect([bound(), node.balancing().length]).toEqual([['10.96.0.1'], 1]);
+    expect([members('KUBE-IPVS-SERVED-1'), closed()]).toEqual([['10.96.0.1,tcp:80'], []]);
+  });
+
   it('is everything where there is no ipvs', async () => {
     const stderr = "Can't initialize ipvs: Protocol not available\n";
     node.fails = ({ tool }) => (tool === 'ipvsadm' ? { exitCode: 2, stderr } : undefined);

@@ -40,7 +40,7 @@ function closed(
     targets: new Map([[key, target]]),
     state: { ...state, addresses: staysBound ? state.addresses : new Map() },
     there: new Map(from === undefined ? [] : [[key, inKernel(from, isKnown)]]),
-    bound: new Set(bound),
+    bound: new Map(bound.map((each) => [each, [32]])),
     membersBefore: (set) => ((set as string) === dropped ? ['192.0.2.1,tcp:30001'] : undefined),
   });
   return places.map((place) => place.key);

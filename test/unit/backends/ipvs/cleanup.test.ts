@@ -2,7 +2,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { IpvsCleanup } from '../../../../src/backends/ipvs/cleanup.ts';
 import type { CleanupScope } from '../../../../src/backends/cleanup.ts';
+import type { Cidr } from '../../../../src/ip/cidr.ts';
 import { FakeIpvsNode } from '../../../support/fake-ipvs-node.ts';
+import { cidr } from '../../../support/service-ports.ts';
 
 const { signal } = new AbortController();
 let node: FakeIpvsNode;
@@ -11,8 +13,8 @@ beforeEach(() => {
   node = new FakeIpvsNode();
 });
 
-function cleanup(scope: CleanupScope = 'all'): IpvsCleanup {
-  return new IpvsCleanup({ tools: node.tools, scope, readTable: node.readTable });
+function cleanup(scope: CleanupScope = 'all', excludeCidrs: readonly Cidr[] = []): IpvsCleanup {
+  return new IpvsCleanup({ tools: node.tools, scope, excludeCidrs, readTable: node.readTable });
 }
 
 function serve(...places: readonly string[]): void {
@@ -61,6 +63,23 @@ describe('the clean-up of the ipvs mode', () => {
       'ip link delete kube-ipvs0',
       'ipvsadm --restore',
     ]);
+  });
+
+  it('leaves what is excluded, and the link where that is on it', async () => {
+    const some = ['-t 10.96.0.1:80', '-t 203.0.113.9:80'];
+    node.device = new Set(['10.96.0.1', '203.0.113.9']);
+    serve(...some);
+    const ours = cleanup('all', [cidr('203.0.113.0/24')]);
+    expect(await ours.look(signal)).toMatchObject({
+      removes: ['1 address of kube-ipvs0', 'ipvs (IPv4): 1 virtual server'],
+      keeps: [
+        { what: expect.stringContaining('--ipvs-exclude-cidrs') as string, isObstacle: false },
+      ],
+    });
+    expect(await ours.remove(signal)).toEqual([]);
+    expect([...node.servers.keys()]).toEqual(some.slice(1));
+    expect([...(node.device ?? [])]).toEqual(['203.0.113.9']);
+    expect((await ours.look(signal)).removes).toEqual([]);
   });
 
   it('removes those of kube-proxy’s ipvs mode, of both families', async () => {

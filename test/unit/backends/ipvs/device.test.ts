@@ -29,6 +29,10 @@ const shown = JSON.stringify([
   },
 ]);
 
+const lone = (address: Address) => ({ address, length: address.includes(':') ? 128 : 32 });
+const alone = (...all: readonly Address[]) =>
+  new Map(all.map((address) => [address, [lone(address).length]]));
+
 async function change(changes: Partial<DeviceChanges>, answer?: Answer) {
   const tools = new FakeToolRunner(() => answer);
   const refused = await changeDevice({ ...none, ...changes }, tools, signal);
@@ -38,8 +42,9 @@ async function change(changes: Partial<DeviceChanges>, answer?: Answer) {
 describe('kube-ipvs0', () => {
   it('is read a family at a time, link-local addresses left out', async () => {
     const tools = new FakeToolRunner(() => ({ stdout: shown }));
-    expect([...((await readDevice('ipv4', tools, signal)) ?? [])]).toEqual([a]);
-    expect([...((await readDevice('ipv6', tools, signal)) ?? [])]).toEqual([v6]);
+    expect([...((await readDevice('ipv4', tools, signal)) ?? [])]).toEqual([[a, [32]]]);
+    expect([...((await readDevice('ipv6', tools, signal)) ?? [])]).toEqual([[v6, [128]]]);
+    expect((await readDevice('both', tools, signal))?.size).toBe(2);
   });
 
   it('is known to be missing, which is not the same as empty', async () => {
@@ -54,12 +59,26 @@ describe('kube-ipvs0', () => {
   });
 
   it('gets what is wanted and loses what is not, but for excluded addresses', () => {
-    const changes = diffDevice(new Set([a, b]), new Map([[c, 1]]), (address) => address === b);
-    expect(changes).toEqual({ create: false, add: [c], remove: [a] });
+    const changes = diffDevice(alone(a, b), new Map([[c, 1]]), (address) => address === b);
+    expect(changes).toEqual({ create: false, add: [c], remove: [lone(a)] });
+  });
+
+  it('loses the prefix of a network, which somebody else has bound, also where the address is wanted', () => {
+    const bound = new Map([
+      [a, [24]],
+      [b, [24, 32]],
+      [c, [24]],
+    ]);
+    const wanted = new Map([a, b].map((address) => [address, 1]));
+    expect(diffDevice(bound, wanted, () => false)).toEqual({
+      create: false,
+      add: [a],
+      remove: [a, b, c].map((address) => ({ address, length: 24 })),
+    });
   });
 
   it('is changed in one run, which goes on after what is refused; IPv6 without duplicate detection', async () => {
-    const { runs, refused } = await change({ create: true, add: [a, v6], remove: [b] });
+    const { runs, refused } = await change({ create: true, add: [a, v6], remove: [lone(b)] });
     expect(runs.map(({ tool, args }) => [tool, ...args].join(' '))).toEqual(['ip -force -batch -']);
     expect(runs[0]?.input.trim().split('\n')).toEqual([
       'link add kube-ipvs0 type dummy',
@@ -83,7 +102,7 @@ describe('kube-ipvs0', () => {
       ['File exists', 3],
       ['Cannot assign requested address', 4],
     ].map(([words, line]) => `RTNETLINK answers: ${words}\nCommand failed -:${line}\n`);
-    const changes = { create: true, add: [a], remove: [b] };
+    const changes = { create: true, add: [a], remove: [lone(b)] };
     const { refused } = await change(changes, { exitCode: 1, stderr: stderr.join('') });
     expect(refused).toEqual([]);
   });
@@ -95,7 +114,7 @@ describe('kube-ipvs0', () => {
       ['ipv4: Address not found.', 3],
       ['ipv6: address not found.', 4],
     ].map(([words, line]) => `Error: ${words}\nCommand failed -:${line}\n`);
-    const changes = { add: [a, v6], remove: [b, v6] };
+    const changes = { add: [a, v6], remove: [lone(b), lone(v6)] };
     const { refused } = await change(changes, { exitCode: 1, stderr: stderr.join('') });
     expect(refused).toEqual([]);
   });
@@ -103,7 +122,7 @@ describe('kube-ipvs0', () => {
   it('names the address that was refused', async () => {
     const stderr = 'RTNETLINK answers: Permission denied\nCommand failed -:2\n';
     const { refused } = await change({ add: [a, v6] }, { exitCode: 1, stderr });
-    expect(refused).toEqual([{ address: v6, words: 'Permission denied' }]);
+    expect(refused).toEqual([{ address: v6, isRemoval: false, words: 'Permission denied' }]);
   });
 
   it.each([
