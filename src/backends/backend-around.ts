@@ -20,6 +20,10 @@ export class BackendAround implements Backend {
     return this.inner.audit(signal);
   }
 
+  inFront(): readonly string[] {
+    return this.inner.inFront?.() ?? [];
+  }
+
   invalidate(): void {
     this.inner.invalidate();
   }

@@ -60,6 +60,11 @@ export interface Backend {
   sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport>;
   /** Resolves with a reason when the kernel's rules are no longer ours, else undefined. */
   audit(signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Rules of others that leave nothing for ours behind them, as the last audit that found ours in place saw them. They may be meant
+   * so, and are left where they are. Left out: the mode has none that anything could stand before.
+   */
+  inFront?(): readonly string[];
   /** Forces the next sync to be full. */
   invalidate(): void;
   /** What the last sync was to make of the kernel, also where it failed; undefined: nothing, or there was none yet. */

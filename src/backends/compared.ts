@@ -11,6 +11,8 @@ export interface ComparedSection {
   readonly name: string;
   readonly wanted: readonly ComparedLine[] | undefined;
   readonly found: readonly ComparedLine[] | undefined;
+  /** What of others packets may meet before ours, and be taken by: no difference, but worth knowing. */
+  readonly inFront?: readonly string[];
 }
 
 /** What is compared with one tool's help, in the order in which it is shown. */

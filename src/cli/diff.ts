@@ -14,7 +14,7 @@ import { findAgent } from './agent-client.ts';
 import type { CommandIo, Command } from './command.ts';
 import { compareByAgent } from './diff/by-agent.ts';
 import { desiredByManifests, graphOf } from './diff/by-manifests.ts';
-import { differencesOf, editedParts } from './diff/differences.ts';
+import { differencesOf, editedParts, rulesInFrontOf } from './diff/differences.ts';
 import type { EditedPart } from './diff/differences.ts';
 import { observedOf, readDump } from './diff/dump-file.ts';
 import type { RuleDump } from './diff/dump-file.ts';
@@ -74,7 +74,7 @@ export const command: Command = {
   ],
   details: [
     'Without -f, what the agent on this node wants (as root); with -f, what it would want for manifests, with',
-    'the settings given here. Rules of others, counters and the order among foreign rules do not count.',
+    'the settings given here. Rules of others do not count, but for those that leave nothing for ours; counters neither.',
     '',
     'Exit status: 0; 1 with --fail where anything differs; 2 where it could not be found out.',
     '',
@@ -218,6 +218,7 @@ function show(compared: readonly FamilyComparison[], flags: FlagValues, io: Comm
   const lists = compared.map(({ family, parts }) => ({
     family,
     differences: differencesOf(parts),
+    inFront: rulesInFrontOf(parts),
   }));
   switch (flags.text('output')) {
     case 'json':
@@ -227,8 +228,8 @@ function show(compared: readonly FamilyComparison[], flags: FlagValues, io: Comm
       for (const { family, parts } of compared) io.stdout(patchText(family, parts));
       break;
     default:
-      for (const { family, differences } of lists)
-        io.stdout(listText(familyLabel(family), differences));
+      for (const { family, differences, inFront } of lists)
+        io.stdout(listText(familyLabel(family), differences, inFront));
   }
   return lists.some(({ differences }) => differences.length > 0);
 }

@@ -92,6 +92,10 @@ export class AfterIpvs implements Backend {
     return this.#turns.take(async () => this.#backend.audit(signal));
   }
 
+  inFront(): readonly string[] {
+    return this.#backend.inFront?.() ?? [];
+  }
+
   invalidate(): void {
     this.#backend.invalidate();
   }

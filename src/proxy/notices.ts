@@ -24,6 +24,7 @@ export class Notices {
   #refused = new Map<string, string>();
   #leftOut: ReadonlySet<string> = new Set();
   #isFailureTold = false;
+  #inFront = '';
 
   /** What concerns one object is an Event on it too, where there are any. */
   constructor(log: Log, family: Family, events?: ServiceEvents, nodeEvents?: NodeEvents) {
@@ -76,6 +77,21 @@ export class Notices {
 
   foreign(reason: string): void {
     this.#log.warn({ family: this.#family, reason }, 'rules were changed by others; full sync');
+  }
+
+  /** Rules of others that leave nothing for ours; an audit has found them. */
+  inFront(rules: readonly string[]): void {
+    const text = rules.join(', ');
+    if (text === this.#inFront) return;
+    this.#inFront = text;
+    if (rules.length === 0) {
+      this.#log.info({ family: this.#family }, 'no rule of others stands before ours any more');
+      return;
+    }
+    this.#log.warn(
+      { family: this.#family, rules },
+      `a second writer: ${text} stands before our rules and takes what they are for; delete it, or put it behind them`,
+    );
   }
 
   auditFailed(error: unknown): void {

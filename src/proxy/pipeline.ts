@@ -340,8 +340,11 @@ export class Pipeline {
     if (givesWay) this.#audit = own;
     try {
       const reason = await backend.audit(AbortSignal.any([signal, own.signal]));
-      if (reason === undefined || signal.aborted) return true;
-      this.#meter.foreign();
+      if (signal.aborted) return true;
+      const inFront = backend.inFront?.() ?? [];
+      this.#notices.inFront(inFront);
+      if (reason !== undefined || inFront.length > 0) this.#meter.foreign();
+      if (reason === undefined) return true;
       this.#notices.foreign(reason);
       backend.invalidate();
       this.request();

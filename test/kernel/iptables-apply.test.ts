@@ -30,6 +30,7 @@ import {
   emptyDelta,
   emptyGraph,
   ipset,
+  jump,
   nodeState,
   rule,
 } from '../support/iptables-states.ts';
@@ -163,6 +164,52 @@ describe.skipIf(!isRoot).each<Variant>(['legacy', 'nft'])('iptables, variant %s'
     const again = await save('filter');
     expect(jumps(again)).toEqual(jumps(filter));
     expect(jumps(again)).toHaveLength(2);
+  });
+
+  it('tells of a rule of others that takes all before ours, and leaves it there', async () => {
+    desired = nodeState(web);
+    const backend = await backendOf();
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    await namespace.shell(`iptables-${variant} -I FORWARD -j ACCEPT`);
+    const filter = await save('filter');
+    expect(await backend.audit(signal)).toBeUndefined();
+    expect(backend.inFront()).toEqual(['"-A FORWARD -j ACCEPT" in filter']);
+    backend.invalidate();
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(jumps(await save('filter'))).toEqual(jumps(filter));
+    await namespace.shell(`iptables-${variant} -D FORWARD -j ACCEPT`);
+    expect(await backend.audit(signal)).toBeUndefined();
+    expect(backend.inFront()).toEqual([]);
+  });
+
+  it('puts its jumps in order again', async () => {
+    const base = nodeState(web);
+    desired = {
+      ...base,
+      jumps: [
+        ...base.jumps,
+        jump('filter', 'FORWARD', 'KUBE-SERVICES', '-m conntrack --ctstate NEW'),
+      ],
+    };
+    const backend = await backendOf();
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    const filter = jumps(await save('filter'));
+    expect(filter).toHaveLength(3);
+    for (const command of ['-D FORWARD 1', '-A FORWARD -j DROP', '-I FORWARD -j KUBE-FORWARD']) {
+      await namespace.shell(`iptables-${variant} ${command}`);
+    }
+    await namespace.shell(
+      `iptables-${variant} -A FORWARD -m conntrack --ctstate NEW -j KUBE-SERVICES`,
+    );
+    expect(await backend.audit(signal)).toMatch(/jumps of FORWARD in filter are in another order/);
+    backend.invalidate();
+    await backend.sync(emptyGraph, emptyDelta, signal);
+    expect(await backend.audit(signal)).toBeUndefined();
+    expect(jumps(await save('filter'))).toEqual([
+      ...filter.filter((line) => line.includes('FORWARD')),
+      '-A FORWARD -j DROP',
+      ...filter.filter((line) => line.includes('OUTPUT')),
+    ]);
   });
 
   const foreign: readonly (readonly [command: string, reason: RegExp])[] = [

@@ -45,6 +45,10 @@ export class IptablesBackend implements Backend {
     return this.#rules.audit(signal);
   }
 
+  inFront(): readonly string[] {
+    return this.#rules.inFront;
+  }
+
   async sync(graph: RuleGraph, delta: GraphDelta, signal: AbortSignal): Promise<SyncReport> {
     this.#lowered = this.#lowering.lower(graph, delta);
     const report = await this.#rules.apply(this.#adapt(this.#lowered), signal);

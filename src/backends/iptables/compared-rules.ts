@@ -1,18 +1,19 @@
 import { plainLine } from '../compared.ts';
 import type { ComparedLine, ComparedPart, ComparedSection } from '../compared.ts';
+import { baseChainLines, rulesInFront } from './base-chains.ts';
 import { tableOrder } from './diff.ts';
 import { findGeneration } from './generation.ts';
 import { printedForm, writtenForm } from './printed-rules.ts';
-import { isGeneratedChain, jumpKey } from './read.ts';
+import { isGeneratedChain } from './read.ts';
 import type { Observed, ObservedTable } from './read.ts';
 import { remainsOf } from './remains.ts';
-import { jumpArgs } from './render.ts';
 import { chains } from './static-rules.ts';
 import type { Chain, ChainName, IptablesState, TableName } from './state.ts';
 
 /**
- * The rules that are wanted beside those that are there: our chains, and the jumps to them. Chains of others do not count, nor
- * does what the kubelet has in KUBE-FIREWALL, nor the comment by which a restore is known.
+ * The rules that are wanted beside those that are there: our chains, and the jumps to them in their order. Chains of others do not
+ * count, nor does what the kubelet has in KUBE-FIREWALL, nor the comment by which a restore is known; rules of others in built-in
+ * chains do where they leave nothing for our jumps.
  */
 export function comparedRules(wanted: IptablesState, observed: Observed): readonly ComparedPart[] {
   const remains = remainsOf(observed, wanted);
@@ -39,14 +40,14 @@ function jumpSection(
   observed: ObservedTable,
   stray: readonly string[],
 ): ComparedSection {
-  const own = jumps.filter((jump) => jump.table === table);
-  const lines = own.map((jump) => plainLine(`-A ${jump.from} ${jumpArgs(jump)}`));
-  const there = lines.filter((_, i) => {
-    const jump = own[i];
-    return jump !== undefined && observed.jumps.has(jumpKey(jump));
-  });
-  const others = stray.map((rule) => plainLine(`-A ${rule}`));
-  return { name: 'jumps', wanted: sorted(lines), found: sorted([...there, ...others]) };
+  const { wanted, found } = baseChainLines(table, jumps, observed);
+  const inFront = rulesInFront(table, jumps, observed).filter(({ takesAll }) => !takesAll);
+  return {
+    name: 'jumps',
+    wanted: wanted.map(plainLine),
+    found: [...found, ...stray.map((rule) => `-A ${rule}`)].map(plainLine),
+    inFront: inFront.map(({ rule }) => `-A ${rule}`),
+  };
 }
 
 function chainSections(
@@ -98,8 +99,4 @@ function ownerOf({ rules }: Chain): string | undefined {
   const [first] = rules;
   const name = first?.origin?.name;
   return rules.every(({ origin }) => origin?.name === name) ? name : undefined;
-}
-
-function sorted(lines: readonly ComparedLine[]): readonly ComparedLine[] {
-  return lines.toSorted((a, b) => (a.text < b.text ? -1 : 1));
 }

@@ -1,4 +1,5 @@
 import type { Origin } from '../../graph/rule-graph.ts';
+import { jumpsToWrite } from './base-chains.ts';
 import { ChainTable } from './chain-table.ts';
 import { diffSets } from './diff-sets.ts';
 import type { SetChanges } from './diff-sets.ts';
@@ -47,7 +48,7 @@ export const tableOrder: readonly TableName[] = ['filter', 'nat', 'mangle'];
 
 /**
  * The transaction from `applied` to `desired`. Without `applied` (first sync, after a failure) `observed`, the
- * kernel's content, says which chains are as they should be, which jumps are missing and which chains are stale;
+ * kernel's content, says which chains are as they should be, which jumps are missing or out of place, and which chains are stale;
  * all others and all roots are sent.
  * Where nothing differs the transaction is empty, whatever the generation. What remains of another mode goes too.
  */
@@ -59,8 +60,8 @@ export function diff(
   remains?: Remains,
 ): Transaction {
   const change = (table: TableName): TableChange => {
-    const ours = diffTable(table, applied, desired, observed);
-    return { ...ours, strayJumps: remains?.jumps[table] ?? [] };
+    const { strayJumps, ...ours } = diffTable(table, applied, desired, observed);
+    return { ...ours, strayJumps: [...strayJumps, ...(remains?.jumps[table] ?? [])] };
   };
   const tables = { filter: change('filter'), nat: change('nat'), mangle: change('mangle') };
   const sets = diffSets(applied?.sets, desired.sets);
@@ -122,13 +123,17 @@ function diffTable(
   applied: IptablesState | undefined,
   desired: IptablesState,
   observed: Observed | undefined,
-): Omit<TableChange, 'strayJumps'> {
+): TableChange {
   const seen = applied === undefined ? observed?.[table].chains : undefined;
   const chains = chainChanges(table, applied?.tables[table], desired.tables[table], seen);
-  const jumps = missingJumps(table, applied, desired, observed);
+  const { insert: jumps, replace: strayJumps } =
+    applied === undefined
+      ? jumpsToWrite(table, desired.jumps, observed?.[table])
+      : { insert: newJumps(table, applied, desired), replace: [] };
   const isSame = jumps.length === 0 && !chains.some(({ differs }) => differs);
-  if (isSame) return { table, chains: [], jumps: [], bare: [] };
-  return { table, chains, jumps, bare: bareTargets(table, jumps, desired, observed) };
+  if (isSame) return { table, chains: [], jumps: [], strayJumps: [], bare: [] };
+  const bare = bareTargets(table, jumps, desired, observed);
+  return { table, chains, jumps, strayJumps, bare };
 }
 
 function chainChanges(
@@ -173,16 +178,12 @@ function heldRules(
   return found === undefined || found.length === 0 ? [] : 'unknown';
 }
 
-function missingJumps(
+function newJumps(
   table: TableName,
-  applied: IptablesState | undefined,
+  applied: IptablesState,
   desired: IptablesState,
-  observed: Observed | undefined,
 ): readonly Jump[] {
-  const there =
-    applied === undefined
-      ? (observed?.[table].jumps ?? new Map<string, string>())
-      : new Set(applied.jumps.filter((jump) => jump.table === table).map(jumpKey));
+  const there = new Set(applied.jumps.filter((jump) => jump.table === table).map(jumpKey));
   return desired.jumps.filter((jump) => jump.table === table && !there.has(jumpKey(jump)));
 }
 

@@ -1,6 +1,7 @@
 import { SwitchyardError } from '../../error.ts';
 import { isLockFailure, lockError } from './apply.ts';
 import type { ApplyPort } from './apply.ts';
+import { misplacedJumps, rulesInFront } from './base-chains.ts';
 import { tableOrder } from './diff.ts';
 import { findGeneration, generationChain, generationText } from './generation.ts';
 import type { Generation } from './generation.ts';
@@ -52,14 +53,23 @@ export function splitTables(dump: string): ReadonlyMap<string, string> {
   return tables;
 }
 
-/** Why the kernel's rules are no longer what we wrote last, or undefined while they are. */
+/** What a look at the tables has found. */
+export interface TablesAudit {
+  /** Why the kernel's rules are no longer what we wrote last, or undefined while they are. */
+  readonly reason: string | undefined;
+  /** Rules of others that leave nothing for our jumps behind them, `"-A FORWARD -j ACCEPT" in filter`. */
+  readonly inFront: readonly string[];
+}
+
+/** Looks whether the kernel's rules are what we wrote last. */
 export async function auditTables(
   port: ApplyPort,
   applied: IptablesState,
   generations: ReadonlyMap<TableName, Generation>,
   printed: PrintedRules,
   signal: AbortSignal,
-): Promise<string | undefined> {
+): Promise<TablesAudit> {
+  const inFront: string[] = [];
   const small = new Set(tableOrder.filter((table) => isSmall(applied.tables[table])));
   const all = small.size === tableOrder.length ? await readTables(port, signal) : undefined;
   for (const table of tableOrder) {
@@ -72,9 +82,12 @@ export async function auditTables(
       printed,
       whole,
     });
-    if (reason !== undefined) return reason;
+    if (reason !== undefined) return { reason, inFront };
+    for (const { rule, takesAll } of rulesInFront(table, applied.jumps, observed)) {
+      if (takesAll) inFront.push(`"-A ${rule}" in ${table}`);
+    }
   }
-  return undefined;
+  return { reason: undefined, inFront };
 }
 
 function isSmall(chains: ReadonlyMap<unknown, Chain>): boolean {
@@ -103,11 +116,8 @@ export function tableReason(
     const reason = generationReason(table, observed, generation);
     if (reason !== undefined) return reason;
   }
-  for (const jump of applied.jumps) {
-    if (jump.table === table && !observed.jumps.has(jumpKey(jump))) {
-      return `the jump from ${jump.from} to ${jump.to} is gone from ${table}`;
-    }
-  }
+  const moved = jumpsReason(table, applied, observed);
+  if (moved !== undefined) return moved;
   for (const chain of applied.tables[table].values()) {
     if (!whole && chain.role === 'generated') continue;
     const rules = observed.chains.get(chain.name);
@@ -116,6 +126,22 @@ export function tableReason(
     if (reason !== undefined) return reason;
   }
   return undefined;
+}
+
+function jumpsReason(
+  table: TableName,
+  { jumps }: IptablesState,
+  observed: ObservedTable,
+): string | undefined {
+  for (const jump of jumps) {
+    if (jump.table === table && !observed.jumps.has(jumpKey(jump))) {
+      return `the jump from ${jump.from} to ${jump.to} is gone from ${table}`;
+    }
+  }
+  const misplaced = misplacedJumps(table, jumps, observed);
+  if (misplaced === undefined) return undefined;
+  const found = misplaced.found.map((each) => `"${each}"`).join(', ');
+  return `the jumps of ${misplaced.from} in ${table} are in another order, or there twice: ${found}`;
 }
 
 function chainReason(

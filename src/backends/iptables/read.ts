@@ -9,6 +9,8 @@ export interface ObservedTable {
   readonly chains: ReadonlyMap<ChainName, readonly string[]>;
   /** Jumps from built-in chains as printed (`INPUT … -j KUBE-SERVICES`), each by its {@link jumpKey}. */
   readonly jumps: ReadonlyMap<string, string>;
+  /** All rules of built-in chains as printed, from the top down, by chain: `-i lo -j ACCEPT`. */
+  readonly builtIn: ReadonlyMap<string, readonly string[]>;
   readonly generation: Generation | undefined;
   /** A rule of the chain that should carry the generation, to tell who wrote it instead. */
   readonly sample: string | undefined;
@@ -41,11 +43,13 @@ export function jumpKey(jump: {
 export function parseSave(save: string): ObservedTable {
   const chains = new Map<ChainName, string[]>();
   const jumps = new Map<string, string>();
+  const builtIn = new Map<string, string[]>();
   let generation: Generation | undefined;
   let sample: string | undefined;
   for (const line of save.split('\n')) {
     const chain = /^(?::|-N |-A )(KUBE-\S+)/.exec(line)?.[1] as ChainName | undefined;
     if (chain === undefined) {
+      readBuiltIn(line, builtIn);
       const jump = parseJump(line);
       if (jump !== undefined) jumps.set(jumpKey(jump), line.slice('-A '.length));
       continue;
@@ -58,8 +62,18 @@ export function parseSave(save: string): ObservedTable {
     generation ??= findGeneration(line);
     sample = line;
   }
-  return { chains, jumps, generation, sample };
+  return { chains, jumps, builtIn, generation, sample };
 }
+
+function readBuiltIn(line: string, builtIn: Map<string, string[]>): void {
+  const [, from, args = ''] = builtInRule.exec(line) ?? [];
+  if (from === undefined) return;
+  const rules = builtIn.get(from);
+  if (rules === undefined) builtIn.set(from, [args]);
+  else rules.push(args);
+}
+
+const builtInRule = /^-A (INPUT|FORWARD|OUTPUT|PREROUTING|POSTROUTING) (.*)$/;
 
 /** A jump from a built-in chain into a chain of ours or upstream's. */
 export function parseJump(line: string): { from: string; to: string; match: string } | undefined {

@@ -130,6 +130,7 @@ export class RulesApplier {
   #putOff: PutOff = nothing;
   /** What goes last of all: sets tell whose virtual servers are, and chains use sets. */
   #gone: Gone = noneGone;
+  #inFront: readonly string[] = [];
   /** Since the start of the sync. */
   #refused = { full: 0, partial: 0 };
 
@@ -149,15 +150,23 @@ export class RulesApplier {
   async audit(signal: AbortSignal): Promise<string | undefined> {
     if (this.#applied === undefined) return undefined; // a full sync is due anyway
     const printed = this.#printed;
-    const reason = await auditTables(
+    const { reason, inFront } = await auditTables(
       this.#parts,
       this.#applied,
       this.#generations,
       printed,
       signal,
     );
-    if (reason === undefined) printed.read();
+    if (reason === undefined) {
+      printed.read();
+      this.#inFront = inFront;
+    }
     return reason;
+  }
+
+  /** {@link Backend.inFront} */
+  get inFront(): readonly string[] {
+    return this.#inFront;
   }
 
   /** Makes the kernel agree with a state. Rejects and reports as {@link Backend.sync} does. */

@@ -122,6 +122,10 @@ export class IpvsBackend implements Backend {
     );
   }
 
+  inFront(): readonly string[] {
+    return this.#rules.inFront;
+  }
+
   async audit(signal: AbortSignal): Promise<string | undefined> {
     return this.#turns.take(async () => this.#audit(signal));
   }

@@ -79,6 +79,10 @@ export class UserspaceBackend implements Backend {
     return setsReason(sets, await listSets(this.#parts.tools, signal));
   }
 
+  inFront(): readonly string[] {
+    return this.#rules.inFront;
+  }
+
   desired(): DesiredState | undefined {
     if (this.#state === undefined) return undefined;
     return { variant: this.#parts.iptables.variant, rules: this.#state.rules };

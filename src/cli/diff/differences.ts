@@ -17,6 +17,13 @@ export interface Difference {
   readonly lines: number;
 }
 
+/** A rule of others that packets may meet before ours, and be taken by. */
+export interface RuleInFront {
+  /** `nat` */
+  readonly part: string;
+  readonly rule: string;
+}
+
 /** One part with the way from what is there to what is wanted. */
 export interface EditedPart {
   readonly name: string;
@@ -41,6 +48,15 @@ export function editedParts(parts: readonly ComparedPart[]): readonly EditedPart
 export function differencesOf(parts: readonly EditedPart[]): readonly Difference[] {
   return parts.flatMap(({ name, sections }) =>
     sections.flatMap(({ section, edits: list }) => sectionDifferences(name, section, list)),
+  );
+}
+
+/** All rules of others that may decide before ours, in the order of the parts. */
+export function rulesInFrontOf(parts: readonly EditedPart[]): readonly RuleInFront[] {
+  return parts.flatMap(({ name, sections }) =>
+    sections.flatMap(({ section }) =>
+      (section.inFront ?? []).map((rule) => ({ part: name, rule })),
+    ),
   );
 }
 

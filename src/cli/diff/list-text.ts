@@ -1,8 +1,23 @@
-import type { Difference } from './differences.ts';
+import type { Difference, RuleInFront } from './differences.ts';
 
 /** Differences for people: by part, each with the service port it is for. */
-export function listText(title: string, differences: readonly Difference[]): string {
-  if (differences.length === 0) return `${title}: as wanted\n`;
+export function listText(
+  title: string,
+  differences: readonly Difference[],
+  inFront: readonly RuleInFront[] = [],
+): string {
+  return `${[...differenceLines(title, differences), ...frontLines(inFront)].join('\n')}\n`;
+}
+
+/** Rules of others may be meant to come first, so that they are no differences. */
+function frontLines(inFront: readonly RuleInFront[]): readonly string[] {
+  if (inFront.length === 0) return [];
+  const list = inFront.map(({ part, rule }) => `    ${part.padEnd(partWidth)}  ${rule}`);
+  return ['  rules of others that may decide before ours', ...list];
+}
+
+function differenceLines(title: string, differences: readonly Difference[]): readonly string[] {
+  if (differences.length === 0) return [`${title}: as wanted`];
   const count = `${differences.length} difference${differences.length === 1 ? '' : 's'}`;
   const lines = [`${title}: ${count}`];
   const width = Math.max(...differences.map(({ object }) => (object ?? '-').length));
@@ -10,10 +25,11 @@ export function listText(title: string, differences: readonly Difference[]): str
     lines.push(`  ${part}`);
     for (const each of list) lines.push(...rows(each, width));
   }
-  return `${lines.join('\n')}\n`;
+  return lines;
 }
 
 const kindWidth = 'unexpected'.length;
+const partWidth = 'filter'.length;
 
 function rows(
   { kind, object, where, wanted, found, lines }: Difference,

@@ -16,7 +16,7 @@ import { parseServerList } from '../../../src/backends/ipvs/kernel-table.ts';
 import { lowerIpvs } from '../../../src/backends/ipvs/lower.ts';
 import { defaultIpvsFeatures } from '../../../src/backends/ipvs/options.ts';
 import { assumedOf } from '../../../src/cli/diff/assumed.ts';
-import { differencesOf, editedParts } from '../../../src/cli/diff/differences.ts';
+import { differencesOf, editedParts, rulesInFrontOf } from '../../../src/cli/diff/differences.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
 import {
   address,
@@ -50,8 +50,11 @@ const state = lowerAll(graph, lowering);
 
 /** What the kernel would print, with more of others. */
 function observed(change: (text: string) => string = (text) => text, of = state) {
+  // Chain by chain; what was inserted last comes first.
+  const byChain = Object.values(Object.groupBy(of.jumps.toReversed(), ({ from }) => from));
+  const inOrder = { ...of, jumps: byChain.flatMap((each = []) => each) };
   const text = change(
-    renderTables(of, 'generation abc 7')
+    renderTables(inOrder, 'generation abc 7')
       .join('\n')
       .replaceAll(/^-I (\S+) 1 /gm, '-A $1 ')
       .replaceAll('--nfacct-name ', '--nfacct-name  ')
@@ -137,10 +140,88 @@ describe('rules that are wanted beside those that are there', () => {
         ),
       /^unexpected \| nat \| chain KUBE-SVC-AAAAAAAAAAAAAAAA \| ns\/x:y/,
     ],
+    [
+      'a jump that is there twice',
+      (text) => text.replace(/^(-A FORWARD .*KUBE-FORWARD)$/m, '$1\n$1'),
+      /^unexpected \| filter \| jumps .*-A FORWARD .*-j KUBE-FORWARD$/,
+    ],
+    [
+      'jumps whose order is another',
+      (text) => text.replace(/^(-A FORWARD .*)\n(-A FORWARD .*)$/m, '$2\n$1'),
+      /^(missing|unexpected) \| filter \| jumps .*-A FORWARD .*-j KUBE-(FORWARD|PROXY-FIREWALL)/,
+    ],
+    [
+      'a rule of others that leaves nothing for ours',
+      (text) => text.replace(/^-A FORWARD .*KUBE-FORWARD$/m, '-A FORWARD -j ACCEPT\n$&'),
+      /^unexpected \| filter \| jumps .*-A FORWARD -j ACCEPT$/,
+    ],
   ])('differ in %s', (_, change, expected) => {
     const list = told(comparedRules(state, observed(change)));
     expect(list.length).toBeGreaterThan(0);
     for (const each of list) expect(each).toMatch(expected);
+  });
+});
+
+/** What is told where these stand at the top. */
+function inFront(...rules: readonly string[]) {
+  const there = observed((text) =>
+    rules.reduceRight((rest, each) => rest.replace(/^(-A FORWARD )/m, `${each}\n$1`), text),
+  );
+  const parts = comparedRules(state, there);
+  return { differences: told(parts), named: rulesInFrontOf(editedParts(parts)) };
+}
+
+describe('rules of others before ours', () => {
+  it('are named where they may decide, and are no differences', () => {
+    const rules = [
+      '-A FORWARD -j DOCKER-USER',
+      '-A FORWARD -s 10.0.0.0/8 -m comment --comment "-j LOG" -j ACCEPT',
+    ];
+    const { differences, named } = inFront(...rules);
+    expect(differences).toEqual([]);
+    expect(named).toEqual(rules.map((rule) => ({ part: 'filter', rule })));
+  });
+
+  it('are not where packets go on after them, or connections are begun already', () => {
+    const { differences, named } = inFront(
+      '-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+      '-A FORWARD -m conntrack ! --ctstate NEW -j ACCEPT',
+      '-A FORWARD -m limit --limit 1/sec -j LOG --log-prefix "-j ACCEPT"',
+      '-A FORWARD -i eth0',
+      '-A FORWARD -j MARK --set-xmark 0x1/0x1',
+      '-A FORWARD -j KUBE-ROUTER-FORWARD',
+    );
+    expect({ differences, named }).toEqual({ differences: [], named: [] });
+  });
+
+  it.each([
+    ['-A FORWARD -j DROP'],
+    ['-A FORWARD -m comment --comment "all of it" -j ACCEPT'],
+    ['-A FORWARD -p tcp -j REJECT --reject-with icmp-port-unreachable'],
+    ['-A FORWARD -m conntrack --ctstate NEW,RELATED -j RETURN'],
+  ])('are differences where they leave nothing: %s', (rule) => {
+    const { differences, named } = inFront(rule);
+    expect(differences).toEqual([`unexpected | filter | jumps |  |  | ${rule}`]);
+    expect(named).toEqual([]);
+  });
+
+  it('count for nothing behind ours', () => {
+    const there = observed((text) =>
+      text.replace(
+        /^(?:-A FORWARD .*\n)+/m,
+        '$&-A FORWARD -j ACCEPT\n-A FORWARD -s 10.0.0.0/8 -j DROP\n',
+      ),
+    );
+    const parts = comparedRules(state, there);
+    expect(told(parts)).toEqual([]);
+    expect(rulesInFrontOf(editedParts(parts))).toEqual([]);
+  });
+
+  it('are not ours to compare where the kubelet has put its jump below ours', () => {
+    const there = observed((text) =>
+      text.replace(/^(-A INPUT -j KUBE-FIREWALL\n)((?:-A INPUT .*\n)+)/m, '$2$1'),
+    );
+    expect(told(comparedRules(state, there))).toEqual([]);
   });
 });
 

@@ -44,7 +44,15 @@ function escapes(rules: string, { localAddresses }: NodeContext, attempt: Attemp
 function observedOf(rules: string): Observed {
   const table = (name: string): string => {
     const text = new RegExp(`^\\*${name}\\n(.*?)^COMMIT`, 'ms').exec(rules)?.[1] ?? '';
-    return text.replaceAll(/^-I (\w+) 1 /gm, '-A $1 ');
+    // What was put at the top last comes first.
+    const jumps = text.match(/^-I \w+ 1 .*\n/gm) ?? [];
+    const rest = text.replaceAll(/^-I \w+ 1 .*\n/gm, '');
+    return (
+      jumps
+        .toReversed()
+        .join('')
+        .replaceAll(/^-I (\w+) 1 /gm, '-A $1 ') + rest
+    );
   };
   return {
     filter: parseSave(table('filter')),

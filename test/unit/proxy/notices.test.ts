@@ -52,6 +52,16 @@ describe('an operator is told', () => {
     ]);
   });
 
+  it('of a rule of others before ours once, and when it has gone', () => {
+    const { notices, lines } = listen();
+    const rule = '"-A FORWARD -j ACCEPT" in filter';
+    for (const rules of [[], [rule], [rule], []]) notices.inFront(rules);
+    expect(lines).toEqual([
+      `warn: a second writer: ${rule} stands before our rules and takes what they are for; delete it, or put it behind them`,
+      'info: no rule of others stands before ours any more',
+    ]);
+  });
+
   it('why a Service has no rules, loudly where it is a fault', () => {
     const { notices, lines } = listen();
     const services = [

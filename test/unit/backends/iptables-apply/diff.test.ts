@@ -107,6 +107,51 @@ describe('the transaction from the applied to the desired state', () => {
     expect(restore).toContain('-I OUTPUT -m comment');
   });
 
+  describe('over jumps that are there', () => {
+    const [top, middle, bottom] = ['KUBE-PROXY-FIREWALL', 'KUBE-FORWARD', 'KUBE-SERVICES'];
+    const jumps = [bottom, middle, top].map((to) => jump('filter', 'FORWARD', to));
+    const lines = (...targets: readonly string[]) => {
+      const filter = targets.map((to) => `-A FORWARD -j ${to}\n`).join('');
+      const desired = state({ jumps });
+      const { restore } = diff(undefined, desired, 'generation a 1', observed({ filter }));
+      return restore.split('\n').filter((line) => /^-[ID] /.test(line));
+    };
+    const anew = [bottom, middle, top].map((to) => `-I FORWARD -j ${to}`);
+
+    it.each<[string, readonly string[], readonly string[]]>([
+      ['writes none where all are in order', ['DOCKER', top, 'X', middle, bottom, 'ACCEPT'], []],
+      ['puts one that belongs at the top there', [middle, bottom], [`-I FORWARD -j ${top}`]],
+      [
+        'writes all of a chain where one is missing below another',
+        [top, bottom],
+        [`-D FORWARD -j ${top}`, `-D FORWARD -j ${bottom}`, ...anew],
+      ],
+      [
+        'writes all of a chain whose order is another',
+        [middle, top, bottom],
+        [middle, top, bottom].map((to) => `-D FORWARD -j ${to}`).concat(anew),
+      ],
+      [
+        'writes all of a chain that has one twice',
+        [top, middle, bottom, middle],
+        [top, middle, bottom, middle].map((to) => `-D FORWARD -j ${to}`).concat(anew),
+      ],
+    ])('%s', (_, there, expected) => {
+      expect(lines(...there)).toEqual(expected);
+    });
+
+    it('leaves the jump to KUBE-FIREWALL where the kubelet has put it', () => {
+      const desired = state({
+        jumps: [
+          jump('filter', 'INPUT', 'KUBE-NODEPORTS'),
+          jump('filter', 'INPUT', 'KUBE-FIREWALL'),
+        ],
+      });
+      const filter = '-A INPUT -j KUBE-NODEPORTS\n-A INPUT -j KUBE-FIREWALL\n';
+      expect(diff(undefined, desired, 'generation a 1', observed({ filter })).restore).toBe('');
+    });
+  });
+
   describe('over what an agent before wrote', () => {
     const leaf = 'KUBE-SVC-AAAAAAAAAAAAAAAA';
     const after = (nat: string) =>

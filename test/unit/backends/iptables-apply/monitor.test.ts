@@ -57,6 +57,11 @@ describe('the verdict over a table', () => {
       nat.replace('10.1.0.1:8080', '10.1.0.9:8080'),
       /rule 1 of chain KUBE-SVC-A+ in nat is ".*10\.1\.0\.9:8080", expected ".*10\.1\.0\.1:8080"/,
     ],
+    [
+      'a jump that is there twice',
+      nat.replace(/(-A OUTPUT.*\n)/, '$1$1'),
+      /jumps of OUTPUT in nat are in another order, or there twice: "-m comment.*SERVICES", "-m comment/,
+    ],
     ['no jump', nat.replace(/-A OUTPUT.*\n/, ''), /jump from OUTPUT to KUBE-SERVICES is gone/],
     ['an empty leaf', nat.replace(/-A KUBE-SVC.*\n/, ''), /AAAA in nat holds 0 rules, expected 1/],
   ] as const)('finds %s', (_what, save, expected) => {
@@ -87,6 +92,39 @@ describe('the verdict over a table', () => {
   });
 });
 
+/** What an audit of nat says where this stands before the jump of OUTPUT. */
+async function look(foreign: string) {
+  const save = nat.replace('-A OUTPUT', `${foreign}\n-A OUTPUT`);
+  const tools = new FakeToolRunner(({ args }) => ({
+    stdout: args[1] === 'nat' ? save : `*${args[1] ?? ''}\nCOMMIT\n`,
+  }));
+  const port = { tools, iptables: legacyTools, log: silentLog, lockPaths: noLock };
+  const { nat: chains } = applied.tables;
+  const natOnly = {
+    ...applied,
+    tables: { nat: chains, filter: new Map(), mangle: new Map() },
+    jumps: applied.jumps.filter(({ table }) => table === 'nat'),
+  };
+  const generations = new Map([['nat', ours]] as const);
+  return auditTables(port, natOnly, generations, new PrintedRules(), signal);
+}
+
+describe('rules of others before our jumps', () => {
+  it('are told where they leave nothing for ours, which stay where they are', async () => {
+    expect(await look('-A OUTPUT -j RETURN')).toEqual({
+      reason: undefined,
+      inFront: ['"-A OUTPUT -j RETURN" in nat'],
+    });
+  });
+
+  it.each(['-A OUTPUT -j DOCKER', '-A OUTPUT -d 127.0.0.0/8 -j ACCEPT'])(
+    'are left unsaid where they may be about something else: %s',
+    async (foreign) => {
+      expect(await look(foreign)).toEqual({ reason: undefined, inFront: [] });
+    },
+  );
+});
+
 describe('a look at small tables', () => {
   it.each([
     ['nft', [[]]],
@@ -106,9 +144,8 @@ describe('a look at small tables', () => {
     const iptables = { ...legacyTools, variant };
     const port = { tools, iptables, log: silentLog, lockPaths: noLock };
     const generations = new Map([['nat', ours]] as const);
-    expect(await auditTables(port, applied, generations, new PrintedRules(), signal)).toMatch(
-      /is gone from/,
-    );
+    const { reason } = await auditTables(port, applied, generations, new PrintedRules(), signal);
+    expect(reason).toMatch(/is gone from/);
     expect(tools.runs.map(({ args }) => args)).toEqual(runs);
   });
 });
