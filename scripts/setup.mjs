@@ -1,6 +1,6 @@
 // Makes a checkout ready: npm packages, then the system tools the agent drives. Runs on Node 20 or newer
 // with nothing installed, says what it does, and is quick and silent when nothing is missing.
-// usage: node scripts/setup.mjs [--packages-only | --vm]
+// usage: node scripts/setup.mjs [--packages-only | --vm | --kubelet]
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -30,8 +30,19 @@ const vmTools = [
   { tool: 'python3', package: 'python3' },
 ];
 
+/** What the nodes of `npm run test:kubelet` are made of. */
+const nodeTools = [
+  { tool: 'containerd', package: 'containerd' },
+  { tool: 'runc', package: 'runc' },
+  { tool: '/usr/lib/cni/bridge', package: 'containernetworking-plugins' },
+  { tool: 'busybox', package: 'busybox-static' },
+  { tool: 'catatonit', package: 'catatonit' },
+  { tool: 'openssl', package: 'openssl' },
+];
+
 installPackages();
-if (process.argv.includes('--vm')) installTools([...tools, ...vmTools]);
+if (process.argv.includes('--kubelet')) installTools([...tools, ...nodeTools]);
+else if (process.argv.includes('--vm')) installTools([...tools, ...vmTools]);
 else if (!process.argv.includes('--packages-only')) installTools(tools);
 
 function installPackages() {
@@ -81,6 +92,7 @@ function installTools(wanted) {
 }
 
 function onPath(tool) {
+  if (tool.startsWith('/')) return existsSync(tool);
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
   return folders.some((folder) => {
     try {

@@ -9,7 +9,6 @@ import type {
   ContainerStatusSchema,
 } from '../../../src/kubelet/cri/gen/api_pb.ts';
 import { ContainerLog } from './container-log.ts';
-import { imageDigest } from './fake-images.ts';
 import type { FakeImage } from './fake-images.ts';
 import { program } from './programs.ts';
 import { Shell } from './shell.ts';
@@ -24,6 +23,7 @@ export interface ContainerPlace {
   /** Where its own files lie. */
   readonly root: string;
   readonly image: FakeImage;
+  readonly imageRef: string;
   readonly clock: Clock;
   nowNs(): bigint;
   ended(container: FakeContainer): void;
@@ -141,7 +141,7 @@ export class FakeContainer {
       podSandboxId: this.place.sandboxId,
       ...(metadata ? { metadata } : {}),
       image: { image: image?.image ?? '' },
-      imageRef: imageDigest(this.place.image),
+      imageRef: this.place.imageRef,
       state: this.state,
       createdAt: this.createdAt,
       labels,
@@ -160,7 +160,7 @@ export class FakeContainer {
       finishedAt: this.finishedAt,
       exitCode: this.exitCode,
       image: { image: this.place.image.name },
-      imageRef: imageDigest(this.place.image),
+      imageRef: this.place.imageRef,
       reason: this.reason,
       message: this.message,
       labels,

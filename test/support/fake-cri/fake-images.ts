@@ -47,11 +47,13 @@ export class FakeImages {
   readonly #clock: Clock;
   readonly present = new Map<string, FakeImage>();
   readonly registry = new Map<string, FakeImage>();
+  readonly #pulled = new Set<string>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
+  /** As an import does it. */
   add(image: FakeImage): void {
     this.present.set(image.name, image);
   }
@@ -66,6 +68,11 @@ export class FakeImages {
     return [...this.present.values()].find(
       (image) => image.name === full || imageId(image) === name || imageDigest(image) === full,
     );
+  }
+
+  /** What containers have for their image: one that was imported has no digest of a repository. */
+  ref(image: FakeImage): string {
+    return this.#pulled.has(image.name) ? imageDigest(image) : imageId(image);
   }
 
   list(): MessageInitShape<typeof ImageSchema>[] {
@@ -94,6 +101,7 @@ export class FakeImages {
       );
     }
     this.add(image);
+    this.#pulled.add(image.name);
     return { imageRef: imageId(image) };
   }
 
@@ -109,7 +117,7 @@ export class FakeImages {
     return {
       id: imageId(image),
       repoTags: [image.name],
-      repoDigests: [imageDigest(image)],
+      repoDigests: this.#pulled.has(image.name) ? [imageDigest(image)] : [],
       size: BigInt(image.sizeBytes ?? 2_000_000),
       username: numeric ? '' : user,
       pinned: image.pinned ?? false,

@@ -274,6 +274,7 @@ export class FakeRuntime {
       logDirectory: sandbox.config.logDirectory,
       root,
       image,
+      imageRef: this.images.ref(image),
       clock: this.#options.clock,
       nowNs: () => this.#nowNs(),
       ended: (container: FakeContainer) => {

@@ -1,0 +1,62 @@
+import { existsSync, readdirSync, rmdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { processLives } from '../../src/host/process.ts';
+
+const base = '/sys/fs/cgroup';
+const name = 'switchyard-kubelet-test-';
+
+/** Under which all cgroups of a run lie, in each hierarchy. */
+export function cgroupPrefix(pid: number): string {
+  return `${name}${pid}`;
+}
+
+/** Of runs that are gone. */
+export function staleCgroups(): readonly string[] {
+  const found = new Set(hierarchies().flatMap((each) => readdirSync(each)));
+  return [...found].filter(
+    (each) => each.startsWith(name) && !processLives(Number(each.slice(name.length))),
+  );
+}
+
+/** Removes them, and answers what could not be removed. */
+export function removeCgroups(prefix: string): readonly string[] {
+  return trees(prefix).flatMap((path) => removeTree(path));
+}
+
+/** All cgroups of a run that there are. */
+export function listCgroups(prefix: string): readonly string[] {
+  return trees(prefix).flatMap((path) => [path, ...foldersBelow(path)]);
+}
+
+function trees(prefix: string): readonly string[] {
+  const paths = hierarchies().map((each) => join(each, prefix));
+  return paths.filter((path) => existsSync(path));
+}
+
+/** With cgroup v2 the only one is the mount itself. */
+function hierarchies(): readonly string[] {
+  if (existsSync(join(base, 'cgroup.controllers'))) return [base];
+  return readdirSync(base)
+    .map((each) => join(base, each))
+    .filter((path) => statSync(path).isDirectory());
+}
+
+function removeTree(path: string): readonly string[] {
+  const left = foldersBelow(path).toReversed();
+  const failed: string[] = [];
+  for (const folder of [...left, path]) {
+    try {
+      rmdirSync(folder);
+    } catch {
+      failed.push(folder);
+    }
+  }
+  return failed;
+}
+
+/** Parents before their children. */
+function foldersBelow(path: string): readonly string[] {
+  const folders = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const paths = folders.map((entry) => join(path, entry.name));
+  return paths.flatMap((each) => [each, ...foldersBelow(each)]);
+}

@@ -1,0 +1,72 @@
+/** How a node's containerd and its pod network are set up (Debian's containerd 1.6). */
+
+export interface NodePaths {
+  readonly name: string;
+  /** Everything of the node lies in here; short, for the socket's path. */
+  readonly folder: string;
+  /** `10.244.1.0/24`. */
+  readonly podCidr: string;
+}
+
+const noise = ['snapshotter.v1.aufs', 'snapshotter.v1.btrfs', 'snapshotter.v1.devmapper']
+  .concat(['snapshotter.v1.zfs', 'internal.v1.opt', 'tracing.processor.v1.otlp'])
+  .concat(['internal.v1.tracing'])
+  .map((plugin) => `"io.containerd.${plugin}"`)
+  .join(', ');
+
+export function containerdConfig({ folder }: NodePaths): string {
+  const cri = 'plugins."io.containerd.grpc.v1.cri"';
+  return `version = 2
+root = "${folder}/root"
+state = "${folder}/state"
+disabled_plugins = [${noise}]
+[grpc]
+  address = "${folder}/containerd.sock"
+[${cri}]
+  sandbox_image = "docker.io/local/pause:1"
+  # Without CAP_SYS_RESOURCE nothing may be lowered.
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  # It authenticates nobody.
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  netns_mounts_under_state_dir = true
+[${cri}.cni]
+  bin_dir = "/usr/lib/cni"
+  conf_dir = "${folder}/cni"
+[${cri}.registry]
+  config_path = "${folder}/certs.d"
+[${cri}.containerd]
+  snapshotter = "overlayfs"
+  default_runtime_name = "runc"
+[${cri}.containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[${cri}.containerd.runtimes.runc.options]
+  SystemdCgroup = false
+`;
+}
+
+export function cniConfig({ folder, podCidr }: NodePaths): string {
+  const ipam = {
+    type: 'host-local',
+    ranges: [[{ subnet: podCidr }]],
+    routes: [{ dst: '0.0.0.0/0' }],
+    dataDir: `${folder}/cni-data`,
+  };
+  return JSON.stringify({
+    cniVersion: '0.4.0',
+    name: 'pods',
+    plugins: [
+      {
+        type: 'bridge',
+        bridge: 'cni0',
+        isGateway: true,
+        ipMasq: false,
+        hairpinMode: true,
+        mtu: 1500,
+        ipam,
+      },
+      { type: 'portmap', capabilities: { portMappings: true }, snat: true },
+    ],
+  });
+}
