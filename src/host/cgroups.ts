@@ -1,0 +1,209 @@
+import { mkdir, readFile, readdir, rmdir, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
+import type { Clock } from '../clock.ts';
+import { SwitchyardError, errorText, isAbsent, systemCode } from '../error.ts';
+
+/** What a cgroup's members may have together. */
+export interface CgroupLimits {
+  /** In the kernel's shares, 2 to 262,144, whatever the version. */
+  readonly cpuShares: bigint;
+  readonly cpuPeriodUs: bigint;
+  /** 0: all of it. */
+  readonly cpuQuotaUs: bigint;
+  /** Bytes; 0: no limit. */
+  readonly memoryBytes: bigint;
+}
+
+/** Where the kernel's tree of cgroups is mounted. */
+export const cgroupMount = '/sys/fs/cgroup';
+
+const cgroup2Magic = 0x63677270;
+
+/** 2 where there is one tree for all controllers. */
+export async function cgroupVersion(mount = cgroupMount): Promise<1 | 2> {
+  const { type } = await statfs(mount);
+  return Number(type) === cgroup2Magic ? 2 : 1;
+}
+
+/** Whether swap is limited by cgroup here; by a file that only then is there. */
+export async function limitsSwap(version: 1 | 2, mount = cgroupMount): Promise<boolean> {
+  if (version === 1) {
+    return exists(join(mount, 'memory', 'memory.memsw.limit_in_bytes'));
+  }
+  // the root has none: the first group that has one tells
+  for (const name of await directories(mount)) {
+    if (await exists(join(mount, name, 'memory.swap.max'))) return true;
+  }
+  return false;
+}
+
+/**
+ * The cgroups below one root: nothing else is made, changed or removed, for several nodes may share a machine's tree. With version 1
+ * the controllers that hold limits get the groups here, the others from the runtime; all are removed in the end.
+ */
+export class CgroupTree {
+  readonly #version: 1 | 2;
+  readonly #root: string;
+  readonly #mount: string;
+  readonly #clock: Clock;
+
+  constructor(
+    { version, root, mount = cgroupMount }: { version: 1 | 2; root: string; mount?: string },
+    clock: Clock,
+  ) {
+    this.#version = version;
+    this.#root = root;
+    this.#mount = mount;
+    this.#clock = clock;
+  }
+
+  /** Makes it with all that it is in. `path` is below the root: `/kubepods/burstable/podUID`. */
+  async make(path: string, limits: CgroupLimits | undefined): Promise<void> {
+    for (const tree of this.#limiting()) {
+      await this.#makeIn(tree, path);
+      if (limits === undefined) continue;
+      for (const [file, value] of this.#values(limits, tree)) {
+        await writeFile(join(tree, this.#root, checked(path), file), value);
+      }
+    }
+  }
+
+  async exists(path: string): Promise<boolean> {
+    const [tree] = this.#limiting();
+    return tree !== undefined && exists(join(tree, this.#root, checked(path)));
+  }
+
+  /** Names directly below `path`, in any controller. */
+  async children(path: string): Promise<readonly string[]> {
+    const names = new Set<string>();
+    for (const tree of await this.#all()) {
+      for (const name of await directories(join(tree, this.#root, checked(path)))) names.add(name);
+    }
+    return [...names].toSorted();
+  }
+
+  /** Removes it with all below; processes that are left in it are killed. */
+  async remove(path: string): Promise<void> {
+    for (const tree of await this.#all()) {
+      await this.#removeTree(join(tree, this.#root, checked(path)));
+    }
+  }
+
+  #limiting(): readonly string[] {
+    if (this.#version === 2) return [this.#mount];
+    return [join(this.#mount, 'cpu'), join(this.#mount, 'memory')];
+  }
+
+  async #all(): Promise<readonly string[]> {
+    if (this.#version === 2) return [this.#mount];
+    return (await directories(this.#mount)).map((name) => join(this.#mount, name));
+  }
+
+  async #makeIn(tree: string, path: string): Promise<void> {
+    let at = tree;
+    for (const name of [...this.#root.split('/'), ...checked(path).split('/')]) {
+      if (name === '') continue;
+      if (this.#version === 2) await enableControllers(at);
+      at = join(at, name);
+      await mkdir(at, { recursive: true, mode: 0o755 });
+    }
+  }
+
+  #values(limits: CgroupLimits, tree: string): readonly (readonly [string, string])[] {
+    const { cpuShares, cpuPeriodUs, cpuQuotaUs, memoryBytes } = limits;
+    if (this.#version === 2) {
+      const quota = cpuQuotaUs === 0n ? 'max' : String(cpuQuotaUs);
+      return [
+        ['cpu.weight', String(1n + ((cpuShares - 2n) * 9999n) / 262_142n)],
+        ['cpu.max', `${quota} ${cpuPeriodUs}`],
+        ['memory.max', memoryBytes === 0n ? 'max' : String(memoryBytes)],
+      ];
+    }
+    if (tree.endsWith('/memory')) {
+      return [['memory.limit_in_bytes', memoryBytes === 0n ? '-1' : String(memoryBytes)]];
+    }
+    return [
+      ['cpu.shares', String(cpuShares)],
+      ['cpu.cfs_period_us', String(cpuPeriodUs)],
+      ['cpu.cfs_quota_us', cpuQuotaUs === 0n ? '-1' : String(cpuQuotaUs)],
+    ];
+  }
+
+  async #removeTree(path: string): Promise<void> {
+    for (const name of await directories(path)) await this.#removeTree(join(path, name));
+    for (let tried = 0; ; tried += 1) {
+      try {
+        await rmdir(path);
+        return;
+      } catch (thrown) {
+        if (isAbsent(thrown)) return;
+        if (tried === removeTries || systemCode(thrown) !== 'EBUSY') {
+          throw new SwitchyardError('tool', `cgroup ${path}: ${errorText(thrown)}`, {
+            cause: thrown,
+            retryable: true,
+          });
+        }
+      }
+      await killAllOf(path);
+      await this.#clock.sleep(removePauseMs * 2 ** tried);
+    }
+  }
+}
+
+const removeTries = 6;
+const removePauseMs = 5;
+
+/** A path that stays below what it is joined to. */
+function checked(path: string): string {
+  if (path.split('/').includes('..')) {
+    throw new SwitchyardError('internal', `cgroup ${path} is outside of its root`);
+  }
+  return path;
+}
+
+async function enableControllers(at: string): Promise<void> {
+  const available = await readFile(join(at, 'cgroup.controllers'), 'utf8');
+  const wanted = available
+    .trim()
+    .split(/\s+/)
+    .filter((name) => name !== '');
+  const enabled = (await readFile(join(at, 'cgroup.subtree_control'), 'utf8')).trim().split(/\s+/);
+  const missing = wanted.filter((name) => !enabled.includes(name));
+  if (missing.length === 0) return;
+  await writeFile(join(at, 'cgroup.subtree_control'), missing.map((name) => `+${name}`).join(' '));
+}
+
+async function killAllOf(path: string): Promise<void> {
+  const text = await readFile(join(path, 'cgroup.procs'), 'utf8').catch(() => '');
+  for (const line of text.split('\n')) {
+    const pid = Number(line);
+    // 0: it is in another PID namespace, out of reach
+    if (!Number.isInteger(pid) || pid <= 1) continue;
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // it has ended by itself
+    }
+  }
+}
+
+async function directories(path: string): Promise<readonly string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (thrown) {
+    if (isAbsent(thrown)) return [];
+    throw thrown;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await statfs(path);
+    return true;
+  } catch (thrown) {
+    if (isAbsent(thrown)) return false;
+    throw thrown;
+  }
+}

@@ -1,0 +1,140 @@
+import type { CgroupTree } from '../../host/cgroups.ts';
+import type { Pod, QosClass } from '../pod/pod.ts';
+import { milliUnits } from '../pod/quantity.ts';
+import { qosClassOf } from '../pod/qos.ts';
+import { podRequests } from '../pod/resources.ts';
+import { cpuShares, podResources } from './linux-resources.ts';
+import type { CgroupSettings, RuntimeSettings } from './settings.ts';
+
+type PodOfCgroup = Pick<Pod, 'spec' | 'metadata'>;
+
+/** Below the root: where all pods are. */
+const kubepods = '/kubepods';
+
+/** The cgroups of pods and of the classes of pods (spec 3.7). */
+export interface PodCgroups {
+  /** What the runtime is told: containers go below it. '' for none. */
+  parent(pod: PodOfCgroup): string;
+  /** Before the sandbox; again with each sync. */
+  ensure(pod: PodOfCgroup): Promise<void>;
+  exists(pod: PodOfCgroup): Promise<boolean>;
+  /** After the pod; also by its UID alone. */
+  remove(uid: string): Promise<void>;
+  /** UIDs that have one. */
+  known(): Promise<readonly string[]>;
+}
+
+/** The runtime puts containers where it likes. */
+export const noCgroups: PodCgroups = {
+  parent: () => '',
+  ensure: async () => {},
+  exists: async () => true,
+  remove: async () => {},
+  known: async () => [],
+};
+
+/** With systemd the runtime has the slices made; only their names are given. */
+export class SystemdCgroups implements PodCgroups {
+  readonly #root: string;
+
+  constructor({ root }: Pick<CgroupSettings, 'root'>) {
+    this.#root = root;
+  }
+
+  parent(pod: PodOfCgroup): string {
+    return systemdSlice(this.#root, cgroupPath(pod));
+  }
+
+  readonly ensure = noCgroups.ensure;
+  readonly exists = noCgroups.exists;
+  readonly remove = noCgroups.remove;
+  readonly known = noCgroups.known;
+}
+
+/** Made here, below the root that is set. */
+export class FileCgroups implements PodCgroups {
+  readonly #tree: CgroupTree;
+  readonly #settings: RuntimeSettings;
+  /** What Burstable pods ask for, in thousandths of a core: their class has as much. */
+  readonly #burstable = new Map<string, bigint>();
+  #madeClasses = false;
+
+  constructor(tree: CgroupTree, settings: RuntimeSettings) {
+    this.#tree = tree;
+    this.#settings = settings;
+  }
+
+  parent(pod: PodOfCgroup): string {
+    return this.#settings.cgroup.root.replace(/\/+$/, '') + cgroupPath(pod);
+  }
+
+  async ensure(pod: PodOfCgroup): Promise<void> {
+    const shares = podResources(pod, this.#settings);
+    const asks = milliUnits(podRequests(pod).get('cpu') ?? 0n);
+    await this.#ensureClasses(pod.metadata.uid, qosClassOf(pod) === 'Burstable' ? asks : undefined);
+    await this.#tree.make(cgroupPath(pod), {
+      cpuShares: shares.cpuShares ?? 2n,
+      cpuPeriodUs: shares.cpuPeriod ?? 100_000n,
+      cpuQuotaUs: shares.cpuQuota ?? 0n,
+      memoryBytes: shares.memoryLimitInBytes ?? 0n,
+    });
+  }
+
+  async exists(pod: PodOfCgroup): Promise<boolean> {
+    return this.#tree.exists(cgroupPath(pod));
+  }
+
+  async remove(uid: string): Promise<void> {
+    for (const path of classPaths) await this.#tree.remove(`${path}/pod${uid}`);
+    if (this.#burstable.delete(uid)) await this.#shareBurstable();
+  }
+
+  async known(): Promise<readonly string[]> {
+    const names = await Promise.all(classPaths.map(async (path) => this.#tree.children(path)));
+    return names.flat().flatMap((name) => (name.startsWith('pod') ? [name.slice(3)] : []));
+  }
+
+  async #ensureClasses(uid: string, burstableMilli: bigint | undefined): Promise<void> {
+    if (!this.#madeClasses) {
+      await this.#tree.make(kubepods, undefined);
+      await this.#tree.make(`${kubepods}/besteffort`, this.#ofClass(0n));
+      await this.#shareBurstable();
+      this.#madeClasses = true;
+    }
+    if (burstableMilli === undefined || this.#burstable.get(uid) === burstableMilli) return;
+    this.#burstable.set(uid, burstableMilli);
+    await this.#shareBurstable();
+  }
+
+  async #shareBurstable(): Promise<void> {
+    const sum = [...this.#burstable.values()].reduce((all, one) => all + one, 0n);
+    await this.#tree.make(`${kubepods}/burstable`, this.#ofClass(sum));
+  }
+
+  #ofClass(milli: bigint) {
+    const cpuPeriodUs = this.#settings.cpuCFSQuotaPeriodUs;
+    return { cpuShares: cpuShares(milli), cpuPeriodUs, cpuQuotaUs: 0n, memoryBytes: 0n };
+  }
+}
+
+const classes: Readonly<Record<QosClass, string>> = {
+  Guaranteed: kubepods,
+  Burstable: `${kubepods}/burstable`,
+  BestEffort: `${kubepods}/besteffort`,
+};
+const classPaths = Object.values(classes);
+
+/** `/kubepods/burstable/podUID`: below the root. */
+export function cgroupPath(pod: PodOfCgroup): string {
+  return `${classes[qosClassOf(pod)]}/pod${pod.metadata.uid}`;
+}
+
+/**
+ * The same as systemd has it, each slice's name that of the one above and its own:
+ * `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUID.slice`. A `-` of a name would be a level: it becomes a `_`.
+ */
+export function systemdSlice(root: string, path: string): string {
+  const parts = `${root}/${path}`.split('/').filter((part) => part !== '');
+  const names = parts.map((part) => part.replaceAll('-', '_'));
+  return names.map((_, at) => `/${names.slice(0, at + 1).join('-')}.slice`).join('');
+}

@@ -1,0 +1,139 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { SwitchyardError } from '../../error.ts';
+import { MountPropagation } from '../cri/gen/api_pb.ts';
+import type { ContainerConfigSchema, MountSchema } from '../cri/gen/api_pb.ts';
+import { expand } from '../environment/expand.ts';
+import type { Container, Pod, VolumeMount } from '../pod/pod.ts';
+import type { EnvValue } from '../ports.ts';
+import { annotations, containerHash, labels } from './labels.ts';
+import { containerResources } from './linux-resources.ts';
+import { containerSecurity } from './security.ts';
+import type { ImageUser } from './security.ts';
+import type { RuntimeSettings } from './settings.ts';
+
+export type ContainerConfig = MessageInitShape<typeof ContainerConfigSchema>;
+type MountMessage = MessageInitShape<typeof MountSchema>;
+
+/** A volume mount with the path that is bound for it. */
+export interface BoundMount {
+  readonly mount: VolumeMount;
+  readonly hostPath: string;
+  readonly readOnly: boolean;
+  /** Whether it is below the kubelet's own directory: SELinux labels are then its to set. */
+  readonly managed: boolean;
+}
+
+export interface ContainerInput {
+  readonly pod: Pod;
+  readonly container: Container;
+  readonly attempt: number;
+  readonly image: { readonly ref: string; readonly user: ImageUser };
+  readonly env: readonly EnvValue[];
+  readonly mounts: readonly BoundMount[];
+  /** Bound at /etc/hosts; undefined where the container has a mount of its own there. */
+  readonly hostsFile: string | undefined;
+  /** undefined: the container wants none. */
+  readonly terminationMessageFile: string | undefined;
+  /** Whether the runtime makes mounts read-only all the way down. */
+  readonly recursiveReadOnly: boolean;
+}
+
+/** A container, as CRI takes it (spec 3.5 to 3.7, 3.9). */
+export function containerConfig(input: ContainerInput, settings: RuntimeSettings): ContainerConfig {
+  const { pod, container, attempt, image } = input;
+  const values = new Map(input.env.map(({ name, value }) => [name, value]));
+  const expanded = (list: readonly string[] = []): string[] =>
+    list.map((text) => expand(text, (name) => values.get(name)));
+  return {
+    metadata: { name: container.name, attempt },
+    image: { image: image.ref, userSpecifiedImage: container.image },
+    command: expanded(container.command),
+    args: expanded(container.args),
+    workingDir: container.workingDir ?? '',
+    envs: input.env.map(({ name, value }) => ({ key: name, value })),
+    mounts: mounts(input),
+    labels: {
+      [labels.podName]: pod.metadata.name,
+      [labels.podNamespace]: pod.metadata.namespace,
+      [labels.podUid]: pod.metadata.uid,
+      [labels.containerName]: container.name,
+      [labels.managedBy]: settings.nodeName,
+    },
+    annotations: containerAnnotations(pod, container, attempt),
+    logPath: `${container.name}/${attempt}.log`,
+    stdin: container.stdin ?? false,
+    stdinOnce: container.stdinOnce ?? false,
+    tty: container.tty ?? false,
+    linux: {
+      resources: containerResources(pod, container, settings),
+      securityContext: containerSecurity(pod, container, image.user, settings),
+    },
+  };
+}
+
+function containerAnnotations(
+  { metadata, spec }: Pod,
+  container: Container,
+  attempt: number,
+): Record<string, string> {
+  const preStop = container.lifecycle?.preStop;
+  return {
+    [annotations.hash]: containerHash(container),
+    [annotations.restartCount]: String(attempt),
+    [annotations.terminationMessagePath]: container.terminationMessagePath,
+    [annotations.terminationMessagePolicy]: container.terminationMessagePolicy,
+    [annotations.terminationGrace]: String(spec.terminationGracePeriodSeconds),
+    ...(metadata.deletionGracePeriodSeconds !== undefined && {
+      [annotations.deletionGrace]: String(metadata.deletionGracePeriodSeconds),
+    }),
+    ...(preStop !== undefined && { [annotations.preStop]: JSON.stringify(preStop) }),
+    ...(container.ports.length > 0 && { [annotations.ports]: JSON.stringify(container.ports) }),
+  };
+}
+
+function mounts(input: ContainerInput): MountMessage[] {
+  const list = input.mounts.map((bound) => volumeMount(bound, input.recursiveReadOnly));
+  if (input.hostsFile !== undefined) list.push(fileMount('/etc/hosts', input.hostsFile));
+  if (input.terminationMessageFile !== undefined) {
+    list.push(fileMount(input.container.terminationMessagePath, input.terminationMessageFile));
+  }
+  return list;
+}
+
+function fileMount(containerPath: string, hostPath: string): MountMessage {
+  return {
+    containerPath,
+    hostPath,
+    readonly: false,
+    selinuxRelabel: true,
+    propagation: MountPropagation.PROPAGATION_PRIVATE,
+  };
+}
+
+const propagations = {
+  None: MountPropagation.PROPAGATION_PRIVATE,
+  HostToContainer: MountPropagation.PROPAGATION_HOST_TO_CONTAINER,
+  Bidirectional: MountPropagation.PROPAGATION_BIDIRECTIONAL,
+} as const;
+
+function volumeMount(bound: BoundMount, canRecurse: boolean): MountMessage {
+  const { mount } = bound;
+  const recursive = mount.recursiveReadOnly ?? 'Disabled';
+  if (recursive === 'Enabled' && !canRecurse) {
+    const what = `volume mount ${JSON.stringify(mount.name)} asks for a recursive read-only mount`;
+    throw new SwitchyardError('object', `${what}, which this container runtime does not have`);
+  }
+  return {
+    containerPath: mount.mountPath.startsWith('/') ? mount.mountPath : `/${mount.mountPath}`,
+    hostPath: bound.hostPath,
+    readonly: bound.readOnly || (mount.readOnly ?? false),
+    selinuxRelabel: bound.managed,
+    propagation: propagations[mount.mountPropagation ?? 'None'],
+    recursiveReadOnly: recursive !== 'Disabled' && canRecurse,
+  };
+}
+
+/** Whether a container brings an /etc/hosts of its own. */
+export function hasOwnHosts({ volumeMounts }: Container): boolean {
+  return volumeMounts.some(({ mountPath }) => /^\/?etc\/hosts\/?$/.test(mountPath));
+}
