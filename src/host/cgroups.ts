@@ -23,7 +23,7 @@ const cgroup2Magic = 0x63677270;
 /** 2 where there is one tree for all controllers. */
 export async function cgroupVersion(mount = cgroupMount): Promise<1 | 2> {
   const { type } = await statfs(mount);
-  return Number(type) === cgroup2Magic ? 2 : 1;
+  return type === cgroup2Magic ? 2 : 1;
 }
 
 /** Whether swap is limited by cgroup here; by a file that only then is there. */

@@ -45,10 +45,17 @@ export class SystemdCgroups implements PodCgroups {
     return systemdSlice(this.#root, cgroupPath(pod));
   }
 
-  readonly ensure = noCgroups.ensure;
-  readonly exists = noCgroups.exists;
-  readonly remove = noCgroups.remove;
-  readonly known = noCgroups.known;
+  async ensure(): Promise<void> {}
+
+  async exists(): Promise<boolean> {
+    return true;
+  }
+
+  async remove(): Promise<void> {}
+
+  async known(): Promise<readonly string[]> {
+    return [];
+  }
 }
 
 /** Made here, below the root that is set. */

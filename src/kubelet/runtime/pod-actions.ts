@@ -30,11 +30,16 @@ export function usableSandbox(
   return sandbox;
 }
 
-function hasSomethingToKill(runtime: RuntimePod | undefined): boolean {
+/** A container that was created and never started has nothing to be killed. */
+function isAlive({ state }: RuntimeContainer): boolean {
+  return state === 'running' || state === 'unknown';
+}
+
+/** Whether anything of a pod still runs, or may. */
+export function hasSomethingToKill(runtime: RuntimePod | undefined): boolean {
   return (
     runtime !== undefined &&
-    (runtime.containers.some(({ state }) => state !== 'exited') ||
-      runtime.sandboxes.some(({ state }) => state === 'ready'))
+    (runtime.containers.some(isAlive) || runtime.sandboxes.some(({ state }) => state === 'ready'))
   );
 }
 
@@ -104,8 +109,10 @@ function withoutStrays(
   if (runtime === undefined) return { strays, input };
   const containers = runtime.containers.map((one) => {
     if (one.sandboxId === sandbox.id || one.state === 'exited') return one;
-    const message = `Container ${one.name} is in a sandbox that was replaced`;
-    strays.push({ kind: 'killContainer', container: one, why: 'unknown', message });
+    if (isAlive(one)) {
+      const message = `Container ${one.name} is in a sandbox that was replaced`;
+      strays.push({ kind: 'killContainer', container: one, why: 'unknown', message });
+    }
     return { ...one, state: 'exited' as const, exitCode: 137 };
   });
   return { strays, input: { ...input, runtime: { ...runtime, containers } } };
