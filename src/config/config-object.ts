@@ -101,14 +101,44 @@ function listLeaf({ item }: FlagSpec, list: readonly string[]): ConfigValue {
       return list
         .map(splitItem)
         .map(([filePattern, level]) => ({ filePattern, verbosity: Number(level) }));
+    case 'pair':
+      return Object.fromEntries(list.map((each) => cutAt(each, each.indexOf('='))));
+    case 'header':
+      return headersOf(list);
+    case 'taint':
+      return list.map(taintOf);
+    case 'any':
+      return list.length === 0 ? null : (JSON.parse(list[0] ?? '') as ConfigValue);
     default:
       return item satisfies never;
   }
 }
 
 function splitItem(text: string): readonly [string, string] {
-  const at = text.lastIndexOf('=');
+  return cutAt(text, text.lastIndexOf('='));
+}
+
+function cutAt(text: string, at: number): readonly [string, string] {
   return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function headersOf(list: readonly string[]): ConfigValue {
+  const headers: Record<string, string[]> = {};
+  for (const each of list) {
+    const [name, value] = cutAt(each, each.indexOf(':'));
+    (headers[name] ??= []).push(value);
+  }
+  return headers;
+}
+
+function taintOf(text: string): ConfigValue {
+  const [what, effect] = splitTaint(text);
+  const [key, value] = what.includes('=') ? cutAt(what, what.indexOf('=')) : [what, ''];
+  return { key, ...(value === '' ? {} : { value }), effect };
+}
+
+function splitTaint(text: string): readonly [string, string] {
+  return cutAt(text, text.lastIndexOf(':'));
 }
 
 /** Sections from dotted paths, which are sorted. */

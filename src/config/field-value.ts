@@ -47,17 +47,17 @@ function wordOf(written: unknown): string | undefined {
 
 function expectedInFile(flag: FlagSpec): string {
   if (flag.type !== 'list') return expected(flag);
-  switch (flag.item) {
-    case undefined:
-      return 'a list of texts';
-    case 'gate':
-      return 'a map of names to true or false';
-    case 'module':
-      return 'a list of filePattern and verbosity';
-    default:
-      return flag.item satisfies never;
-  }
+  return flag.item === undefined ? 'a list of texts' : formsInFile[flag.item];
 }
+
+const formsInFile: Readonly<Record<NonNullable<FlagSpec['item']>, string>> = {
+  gate: 'a map of names to true or false',
+  module: 'a list of filePattern and verbosity',
+  pair: 'a map of texts',
+  header: 'a map of names to lists of texts',
+  taint: 'a list of key, value and effect',
+  any: 'a section or a list',
+};
 
 function converted(flag: FlagSpec, written: unknown): FlagValue {
   switch (flag.type) {
@@ -106,6 +106,14 @@ function listOf({ item }: FlagSpec, written: unknown): readonly string[] | undef
       return isFields(written) ? itemsOf(Object.entries(written), gateOf) : undefined;
     case 'module':
       return itemsOf(written, moduleOf);
+    case 'pair':
+      return isFields(written) ? itemsOf(Object.entries(written), pairOf) : undefined;
+    case 'header':
+      return isFields(written) ? headersOf(written) : undefined;
+    case 'taint':
+      return itemsOf(written, taintOf);
+    case 'any':
+      return typeof written === 'object' ? [JSON.stringify(written)] : undefined;
     default:
       return item satisfies never;
   }
@@ -114,6 +122,28 @@ function listOf({ item }: FlagSpec, written: unknown): readonly string[] | undef
 function gateOf(entry: unknown): string | undefined {
   const [name, on] = entry as [string, unknown];
   return typeof on === 'boolean' ? `${name}=${String(on)}` : undefined;
+}
+
+/** A quantity may be a number. */
+function pairOf(entry: unknown): string | undefined {
+  const [name, value] = entry as [string, unknown];
+  const isText = typeof value === 'string' || typeof value === 'number';
+  return isText ? `${name}=${value}` : undefined;
+}
+
+function headersOf(written: Readonly<Record<string, unknown>>): readonly string[] | undefined {
+  const all = Object.entries(written).map(([name, values]) =>
+    itemsOf(values, (each) => (typeof each === 'string' ? `${name}:${each}` : undefined)),
+  );
+  return all.includes(undefined) ? undefined : all.flatMap((each) => each ?? []);
+}
+
+function taintOf(entry: unknown): string | undefined {
+  if (!isFields(entry)) return undefined;
+  const { key, value = '', effect } = entry;
+  if (typeof key !== 'string' || typeof value !== 'string' || typeof effect !== 'string')
+    return undefined;
+  return `${key}=${value}:${effect}`;
 }
 
 function moduleOf(entry: unknown): string | undefined {

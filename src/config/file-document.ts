@@ -10,20 +10,32 @@ export interface FileDocument {
   readonly repeated: readonly string[];
 }
 
-/** Reads YAML or JSON of kind KubeProxyConfiguration; throws a usage error that names the file where it is none. */
-export function readDocument(text: string, path: string): FileDocument {
+/** What a file has to say that it is. */
+export interface FileKind {
+  readonly apiVersion: string;
+  readonly kind: string;
+}
+
+const proxyKind: FileKind = { apiVersion: configApiVersion, kind: configKind };
+
+/** Reads YAML or JSON of a kind, KubeProxyConfiguration unless given; throws a usage error that names the file where it is none. */
+export function readDocument(
+  text: string,
+  path: string,
+  { apiVersion, kind }: FileKind = proxyKind,
+): FileDocument {
   const document = parseDocument(text, { version: '1.1', uniqueKeys: false });
   const [problem] = document.errors;
   if (problem?.code === 'MULTIPLE_DOCS') {
     throw new SwitchyardError('usage', `${path}: has more than one document, expected one`, {
-      hint: `keep the ${configKind} alone; no line of --- may follow it`,
+      hint: `keep the ${kind} alone; no line of --- may follow it`,
     });
   }
   if (problem) throw new SwitchyardError('usage', `${path}: ${problem.message}`);
   const root = valueOf(document, path);
-  if (!isFields(root) || root['kind'] !== configKind || root['apiVersion'] !== configApiVersion) {
-    throw new SwitchyardError('usage', `${path}: is not a ${configKind} of ${configApiVersion}`, {
-      hint: `it has to say: apiVersion: ${configApiVersion}, kind: ${configKind}`,
+  if (!isFields(root) || root['kind'] !== kind || root['apiVersion'] !== apiVersion) {
+    throw new SwitchyardError('usage', `${path}: is not a ${kind} of ${apiVersion}`, {
+      hint: `it has to say: apiVersion: ${apiVersion}, kind: ${kind}`,
     });
   }
   const repeated: string[] = [];

@@ -36,10 +36,11 @@ export interface FlagSpec {
   readonly whole?: boolean;
   /**
    * For `list`: what an item is. A gate is `NAME=BOOLEAN` (in a file a map), a module `PATTERN=VERBOSITY` (in a file a list
-   * of `filePattern` and `verbosity`).
+   * of `filePattern` and `verbosity`), a pair `NAME=VALUE` (in a file a map of texts), a header `NAME:VALUE` (in a file a map of lists),
+   * a taint `KEY=VALUE:EFFECT` (in a file a map of the three). `any` is one of which nothing is read: JSON.
    */
-  readonly item?: 'gate' | 'module';
-  /** Where a KubeProxyConfiguration file says the same: `iptables.masqueradeBit`. */
+  readonly item?: 'gate' | 'module' | 'pair' | 'header' | 'taint' | 'any';
+  /** Where a KubeProxyConfiguration (or a KubeletConfiguration) file says the same: `iptables.masqueradeBit`. */
   readonly configPath?: string;
   /** A field of the file that no flag sets; `name` is its path. */
   readonly fileOnly?: true;

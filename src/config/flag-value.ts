@@ -27,9 +27,17 @@ export function expected(flag: FlagSpec): string {
   }
 }
 
+const listForms: Readonly<Record<NonNullable<FlagSpec['item']>, string>> = {
+  gate: 'a list of NAME=true or NAME=false',
+  module: 'a list of PATTERN=LEVEL',
+  pair: 'a list of NAME=VALUE',
+  header: 'a list of NAME:VALUE',
+  taint: 'a list of KEY=VALUE:EFFECT',
+  any: 'a list',
+};
+
 function expectedList({ item }: FlagSpec): string {
-  if (item === 'gate') return 'a list of NAME=true or NAME=false';
-  return item === 'module' ? 'a list of PATTERN=LEVEL' : 'a comma-separated list';
+  return item === undefined ? 'a comma-separated list' : listForms[item];
 }
 
 /** What may have been meant by a text that does not fit. */
@@ -78,12 +86,24 @@ function listOf({ item, whole }: FlagSpec, text: string): readonly string[] | un
       return items;
     case 'gate':
       return allOf(items.filter((each) => each !== '').map(gateOf));
+    case 'any':
+      return items;
     case 'module':
-      return items.every((each) => /^[^=]+=\d+$/.test(each)) ? items : undefined;
+    case 'pair':
+    case 'header':
+    case 'taint':
+      return items.every((each) => itemForms[item].test(each)) ? items : undefined;
     default:
       return item satisfies never;
   }
 }
+
+const itemForms = {
+  module: /^[^=]+=\d+$/,
+  pair: /^[^=]+=/,
+  header: /^[^:]+:/,
+  taint: /^[^=:]+(?:=[^=:]*)?:(?:NoSchedule|PreferNoSchedule|NoExecute)$/,
+} as const;
 
 /** `NAME=t` as `NAME=true`. */
 function gateOf(text: string): string | undefined {

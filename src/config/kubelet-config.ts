@@ -1,0 +1,121 @@
+import type { Address } from '../ip/address.ts';
+import type { BindConfig, LoggingConfig } from './proxy-config.ts';
+
+export interface TaintConfig {
+  readonly key: string;
+  readonly value: string;
+  readonly effect: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+}
+
+/** The node as it is registered, and how its status is told. */
+export interface NodeConfig {
+  /** '': the machine's host name. */
+  readonly hostnameOverride: string;
+  /** At most one of a family; none: found out. */
+  readonly ips: readonly Address[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly taints: readonly TaintConfig[];
+  readonly register: boolean;
+  readonly providerId: string;
+  /** A cloud controller says what the addresses are. */
+  readonly externalCloud: boolean;
+  readonly statusUpdateMs: number;
+  readonly statusReportMs: number;
+  readonly leaseSeconds: number;
+  /** -1: all. */
+  readonly maxImages: number;
+  readonly maxPods: number;
+  /** Quantities by resource. */
+  readonly systemReserved: Readonly<Record<string, string>>;
+  readonly kubeReserved: Readonly<Record<string, string>>;
+  /** Quantities or percentages by signal. */
+  readonly evictionHard: Readonly<Record<string, string>>;
+  readonly pressureTransitionMs: number;
+  readonly countsLocalStorage: boolean;
+}
+
+export interface CgroupConfig {
+  /** `/`, or `/node-7` where several nodes share a machine. */
+  readonly root: string;
+  readonly perQos: boolean;
+  readonly driver: 'cgroupfs' | 'systemd';
+}
+
+/** The container runtime and what it is told. */
+export interface RuntimeConfig {
+  readonly endpoint: string;
+  readonly imageEndpoint: string;
+  readonly requestTimeoutMs: number;
+  readonly cgroups: CgroupConfig;
+  readonly cpuQuota: boolean;
+  readonly cpuQuotaPeriodMs: number;
+  /** -1: any number. */
+  readonly pidsLimit: number;
+  readonly seccompDefault: boolean;
+  readonly singleProcessOomKill: boolean;
+  readonly serializePulls: boolean;
+  /** 0: any number. */
+  readonly maxParallelPulls: number;
+  readonly pullQps: number;
+  readonly pullBurst: number;
+  readonly maxRestartWaitMs: number;
+  readonly allowedUnsafeSysctls: readonly string[];
+}
+
+export interface KubeletServerConfig {
+  /** undefined: there is none. */
+  readonly bind: BindConfig | undefined;
+  readonly readOnly: BindConfig | undefined;
+  readonly healthz: BindConfig | undefined;
+  /** Both or none. */
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  readonly cipherSuites: readonly string[];
+  readonly clientCaFile: string;
+  readonly anonymous: boolean;
+  readonly tokenReview: boolean;
+  readonly tokenTtlMs: number;
+  readonly authorization: 'Webhook' | 'AlwaysAllow';
+  readonly allowedTtlMs: number;
+  readonly deniedTtlMs: number;
+  readonly debuggingHandlers: boolean;
+  readonly streamIdleMs: number;
+}
+
+export interface DnsConfig {
+  readonly servers: readonly Address[];
+  readonly domain: string;
+  readonly resolvConf: string;
+}
+
+export interface LogFilesConfig {
+  /** A quantity of bytes. */
+  readonly maxSize: string;
+  readonly maxFiles: number;
+  readonly monitorMs: number;
+  readonly workers: number;
+}
+
+/** Everything an operator can set of the kubelet: typed, validated, complete. */
+export interface KubeletConfig {
+  /** '': standalone, only static pods are run. */
+  readonly kubeconfig: string;
+  readonly node: NodeConfig;
+  readonly rootDir: string;
+  readonly certDir: string;
+  /** undefined: no static pods. */
+  readonly staticPods: { readonly path: string; readonly pollMs: number } | undefined;
+  readonly syncMs: number;
+  readonly runtime: RuntimeConfig;
+  readonly podLogsDir: string;
+  readonly server: KubeletServerConfig;
+  readonly dns: DnsConfig;
+  readonly logFiles: LogFilesConfig;
+  /** 0: any number. */
+  readonly eventQps: number;
+  readonly eventBurst: number;
+  readonly iptablesChains: boolean;
+  readonly oomScoreAdj: number;
+  readonly logging: LoggingConfig;
+}

@@ -1,0 +1,35 @@
+import type { FlagValues } from './flag-table.ts';
+import type { KubeletConfig } from './kubelet-config.ts';
+import { KubeletFields } from './kubelet-fields.ts';
+
+/**
+ * The kubelet's configuration from its flags and files. All problems are collected: a SwitchyardError of code `usage` lists each with the
+ * name of its flag, or with file and field. `warn` is told what has no effect beside the rest.
+ */
+export function kubeletConfig(
+  flags: FlagValues,
+  warn: (text: string) => void = () => {},
+): KubeletConfig {
+  const fields = new KubeletFields(flags, warn);
+  const rootDir = flags.text('rootDir').replace(/(?<=.)\/+$/, '');
+  const config: KubeletConfig = {
+    ...fields.sources(),
+    node: fields.node(),
+    rootDir,
+    certDir: flags.text('certDir') || `${rootDir}/pki`,
+    syncMs: fields.positive('syncFrequency'),
+    runtime: fields.runtime(),
+    podLogsDir: flags.text('podLogsDir'),
+    server: fields.server(),
+    dns: fields.dns(),
+    logFiles: fields.logFiles(),
+    eventQps: fields.atLeast('eventRecordQPS', 0),
+    eventBurst: fields.atLeast('eventBurst', 0),
+    iptablesChains: flags.bool('makeIPTablesUtilChains'),
+    oomScoreAdj: fields.within('oomScoreAdj', -1000, 1000),
+    logging: fields.logging(),
+  };
+  fields.gates();
+  fields.check();
+  return config;
+}
