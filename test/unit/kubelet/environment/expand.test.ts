@@ -1,5 +1,5 @@
 /** `$(NAME)` in variables, commands and subPathExpr. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it, test } from 'vitest';
 
 import { expand, expandStrictly } from '../../../../src/kubelet/environment/expand.ts';

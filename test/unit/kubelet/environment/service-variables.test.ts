@@ -1,5 +1,5 @@
 /** The variables that services give to containers. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import {
@@ -27,6 +27,14 @@ const kubernetes = service('default', 'kubernetes', '10.96.0.1', port(443, 'http
 
 function lines(services: readonly LinkedService[], namespace = 'shop', links = true): string[] {
   return serviceVariables(services, namespace, links).map(({ name, value }) => `${name}=${value}`);
+}
+
+function hosts(found: readonly string[]): readonly string[] {
+  return found.filter((line) => line.includes('SERVICE_HOST'));
+}
+
+function isOpen({ clusterIP }: LinkedService): boolean {
+  return !['', 'None'].includes(clusterIP);
 }
 
 describe('variables of services', () => {
@@ -67,12 +75,10 @@ describe('variables of services', () => {
   it('are those of default/kubernetes alone where links are off', () => {
     const web = service('shop', 'web', '10.96.3.5', port(80));
     const own = service('shop', 'kubernetes', '10.96.7.7', port(8443));
-    const host = (found: readonly string[]): readonly string[] =>
-      found.filter((line) => line.includes('SERVICE_HOST'));
-    expect(host(lines([web, own, kubernetes], 'shop', false))).toEqual([
+    expect(hosts(lines([web, own, kubernetes], 'shop', false))).toEqual([
       'KUBERNETES_SERVICE_HOST=10.96.0.1',
     ]);
-    expect(host(lines([kubernetes, own, web]))).toEqual([
+    expect(hosts(lines([kubernetes, own, web]))).toEqual([
       'KUBERNETES_SERVICE_HOST=10.96.7.7',
       'WEB_SERVICE_HOST=10.96.3.5',
     ]);
@@ -107,7 +113,6 @@ describe('variables of services', () => {
           .map(([, each]) => each);
         const found = serviceVariables(all, 'shop', links);
         expect(serviceVariables(shuffled, 'shop', links)).toEqual(found);
-        const isOpen = ({ clusterIP }: LinkedService): boolean => !['', 'None'].includes(clusterIP);
         const own = all.filter((each) => each.meta.namespace === 'shop' && isOpen(each));
         const masters = all.filter(
           ({ meta }) => meta.namespace === 'default' && meta.name === 'kubernetes',
