@@ -186,11 +186,10 @@ function health(
   if (last === undefined || state.running === undefined) return { started: false, ready: false };
   const isSame = before?.containerID === apiContainerId(last.id);
   const passes = (type: 'startup' | 'readiness', was: boolean | undefined): boolean => {
+    if (container[`${type}Probe`] === undefined) return true;
     const result = probes.result(pod.metadata.uid, last.id, type);
     return result === undefined ? isSame && was === true : result === 'success';
   };
-  const started = container.startupProbe === undefined || passes('startup', before?.started);
-  if (isOrdinaryInit) return { started, ready: false };
-  const isReady = container.readinessProbe === undefined || passes('readiness', before?.ready);
-  return { started, ready: started && isReady };
+  const started = passes('startup', before?.started);
+  return { started, ready: !isOrdinaryInit && started && passes('readiness', before?.ready) };
 }

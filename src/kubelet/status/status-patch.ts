@@ -19,25 +19,32 @@ const containers = ['initContainerStatuses', 'containerStatuses'] as const;
  * fields that this kubelet does not write, are left out.
  */
 export function statusPatch(api: PodStatus, wanted: PodStatus): Fields | undefined {
-  const patch: Record<string, unknown> = {};
   const conditions = changedConditions(api.conditions ?? [], wanted.conditions ?? []);
-  if (conditions.length > 0) patch['conditions'] = conditions;
-  for (const name of first) {
-    if (api[name] === undefined && wanted[name] !== undefined) patch[name] = wanted[name];
-  }
-  for (const name of words) {
-    if ((api[name] ?? '') !== (wanted[name] ?? '')) patch[name] = wanted[name] ?? null;
-  }
-  for (const name of [...values, ...containers]) {
-    if (wanted[name] !== undefined && !isSame(api[name], wanted[name])) patch[name] = wanted[name];
-  }
-  for (const name of addresses) {
-    const list = wanted[name];
-    if (list !== undefined && !isSame(api[name], list)) {
-      patch[name] = [{ $patch: 'replace' }, ...list];
-    }
-  }
+  const patch: Fields = {
+    ...(conditions.length === 0 ? {} : { conditions }),
+    ...picked(first, (name) => (api[name] === undefined ? wanted[name] : undefined)),
+    ...picked(words, (name) =>
+      isSame(api[name], wanted[name]) ? undefined : (wanted[name] ?? null),
+    ),
+    ...picked([...values, ...containers], (name) =>
+      isSame(api[name], wanted[name]) ? undefined : wanted[name],
+    ),
+    ...picked(addresses, (name) =>
+      wanted[name] === undefined || isSame(api[name], wanted[name])
+        ? undefined
+        : [{ $patch: 'replace' }, ...wanted[name]],
+    ),
+  };
   return Object.keys(patch).length === 0 ? undefined : patch;
+}
+
+function picked<N extends string>(names: readonly N[], of: (name: N) => unknown): Fields {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = of(name);
+      return value === undefined ? [] : [[name, value] as const];
+    }),
+  );
 }
 
 function changedConditions(

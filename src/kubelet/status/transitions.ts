@@ -11,18 +11,23 @@ export function illegalTransition(
   before: PodStatus,
   after: PodStatus,
 ): string | undefined {
-  const { initContainers, containers } = pod.spec;
-  const was = [...(before.initContainerStatuses ?? []), ...(before.containerStatuses ?? [])];
-  const is = [...(after.initContainerStatuses ?? []), ...(after.containerStatuses ?? [])];
   if (pod.spec.restartPolicy === 'Always') return undefined;
-  for (const container of [...initContainers, ...containers]) {
-    const [old, now] = [was, is].map((list) => list.find(({ name }) => name === container.name));
+  const was = statusesOf(before);
+  const is = statusesOf(after);
+  for (const container of [...pod.spec.initContainers, ...pod.spec.containers]) {
+    const now = is.get(container.name);
+    const old = was.get(container.name);
     const end = old?.state.terminated;
-    if (old === undefined || now === undefined || end === undefined) continue;
+    if (now === undefined || old === undefined || end === undefined) continue;
     if (mayRestart(pod, container, end.exitCode) || !isRevived(old, now)) continue;
     return `container ${container.name} has ended for good (exit code ${end.exitCode}), and is said to be ${Object.keys(now.state).join()}`;
   }
   return undefined;
+}
+
+function statusesOf(status: PodStatus): ReadonlyMap<string, ContainerStatus> {
+  const { initContainerStatuses = [], containerStatuses = [] } = status;
+  return new Map([...initContainerStatuses, ...containerStatuses].map((one) => [one.name, one]));
 }
 
 function isRevived(old: ContainerStatus, now: ContainerStatus): boolean {
@@ -32,15 +37,14 @@ function isRevived(old: ContainerStatus, now: ContainerStatus): boolean {
 
 /** What may be told of a pod now, of which the API has `api`: the last phase only when nothing runs, and none after the last one. */
 export function toldStatus(api: PodStatus, status: PodStatus, isStopped: boolean): PodStatus {
-  const { phase, reason, message, ...rest } = status;
-  if (isTerminal(api.phase) && phase !== api.phase) return withPhase(rest, api);
-  if (isTerminal(phase) && !isTerminal(api.phase) && !isStopped && somethingRuns(status)) {
-    return withPhase(rest, { phase: 'Running', ...api });
-  }
-  return status;
+  const { phase } = status;
+  if (isTerminal(api.phase)) return phase === api.phase ? status : withPhaseOf(api, status);
+  const isEarly = isTerminal(phase) && !isStopped && somethingRuns(status);
+  return isEarly ? withPhaseOf({ phase: 'Running', ...api }, status) : status;
 }
 
-function withPhase(rest: PodStatus, { phase, reason, message }: PodStatus): PodStatus {
+function withPhaseOf({ phase, reason, message }: PodStatus, status: PodStatus): PodStatus {
+  const { phase: _phase, reason: _reason, message: _message, ...rest } = status;
   return {
     ...rest,
     ...(phase === undefined ? {} : { phase }),
@@ -49,8 +53,6 @@ function withPhase(rest: PodStatus, { phase, reason, message }: PodStatus): PodS
   };
 }
 
-function somethingRuns({ initContainerStatuses, containerStatuses }: PodStatus): boolean {
-  return [...(initContainerStatuses ?? []), ...(containerStatuses ?? [])].some(
-    ({ state }) => state.running !== undefined,
-  );
+function somethingRuns(status: PodStatus): boolean {
+  return [...statusesOf(status).values()].some(({ state }) => state.running !== undefined);
 }
