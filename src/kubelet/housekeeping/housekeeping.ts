@@ -1,0 +1,126 @@
+import type { Clock } from '../../clock.ts';
+import { errorText } from '../../error.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { RuntimePod } from '../runtime/runtime-pod.ts';
+import { collectGarbage } from './collect-garbage.ts';
+import type { CollectorOptions } from './collect-garbage.ts';
+import { chooseGarbage, usualLimits } from './container-gc.ts';
+import type { GarbageLimits } from './container-gc.ts';
+import { removeDeadLinks, removeLogFolders } from './log-files.ts';
+import type { LogRotation } from './log-rotation.ts';
+import type { OrphanedPods } from './orphaned-pods.ts';
+
+export interface HousekeepingOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly runtime: CollectorOptions['runtime'];
+  /** Lists the pods of ours in the runtime anew. */
+  readonly relist: () => Promise<ReadonlyMap<string, RuntimePod>>;
+  /** UIDs of all pods in the runtime, whoever made them. */
+  readonly foreignUids: () => Promise<ReadonlySet<string>>;
+  /** Every source has told of its pods: until then nobody can be said to be gone. */
+  readonly isReady: () => boolean;
+  /** A pod in a source, or one whose worker has not ended. */
+  readonly isWanted: (uid: string) => boolean;
+  /** A pod that is still in a source, and all of it may be removed: evicted, or deleted and terminated. */
+  readonly isFinished: (uid: string) => boolean;
+  readonly orphans: OrphanedPods;
+  readonly rotation: LogRotation;
+  /** `/var/log/pods` and `/var/log/containers`. */
+  readonly logsFolder: string;
+  readonly linksFolder: string;
+  /** `containerLogMonitorInterval`; default 10 s. */
+  readonly rotateEveryMs?: number;
+  readonly limits?: GarbageLimits;
+}
+
+const orphansEveryMs = 2_000;
+const garbageEveryMs = 60_000;
+
+/** What has to be done now and then so that a node does not fill up (spec 11). */
+export class Housekeeping {
+  readonly #options: HousekeepingOptions;
+  /** One collection at a time: none removes what another one is just removing. */
+  #collecting: Promise<void> = Promise.resolve();
+
+  constructor(options: HousekeepingOptions) {
+    this.#options = options;
+  }
+
+  /** Until `signal`. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { rotateEveryMs = 10_000 } = this.#options;
+    await Promise.all([
+      this.#every(orphansEveryMs, async () => this.#orphans(), signal),
+      this.#every(garbageEveryMs, async () => this.collect(), signal),
+      this.#every(rotateEveryMs, async () => this.#rotate(signal), signal),
+    ]);
+    await this.#options.orphans.settle();
+  }
+
+  /** Removes records that are of no more use; of one pod, or of all with their logs' folders. */
+  async collect(uid?: string): Promise<void> {
+    const mine = this.#collecting.then(async () => this.#collect(uid));
+    this.#collecting = mine.catch(() => {});
+    return mine;
+  }
+
+  async #every(periodMs: number, work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    while (!signal.aborted) {
+      await clock.sleep(periodMs, signal);
+      if (signal.aborted) return;
+      try {
+        await work();
+      } catch (error) {
+        if (!signal.aborted) log.warn({}, `housekeeping: ${errorText(error)}`);
+      }
+    }
+  }
+
+  async #orphans(): Promise<void> {
+    const { isReady, relist, isWanted, orphans } = this.#options;
+    if (!isReady()) return;
+    const pods = await relist();
+    const running = [...pods.values()].filter(isLive).map(({ uid }) => uid);
+    await orphans.look({ isWanted, inRuntime: new Set(pods.keys()), running: new Set(running) });
+  }
+
+  async #rotate(signal: AbortSignal): Promise<void> {
+    const { relist, rotation } = this.#options;
+    await rotation.look((await relist()).values(), signal);
+  }
+
+  async #collect(uid: string | undefined): Promise<void> {
+    const { relist, runtime, clock, log, linksFolder, limits = usualLimits } = this.#options;
+    const pods = await relist();
+    const only = uid === undefined ? undefined : pods.get(uid);
+    const chosen = uid === undefined ? pods.values() : only === undefined ? [] : [only];
+    const garbage = chooseGarbage(chosen, (each) => this.#isGone(each), clock.now(), limits);
+    await collectGarbage(garbage, { runtime, log, linksFolder });
+    if (uid === undefined) await this.#logs();
+  }
+
+  #isGone(uid: string): boolean {
+    const { isReady, isWanted, isFinished } = this.#options;
+    return isReady() && (!isWanted(uid) || isFinished(uid));
+  }
+
+  async #logs(): Promise<void> {
+    const { relist, foreignUids, logsFolder, linksFolder } = this.#options;
+    const pods = await relist();
+    const foreign = await foreignUids();
+    const isThere = (uid: string): boolean => pods.has(uid) || foreign.has(uid);
+    await removeLogFolders(logsFolder, (uid) => !isThere(uid) && this.#isGone(uid));
+    const containers = [...pods.values()].flatMap((pod) => pod.containers);
+    const live = new Set(containers.filter(({ state }) => state !== 'exited').map(({ id }) => id));
+    await removeDeadLinks(linksFolder, logsFolder, (id) => live.has(id));
+  }
+}
+
+function isLive({ sandboxes, containers }: RuntimePod): boolean {
+  return (
+    sandboxes.some(({ state }) => state === 'ready') ||
+    containers.some(({ state }) => state === 'running' || state === 'unknown')
+  );
+}

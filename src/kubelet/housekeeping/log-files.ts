@@ -1,0 +1,100 @@
+import { mkdir, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { isAbsent } from '../../error.ts';
+
+/** Whose log it is. */
+export interface LoggedContainer {
+  readonly pod: string;
+  readonly namespace: string;
+  readonly container: string;
+  /** 64 hex digits. */
+  readonly id: string;
+}
+
+/** Names of files may have 255 bytes; the container's ID always stays whole. */
+const longestName = 255;
+
+/** `web_default_app-0123….log`, as programs that ship logs look for it in /var/log/containers. */
+export function logLinkName({ pod, namespace, container, id }: LoggedContainer): string {
+  const end = `-${id}.log`;
+  return `${`${pod}_${namespace}_${container}`.slice(0, longestName - end.length)}${end}`;
+}
+
+/** Makes the link to a container's log, in place of one that is there. */
+export async function linkLog(folder: string, of: LoggedContainer, logPath: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, logLinkName(of));
+  await rm(`${path}.new`, { force: true });
+  await symlink(logPath, `${path}.new`);
+  await rename(`${path}.new`, path);
+}
+
+/** Removes a container's log, what was rotated of it, and the link to it. */
+export async function removeContainerLogs(
+  logPath: string,
+  id: string,
+  linksFolder: string,
+): Promise<void> {
+  const folder = dirname(logPath);
+  const name = basename(logPath);
+  // `1.log` and `1.log.20260102-030405.gz`, and never `11.log`.
+  const own = (await entries(folder)).filter(
+    (each) => each === name || each.startsWith(`${name}.`),
+  );
+  await Promise.all(own.map(async (each) => rm(join(folder, each), { force: true })));
+  const links = (await entries(linksFolder)).filter((each) => each.endsWith(`-${id}.log`));
+  await Promise.all(links.map(async (each) => rm(join(linksFolder, each), { force: true })));
+}
+
+/**
+ * Removes links whose log is gone. `isLive`: whether a container with this ID may still write one, so that its link stays. Only links
+ * into `logsFolder` are looked at.
+ */
+export async function removeDeadLinks(
+  linksFolder: string,
+  logsFolder: string,
+  isLive: (id: string) => boolean,
+): Promise<void> {
+  for (const name of await entries(linksFolder)) {
+    const id = /-([0-9a-f]{64})\.log$/.exec(name)?.[1];
+    const path = join(linksFolder, name);
+    const target = await readlink(path).catch(() => undefined);
+    if (id === undefined || isLive(id) || target?.startsWith(`${logsFolder}/`) !== true) continue;
+    if (!(await exists(target))) await rm(path, { force: true });
+  }
+}
+
+/**
+ * Removes the folders of pods that are gone: `<namespace>_<name>_<uid>`. `isGone` has to say yes only of pods that nobody has on this
+ * machine: the folder may belong to another agent's.
+ */
+export async function removeLogFolders(
+  logsFolder: string,
+  isGone: (uid: string) => boolean,
+): Promise<void> {
+  for (const name of await entries(logsFolder)) {
+    const uid = /^[^_]+_[^_]+_([^_]+)$/.exec(name)?.[1];
+    if (uid !== undefined && isGone(uid)) {
+      await rm(join(logsFolder, name), { recursive: true, force: true });
+    }
+  }
+}
+
+async function entries(folder: string): Promise<readonly string[]> {
+  try {
+    return (await readdir(folder)).toSorted();
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,170 @@
+import { mkdir, mkdtemp, readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { LoggedContainer } from '../../../../src/kubelet/housekeeping/log-files.ts';
+import {
+  linkLog,
+  logLinkName,
+  removeContainerLogs,
+  removeDeadLinks,
+  removeLogFolders,
+} from '../../../../src/kubelet/housekeeping/log-files.ts';
+import { LogRotation, planRotation } from '../../../../src/kubelet/housekeeping/log-rotation.ts';
+import { silentLog } from '../../../../src/telemetry/log.ts';
+import { VirtualClock } from '../../proxy/virtual-clock.ts';
+import { runtimeContainer, runtimePod } from '../support/runtime-pods.ts';
+
+/** The files of containers' logs: rotated while a container runs, removed with it (spec 10.4, 11.1). */
+
+let folder = '';
+const id = 'a'.repeat(64);
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'switchyard-logs-'));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+const nowMs = Date.parse('2026-01-02T03:04:05Z');
+const stamped = (n: number): string => `0.log.20260101-00000${n}`;
+
+test.each([
+  ['nothing was rotated before', ['0.log'], 5, [], []],
+  ['the last one is compressed now', ['0.log', stamped(1)], 5, [], [stamped(1)]],
+  [
+    'the oldest goes',
+    ['0.log', `${stamped(1)}.gz`, `${stamped(2)}.gz`, `${stamped(3)}.gz`, stamped(4)],
+    5,
+    [`${stamped(1)}.gz`],
+    [stamped(4)],
+  ],
+  [
+    'with two files, one is kept beside the present one',
+    ['0.log', stamped(1)],
+    2,
+    [stamped(1)],
+    [],
+  ],
+  [
+    'what was left half done is cleared away',
+    ['0.log', `${stamped(1)}.gz`, stamped(1), `${stamped(2)}.tmp`, stamped(2)],
+    5,
+    [`${stamped(2)}.tmp`, stamped(1)],
+    [stamped(2)],
+  ],
+  [
+    'another container, or a file of somebody else',
+    ['0.log', '10.log.20260101-000001', '0.log.mine'],
+    5,
+    [],
+    [],
+  ],
+])('rotation: %s', (_, names, maxFiles, remove, compress) => {
+  expect(planRotation(names, '0.log', maxFiles, nowMs)).toEqual({
+    remove,
+    compress,
+    rename: '0.log.20260102-030405',
+  });
+});
+
+async function scene(reopen: () => Promise<void>, maxBytes = 10): Promise<() => Promise<void>> {
+  const clock = new VirtualClock();
+  clock.setDate(nowMs);
+  const runtime = {
+    reopenContainerLog: async () => {
+      await reopen();
+      return { $typeName: 'runtime.v1.ReopenContainerLogResponse' } as const;
+    },
+  };
+  const rotation = new LogRotation({ runtime, clock, log: silentLog, maxBytes, maxFiles: 3 });
+  const pods = [runtimePod({ containers: [runtimeContainer({ logPath: join(folder, '0.log') })] })];
+  return async () => rotation.look(pods, new AbortController().signal);
+}
+
+const files = async (): Promise<string[]> => (await readdir(folder)).toSorted();
+
+test('a log that has grown gets another name and the runtime a new file; the one before is compressed', async () => {
+  await writeFile(join(folder, '0.log'), 'long enough');
+  await writeFile(join(folder, stamped(1)), 'before');
+  const look = await scene(async () => writeFile(join(folder, '0.log'), ''));
+  await look();
+  expect(await files()).toEqual(['0.log', `${stamped(1)}.gz`, '0.log.20260102-030405']);
+  const before = await readFile(join(folder, `${stamped(1)}.gz`));
+  expect(gunzipSync(before).toString()).toBe('before');
+  await look();
+  expect(await files()).toHaveLength(3);
+});
+
+test('a log that has not grown is left alone; one that is not there is asked for', async () => {
+  let asked = 0;
+  const look = await scene(async () => {
+    asked += 1;
+    await writeFile(join(folder, '0.log'), 'short');
+  });
+  await look();
+  await look();
+  expect([asked, await files()]).toEqual([1, ['0.log']]);
+});
+
+test('where the runtime does not reopen its log, the log keeps its name', async () => {
+  await writeFile(join(folder, '0.log'), 'long enough');
+  const look = await scene(async () => Promise.reject(new Error('not now')));
+  await look();
+  expect(await files()).toEqual(['0.log']);
+});
+
+test("with a container go its log, what was rotated of it and its link, and nobody else's", async () => {
+  const links = join(folder, 'containers');
+  const logs = join(folder, 'pods');
+  await mkdir(logs);
+  for (const name of ['1.log', '1.log.20260101-000001.gz', '11.log', '1.logs']) {
+    await writeFile(join(logs, name), '');
+  }
+  await linkLog(
+    links,
+    { pod: 'web', namespace: 'shop', container: 'app', id },
+    join(logs, '1.log'),
+  );
+  await linkLog(
+    links,
+    { pod: 'web', namespace: 'shop', container: 'app', id: 'b'.repeat(64) },
+    join(logs, '11.log'),
+  );
+  expect(await readlink(join(links, `web_shop_app-${id}.log`))).toBe(join(logs, '1.log'));
+  await removeContainerLogs(join(logs, '1.log'), id, links);
+  expect(await readdir(logs)).toEqual(['1.logs', '11.log']);
+  expect(await readdir(links)).toEqual([`web_shop_app-${'b'.repeat(64)}.log`]);
+});
+
+test('the name of a link is cut so that the ID stays', () => {
+  const name = logLinkName({ pod: 'p'.repeat(250), namespace: 'shop', container: 'app', id });
+  expect([name.length, name.endsWith(`-${id}.log`)]).toEqual([255, true]);
+});
+
+const of = (digit: string): LoggedContainer => ({
+  pod: 'web',
+  namespace: 'shop',
+  container: 'app',
+  id: digit.repeat(64),
+});
+
+test('dead links go: not those of live containers, nor what others have put there', async () => {
+  const links = join(folder, 'containers');
+  const logs = join(folder, 'pods');
+  await linkLog(links, of('a'), join(logs, 'gone.log'));
+  await linkLog(links, of('b'), join(logs, 'not-yet.log'));
+  await linkLog(links, of('c'), '/elsewhere/gone.log');
+  await removeDeadLinks(links, logs, (each) => each === 'b'.repeat(64));
+  expect((await readdir(links)).map((name) => name.at(-5))).toEqual(['b', 'c']);
+});
+
+test("the folder of a pod's logs goes when the pod is gone", async () => {
+  for (const name of ['shop_web_uid-1', 'shop_web_uid-2', 'other']) await mkdir(join(folder, name));
+  await writeFile(join(folder, 'shop_web_uid-1', '0.log'), 'text');
+  await removeLogFolders(folder, (uid) => uid === 'uid-1');
+  expect(await files()).toEqual(['other', 'shop_web_uid-2']);
+});
