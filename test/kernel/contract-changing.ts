@@ -96,7 +96,8 @@ export function changing(suite: Suite): void {
       const stream = new RequestStream(suite.lab, 'client', targets);
       const visitor = { to: shared, port: http.port, timeoutMs: 200 };
       const visits = new RequestStream(suite.lab, 'client', [visitor], 1);
-      for (const isFlow of [true, false, true, false, true, false]) await turn(isFlow);
+      for (let turns = isSlow ? 2 : 3; turns > 0; turns--)
+        for (const isFlow of [true, false]) await turn(isFlow);
       expect(Object.keys(await stream.stop())).toEqual(['pod-a', 'pod-b', 'refused']);
       const visited = Object.keys(await visits.stop());
       expect(visited).toContain('pod-b');
@@ -143,6 +144,9 @@ export function changing(suite: Suite): void {
     async () => {
       const two = ['pod-a', 'pod-b'] as const;
       const base = { host: 55 } as const;
+      const neighbours = Array.from({ length: 20 }, (_, i) => {
+        return withSlices(`by${i}`, 100 + i, two);
+      }).flat();
       const plain = [service('shape', base), ...slices('shape', two)];
       const shapes: readonly (readonly object[])[] = [
         [service('shape', { ...base, affinitySeconds: 600 }), ...slices('shape', two)],
@@ -162,12 +166,8 @@ export function changing(suite: Suite): void {
           ...slices('shape', two),
         ],
         plain,
-        // More neighbours than a leaf of the dispatch tree holds.
-        [
-          ...plain,
-          ...Array.from({ length: 20 }, (_, i) => withSlices(`by${i}`, 100 + i, two)).flat(),
-        ],
-        plain,
+        // More neighbours than a leaf of the dispatch tree holds: a matter of iptables' rules alone, which slow machines do not ask.
+        ...(isSlow ? [] : [[...plain, ...neighbours], plain]),
         // More endpoints than a leaf holds: a chain of their own.
         [service('shape', base), ...slices('shape', [...two, 'pod-c', 'remote'], podPorts)],
         plain,

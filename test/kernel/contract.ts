@@ -13,7 +13,7 @@ import type { BackendContract } from './contract-suite.ts';
 import { surviving } from './contract-surviving.ts';
 import type { NodeLab } from '../support/node-lab.ts';
 
-const parts = {
+const parts = [
   reaching,
   sources,
   masquerading,
@@ -22,20 +22,13 @@ const parts = {
   changing,
   surviving,
   associating,
-} as const;
-export type ContractPart = keyof typeof parts;
-/** All of the contract. */
-export const wholeContract = Object.keys(parts) as readonly ContractPart[];
+] as const;
 
 /**
  * What every backend has to do, with real packets and the real agent. In a lab of its own, or in one that is lent by the
  * time the tests run: a fresh one of the contract's variant, on which nothing serves any Service.
  */
-export function backendContract(
-  contract: BackendContract,
-  lent?: () => NodeLab,
-  chosen = wholeContract,
-): void {
+export function backendContract(contract: BackendContract, lent?: () => NodeLab): void {
   describe(contract.name, () => {
     const suite = new Suite(contract, lent);
     beforeAll(async () => suite.open());
@@ -45,6 +38,6 @@ export function backendContract(
         process.stderr.write(await suite.report());
       });
     });
-    for (const part of chosen) parts[part](suite);
+    for (const part of parts) part(suite);
   });
 }

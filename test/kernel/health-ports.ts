@@ -14,8 +14,8 @@ const [first, second] = [31_030, 31_031];
 const outer = [lab4.node, `[${lab6.node}]`] as const;
 const own = ['127.0.0.1', '[::1]'] as const;
 
-/** What is asked of healthCheckNodePorts in every mode (spec 7.4); `shortly`: no more than a slow machine has time for. */
-export function healthPorts(flagsOf: (lab: NodeLab) => readonly string[], shortly = false): void {
+/** What is asked of healthCheckNodePorts in every mode (spec 7.4). */
+export function healthPorts(flagsOf: (lab: NodeLab) => readonly string[]): void {
   let lab: NodeLab;
   let agent: AgentProcess;
 
@@ -58,45 +58,39 @@ export function healthPorts(flagsOf: (lab: NodeLab) => readonly string[], shortl
     });
   }
 
-  test.skipIf(shortly)(
-    'answer in both families with the pods of this node, move, and end with their Service',
-    async () => {
-      await publish(first, 'pod-a', 'pod-b', 'remote');
-      start();
-      await become(first, outer, [200, 200]);
-      const { body } = await lab.get('client', `http://${lab4.node}:${first}/`);
-      expect(JSON.parse(body)).toEqual({
-        service: { namespace: 'default', name: 'web' },
-        localEndpoints: 2,
-        serviceProxyHealthy: true,
-      });
-      await publish(first, 'remote');
-      await become(first, outer, [503, 503]);
-      await publish(second, 'pod-a');
-      await become(second, outer, [200, 200]);
-      expect(await statuses(first, outer)).toEqual([0, 0]);
-      await lab.remove('web');
-      await become(second, outer, [0, 0]);
-    },
-  );
+  test('answer in both families with the pods of this node, move, and end with their Service', async () => {
+    await publish(first, 'pod-a', 'pod-b', 'remote');
+    start();
+    await become(first, outer, [200, 200]);
+    const { body } = await lab.get('client', `http://${lab4.node}:${first}/`);
+    expect(JSON.parse(body)).toEqual({
+      service: { namespace: 'default', name: 'web' },
+      localEndpoints: 2,
+      serviceProxyHealthy: true,
+    });
+    await publish(first, 'remote');
+    await become(first, outer, [503, 503]);
+    await publish(second, 'pod-a');
+    await become(second, outer, [200, 200]);
+    expect(await statuses(first, outer)).toEqual([0, 0]);
+    await lab.remove('web');
+    await become(second, outer, [0, 0]);
+  });
 
-  test.skipIf(shortly)(
-    'are had as soon as whoever has the port lets go of it, without any change of a Service',
-    async () => {
-      const holder = await occupy(lab, first);
-      await publish(first, 'pod-a');
-      start();
-      await become(first, outer, [0, 200]);
-      expect(agent.log).toContain(
-        `default/web: cannot listen on its healthCheckNodePort ${first}: listen EADDRINUSE`,
-      );
-      const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
-      const sockets = 'switchyard_health_check_node_ports{ip_family="IPv4",state';
-      expect(body).toContain(`${sockets}="failed"} 1`);
-      await end(holder);
-      await become(first, outer, [200, 200]);
-    },
-  );
+  test('are had as soon as whoever has the port lets go of it, without any change of a Service', async () => {
+    const holder = await occupy(lab, first);
+    await publish(first, 'pod-a');
+    start();
+    await become(first, outer, [0, 200]);
+    expect(agent.log).toContain(
+      `default/web: cannot listen on its healthCheckNodePort ${first}: listen EADDRINUSE`,
+    );
+    const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
+    const sockets = 'switchyard_health_check_node_ports{ip_family="IPv4",state';
+    expect(body).toContain(`${sockets}="failed"} 1`);
+    await end(holder);
+    await become(first, outer, [200, 200]);
+  });
 
   test('answer at the addresses of node ports alone', async () => {
     await publish(first, 'pod-a');

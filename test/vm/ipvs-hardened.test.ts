@@ -1,12 +1,12 @@
 // What the contract does not ask of an agent in ipvs mode: legacy tools, pods in the node's own network, a firewall of
-// the node's own, ping, an address of another Node, settings, and what drains.
+// the node's own, ping, an address of another Node, settings, what drains, health check ports, and the metrics of traffic.
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemTools } from '../../src/host/run-tool.ts';
 import { service, slices } from '../kernel/contract-objects.ts';
 import { Suite } from '../kernel/contract-suite.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
-import { eventually, lab4 } from '../support/node-lab.ts';
+import { eventually, lab4, lab6 } from '../support/node-lab.ts';
 
 const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
 /** A port of the node that a pod of its own network has, and another Service as its node port. */
@@ -65,6 +65,25 @@ const sharp = [
 /** Two addresses over IPv4, each a virtual server with real servers of its own. */
 const draining = { host: 14, externalIPs: ['198.51.100.4'], protocols: ['TCP'] } as const;
 
+/** A balancer's Service with a pod of this node. */
+const balanced = {
+  host: 15,
+  type: 'LoadBalancer',
+  externalPolicy: 'Local',
+  healthCheckNodePort: 31_030,
+  protocols: ['TCP'],
+  pods: ['pod-a'],
+} as const;
+
+/** `default/counted`, whose traffic is counted at both of its addresses. */
+const counted = {
+  host: 16,
+  type: 'NodePort',
+  nodePort: 30_080,
+  protocols: ['TCP'],
+  pods: ['pod-a'],
+} as const;
+
 /** Two addresses of 203.0.113.0/24, the first of which is excluded. */
 const [excluded, stale] = ['203.0.113.9', '203.0.113.200'];
 const settings = [
@@ -73,6 +92,9 @@ const settings = [
   '--ipvs-tcp-timeout=11m',
   '--ipvs-tcpfin-timeout=70s',
   '--ipvs-udp-timeout=90s',
+  `--nodeport-addresses=${lab4.node}/32,${lab6.node}/128`,
+  '--service-traffic=bytes',
+  '--service-traffic-interval=1s',
 ];
 
 /** What the metrics say where so many drain over IPv4. */
@@ -202,6 +224,59 @@ describe.skipIf(!inGuest)(
       await drain(1);
       expect(await held.again()).toMatchObject({ answeredBy: 'pod-a' });
       await held.close();
+    });
+
+    test('health check ports answer at the addresses of node ports alone', async () => {
+      const statuses = async (hosts: readonly string[]): Promise<readonly number[]> => {
+        const actor = hosts[0] === lab4.node ? 'client' : 'node';
+        const port = balanced.healthCheckNodePort;
+        const answers = hosts.map(async (host) => suite.lab.get(actor, `http://${host}:${port}/`));
+        return (await Promise.all(answers)).map(({ status }) => status);
+      };
+      await suite.publish('balanced', balanced);
+      await eventually(
+        async () => statuses([lab4.node, `[${lab6.node}]`]),
+        (seen) => seen.join() === '200,200',
+        30_000,
+      );
+      expect(await statuses(['127.0.0.1', '[::1]'])).toEqual([0, 0]);
+    });
+
+    test('the metrics of traffic say what passed the kernel’s virtual servers', async () => {
+      const { lab } = suite;
+      const targets = [
+        { to: '10.96.0.16', port: 80 },
+        { to: lab4.node, port: counted.nodePort },
+      ];
+      await suite.publish('counted', counted);
+      for (const target of targets) await suite.answers('client', target);
+      for (let times = 0; times < 6; times++)
+        for (const target of targets)
+          expect(await lab.ask('client', target)).toMatchObject({ answeredBy: 'pod-a' });
+      const servers =
+        /^TCP +(?:10\.96\.0\.16:80|192\.0\.2\.1:30080) +(\d+) +\d+ +\d+ +(\d+) +(\d+)/gm;
+      const passed = async (): Promise<readonly number[]> => {
+        const stats = await lab.onNode('ipvsadm', '-Ln', '--stats', '--exact');
+        const own = [...stats.matchAll(servers)];
+        return [1, 2, 3].map((at) => own.reduce((total, each) => total + Number(each[at]), 0));
+      };
+      const labels = 'namespace="default",service="counted",port="tcp",protocol="TCP"';
+      const told = async (): Promise<readonly number[]> => {
+        const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
+        return ['connections', 'received_bytes', 'sent_bytes'].map((each) => {
+          const start = `switchyard_service_${each}_total{${labels}}`;
+          const line = body.split('\n').find((text) => text.startsWith(start));
+          return Number(line?.split(' ').at(-1) ?? 0);
+        });
+      };
+      const [metrics] = await eventually(
+        async () => [await told(), await passed()],
+        ([seen, there]) => seen?.join() === there?.join(),
+        30_000,
+      );
+      // The first one of each address, and those after it.
+      expect(metrics?.[0]).toBeGreaterThanOrEqual(14);
+      expect(metrics?.[2]).toBeGreaterThan(0);
     });
 
     test('a node that lets nothing out needs one rule for what ipvs sends on', async () => {

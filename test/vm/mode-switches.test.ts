@@ -1,10 +1,12 @@
 /* oxlint-disable vitest/valid-title, vitest/no-standalone-expect -- what holds of every switch is declared once */
 // Another mode takes over on a live node: which connections go on, who answers meanwhile, and what is left. The table
 // of docs/mode-switches.md names these tests.
+import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Answer, HeldConnection, Question } from '../../src/cli/demo/actor.ts';
+import type { Difference } from '../../src/cli/diff/differences.ts';
 import { nodeObject, service, slices } from '../kernel/contract-objects.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { dumpNode } from '../support/node-dump.ts';
@@ -157,6 +159,24 @@ async function cleanUp(): Promise<void> {
   agent = undefined;
   const run = await lab.command('cleanup', `--state-file=${lab.stateFile}`);
   expect(run).toMatchObject({ status: 0, stderr: '' });
+}
+
+function adminSocket(): string {
+  return join(lab.folder, 'run', 'admin.sock');
+}
+
+/** What `switchyard diff` finds: `ipv4 | missing | sets | OBJECT | WANTED | FOUND`. */
+async function differences(): Promise<readonly string[]> {
+  const run = await lab.command('diff', '--output=json', `--admin-socket=${adminSocket()}`);
+  expect(run.stderr).toBe('');
+  const { families } = JSON.parse(run.stdout) as {
+    families: { family: string; differences: Difference[] }[];
+  };
+  return families.flatMap(({ family, differences: list }) =>
+    list.map(({ kind, part, object, wanted, found }) =>
+      [family, kind, part, object ?? '-', wanted ?? '-', found ?? '-'].join(' | '),
+    ),
+  );
 }
 
 async function leaveUpstream(): Promise<void> {
@@ -321,7 +341,28 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
     await cleanUp();
     expect(await node()).toEqual(before);
     await leaveUpstream();
-    await switchTo('ipvs');
+    await switchTo('ipvs', '--ipvs-sync-period=1h', `--admin-socket=${adminSocket()}`);
+  });
+
+  test('an agent that has taken over finds nothing different, beside a virtual server of somebody else', async () => {
+    expect(await differences()).toEqual([]);
+  });
+
+  test('what somebody takes, puts in or changes is named by switchyard diff', async () => {
+    await lab.onNode('ipvsadm', '-d', '-t', '10.96.0.10:80', '-r', '10.244.0.5:8080');
+    await lab.onNode('ipvsadm', '-A', '-t', '10.96.0.10:81', '-s', 'rr');
+    await lab.onNode('ip', 'address', 'del', 'fd00:10:96::10/128', 'dev', 'kube-ipvs0');
+    await lab.onNode('ip', 'address', 'add', '10.96.0.99/24', 'dev', 'kube-ipvs0');
+    await lab.onNode('ipset', 'add', 'KUBE-6-IPVS-SERVED-1', 'fd00:10:96::10,tcp:99');
+    expect(await differences()).toEqual([
+      expect.stringMatching(
+        /^ipv4 \| missing \| virtual servers \| default\/web:tcp \| -a -t 10\.96\.0\.10:80 -r 10\.244\.0\.5:8080 -m -w 1/,
+      ),
+      'ipv4 | unexpected | virtual servers | - | - | virtual server TCP/10.96.0.10:81',
+      'ipv4 | unexpected | addresses | - | - | address add 10.96.0.99/24 dev kube-ipvs0',
+      'ipv6 | unexpected | sets | - | - | add KUBE-6-IPVS-SERVED-1 fd00:10:96::10,tcp:99',
+      'ipv6 | missing | addresses | default/web:tcp | address add fd00:10:96::10/128 dev kube-ipvs0 | -',
+    ]);
   });
 
   test('the clean-up leaves nothing over of any mode, and what others made', async () => {

@@ -15,15 +15,10 @@ export class LongestFirst extends BaseSequencer {
   override async shard(files: TestSpecification[]): Promise<TestSpecification[]> {
     const { shard } = this.ctx.config;
     if (shard?.count !== 2 || !files.some(isLongest)) return super.shard(files);
-    return files.filter((file) => isOfContract(file) === (shard.index === 1));
+    return files.filter((file) => isLongest(file) === (shard.index === 1));
   }
 }
 
 function isLongest({ moduleId }: TestSpecification): boolean {
   return moduleId.endsWith(longest);
-}
-
-/** The contract asks about SCTP in a file of its own. */
-function isOfContract(file: TestSpecification): boolean {
-  return isLongest(file) || file.moduleId.endsWith('test/vm/ipvs-sctp.test.ts');
 }
