@@ -63,6 +63,7 @@ export function metadataOf(raw: unknown): {
   readonly name?: unknown;
   readonly resourceVersion?: unknown;
   readonly continue?: unknown;
+  readonly remainingItemCount?: unknown;
 } {
   if (typeof raw !== 'object' || raw === null || !('metadata' in raw)) return {};
   return typeof raw.metadata === 'object' && raw.metadata !== null ? raw.metadata : {};

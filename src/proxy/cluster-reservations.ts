@@ -27,7 +27,7 @@ const resolveBySystem: Resolve = async (host) =>
 /** What a cluster keeps from Services; of manifests, what the Nodes among them have. */
 export function clusterReservations(
   sources: ObjectSources,
-  options: Omit<ReservedAddressesOptions, 'listNodes' | 'apiServers'>,
+  options: Omit<ReservedAddressesOptions, 'listNodes' | 'countNodes' | 'apiServers'>,
   resolve = resolveBySystem,
 ): ReservedAddresses | ManifestReservations {
   const { server } = sources;
@@ -36,6 +36,7 @@ export function clusterReservations(
   return new ReservedAddresses({
     ...options,
     listNodes: async (signal) => listOnce(sources, anyNodeKind, signal),
+    countNodes: async (signal) => sources.count?.(anyNodeKind, signal),
     apiServers: async (signal) => {
       const slices = await listOnce(sources, apiServerSlices, signal);
       const own = slices.filter(({ meta }) => meta.namespace === 'default');

@@ -12,6 +12,8 @@ export interface ReservedAddressesOptions {
   readonly nodeName: string;
   /** Every Node there is, once. Owns its retries; rejects only where `signal` aborts. */
   readonly listNodes: (signal: AbortSignal) => Promise<readonly NodeObject[]>;
+  /** How many there are, which costs next to nothing; undefined where nobody can say. */
+  readonly countNodes: (signal: AbortSignal) => Promise<number | undefined>;
   /** Where the API server answers. */
   readonly apiServers: (signal: AbortSignal) => Promise<readonly Address[]>;
   /** Another answer may be given now to what was asked before. */
@@ -22,7 +24,9 @@ export interface ReservedAddressesOptions {
 
 /** An address that nobody asked for yet is looked up in a list no older than this. */
 const freshMs = 60_000;
-/** Nodes that join may have an address that a Service took before. */
+/** Nodes that join may have an address that a Service took before: their number tells. */
+const countMs = 60_000;
+/** Others may have got other addresses, or taken the places of Nodes that left. */
 const relistMs = 3_600_000;
 const retryMs = 30_000;
 const longestWaitMs = 5000;
@@ -30,7 +34,7 @@ const longestWaitMs = 5000;
 /**
  * Addresses that no Service may take, since they are another Node's or the API server's: a node that took them would cut
  * itself off. Nothing is read before the first external address is asked for, and then one list of Nodes, so that a
- * cluster without such addresses pays nothing. Until the list has come the answer is no.
+ * cluster without such addresses pays nothing. Then Nodes are counted each minute, and listed again where their number changes. Until the list has come the answer is no.
  */
 export class ReservedAddresses {
   readonly #options: ReservedAddressesOptions;
@@ -41,6 +45,9 @@ export class ReservedAddresses {
   readonly #waiting = new Set<AbortController>();
   #owners: ReadonlyMap<Address, string> = new Map();
   #listedAtMs = Number.NEGATIVE_INFINITY;
+  #dueAtMs = Number.NEGATIVE_INFINITY;
+  /** Before the last list was asked for. */
+  #count: number | undefined;
   #version = 0;
 
   constructor(options: ReservedAddressesOptions) {
@@ -82,24 +89,33 @@ export class ReservedAddresses {
 
   /** Looks up what is asked for, until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    let waitMs = relistMs;
+    const { clock } = this.#options;
     while (!signal.aborted) {
-      await this.#wakeup.wait(this.#options.clock, waitMs, signal);
+      const isRung = await this.#wakeup.wait(clock, this.#untilLookMs(), signal);
       if (signal.aborted) return;
-      waitMs = relistMs;
-      if (this.#asked.size > 0 && !(await this.#look(signal))) waitMs = retryMs;
+      if (this.#asked.size === 0) continue;
+      const isDue = isRung || clock.monotonic() >= this.#dueAtMs;
+      if (isDue || (await this.#hasOtherCount(signal))) await this.#look(signal);
     }
   }
 
-  async #look(signal: AbortSignal): Promise<boolean> {
+  #untilLookMs(): number {
+    if (this.#asked.size === 0) return relistMs;
+    return Math.max(0, Math.min(countMs, this.#dueAtMs - this.#options.clock.monotonic()));
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
     const { clock, log, onChange } = this.#options;
+    this.#dueAtMs = clock.monotonic() + retryMs;
     try {
+      this.#count = await this.#counted(signal);
       this.#owners = await this.#list(signal);
     } catch (error) {
       if (!signal.aborted) log.warn({ err: error }, `cannot list Nodes: ${errorText(error)}`);
-      return false;
+      return;
     }
     this.#listedAtMs = clock.monotonic();
+    this.#dueAtMs = this.#listedAtMs + relistMs;
     let isOther = false;
     for (const [address, before] of this.#asked) {
       const answer = this.#owners.has(address) ? 'taken' : 'free';
@@ -111,7 +127,22 @@ export class ReservedAddresses {
       onChange();
     }
     for (const each of this.#waiting) each.abort();
-    return true;
+  }
+
+  async #hasOtherCount(signal: AbortSignal): Promise<boolean> {
+    const count = await this.#counted(signal);
+    return count !== undefined && count !== this.#count;
+  }
+
+  /** Undefined where it cannot be found out; the next list comes all the same. */
+  async #counted(signal: AbortSignal): Promise<number | undefined> {
+    const { countNodes, log } = this.#options;
+    try {
+      return await countNodes(signal);
+    } catch (error) {
+      if (!signal.aborted) log.debug({ err: error }, `cannot count Nodes: ${errorText(error)}`);
+      return undefined;
+    }
   }
 
   async #list(signal: AbortSignal): Promise<ReadonlyMap<Address, string>> {

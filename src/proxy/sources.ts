@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { SourceConfig } from '../config/proxy-config.ts';
 import { runProgram } from '../host/run-program.ts';
+import { countObjects } from '../informer/api-count.ts';
 import { ApiEventSink } from '../informer/api-events.ts';
 import { loadApiClient } from '../informer/api-client.ts';
 import { ApiSource } from '../informer/api-source.ts';
@@ -19,6 +20,8 @@ export interface ObjectSources {
   /** URL of the API server; undefined where objects come from elsewhere. */
   readonly server: string | undefined;
   source<T extends KubeObject>(kind: Kind<T>): Source<T>;
+  /** How many of a kind there are, cheaply; left out where who asks for the kind is told of each change anyway. */
+  count?(kind: Kind<KubeObject>, signal: AbortSignal): Promise<number>;
   /** Where Events on the objects go; undefined where objects come from elsewhere. */
   readonly events: EventSink | undefined;
   /** Why nothing new is heard of a kind, by the name of its resource; left out where there is no connection that could break. */
@@ -91,6 +94,7 @@ async function openCluster(
         log,
         onEvent: (event) => troubles.heard(kind.resource, event),
       }),
+    count: async (kind, signal) => countObjects(client, kind, clock, signal),
     trouble: (resource) => troubles.of(resource),
     events: new ApiEventSink(client, clock),
     close: async () => client.close(),

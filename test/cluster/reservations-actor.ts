@@ -10,6 +10,7 @@ import { compileAll } from '../../src/graph/compile.ts';
 import { runProgram } from '../../src/host/run-program.ts';
 import { loadApiClient } from '../../src/informer/api-client.ts';
 import type { ApiClient } from '../../src/informer/api-client.ts';
+import { countObjects } from '../../src/informer/api-count.ts';
 import { ApiList } from '../../src/informer/api-list.ts';
 import { ApiSource } from '../../src/informer/api-source.ts';
 import type { Kind, KubeObject } from '../../src/informer/kind.ts';
@@ -57,9 +58,14 @@ const node = nodeContext({ localAddresses: ['127.0.0.1', '192.0.2.1'].map(addres
 const graph = compileAll(catalog.take().servicePorts, node);
 
 const stop = new AbortController();
+let counted: number | undefined;
 const sources: ObjectSources = {
   server: client.server,
   source: (kind) => new ApiSource({ ...ports, kind }),
+  count: async (kind, signal) => {
+    counted = await countObjects(client, kind, systemClock, signal);
+    return counted;
+  },
   events: undefined,
   close: async () => client.close(),
 };
@@ -96,4 +102,4 @@ stop.abort();
 await running;
 await client.close();
 const refused = refusedAddresses.map(({ address: at, reason }) => [at, reason]);
-process.stdout.write(JSON.stringify({ refused, bound: bound.toSorted(), asked, lines }));
+process.stdout.write(JSON.stringify({ refused, bound: bound.toSorted(), asked, counted, lines }));

@@ -13,6 +13,8 @@ interface Sync {
   readonly bound: readonly string[];
   /** The queries for Nodes. */
   readonly asked: readonly Readonly<Record<string, string>>[];
+  /** How many Nodes there are. */
+  readonly counted?: number;
   readonly lines: readonly string[];
 }
 
@@ -79,7 +81,7 @@ describe.skipIf(blocked !== undefined)(
     it('are read once, by pages if the server has it so, when a Service has an address from outside', async () => {
       const outside = service('outside', { externalIPs });
       await plane.must('POST', '/api/v1/namespaces/default/services', outside);
-      const { asked, refused, bound } = await sync();
+      const { asked, refused, bound, counted } = await sync();
       expect(refused).toEqual([
         ['192.0.2.9', '192.0.2.9 is an address of Node last'],
         [apiServer, `${apiServer} is an address of the API server`],
@@ -88,7 +90,8 @@ describe.skipIf(blocked !== undefined)(
       expect(bound.filter((each) => externalIPs.includes(each))).toEqual(['198.51.100.7']);
       // What a server has cached it gives in one piece, whatever the limit.
       const begun = asked.filter((query) => query['continue'] === undefined);
-      expect(begun).toEqual([{ limit: '500', resourceVersion: '0' }]);
+      expect(begun).toEqual([{ limit: '1' }, { limit: '500', resourceVersion: '0' }]);
+      expect(counted).toBe(nodes + 2);
     });
 
     it('are all refused, with the rule that is missing in the log, where Nodes may not be read', async () => {

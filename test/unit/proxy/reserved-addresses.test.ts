@@ -35,6 +35,8 @@ class Rig {
   readonly clock = new VirtualClock();
   nodes: readonly NodeObject[] | Error = [node('node-a', '192.0.2.1'), node('node-b', '192.0.2.2')];
   lists = 0;
+  /** Of Nodes; undefined: nobody can say. */
+  count: number | Error | undefined;
   changes = 0;
   readonly stop = new AbortController();
   readonly reserved = new ReservedAddresses({
@@ -43,6 +45,10 @@ class Rig {
       this.lists++;
       if (this.nodes instanceof Error) throw this.nodes;
       return this.nodes;
+    },
+    countNodes: async () => {
+      if (this.count instanceof Error) throw this.count;
+      return this.count;
     },
     apiServers: async () => [address('192.0.2.9')],
     onChange: () => void this.changes++,
@@ -128,6 +134,23 @@ describe('the addresses of other Nodes and of the API server', () => {
       '203.0.113.1 is an address of Node node-c',
       undefined,
     ]);
+  });
+
+  it('are listed within a minute where the number of Nodes has changed, and not before that', async () => {
+    const rig = new Rig();
+    rig.count = 2;
+    rig.reasons();
+    await settle();
+    await rig.clock.advance(600_000);
+    expect(rig.lists).toBe(1);
+    rig.nodes = [node('node-c', '203.0.113.1')];
+    rig.count = 3;
+    await rig.clock.advance(60_000);
+    expect([rig.lists, rig.changes]).toEqual([2, 2]);
+    expect(rig.reasons()[0]).toBe('203.0.113.1 is an address of Node node-c');
+    rig.count = new Error('no answer');
+    await rig.clock.advance(600_000);
+    expect(rig.lists).toBe(2);
   });
 
   it('stay as they were while they cannot be listed, which is tried again', async () => {
