@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.ts';
-import type { ApiClient, ApiResponse } from '../../informer/api-client.ts';
+import type { ApiClient, ApiResponse, ApiWriter } from '../../informer/api-client.ts';
 
 const waitsMs = [50, 100, 200, 400, 800] as const;
 
@@ -15,7 +15,8 @@ export async function whileForbidden(
   for (const waitMs of waitsMs) {
     const response = await ask();
     if (response.status !== 403) return response;
-    response.body.destroy();
+    // what it says is the same again and again; read, it gives its connection back
+    response.body.on('error', () => undefined).resume();
     await clock.sleep(waitMs, signal);
     signal.throwIfAborted();
   }
@@ -30,5 +31,15 @@ export function patientReader(client: ApiClient, clock: Pick<Clock, 'sleep'>): A
       whileForbidden(clock, signal, async () => client.get(path, query, signal, accept)),
     reloadCredentials: async () => client.reloadCredentials(),
     close: async () => client.close(),
+  };
+}
+
+/** The same for what is written. */
+export function patientWriter(client: ApiWriter, clock: Pick<Clock, 'sleep'>): ApiWriter {
+  return {
+    server: client.server,
+    send: async (verb, path, value, signal) =>
+      whileForbidden(clock, signal, async () => client.send(verb, path, value, signal)),
+    reloadCredentials: async () => client.reloadCredentials(),
   };
 }

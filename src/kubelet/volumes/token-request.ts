@@ -1,13 +1,16 @@
+import type { Clock } from '../../clock.ts';
 import { createAnswer } from '../../informer/api-answer.ts';
 import type { ApiWriter } from '../../informer/api-client.ts';
 import { SwitchyardError } from '../../error.ts';
 import { isRaw } from '../../services/field-reader.ts';
+import { patientWriter } from './patience.ts';
 import type { IssuedToken, RequestToken } from './tokens.ts';
 
 const subject = { group: '', resource: 'serviceaccounts/token' };
 
 /** Asks the API server for tokens, as the TokenRequest API has it (authentication.k8s.io/v1). */
-export function tokenRequester(client: ApiWriter): RequestToken {
+export function tokenRequester(given: ApiWriter, clock: Pick<Clock, 'sleep'>): RequestToken {
+  const client = patientWriter(given, clock);
   return async (wish, signal): Promise<IssuedToken> => {
     const { namespace, serviceAccount, audience, expirationSeconds, pod } = wish;
     const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}/token`;

@@ -33,6 +33,19 @@ function file(text: string, mode = 0o644): PayloadFile {
   return { data: Buffer.from(text), mode };
 }
 
+/** Of a size that is not written at once. */
+function longText(version: number): string {
+  return `${version}\n`.repeat(20_000);
+}
+
+function filesOf(version: number): Record<string, PayloadFile> {
+  return {
+    a: file(longText(version)),
+    'deep/b': file(longText(version)),
+    [`only-${version}`]: file(''),
+  };
+}
+
 let turn = 0;
 
 async function write(files: Readonly<Record<string, PayloadFile>>): Promise<boolean> {
@@ -111,20 +124,14 @@ describe('the atomic writer', () => {
   );
 
   it('never shows a reader a missing or a half file', async () => {
-    const text = (version: number): string => `${version}\n`.repeat(20_000);
-    const files = (version: number): Record<string, PayloadFile> => ({
-      a: file(text(version)),
-      'deep/b': file(text(version)),
-      [`only-${version}`]: file(''),
-    });
-    await write(files(0));
+    await write(filesOf(0));
     const stop = new Int32Array(new SharedArrayBuffer(4));
     const reader = new Worker(readerProgram, { eval: true, workerData: { directory, stop } });
     const ended = new Promise<string>((resolve, reject) => {
       reader.on('message', resolve);
       reader.on('error', reject);
     });
-    for (let version = 1; version <= 300; version++) await write(files(version));
+    for (let version = 1; version <= 300; version++) await write(filesOf(version));
     Atomics.store(stop, 0, 1);
     const { reads, versions, wrong } = JSON.parse(await ended) as Readonly<{
       reads: number;
