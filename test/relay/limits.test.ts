@@ -1,9 +1,47 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RelayProcess } from './relay-process.ts';
-import { Stage, eventually, listener, ownNetwork } from './stage.ts';
+import type { RelayEndpoint } from '../../src/relay/relay.ts';
+import { Stage, eventually, listener, local, ownNetwork } from './stage.ts';
 import type { Client } from './stage.ts';
+
+/** What of its files a relay leaves to the agent, and what that has open. */
+const spared = 1024 + 200;
+
+/** How many files a process of this machine may have open. */
+function hardLimit(): number {
+  const limits = readFileSync('/proc/self/limits', 'latin1');
+  return Number(/^Max open files +\d+ +(\d+)/m.exec(limits)?.[1]);
+}
+
+/** An endpoint in a process of its own, which has as many files as the relay's clients have. */
+class EchoProcess {
+  readonly endpoint: RelayEndpoint;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child;
+    this.endpoint = { address: local, port, weight: 1 };
+  }
+
+  static async start(): Promise<EchoProcess> {
+    const script =
+      "const s = require('net').createServer((c) => c.pipe(c).on('error', () => {})).listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => console.log(s.address().port))";
+    const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [port] = (await once(child.stdout, 'data')) as [Buffer];
+    return new EchoProcess(child, Number(port.toString()));
+  }
+
+  async close(): Promise<void> {
+    const ended = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await ended;
+  }
+}
 
 /** What a process may have: file descriptors and memory. */
 describe.skipIf(!ownNetwork)('a relay at its limits', () => {
@@ -55,6 +93,37 @@ describe.skipIf(!ownNetwork)('a relay at its limits', () => {
       await eventually(async () => (await relay?.stats())?.get('web')?.active === 0);
     },
   );
+
+  it('has 10,000 connections open at once, or as many as this machine lets a process have', async () => {
+    const count = Math.min(10_000, Math.floor((hardLimit() - spared) / 200) * 100);
+    const echoing = await EchoProcess.start();
+    try {
+      relay = new RelayProcess();
+      // No listener has more than three quarters of all.
+      const all = [listener('web', [echoing.endpoint]), listener('beside', [echoing.endpoint])];
+      await relay.open(...all);
+      const before = relay.residentKiB();
+      const clients: Client[] = [];
+      for (let opened = 0; opened < count; opened += 50) {
+        const some = Array.from({ length: 50 }, async (_, n) => {
+          const to = all[n % 2] ?? listener('none', []);
+          return (await stage.client(to)).read();
+        });
+        clients.push(...(await Promise.all(some)));
+      }
+      for (const { socket } of clients) socket.write('hello');
+      await eventually(() => clients.every(({ text }) => text === 'hello'));
+      const each = (relay.residentKiB() - before) / count;
+      process.stdout.write(`${count} connections: ${each.toFixed(1)} KiB each\n`);
+      expect(each).toBeLessThan(40);
+      const stats = await relay.stats();
+      expect(all.map(({ key }) => stats.get(key)?.active)).toEqual([count / 2, count / 2]);
+      for (const { socket } of clients) socket.destroy();
+      await eventually(async () => (await relay?.stats())?.get('web')?.active === 0);
+    } finally {
+      await echoing.close();
+    }
+  });
 
   it.each(['handles', 'sockets'] as const)(
     'names a lack of file descriptors, and lives on, by %s',
