@@ -59,28 +59,31 @@ export function sticking(suite: Suite): void {
     expect(everybody).toContain(moved.now);
   });
 
-  suite.test(
-    'affinity-300',
-    'many clients keep their pods over a rewrite and a restart',
-    async () => {
-      await suite.publish('crowd', { host: 42, affinitySeconds: 10_800, pods: everybody });
-      await suite.answers('client', { to: '10.96.0.42', port: 80 });
-      const before = await homes('10.96.0.42');
-      expect(new Set(before)).toEqual(new Set(everybody));
-      await suite.publish('crowd2', { host: 43, pods: ['pod-b'] });
-      await suite.publish('crowd', {
-        host: 42,
-        affinitySeconds: 10_800,
-        externalIPs: ['203.0.113.42'],
-        pods: everybody,
-      });
-      await suite.answers('client', { to: '10.96.0.43', port: 80 });
-      await suite.answers('client', { to: '203.0.113.42', port: 80 });
-      expect(await homes('10.96.0.42')).toEqual(before);
-      await suite.restart();
-      await suite.publish('crowd3', { host: 44, pods: ['pod-b'] });
-      await suite.answers('client', { to: '10.96.0.44', port: 80 });
-      expect(await homes('10.96.0.42')).toEqual(before);
-    },
-  );
+  suite.test('affinity-300', 'many clients keep their pods over a rewrite', async () => {
+    await suite.publish('crowd', { host: 42, affinitySeconds: 10_800, pods: everybody });
+    await suite.answers('client', { to: '10.96.0.42', port: 80 });
+    const before = await homes('10.96.0.42');
+    expect(new Set(before)).toEqual(new Set(everybody));
+    await suite.publish('crowd2', { host: 43, pods: ['pod-b'] });
+    await suite.publish('crowd', {
+      host: 42,
+      affinitySeconds: 10_800,
+      externalIPs: ['203.0.113.42'],
+      pods: everybody,
+    });
+    await suite.answers('client', { to: '10.96.0.43', port: 80 });
+    await suite.answers('client', { to: '203.0.113.42', port: 80 });
+    expect(await homes('10.96.0.42')).toEqual(before);
+  });
+
+  suite.test('affinity-restart', 'many clients keep their pods over a restart', async () => {
+    await suite.publish('crowd', { host: 42, affinitySeconds: 10_800, pods: everybody });
+    await suite.answers('client', { to: '10.96.0.42', port: 80 });
+    const before = await homes('10.96.0.42');
+    expect(new Set(before)).toEqual(new Set(everybody));
+    await suite.restart();
+    await suite.publish('crowd3', { host: 44, pods: ['pod-b'] });
+    await suite.answers('client', { to: '10.96.0.44', port: 80 });
+    expect(await homes('10.96.0.42')).toEqual(before);
+  });
 }

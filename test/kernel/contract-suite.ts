@@ -21,6 +21,7 @@ export type ContractTest =
   | 'affinity'
   | 'affinity-expiry'
   | 'affinity-300'
+  | 'affinity-restart'
   | 'policies'
   | 'source-ranges'
   | 'no-endpoints'
