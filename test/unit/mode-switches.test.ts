@@ -45,7 +45,7 @@ describe('docs/mode-switches.md', () => {
 
   it('names tests that are there beside the table, too', () => {
     const named = [...page.matchAll(/\[test\]\((\S+) "([^"]+)"\)/g)];
-    expect(named).toHaveLength(2);
+    expect(named).toHaveLength(3);
     for (const [, file = '', title = ''] of named) expect(titles(file)).toContain(title);
   });
 });

@@ -9,6 +9,7 @@ import type { Answer, HeldConnection, Question } from '../../src/cli/demo/actor.
 import type { Difference } from '../../src/cli/diff/differences.ts';
 import { nodeObject, service, slices } from '../kernel/contract-objects.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
+import { MountedConfig } from '../support/mounted-config.ts';
 import { dumpNode } from '../support/node-dump.ts';
 import { NodeLab, eventually, lab4 } from '../support/node-lab.ts';
 import type { Actor } from '../support/node-lab.ts';
@@ -37,6 +38,9 @@ type Mode = 'iptables' | 'ipvs';
 
 let lab: NodeLab;
 let agent: AgentProcess | undefined;
+/** What the agent had said before it was made to change. */
+let heard = 0;
+let file: MountedConfig;
 /** What each conversation answers now, the first of which is to be the same. */
 let answers: Readonly<Record<string, { readonly now: Answer; readonly first: Answer }>>;
 /** Those that have been open since before the last switch. */
@@ -72,15 +76,36 @@ async function marks(): Promise<string | undefined> {
   return texts.join('\n');
 }
 
+/** What a file says; the sync period is long, so that nobody but the tests looks at what the tests change. */
+function configuration(mode: Mode): string {
+  return [
+    'apiVersion: kubeproxy.config.k8s.io/v1alpha1',
+    'kind: KubeProxyConfiguration',
+    `mode: ${mode}`,
+    'oomScoreAdj: 0',
+    'conntrack: {maxPerCore: 0}',
+    'ipvs: {syncPeriod: 1h}',
+    '',
+  ].join('\n');
+}
+
+/** Starts an agent in place of the one that runs. */
 async function start(mode: Mode, ...flags: readonly string[]): Promise<void> {
   await agent?.stop();
-  const usual = ['--conntrack-max-per-core=0', `--state-file=${lab.stateFile}`];
-  agent = lab.startAgent([`--mode=${mode}`, ...usual, ...flags]);
+  await file.publish(configuration(mode));
+  heard = 0;
+  agent = lab.startAgent([`--config=${file.path}`, `--state-file=${lab.stateFile}`, ...flags]);
+}
+
+/** Changes the configuration file of the agent that runs. */
+async function change(mode: Mode): Promise<void> {
+  heard = agent?.log.length ?? 0;
+  await file.publish(configuration(mode));
 }
 
 /** Until the agent has said so, by default for both families: to look at the node all the while would slow it down. */
 async function said(words: string, times = 2): Promise<void> {
-  const count = async (): Promise<number> => (agent?.log.split(words).length ?? 1) - 1;
+  const count = async (): Promise<number> => (agent?.log.slice(heard).split(words).length ?? 1) - 1;
   await eventually(count, (seen) => seen === times, 8000).catch((cause: unknown) => {
     throw new Error(`the agent has not said ${words}, but ${agent?.log}`, { cause });
   });
@@ -107,9 +132,12 @@ async function hold(): Promise<Held> {
 }
 
 /** Switches to a mode while requests go on, and asks again over all connections that were open before. */
-async function switchTo(mode: Mode, ...flags: readonly string[]): Promise<void> {
+async function switchTo(
+  mode: Mode,
+  go: () => Promise<void> = async () => start(mode),
+): Promise<void> {
   const fresh = await hold();
-  await start(mode, ...flags);
+  await go();
   // From now on it may change what packets meet.
   await said('"started"', 1);
   const asked: readonly Question[] = [web, { ...web, proto: 'udp' }, nodePort];
@@ -271,6 +299,8 @@ function direction(name: string, go: () => Promise<void>): void {
 describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', () => {
   beforeAll(async () => {
     lab = await NodeLab.create('nft');
+    file = new MountedConfig(join(lab.folder, 'config'));
+    await file.make(configuration('iptables'));
     const exposed = { type: 'NodePort', nodePort: 30_010 } as const;
     await lab.write('node', nodeObject());
     await lab.write(
@@ -311,7 +341,8 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
     await switchTo('iptables');
   });
 
-  test('an agent that may not wait gives connections of ipvs up, tells whoever speaks, and leaves nothing of ipvs', async () => {
+  async function giveUp(): Promise<void> {
+    isOver = false;
     const talks = [...oldest].map(async ([name, connection]) => talk(name, connection));
     await start('iptables', '--ipvs-drain-timeout=0s');
     await said('nothing of ipvs mode is left');
@@ -328,20 +359,30 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
       expect({ name, answer, isTold }).toEqual({ name, answer, isTold: true });
     }
     expect(await lab.onNode('ip', '-br', 'link')).not.toContain('kube-ipvs0');
-  });
+  }
+
+  test('an agent that may not wait gives connections of ipvs up, tells whoever speaks, and leaves nothing of ipvs', async () =>
+    giveUp());
 
   direction('from iptables to ipvs', async () => {
     oldest = await hold();
     await switchTo('ipvs');
   });
 
-  direction('from ipvs to iptables', async () => switchTo('iptables'));
+  direction('from ipvs to iptables, in one process', async () =>
+    switchTo('iptables', async () => change('iptables')),
+  );
+
+  // Its virtual servers are there still, with weight 0, and connections on them.
+  direction('from iptables back to ipvs in the midst of a drain, in one process', async () =>
+    switchTo('ipvs', async () => change('ipvs')),
+  );
 
   direction('from kube-proxy’s ipvs mode to ours', async () => {
     await cleanUp();
     expect(await node()).toEqual(before);
     await leaveUpstream();
-    await switchTo('ipvs', '--ipvs-sync-period=1h', `--admin-socket=${adminSocket()}`);
+    await switchTo('ipvs', async () => start('ipvs', `--admin-socket=${adminSocket()}`));
   });
 
   test('an agent that has taken over finds nothing different, beside a virtual server of somebody else', async () => {
@@ -363,6 +404,11 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
       'ipv6 | unexpected | sets | - | - | add KUBE-6-IPVS-SERVED-1 fd00:10:96::10,tcp:99',
       'ipv6 | missing | addresses | default/web:tcp | address add fd00:10:96::10/128 dev kube-ipvs0 | -',
     ]);
+  });
+
+  test('nor does it wait where ipvs mode was ours', async () => {
+    oldest = await hold();
+    await giveUp();
   });
 
   test('the clean-up leaves nothing over of any mode, and what others made', async () => {

@@ -2,7 +2,9 @@
 // same questions with real packets: what they answer otherwise is listed in docs/differences.md, or a failure.
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually, lab4 } from '../support/node-lab.ts';
 import { createTwinNode } from '../cluster/twin-nodes.ts';
+import { upstreamCommand } from '../cluster/upstream-proxy.ts';
 import { compareAnswers } from '../upstream/compare.ts';
 import type { Difference } from '../upstream/compare.ts';
 import { deliberateCases } from '../upstream/deliberate.ts';
@@ -14,6 +16,7 @@ import { randomServices } from '../upstream/random-services.ts';
 import { Report } from '../upstream/report.ts';
 import { ruleBookScenarios } from '../upstream/rule-book.ts';
 import { TwinCluster, endpointName } from '../upstream/twin-cluster.ts';
+import { sliceOf } from '../upstream/objects.ts';
 import type { RawService } from '../upstream/objects.ts';
 import {
   compareServers,
@@ -47,10 +50,11 @@ function say(text: string): void {
 describe.skipIf(kubeconfig === undefined)(`beside upstream's ipvs mode${why}`, () => {
   const places = new Places();
   const report = new Report('the rule book, ipvs');
+  let twins: GuestTwins;
   let cluster: TwinCluster;
 
   beforeAll(async () => {
-    const twins = await GuestTwins.create(kubeconfig ?? '', endpointName);
+    twins = await GuestTwins.create(kubeconfig ?? '', endpointName);
     await createTwinNode(twins.plane);
     cluster = await TwinCluster.on(twins, places, programmedWithinMs);
     say('both nodes stand');
@@ -128,6 +132,56 @@ describe.skipIf(kubeconfig === undefined)(`beside upstream's ipvs mode${why}`, (
       await upstreamHasSynced(cluster);
       expect(await unlistedServers(new IpvsExpectation(made, flags), services)).toEqual([]);
     });
+  });
+
+  it('kube-proxy serves on a node that switchyard cleanup has left, and finds nothing of ours there', async () => {
+    await cluster.stopProxies();
+    const lab = twins.labs.switchyard;
+    expect(await lab.command('cleanup', '--state-file=')).toMatchObject({ status: 0, stderr: '' });
+    const [sets, rules, servers, links] = await Promise.all([
+      lab.onNode('ipset', 'list', '-name'),
+      lab.onNode('iptables-save'),
+      lab.onNode('ipvsadm', '--save', '-n'),
+      lab.onNode('ip', '-br', 'link'),
+    ]);
+    expect(`${sets}${rules}${servers}${links}`).not.toMatch(/KUBE-|kube-ipvs|-A -[tu] /);
+    const proxy = twins.startProxy('switchyard', [], upstreamCommand('ipvs'));
+    const name = 'after-cleanup';
+    const to = places.clusterIP('ipv4');
+    const made = await Promise.all([
+      twins.plane.must('POST', '/api/v1/namespaces/default/services', {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name },
+        spec: { clusterIP: to, ports: [{ name: 'http', protocol: 'TCP', port: 80 }] },
+      }),
+      twins.plane.must('POST', '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices', {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        ...sliceOf(name, 0, {
+          addressType: 'IPv4',
+          ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
+          endpoints: [
+            { addresses: [lab4['pod-b']], nodeName: 'node-a', conditions: { ready: true } },
+          ],
+        }),
+      }),
+    ]);
+    expect(made).toHaveLength(2);
+    try {
+      for (const actor of ['client', 'node', 'pod-a'] as const) {
+        const answer = await eventually(
+          async () => lab.probe(actor, { to, port: 80, timeoutMs: 400 }),
+          (seen) => typeof seen !== 'string',
+          programmedWithinMs,
+        );
+        expect(answer).toMatchObject({ answeredBy: `${lab4['pod-b']}:8080` });
+      }
+    } catch (error) {
+      throw new Error(`kube-proxy said: ${proxy.log.slice(-4000)}`, { cause: error });
+    } finally {
+      await proxy.stop();
+    }
   });
 
   it('every difference that is listed was seen', () => {
