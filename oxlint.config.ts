@@ -163,7 +163,7 @@ export default defineConfig({
     },
     {
       // Suites that are declared once and run for each backend look unusual to the linter.
-      files: ['test/kernel/**', 'test/cluster/**', 'test/relay/**'],
+      files: ['test/kernel/**', 'test/cluster/**', 'test/relay/**', 'test/kubelet/**'],
       rules: {
         'vitest/no-conditional-tests': 'off',
         'vitest/no-disabled-tests': 'off',

@@ -20,14 +20,27 @@ export interface ApiAnswer {
   readonly text: string;
 }
 
+/** Files by which nodes and the API server know each other. */
+export interface NodeTrust {
+  /** Who signed the nodes' client certificates. */
+  readonly clientCa: string;
+  /** Who signed the certificates that kubelets serve with. */
+  readonly servingCa: string;
+  /** The API server's own, for kubelets. */
+  readonly kubeletClientCertificate: string;
+  readonly kubeletClientKey: string;
+}
+
 /** Where the control plane runs and where it is reached from the nodes. */
 export interface ControlPlaneOptions {
-  /** Name of an existing network namespace (`ip netns`). */
+  /** Name of an existing network namespace (`ip netns`); `''`: the one that this process is in. */
   readonly namespace: string;
   /** The namespace's address that nodes use. */
   readonly address: string;
   /** Where cluster IPs come from, the first family's range first. */
   readonly serviceCidrs?: readonly string[];
+  /** For a cluster with kubelets: nodes may do what they may as nodes, and no more; the API server reaches their kubelets. */
+  readonly nodes?: NodeTrust;
   /** More flags of the API server. */
   readonly apiServerFlags?: readonly string[];
   /** Ends what waits for the control plane. */
@@ -159,7 +172,7 @@ export class ControlPlane {
       '--service-account-issuer=https://kubernetes.default.svc',
       `--service-account-key-file=${this.#file('sa.pub')}`,
       `--service-account-signing-key-file=${this.#file('sa.key')}`,
-      '--authorization-mode=RBAC',
+      ...nodeFlags(this.#options.nodes),
       `--token-auth-file=${this.#file('tokens.csv')}`,
       '--enable-priority-and-fairness=false',
       '--allow-privileged=true', // as kubeadm starts it
@@ -178,14 +191,22 @@ export class ControlPlane {
   }
 
   /** Starts what makes pods of other objects, and what gives them nodes; no kubelet takes them. */
-  startControllers(controllers: readonly string[]): void {
+  startControllers(controllers: readonly string[], flags: readonly string[] = []): void {
     const kubeconfig = this.kubeconfig({ token: tokens.admin, name: 'admin' });
     const usual = [`--kubeconfig=${kubeconfig}`, '--leader-elect=false'];
     const chosen = `--controllers=${controllers.join(',')}`;
-    this.#spawn('kube-controller-manager', [...usual, chosen, '--secure-port=0']);
+    this.#spawn('kube-controller-manager', [...usual, chosen, '--secure-port=0', ...flags]);
     // It cannot do without its server.
     const server = ['--bind-address=127.0.0.1', `--cert-dir=${this.#file('scheduler')}`];
     this.#spawn('kube-scheduler', [...usual, ...server]);
+  }
+
+  /** What gives each namespace the API server's certificate, and its service accounts tokens. */
+  get accountFlags(): readonly string[] {
+    return [
+      `--root-ca-file=${this.#file('certs/apiserver.crt')}`,
+      `--service-account-private-key-file=${this.#file('sa.key')}`,
+    ];
   }
 
   /** The certificate by which the API server is known. */
@@ -290,7 +311,9 @@ export class ControlPlane {
   }
 
   #inNamespace(command: string, args: readonly string[]): ChildProcess {
-    return spawn('ip', ['netns', 'exec', this.#options.namespace, command, ...args]);
+    const { namespace } = this.#options;
+    if (namespace === '') return spawn(command, args);
+    return spawn('ip', ['netns', 'exec', namespace, command, ...args]);
   }
 
   #spawn(name: string, args: readonly string[]): void {
@@ -329,4 +352,17 @@ export class ControlPlane {
     });
     return child;
   }
+}
+
+function nodeFlags(trust: NodeTrust | undefined): readonly string[] {
+  if (trust === undefined) return ['--authorization-mode=RBAC'];
+  return [
+    '--authorization-mode=Node,RBAC',
+    '--enable-admission-plugins=NodeRestriction',
+    `--client-ca-file=${trust.clientCa}`,
+    `--kubelet-client-certificate=${trust.kubeletClientCertificate}`,
+    `--kubelet-client-key=${trust.kubeletClientKey}`,
+    `--kubelet-certificate-authority=${trust.servingCa}`,
+    '--kubelet-preferred-address-types=InternalIP',
+  ];
 }

@@ -9,11 +9,14 @@ import { cgroupPrefix, removeCgroups, staleCgroups } from './cgroups.ts';
 
 const root = join(import.meta.dirname, '../..');
 
+/** Process ids mean something else inside: what carries one in its name must not lie where others' do. */
+const temporary = '/run/sy/tmp';
+
 const script = `
 set -e
 hostname fabric
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/cg /run/netns /run/lock /run/sy
+mkdir -p /run/cg /run/netns /run/lock ${temporary}
 mount --rbind /sys/fs/cgroup /run/cg
 mount -t sysfs sysfs /sys
 mount --rbind /run/cg /sys/fs/cgroup
@@ -63,7 +66,7 @@ function whyBlocked(): string | undefined {
 }
 
 async function inSandbox(command: readonly string[], prefix: string): Promise<number> {
-  const env = { ...process.env, SWITCHYARD_TEST_CGROUP: prefix };
+  const env = { ...process.env, SWITCHYARD_TEST_CGROUP: prefix, TMPDIR: temporary };
   const child = spawn('unshare', [...namespaces, ...command], { cwd: root, env, stdio: 'inherit' });
   // unshare heeds no other while its child runs.
   const end = (): void => void child.kill('SIGKILL');

@@ -1,0 +1,83 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { NodeTrust } from '../cluster/control-plane.ts';
+import { run } from './node-machine.ts';
+
+/** Paths of two PEM files. */
+export interface CertificatePair {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** Says nothing of its own: what a certificate has stands on the command line. */
+const bareConfig = '[req]\ndistinguished_name = name\nprompt = no\n[name]\n';
+
+/**
+ * Two authorities, one for clients and one for what kubelets serve with, and what they sign: a node has a client certificate
+ * `system:node:NAME` and a serving certificate with its address, and no more.
+ */
+export class Authorities {
+  readonly #folder: string;
+  readonly #clients: CertificatePair;
+  readonly #servers: CertificatePair;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'bare.cnf'), bareConfig);
+    this.#clients = this.#make('client-ca', '/CN=clients', authority);
+    this.#servers = this.#make('serving-ca', '/CN=kubelets', authority);
+  }
+
+  /** For the API server. */
+  trust(): NodeTrust {
+    // Bound to system:kubelet-api-admin by the cluster.
+    const own = this.#client('apiserver-kubelet-client', `/CN=${apiServerAsClient}`);
+    return {
+      clientCa: this.#clients.certificate,
+      servingCa: this.#servers.certificate,
+      kubeletClientCertificate: own.certificate,
+      kubeletClientKey: own.key,
+    };
+  }
+
+  get clientCa(): string {
+    return this.#clients.certificate;
+  }
+
+  node(name: string): CertificatePair {
+    return this.#client(`node-${name}`, `/O=system:nodes/CN=system:node:${name}`);
+  }
+
+  serving(name: string, address: string): CertificatePair {
+    const usage = [`subjectAltName=DNS:${name},IP:${address}`, 'extendedKeyUsage=serverAuth'];
+    const subject = `/O=system:nodes/CN=system:node:${name}`;
+    return this.#make(`serving-${name}`, subject, usage, this.#servers);
+  }
+
+  #client(file: string, subject: string): CertificatePair {
+    return this.#make(file, subject, ['extendedKeyUsage=clientAuth'], this.#clients);
+  }
+
+  #make(
+    file: string,
+    subject: string,
+    extensions: readonly string[],
+    by?: CertificatePair,
+  ): CertificatePair {
+    const certificate = join(this.#folder, `${file}.crt`);
+    const key = join(this.#folder, `${file}.key`);
+    const made = ['-x509', '-config', join(this.#folder, 'bare.cnf'), '-days', '30', '-nodes'];
+    const keys = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-keyout', key];
+    const what = ['-subj', subject, '-out', certificate];
+    const added = extensions.flatMap((extension) => ['-addext', extension]);
+    const signer = by ? ['-CA', by.certificate, '-CAkey', by.key] : [];
+    run('openssl', 'req', ...made, ...keys, ...what, ...added, ...signer);
+    return { certificate, key };
+  }
+}
+
+/** Whom the API server is for kubelets. */
+export const apiServerAsClient = 'kube-apiserver-kubelet-client';
+
+const authority = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign'];

@@ -1,0 +1,101 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ControlPlane } from '../cluster/control-plane.ts';
+import { Authorities, apiServerAsClient } from './certificates.ts';
+import type { CertificatePair } from './certificates.ts';
+import type { BuiltImage } from './images.ts';
+import { KubeletProcess } from './kubelet-process.ts';
+import type { KubeletSetting } from './kubelet-process.ts';
+import { NodeMachine, fabricAddress, joinNodes, makeFabric } from './node-machine.ts';
+
+const folder = '/run/sy/pki';
+
+/** What makes pods of other objects, tokens and root certificates. */
+const controllers = ['serviceaccount', 'root-ca-certificate-publisher', 'deployment', 'replicaset']
+  .concat(['daemonset', 'statefulset', 'job', 'endpointslice', 'node-lifecycle'])
+  .concat(['taint-eviction', 'garbage-collector', 'namespace'])
+  .map((name) => `${name}-controller`);
+
+/** A control plane in the sandbox's own network, and nodes that know it as real ones do: Node authorisation, NodeRestriction, TLS both ways. */
+export class KubeletCluster {
+  readonly nodes: readonly NodeMachine[];
+  readonly #authorities: Authorities;
+  readonly control: ControlPlane;
+
+  constructor(names: readonly string[]) {
+    this.nodes = names.map((name, at) => new NodeMachine(name, at + 1));
+    mkdirSync(folder, { recursive: true });
+    this.#authorities = new Authorities(folder);
+    this.control = new ControlPlane({
+      namespace: '',
+      address: fabricAddress,
+      nodes: this.#authorities.trust(),
+    });
+  }
+
+  async start(images: readonly BuiltImage[]): Promise<void> {
+    makeFabric();
+    await Promise.all([this.control.start(), ...this.nodes.map(async (node) => node.start())]);
+    for (const node of this.nodes) node.importImages(...images);
+    joinNodes(this.nodes);
+    await this.#bindApiServer();
+    this.control.startControllers(controllers, this.control.accountFlags);
+  }
+
+  /** A node's kubelet, not yet started, with the node's own rights. */
+  kubelet(node: NodeMachine, setting: KubeletSetting = {}): KubeletProcess {
+    const serving = this.#authorities.serving(node.name, node.address);
+    return new KubeletProcess(node, {
+      kubeconfig: this.#kubeconfig(node.name),
+      serving,
+      clientCa: this.#authorities.clientCa,
+      ...setting,
+    });
+  }
+
+  async stop(): Promise<void> {
+    for (const node of this.nodes) await node.crash();
+    await this.control.stop();
+  }
+
+  /** An object of the API, or undefined. */
+  async get<T>(path: string): Promise<T | undefined> {
+    const answer = await this.control.request('GET', path);
+    return answer.status === 200 ? (JSON.parse(answer.text) as T) : undefined;
+  }
+
+  #kubeconfig(name: string): string {
+    const pair: CertificatePair = this.#authorities.node(name);
+    const file = join(folder, `${name}.kubeconfig`);
+    const ca = Buffer.from(this.control.certificate).toString('base64');
+    const cluster = {
+      server: `https://${fabricAddress}:6443`,
+      'certificate-authority-data': ca,
+    };
+    const user = {
+      'client-certificate-data': readFileSync(pair.certificate).toString('base64'),
+      'client-key-data': readFileSync(pair.key).toString('base64'),
+    };
+    const value = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      'current-context': 'node',
+      clusters: [{ name: 'test', cluster }],
+      users: [{ name: 'node', user }],
+      contexts: [{ name: 'node', context: { cluster: 'test', user: 'node' } }],
+    };
+    writeFileSync(file, JSON.stringify(value), { mode: 0o600 });
+    return file;
+  }
+
+  async #bindApiServer(): Promise<void> {
+    const group = 'rbac.authorization.k8s.io';
+    await this.control.must('POST', `/apis/${group}/v1/clusterrolebindings`, {
+      apiVersion: `${group}/v1`,
+      kind: 'ClusterRoleBinding',
+      metadata: { name: apiServerAsClient },
+      roleRef: { apiGroup: group, kind: 'ClusterRole', name: 'system:kubelet-api-admin' },
+      subjects: [{ apiGroup: group, kind: 'User', name: apiServerAsClient }],
+    });
+  }
+}
