@@ -35,22 +35,18 @@ describe('CRI', () => {
     expect(known).toEqual([]);
     const both = [...ours].filter(([name]) => theirs.has(name));
     expect(both.length).toBeGreaterThan(250);
-    for (const [name, text] of both) expect(`${name} ${text}`).toBe(`${name} ${theirs.get(name)}`);
+    expect(both).toEqual(both.map(([name]) => [name, theirs.get(name)]));
   });
 });
 
 describe('containerd’s events', () => {
   it('have the fields that are read', () => {
-    const ours = interfaceOf(protoOf(file_containerd_events));
-    const theirs = interfaceOf(fileOf('containerd.services.events.v1'));
-    const events = [...ours].filter(([name]) => !name.startsWith('Task'));
-    expect(events.length).toBeGreaterThan(4);
-    for (const [name, text] of events)
-      expect(`${name} ${text}`).toBe(`${name} ${theirs.get(name)}`);
-    const task = interfaceOf(fileOf('containerd.events', 'TaskExit'));
-    for (const [name, text] of ours) {
-      if (name.startsWith('TaskExit')) expect(`${name} ${text}`).toBe(`${name} ${task.get(name)}`);
-    }
+    const ours = [...interfaceOf(protoOf(file_containerd_events))];
+    const service = interfaceOf(fileOf('containerd.services.events.v1'));
+    const tasks = interfaceOf(fileOf('containerd.events', 'TaskExit'));
+    const read = ours.filter(([name]) => !name.startsWith('TaskEvent'));
+    expect(read.length).toBeGreaterThan(8);
+    expect(read).toEqual(read.map(([name]) => [name, service.get(name) ?? tasks.get(name)]));
   });
 });
 

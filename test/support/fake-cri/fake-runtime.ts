@@ -68,9 +68,16 @@ export class FakeRuntime {
 
   transport(): Transport {
     return createRouterTransport((router) => {
-      this.#runtimeService(router);
-      this.#imageService(router);
-      router.service(Events, { subscribe: (_, { signal }) => this.tasks.subscribe(signal) });
+      this.routes(router);
+    });
+  }
+
+  /** Its services, for a server at a socket. */
+  routes(router: ConnectRouter): void {
+    this.#runtimeService(router);
+    this.#imageService(router);
+    router.service(Events, {
+      subscribe: ({ filters }, { signal }) => this.tasks.subscribe(filters, signal),
     });
   }
 

@@ -37,12 +37,12 @@ export class TaskEvents {
     for (const listener of this.#listeners) listener(undefined);
   }
 
-  /** Without filters: exits alone. */
-  async *subscribe(signal: AbortSignal): AsyncGenerator<Envelope> {
+  /** The filters name topics, as containerd's do: `topic=="/tasks/exit"`. */
+  async *subscribe(filters: readonly string[], signal: AbortSignal): AsyncGenerator<Envelope> {
     const queue: (Envelope | undefined)[] = [];
     let wake = nothing;
     const listener = (envelope: Envelope | undefined): void => {
-      if (envelope === undefined || envelope.topic === '/tasks/exit') queue.push(envelope);
+      if (envelope === undefined || passes(filters, envelope)) queue.push(envelope);
       wake();
     };
     this.#listeners.add(listener);
@@ -64,4 +64,8 @@ export class TaskEvents {
       this.#listeners.delete(listener);
     }
   }
+}
+
+function passes(filters: readonly string[], { topic = '' }: Envelope): boolean {
+  return filters.length === 0 || filters.some((filter) => filter.includes(topic));
 }
