@@ -70,19 +70,19 @@ export async function startContainer(
     signal.throwIfAborted();
     throw failed('CreateContainerConfigError', thrown);
   }
+  signal.throwIfAborted();
   let containerId: string;
   try {
     const request = { podSandboxId: sandboxId, config, sandboxConfig: sandbox };
-    ({ containerId } = await around.runtime.createContainer(request, { signal }));
+    // not cut short: the runtime may go on, and the name is taken then
+    ({ containerId } = await around.runtime.createContainer(request));
   } catch (thrown) {
-    signal.throwIfAborted();
     throw failed('CreateContainerError', thrown);
   }
   tell('Normal', 'Created', 'Container created');
   try {
-    await around.runtime.startContainer({ containerId }, { signal });
+    await around.runtime.startContainer({ containerId });
   } catch (thrown) {
-    signal.throwIfAborted();
     throw failed('RunContainerError', thrown);
   }
   tell('Normal', 'Started', 'Container started');
