@@ -236,27 +236,32 @@ export class PodWorker {
   }
 
   async #sync(signal: AbortSignal): Promise<number> {
-    const { operations, clock, mayStart, syncFrequencyMs } = this.#around;
+    const { operations, clock, mayStart } = this.#around;
     const pod = this.#pod;
     if (pod === undefined) return Infinity;
     if (!this.#hasStarted && !mayStart(pod)) return clock.now() + this.#jittered(afterErrorMs);
     this.#hasStarted = true;
     const synced = await operations.sync(pod, this.#memory, signal);
-    const now = clock.now();
-    if (synced.kind !== 'again') this.#inARow = 0;
+    this.#inARow = synced.kind === 'again' ? this.#inARow + 1 : 0;
+    if (synced.kind === 'ended') this.#terminate(this.#ownGrace());
+    return this.#afterSync(synced);
+  }
+
+  #afterSync(synced: Synced): number {
+    const now = this.#around.clock.now();
     switch (synced.kind) {
       case 'ended':
-        this.#terminate(this.#ownGrace());
         return 0;
       case 'again':
-        this.#inARow += 1;
         return this.#inARow < mostInARow ? 0 : now + this.#jittered(withoutNetworkMs);
       case 'noNetwork':
         return now + this.#jittered(withoutNetworkMs);
       case 'failed':
         return Math.min(synced.atMs ?? Infinity, now + this.#jittered(afterErrorMs));
-      case 'settled':
-        return Math.min(synced.atMs ?? Infinity, now + this.#jittered(syncFrequencyMs));
+      case 'settled': {
+        const nextMs = now + this.#jittered(this.#around.syncFrequencyMs);
+        return Math.min(synced.atMs ?? Infinity, nextMs);
+      }
       default:
         return synced satisfies never;
     }
