@@ -105,12 +105,21 @@ class Reading {
   #field(flag: FlagSpec, name: string, written: unknown): void {
     const read = fieldValue(flag, written);
     if (read.kind === 'unfit') this.#problem(name, read.text, read.hint);
+    if (read.kind === 'unset' && flag.item === 'pair' && isFields(written)) this.#empty(flag, name);
     if (read.kind !== 'value') return;
     const field = fieldOf(flag);
     this.#values.set(field, this.#merged(flag, this.#resolved(name, read.value)));
     this.#given.set(field, `${this.#file.path}: ${name}`);
     if (flag.noEffect !== undefined && !isDeepStrictEqual(read.value, presetOf(flag)))
       this.#warnings.push(`${this.#file.path}: ${name} has no effect: ${flag.noEffect}`);
+  }
+
+  /** A map without anything in it is not the default. */
+  #empty(flag: FlagSpec, name: string): void {
+    const field = fieldOf(flag);
+    if (this.#values.has(field)) return;
+    this.#values.set(field, []);
+    this.#given.set(field, `${this.#file.path}: ${name}`);
   }
 
   /** Maps add up: of one key the last value counts. */

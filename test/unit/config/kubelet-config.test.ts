@@ -106,6 +106,10 @@ maxPods: 0
   });
 });
 
+test('no limits are other than the usual ones', () => {
+  expect(read([], 'evictionHard: {}').config.node.evictionHard).toEqual({});
+});
+
 test('flags count more than files, later files more than earlier ones, and maps add up', () => {
   const { config } = read(
     ['--max-pods=5', '--kube-reserved=cpu=3'],
