@@ -1,0 +1,220 @@
+import type { Clock } from '../../clock.ts';
+import { errorText, SwitchyardError } from '../../error.ts';
+import type { DiskSpace } from '../../host/disk-space.ts';
+import type { MachineFacts } from '../../host/machine-facts.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { ObjectAnswer, ObjectApi } from '../api/object-api.ts';
+import { nodeCapacity } from './capacity.ts';
+import type { NodeCapacity } from './capacity.ts';
+import { reportedVersion } from './kubelet-version.ts';
+import { NodeConditions } from './node-conditions.ts';
+import type { NodeReadings } from './node-conditions.ts';
+import type { NodeEvents } from './node-events.ts';
+import { conditionEvents } from './node-events.ts';
+import { newNode, nodePatch } from './node-object.ts';
+import type { NodeObject, NodeSettings, NodeStatus } from './node-object.ts';
+import { nodeStatus, nodeStatusPatch } from './node-status.ts';
+import type { RuntimeHealth } from './runtime-health.ts';
+
+export interface NodeReporterOptions {
+  /** Of nodes. */
+  readonly api: Pick<ObjectApi, 'get' | 'send'>;
+  /** The API server's, where it says one; throws where it does not answer. */
+  readonly version: (signal: AbortSignal) => Promise<string | undefined>;
+  readonly name: string;
+  readonly settings: NodeSettings;
+  readonly ips: readonly string[];
+  /** Where the kubelet answers; 0: nowhere. */
+  readonly port: number;
+  readonly machine: MachineFacts;
+  /** Read anew for each status. */
+  readonly read: () => Promise<Omit<NodeReadings, 'problems'>>;
+  readonly health: Pick<RuntimeHealth, 'problems' | 'version' | 'images'>;
+  readonly events: NodeEvents;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+const firstRetryMs = 100;
+const lastRetryMs = 7000;
+const mostTries = 5;
+/** A node that is starting is told of as soon as it is ready. */
+const startingMs = 120_000;
+const startingStepMs = 100;
+const updateJitter = 0.04;
+
+/**
+ * The Node of this machine: registers it, keeps its status true, and tells of it when something has changed, or now and then (spec 7). A Node
+ * that somebody deletes stays deleted until the kubelet is started again, as with upstream's.
+ */
+export class NodeReporter {
+  readonly #options: NodeReporterOptions;
+  readonly #conditions: NodeConditions;
+  readonly #path: string;
+  #node: NodeObject | undefined;
+  #disk: DiskSpace | undefined;
+  #serverVersion: string | undefined;
+  #reportedAtMs = Number.NEGATIVE_INFINITY;
+  #reportEveryMs: number;
+  #wasReady = false;
+  #lastFailure = '';
+
+  constructor(options: NodeReporterOptions) {
+    this.#options = options;
+    this.#conditions = new NodeConditions(options.settings);
+    this.#path = `/api/v1/nodes/${options.name}`;
+    this.#reportEveryMs = options.settings.statusReportMs;
+  }
+
+  /** As the API had it last; undefined: it is not registered yet. */
+  get node(): NodeObject | undefined {
+    return this.#node;
+  }
+
+  /** What pods may use of the machine, as of the last reading. */
+  get capacity(): NodeCapacity {
+    const { machine, settings } = this.#options;
+    return nodeCapacity(machine, this.#disk, settings);
+  }
+
+  /** Registers, then reports until `signal` aborts. Rejects never. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, events, random, settings } = this.#options;
+    events.tell('Normal', 'Starting', 'Starting kubelet.');
+    await this.#register(signal);
+    const startedAtMs = clock.monotonic();
+    while (!signal.aborted) {
+      await this.#report(signal);
+      const isStarting = !this.#wasReady && clock.monotonic() - startedAtMs < startingMs;
+      const usualMs = settings.statusUpdateMs * (1 + random() * updateJitter);
+      await clock.sleep(isStarting ? startingStepMs : usualMs, signal);
+    }
+  }
+
+  async #register(signal: AbortSignal): Promise<void> {
+    let retryMs = firstRetryMs;
+    while (!signal.aborted && this.#node === undefined) {
+      await this.#attempt('registered', signal, async () => {
+        await this.#readServerVersion(signal);
+        this.#node = this.#options.settings.register
+          ? await this.#registered(signal)
+          : nodeOf(await this.#options.api.get(this.#path, signal));
+      });
+      if (this.#node !== undefined) return;
+      await this.#options.clock.sleep(retryMs, signal);
+      retryMs = Math.min(retryMs * 2, lastRetryMs);
+    }
+  }
+
+  async #registered(signal: AbortSignal): Promise<NodeObject> {
+    const { api, log, name, settings, ips, machine } = this.#options;
+    const status = await this.#status({});
+    const node = newNode(name, settings, status, ips);
+    const made = await api.send('create', '/api/v1/nodes', node, signal);
+    if (made.object !== undefined) {
+      log.info({ node: name }, `node ${name} is registered`);
+      this.#tellEvents({}, status);
+      return made.object;
+    }
+    if (made.status !== 409) return nodeOf(made);
+    const found = nodeOf(await api.get(this.#path, signal));
+    const patch = nodePatch(found, machine.architecture, settings.externalCloud, ips);
+    log.info({ node: name }, `node ${name} was registered before`);
+    if (patch === undefined) return found;
+    return nodeOf(await api.send('strategicMerge', this.#path, patch, signal));
+  }
+
+  /** Once told, or found to be told already. */
+  async #report(signal: AbortSignal): Promise<void> {
+    for (let tries = 0; tries < mostTries && !signal.aborted; tries += 1) {
+      const done = await this.#attempt('told of', signal, async () => {
+        if (tries > 0 || this.#node === undefined) {
+          this.#node = nodeOf(await this.#options.api.get(this.#path, signal));
+        }
+        await this.#tell(this.#node, signal);
+      });
+      if (done) return;
+    }
+  }
+
+  async #tell(node: NodeObject, signal: AbortSignal): Promise<void> {
+    const { api, clock, random, settings } = this.#options;
+    const isDue = clock.monotonic() - this.#reportedAtMs >= this.#reportEveryMs;
+    if (isDue) await this.#readServerVersion(signal);
+    const before = node.status ?? {};
+    const wanted = await this.#status(before);
+    const status = nodeStatusPatch(before, wanted, isDue);
+    if (status !== undefined) {
+      const answer = await api.send('strategicMerge', `${this.#path}/status`, { status }, signal);
+      this.#tellEvents(before, wanted);
+      this.#node = nodeOf(answer);
+      this.#reportedAtMs = clock.monotonic();
+      // in the middle what was asked for: nodes that start together must not report together for ever
+      this.#reportEveryMs = settings.statusReportMs * (0.5 + random());
+    }
+    this.#wasReady ||= wanted.conditions?.at(-1)?.status === 'True';
+  }
+
+  #tellEvents(before: NodeStatus, wanted: NodeStatus): void {
+    const { events, machine, name } = this.#options;
+    const bootId = before.nodeInfo?.bootID ?? '';
+    if (bootId !== '' && bootId !== machine.bootId) {
+      const message = `Node ${name} has been rebooted, boot id: ${machine.bootId}`;
+      events.tell('Warning', 'Rebooted', message);
+    }
+    for (const reason of conditionEvents(before.conditions ?? [], wanted.conditions ?? [])) {
+      events.tell('Normal', reason, `Node ${name} status is now: ${reason}`);
+    }
+  }
+
+  async #status(before: NodeStatus): Promise<NodeStatus> {
+    const { clock, health, machine, name, ips, port, read, settings } = this.#options;
+    const readings = { ...(await read()), problems: health.problems };
+    this.#disk = readings.disk;
+    const now = { nowMs: clock.now(), monotonicMs: clock.monotonic() };
+    const conditions = this.#conditions.judge(readings, before.conditions ?? [], now);
+    const input = {
+      name,
+      ips,
+      port,
+      machine,
+      capacity: this.capacity,
+      conditions,
+      runtimeVersion: health.version,
+      kubeletVersion: reportedVersion(this.#serverVersion),
+      images: health.images,
+    };
+    return nodeStatus(input, settings);
+  }
+
+  async #readServerVersion(signal: AbortSignal): Promise<void> {
+    this.#serverVersion = await this.#options.version(signal);
+  }
+
+  /** Whether it succeeded; why not, is in the log. */
+  async #attempt(what: string, signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      this.#lastFailure = '';
+      return true;
+    } catch (error) {
+      if (signal.aborted) return false;
+      const { log, name } = this.#options;
+      const reason = errorText(error);
+      const text = `node ${name} is not ${what} yet: ${reason}`;
+      if (reason === this.#lastFailure) log.debug({ node: name }, text);
+      else log.warn({ node: name }, text);
+      this.#lastFailure = reason;
+      return false;
+    }
+  }
+}
+
+function nodeOf({ status, object, reason }: ObjectAnswer): NodeObject {
+  if (object !== undefined) return object;
+  throw new SwitchyardError('source', reason === '' ? `answered ${status}` : reason, {
+    retryable: true,
+  });
+}

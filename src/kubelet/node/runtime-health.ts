@@ -1,0 +1,130 @@
+import type { Clock } from '../../clock.ts';
+import { errorText } from '../../error.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { Cri } from '../cri/client.ts';
+import type { Image } from '../cri/gen/api_pb.ts';
+
+export interface RuntimeHealthOptions {
+  readonly cri: Pick<Cri, 'runtime' | 'images'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** When the pods were listed last, by the monotonic clock; undefined: never yet. */
+  readonly relistedAtMs: () => number | undefined;
+}
+
+const pollMs = 5000;
+const imagesEveryMs = 30_000;
+/** Without a good answer for longer the runtime is down. */
+const downAfterMs = 30_000;
+/** Without a list of the pods for longer nobody sees what becomes of them. */
+const relistWithinMs = 180_000;
+
+/** How the container runtime is: asked every five seconds (spec 0.1). */
+export class RuntimeHealth {
+  readonly #options: RuntimeHealthOptions;
+  readonly #startedAtMs: number;
+  #goodAtMs: number | undefined;
+  #runtimeProblem: string | undefined;
+  #networkProblem: string | undefined;
+  #version: string | undefined;
+  #images: readonly Image[] = [];
+  #imagesAtMs = Number.NEGATIVE_INFINITY;
+  #lastFailure = '';
+
+  constructor(options: RuntimeHealthOptions) {
+    this.#options = options;
+    this.#startedAtMs = options.clock.monotonic();
+  }
+
+  /** `containerd://1.6.20`; undefined: it has not said it yet. */
+  get version(): string | undefined {
+    return this.#version;
+  }
+
+  get images(): readonly Image[] {
+    return this.#images;
+  }
+
+  /** Why pods with a network of their own cannot start; undefined: they can. */
+  get networkProblem(): string | undefined {
+    if (this.#goodAtMs === undefined) return 'container runtime network not ready: not known yet';
+    return this.#networkProblem;
+  }
+
+  /** Why the node is not ready as far as the runtime goes, in upstream's words. */
+  get problems(): readonly string[] {
+    const { clock, relistedAtMs } = this.#options;
+    const nowMs = clock.monotonic();
+    const problems: string[] = [];
+    if (this.#goodAtMs === undefined) {
+      problems.push('container runtime status check may not have completed yet');
+    } else if (nowMs - this.#goodAtMs > downAfterMs) problems.push('container runtime is down');
+    if (this.#runtimeProblem !== undefined) problems.push(this.#runtimeProblem);
+    if (this.#networkProblem !== undefined) problems.push(this.#networkProblem);
+    const listedAtMs = relistedAtMs();
+    const silentMs = nowMs - (listedAtMs ?? this.#startedAtMs);
+    if (silentMs > relistWithinMs) {
+      const seconds = Math.round(silentMs / 1000);
+      problems.push(
+        `PLEG is not healthy: pleg was last seen active ${seconds}s ago; threshold is 3m0s`,
+      );
+    }
+    return problems;
+  }
+
+  /** Asks until `signal` aborts. Rejects never. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.ask(signal);
+      await this.#options.clock.sleep(pollMs, signal);
+    }
+  }
+
+  /** Asks once. */
+  async ask(signal: AbortSignal): Promise<void> {
+    const { clock, cri, log } = this.#options;
+    try {
+      const { status } = await cri.runtime.status({}, { signal });
+      this.#runtimeProblem = problemOf(status?.conditions, 'RuntimeReady', 'runtime');
+      this.#networkProblem = problemOf(status?.conditions, 'NetworkReady', 'runtime network');
+      const nowMs = clock.monotonic();
+      this.#version ??= await this.#readVersion(signal);
+      if (nowMs - this.#imagesAtMs >= imagesEveryMs) {
+        ({ images: this.#images } = await cri.images.listImages({}, { signal }));
+        this.#imagesAtMs = nowMs;
+      }
+      this.#goodAtMs = nowMs;
+      this.#lastFailure = '';
+    } catch (error) {
+      if (signal.aborted) return;
+      const reason = errorText(error);
+      const text = `the container runtime does not say how it is: ${reason}`;
+      if (reason === this.#lastFailure) log.debug({}, text);
+      else log.warn({ err: error }, text);
+      this.#lastFailure = reason;
+    }
+  }
+
+  async #readVersion(signal: AbortSignal): Promise<string> {
+    const answer = await this.#options.cri.runtime.version({ version: 'v1' }, { signal });
+    return `${answer.runtimeName}://${answer.runtimeVersion.replace(/^v/, '')}`;
+  }
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: boolean;
+  readonly reason: string;
+  readonly message: string;
+}
+
+function problemOf(
+  conditions: readonly Condition[] | undefined,
+  type: string,
+  what: string,
+): string | undefined {
+  const condition = conditions?.find((each) => each.type === type);
+  if (condition?.status === true) return undefined;
+  const { reason = 'Unknown', message = 'the runtime does not say it' } = condition ?? {};
+  return `container ${what} not ready: ${type}=false reason:${reason} message:${message}`;
+}
