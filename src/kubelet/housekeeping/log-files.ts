@@ -1,33 +1,6 @@
-import { mkdir, readdir, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
+import { readdir, readlink, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { isAbsent } from '../../error.ts';
-
-/** Whose log it is. */
-export interface LoggedContainer {
-  readonly pod: string;
-  readonly namespace: string;
-  readonly container: string;
-  /** 64 hex digits. */
-  readonly id: string;
-}
-
-/** Names of files may have 255 bytes; the container's ID always stays whole. */
-const longestName = 255;
-
-/** `web_default_app-0123….log`, as programs that ship logs look for it in /var/log/containers. */
-export function logLinkName({ pod, namespace, container, id }: LoggedContainer): string {
-  const end = `-${id}.log`;
-  return `${`${pod}_${namespace}_${container}`.slice(0, longestName - end.length)}${end}`;
-}
-
-/** Makes the link to a container's log, in place of one that is there. */
-export async function linkLog(folder: string, of: LoggedContainer, logPath: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  const path = join(folder, logLinkName(of));
-  await rm(`${path}.new`, { force: true });
-  await symlink(logPath, `${path}.new`);
-  await rename(`${path}.new`, path);
-}
 
 /** Removes a container's log, what was rotated of it, and the link to it. */
 export async function removeContainerLogs(

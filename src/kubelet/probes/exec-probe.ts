@@ -1,5 +1,6 @@
 import { Code } from '@connectrpc/connect';
 import { CriError, criText } from '../cri/cri-error.ts';
+import { expand } from '../environment/expand.ts';
 import type { Container } from '../pod/pod.ts';
 import { keptOutputBytes } from './outcome.ts';
 import type { ProbeOutcome } from './outcome.ts';
@@ -65,10 +66,5 @@ function expandStatic(command: readonly string[], { env }: Container): string[] 
       valueFrom === undefined ? [[name, value ?? ''] as const] : [],
     ),
   );
-  return command.map((text) =>
-    text.replaceAll(/\$\$|\$\(([^)]*)\)/g, (whole: string, name: string | undefined) => {
-      if (whole === '$$') return '$';
-      return values.get(name ?? '') ?? whole;
-    }),
-  );
+  return command.map((text) => expand(text, (name) => values.get(name)));
 }

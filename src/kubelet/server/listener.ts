@@ -23,6 +23,9 @@ export interface ListenerOptions {
     readonly pair: ServingPair;
     /** PEM; undefined: no certificate of a client is looked at. */
     readonly clientCa: string | undefined;
+    readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+    /** By OpenSSL's names; none: those of Node. */
+    readonly ciphers: readonly string[];
     readonly authentication: Authentication;
     readonly authorization: Authorization;
   };
@@ -56,7 +59,8 @@ export class KubeletListener {
         : createTlsServer({
             ...common,
             ...guarded.pair,
-            minVersion: 'TLSv1.2',
+            minVersion: guarded.minVersion,
+            ...(guarded.ciphers.length === 0 ? {} : { ciphers: guarded.ciphers.join(':') }),
             ALPNProtocols: ['http/1.1'],
             ...(guarded.clientCa === undefined
               ? {}

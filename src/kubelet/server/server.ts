@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../clock.ts';
 import { SwitchyardError, errorText } from '../../error.ts';
+import type { BindConfig } from '../../config/proxy-config.ts';
+import type { KubeletServerConfig } from '../../config/kubelet-config.ts';
 import type { ApiWriter } from '../../informer/api-client.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { Authentication } from './authentication.ts';
@@ -11,36 +13,15 @@ import { KubeletListener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
 import { PodRoutes } from './pod-routes.ts';
 import type { PodRoutesOptions } from './pod-routes.ts';
+import { opensslName } from './cipher-name.ts';
 import { keptServingPair } from './serving-certificate.ts';
 import type { ServingPair } from './serving-certificate.ts';
 
-/** Ports, and who is let in at them; the names in brackets are those of KubeletConfiguration. */
-export interface ServerSettings {
-  readonly address: string;
-  /** undefined: `enableServer: false`. */
-  readonly port: number | undefined;
-  /** 0: none. */
-  readonly readOnlyPort: number;
-  readonly healthz: { readonly address: string; /** 0: none. */ readonly port: number };
-  /** `tlsCertFile` and `tlsPrivateKeyFile`; undefined: a pair of our own is kept in `certFolder`. */
-  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
-  readonly certFolder: string;
-  readonly clientCaFile: string | undefined;
-  readonly anonymous: boolean;
-  /** undefined: bearer tokens are not looked up (`authentication.webhook`). */
-  readonly tokenTtlMs: number | undefined;
-  readonly authorization:
-    | { readonly mode: 'AlwaysAllow' }
-    | { readonly mode: 'Webhook'; readonly allowTtlMs: number; readonly denyTtlMs: number };
-  /** `enableDebuggingHandlers`. */
-  readonly debugging: boolean;
-  /** `streamingConnectionIdleTimeout`. */
-  readonly streamIdleMs: number;
-}
-
 export interface KubeletServerOptions
   extends Omit<PodRoutesOptions, 'idleMs'>, Omit<KubeletRoutesOptions, 'pods' | 'debugging'> {
-  readonly settings: ServerSettings;
+  readonly config: KubeletServerConfig;
+  /** Where a pair of our own is kept, where the configuration names none. */
+  readonly certFolder: string;
   readonly nodeName: string;
   /** undefined: no API server, which a mode of `Webhook` needs. */
   readonly api: ApiWriter | undefined;
@@ -76,17 +57,14 @@ export class KubeletServer {
 
   /** Rejects where a port is taken, or the settings cannot be met; nothing listens then. */
   async start(): Promise<void> {
-    const { address, port, readOnlyPort, healthz } = this.#options.settings;
+    const { bind, readOnly, healthz } = this.#options.config;
     try {
-      if (healthz.port !== 0)
-        this.#healthz = await this.#listen({ ...healthz, routes: plainHealth });
-      if (readOnlyPort !== 0) {
-        await this.#listen({ address, port: readOnlyPort, routes: this.#routes(false) });
-      }
-      if (port !== undefined) {
+      if (healthz) this.#healthz = await this.#listen(healthz, { routes: plainHealth });
+      if (readOnly) await this.#listen(readOnly, { routes: this.#routes(false) });
+      if (bind) {
         const secrets = await this.#secrets();
-        const guarded = { ...secrets, ...this.#guards() };
-        this.#main = await this.#listen({ address, port, routes: this.#routes(true), guarded });
+        const guarded = { ...secrets, ...this.#tls(), ...this.#guards() };
+        this.#main = await this.#listen(bind, { routes: this.#routes(true), guarded });
         this.#watching = this.#watch(this.#main, secrets);
       }
     } catch (error) {
@@ -102,55 +80,55 @@ export class KubeletServer {
   }
 
   async #listen(
-    options: Pick<ListenerOptions, 'address' | 'port' | 'routes' | 'guarded'>,
+    { address, port }: BindConfig,
+    options: Pick<ListenerOptions, 'routes' | 'guarded'>,
   ): Promise<KubeletListener> {
     const { log, onRequest } = this.#options;
-    const listener = new KubeletListener({ ...options, log, onRequest });
+    const listener = new KubeletListener({ ...options, address, port, log, onRequest });
     await listener.start();
     this.#listeners.push(listener);
     return listener;
   }
 
   #routes(isMain: boolean): KubeletRoutes {
-    const { settings } = this.#options;
-    const pods = isMain
-      ? new PodRoutes({ ...this.#options, idleMs: settings.streamIdleMs })
-      : undefined;
-    return new KubeletRoutes({ ...this.#options, pods, debugging: settings.debugging });
+    const { streamIdleMs, debuggingHandlers } = this.#options.config;
+    const pods = isMain ? new PodRoutes({ ...this.#options, idleMs: streamIdleMs }) : undefined;
+    return new KubeletRoutes({ ...this.#options, pods, debugging: debuggingHandlers });
+  }
+
+  #tls(): Pick<NonNullable<ListenerOptions['guarded']>, 'minVersion' | 'ciphers'> {
+    const { minVersion, cipherSuites } = this.#options.config;
+    return { minVersion, ciphers: cipherSuites.map(opensslName) };
   }
 
   #guards(): { authentication: Authentication; authorization: Authorization } {
-    const { api, clock, nodeName, settings } = this.#options;
-    const { tokenTtlMs, anonymous, authorization } = settings;
-    const webhook = tokenTtlMs !== undefined && api && { api, cacheTtlMs: tokenTtlMs };
-    const authentication = new Authentication({
-      anonymous,
-      clock,
-      ...(webhook ? { webhook } : {}),
-    });
-    if (authorization.mode === 'AlwaysAllow') {
-      return { authentication, authorization: new Authorization(authorization) };
+    const { api, clock, nodeName, config } = this.#options;
+    const { tokenReview, tokenTtlMs, anonymous, allowedTtlMs, deniedTtlMs } = config;
+    const webhook = tokenReview && api ? { webhook: { api, cacheTtlMs: tokenTtlMs } } : {};
+    const authentication = new Authentication({ anonymous, clock, ...webhook });
+    if (config.authorization === 'AlwaysAllow') {
+      return { authentication, authorization: new Authorization({ mode: 'AlwaysAllow' }) };
     }
     if (api === undefined) {
       throw new SwitchyardError('usage', 'authorization.mode Webhook needs an API server to ask', {
         hint: 'give --kubeconfig, or set authorization.mode to AlwaysAllow and anonymous.enabled to false',
       });
     }
-    const webhooks = { ...authorization, api, nodeName, clock };
-    return { authentication, authorization: new Authorization(webhooks) };
+    const ttls = { allowTtlMs: allowedTtlMs, denyTtlMs: deniedTtlMs };
+    const authorization = new Authorization({ mode: 'Webhook', ...ttls, api, nodeName, clock });
+    return { authentication, authorization };
   }
 
   async #secrets(): Promise<Secrets> {
-    const { settings, nodeName, ownAddresses, clock } = this.#options;
-    const { tls, certFolder, clientCaFile } = settings;
-    const clientCa =
-      clientCaFile === undefined ? undefined : await read('clientCAFile', clientCaFile);
-    if (tls === undefined) {
+    const { config, certFolder, nodeName, ownAddresses, clock } = this.#options;
+    const { certFile, keyFile, clientCaFile } = config;
+    const clientCa = clientCaFile === '' ? undefined : await read('clientCAFile', clientCaFile);
+    if (certFile === '') {
       const names = [nodeName, ...ownAddresses()];
       return { clientCa, pair: await keptServingPair(certFolder, names, clock.now()) };
     }
-    const cert = await read('tlsCertFile', tls.certFile);
-    return { clientCa, pair: { cert, key: await read('tlsPrivateKeyFile', tls.keyFile) } };
+    const cert = await read('tlsCertFile', certFile);
+    return { clientCa, pair: { cert, key: await read('tlsPrivateKeyFile', keyFile) } };
   }
 
   async #watch(listener: KubeletListener, first: Secrets): Promise<void> {

@@ -54,10 +54,14 @@ class Scene {
           await did(`tearDown ${uid}`);
         },
       },
-      killOrphan: async (uid, seconds) => {
-        await did(`kill ${uid} ${seconds}`);
-        this.pods.delete(uid);
+      workers: {
+        state: () => undefined,
+        removeOrphan: ({ uid }) => {
+          this.calls.push(`end ${uid}`);
+          this.pods = new Map([...this.pods].filter(([other]) => other !== uid));
+        },
       },
+      isSourced: (uid) => this.wanted.has(uid),
     });
     this.housekeeping = new Housekeeping({
       clock,
@@ -84,8 +88,7 @@ class Scene {
       relist: async () => Promise.resolve(this.pods),
       foreignUids: async () => Promise.resolve(new Set<string>()),
       isReady: () => this.isReady,
-      isWanted: (uid) => this.wanted.has(uid),
-      isFinished: (uid) => this.finished.has(uid),
+      isGone: (uid) => !this.wanted.has(uid) || this.finished.has(uid),
       rotation: new LogRotation({
         runtime: { reopenContainerLog: async () => Promise.reject(new Error('not asked for')) },
         clock,
@@ -111,9 +114,9 @@ test('a pod that no source has is ended, and then its volumes go', async () => {
   on.volumes.add('uid-1').add('uid-2');
   on.wanted.add('uid-2');
   await on.clock.advance(2_000);
-  expect(on.calls).toEqual(['kill uid-1 1']);
+  expect(on.calls).toEqual(['end uid-1']);
   await on.clock.advance(2_000);
-  expect(on.calls).toEqual(['kill uid-1 1', 'tearDown uid-1']);
+  expect(on.calls).toEqual(['end uid-1', 'tearDown uid-1']);
   await on.clock.advance(10_000);
   expect(on.calls).toHaveLength(2);
   await on.end();

@@ -1,12 +1,18 @@
-import { mkdir, mkdtemp, readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  readlink,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { LoggedContainer } from '../../../../src/kubelet/housekeeping/log-files.ts';
 import {
-  linkLog,
-  logLinkName,
   removeContainerLogs,
   removeDeadLinks,
   removeLogFolders,
@@ -28,6 +34,11 @@ beforeEach(async () => {
 afterEach(async () => {
   await rm(folder, { recursive: true });
 });
+
+async function link(folderOfLinks: string, digit: string, target: string): Promise<void> {
+  await mkdir(folderOfLinks, { recursive: true });
+  await symlink(target, join(folderOfLinks, `web_shop_app-${digit.repeat(64)}.log`));
+}
 
 const nowMs = Date.parse('2026-01-02T03:04:05Z');
 const stamped = (n: number): string => `0.log.20260101-00000${n}`;
@@ -124,40 +135,20 @@ test("with a container go its log, what was rotated of it and its link, and nobo
   for (const name of ['1.log', '1.log.20260101-000001.gz', '11.log', '1.logs']) {
     await writeFile(join(logs, name), '');
   }
-  await linkLog(
-    links,
-    { pod: 'web', namespace: 'shop', container: 'app', id },
-    join(logs, '1.log'),
-  );
-  await linkLog(
-    links,
-    { pod: 'web', namespace: 'shop', container: 'app', id: 'b'.repeat(64) },
-    join(logs, '11.log'),
-  );
+  await link(links, 'a', join(logs, '1.log'));
+  await link(links, 'b', join(logs, '11.log'));
   expect(await readlink(join(links, `web_shop_app-${id}.log`))).toBe(join(logs, '1.log'));
   await removeContainerLogs(join(logs, '1.log'), id, links);
   expect(await readdir(logs)).toEqual(['1.logs', '11.log']);
   expect(await readdir(links)).toEqual([`web_shop_app-${'b'.repeat(64)}.log`]);
 });
 
-test('the name of a link is cut so that the ID stays', () => {
-  const name = logLinkName({ pod: 'p'.repeat(250), namespace: 'shop', container: 'app', id });
-  expect([name.length, name.endsWith(`-${id}.log`)]).toEqual([255, true]);
-});
-
-const of = (digit: string): LoggedContainer => ({
-  pod: 'web',
-  namespace: 'shop',
-  container: 'app',
-  id: digit.repeat(64),
-});
-
 test('dead links go: not those of live containers, nor what others have put there', async () => {
   const links = join(folder, 'containers');
   const logs = join(folder, 'pods');
-  await linkLog(links, of('a'), join(logs, 'gone.log'));
-  await linkLog(links, of('b'), join(logs, 'not-yet.log'));
-  await linkLog(links, of('c'), '/elsewhere/gone.log');
+  await link(links, 'a', join(logs, 'gone.log'));
+  await link(links, 'b', join(logs, 'not-yet.log'));
+  await link(links, 'c', '/elsewhere/gone.log');
   await removeDeadLinks(links, logs, (each) => each === 'b'.repeat(64));
   expect((await readdir(links)).map((name) => name.at(-5))).toEqual(['b', 'c']);
 });

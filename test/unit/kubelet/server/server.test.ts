@@ -14,14 +14,14 @@ import type { TLSSocket } from 'node:tls';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../../../src/clock.ts';
+import type { KubeletServerConfig } from '../../../../src/config/kubelet-config.ts';
+import type { BindConfig } from '../../../../src/config/proxy-config.ts';
 import type { ApiWriter } from '../../../../src/informer/api-client.ts';
+import type { Address } from '../../../../src/ip/address.ts';
 import { CriError } from '../../../../src/kubelet/cri/cri-error.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { KubeletServer } from '../../../../src/kubelet/server/server.ts';
-import type {
-  KubeletServerOptions,
-  ServerSettings,
-} from '../../../../src/kubelet/server/server.ts';
+import type { KubeletServerOptions } from '../../../../src/kubelet/server/server.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { certificates } from '../../informer/certificates.ts';
 import { container, pod, running, runningPod } from '../support/pods.ts';
@@ -82,18 +82,24 @@ function statusOf({ kind, spec }: Review): object {
   return { allowed: user === 'first' || (user === 'ann' && readable) };
 }
 
-const settings: ServerSettings = {
-  address: '127.0.0.1',
-  port: 0,
-  readOnlyPort: 0,
-  healthz: { address: '127.0.0.1', port: 0 },
-  tls: undefined,
-  certFolder: '',
-  clientCaFile: undefined,
+const here = (port: number): BindConfig => ({ address: '127.0.0.1' as Address, port });
+
+const usual: KubeletServerConfig = {
+  bind: here(0),
+  readOnly: undefined,
+  healthz: undefined,
+  certFile: '',
+  keyFile: '',
+  minVersion: 'TLSv1.2',
+  cipherSuites: ['TLS_AES_128_GCM_SHA256', 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256'],
+  clientCaFile: '',
   anonymous: false,
+  tokenReview: true,
   tokenTtlMs: 120_000,
-  authorization: { mode: 'Webhook', allowTtlMs: 300_000, denyTtlMs: 30_000 },
-  debugging: true,
+  authorization: 'Webhook',
+  allowedTtlMs: 300_000,
+  deniedTtlMs: 30_000,
+  debuggingHandlers: true,
   streamIdleMs: 60_000,
 };
 
@@ -106,18 +112,14 @@ interface Served {
 }
 
 async function served(
-  changes: Partial<ServerSettings> = {},
+  changes: Partial<KubeletServerConfig> = {},
   options: Partial<KubeletServerOptions> = {},
 ): Promise<Served> {
   const reviews = new Reviews();
   const web = webPod();
   const server = new KubeletServer({
-    settings: {
-      ...settings,
-      certFolder: join(folder, 'pki'),
-      clientCaFile: join(folder, 'ca.crt'),
-      ...changes,
-    },
+    config: { ...usual, clientCaFile: join(folder, 'ca.crt'), ...changes },
+    certFolder: join(folder, 'pki'),
     nodeName: 'n1',
     api: reviews,
     log: silentLog,
@@ -243,7 +245,7 @@ test('anonymous requests are let in where that is configured, as far as they are
     403,
     'Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource(s)=[pods proxy])',
   ]);
-  const open = await served({ anonymous: true, authorization: { mode: 'AlwaysAllow' } });
+  const open = await served({ anonymous: true, authorization: 'AlwaysAllow' });
   expect(await ask(open.port, '/pods', {})).toMatchObject({ status: 200 });
 });
 
@@ -266,7 +268,7 @@ test.each([
 
 test('a main loop that stands still is seen at 10250, and not at the port for /healthz', async () => {
   const { port } = await served(
-    { healthz: { address: '127.0.0.1', port: await freePort() } },
+    { healthz: here(await freePort()) },
     { syncLoop: () => ({ isAlive: false }) },
   );
   expect(await ask(port, '/healthz/syncloop')).toMatchObject({ status: 500 });
@@ -275,7 +277,7 @@ test('a main loop that stands still is seen at 10250, and not at the port for /h
 });
 
 test('/healthz has a port of its own, without TLS and for anybody, and nothing else is there', async () => {
-  const { server } = await served({ healthz: { address: '127.0.0.1', port: await freePort() } });
+  const { server } = await served({ healthz: here(await freePort()) });
   const port = server.healthzPort ?? 0;
   expect(await askPlainly(port, '/healthz')).toEqual([200, 'ok']);
   expect(await askPlainly(port, '/pods')).toEqual([404, '404 page not found\n']);
@@ -283,7 +285,7 @@ test('/healthz has a port of its own, without TLS and for anybody, and nothing e
 
 test('the read-only port shows pods, and neither logs nor commands', async () => {
   const readOnlyPort = await freePort();
-  await served({ readOnlyPort });
+  await served({ readOnly: here(readOnlyPort) });
   expect((await askPlainly(readOnlyPort, '/pods'))[0]).toBe(200);
   expect((await askPlainly(readOnlyPort, '/containerLogs/shop/web/app'))[0]).toBe(404);
   expect((await askPlainly(readOnlyPort, '/exec/shop/web/app?command=id&output=1'))[0]).toBe(404);
@@ -309,7 +311,7 @@ test.each([
   '/containerLogs/shop/web/app',
   '/runningpods/',
 ])('with debugging off, %s is not there', async (path) => {
-  const { port } = await served({ debugging: false });
+  const { port } = await served({ debuggingHandlers: false });
   expect(await ask(port, path)).toMatchObject({
     status: 405,
     body: 'Debug endpoints are disabled.',
