@@ -17,7 +17,13 @@ export interface ListenerOptions {
   readonly port: number;
   readonly routes: Routes;
   readonly log: Log;
-  readonly onRequest: (request: { readonly path: string; readonly method: string }) => void;
+  readonly onRequest: (request: {
+    /** The first part: `/exec`. */
+    readonly path: string;
+    readonly method: string;
+    /** On the port that knows who asks. */
+    readonly isMain: boolean;
+  }) => void;
   /** undefined: plain HTTP for anybody: the read-only port, and that of /healthz. */
   readonly guarded?: {
     readonly pair: ServingPair;
@@ -136,7 +142,7 @@ export class KubeletListener {
     response,
     take,
   }: Pick<Exchange, 'request' | 'response' | 'take'>): Promise<void> {
-    const { routes, log, onRequest } = this.#options;
+    const { routes, log, onRequest, guarded } = this.#options;
     const gone = new AbortController();
     // Of the response: many requests come by one connection, one after another.
     (take === undefined ? response : request.socket).once('close', () => {
@@ -146,7 +152,11 @@ export class KubeletListener {
     response.on('error', () => {});
     try {
       const url = requestUrl(request);
-      onRequest({ path: `/${url.pathname.split('/', 2)[1] ?? ''}`, method: request.method ?? '' });
+      onRequest({
+        path: `/${url.pathname.split('/', 2)[1] ?? ''}`,
+        method: request.method ?? '',
+        isMain: guarded !== undefined,
+      });
       if (!(await this.#isLetIn(request, response, url.pathname))) return;
       await routes.answer({ request, response, take, url, signal });
     } catch (error) {
