@@ -72,7 +72,7 @@ export function sticking(suite: Suite): void {
       pods: everybody,
     });
     await suite.answers('client', { to: '10.96.0.43', port: 80 });
-    await suite.answers('client', { to: '203.0.113.42', port: 80 });
+    if (!suite.deviates('places')) await suite.answers('client', { to: '203.0.113.42', port: 80 });
     expect(await homes('10.96.0.42')).toEqual(before);
   });
 
