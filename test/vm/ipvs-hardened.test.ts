@@ -75,8 +75,8 @@ const balanced = {
   pods: ['pod-a'],
 } as const;
 
-/** `default/counted`, whose traffic is counted at both of its addresses. */
-const counted = {
+/** `default/measured`, whose traffic is counted at both of its addresses. */
+const measured = {
   host: 16,
   type: 'NodePort',
   nodePort: 30_080,
@@ -246,9 +246,9 @@ describe.skipIf(!inGuest)(
       const { lab } = suite;
       const targets = [
         { to: '10.96.0.16', port: 80 },
-        { to: lab4.node, port: counted.nodePort },
+        { to: lab4.node, port: measured.nodePort },
       ];
-      await suite.publish('counted', counted);
+      await suite.publish('measured', measured);
       for (const target of targets) await suite.answers('client', target);
       for (let times = 0; times < 6; times++)
         for (const target of targets)
@@ -260,7 +260,7 @@ describe.skipIf(!inGuest)(
         const own = [...stats.matchAll(servers)];
         return [1, 2, 3].map((at) => own.reduce((total, each) => total + Number(each[at]), 0));
       };
-      const labels = 'namespace="default",service="counted",port="tcp",protocol="TCP"';
+      const labels = 'namespace="default",service="measured",port="tcp",protocol="TCP"';
       const told = async (): Promise<readonly number[]> => {
         const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
         return ['connections', 'received_bytes', 'sent_bytes'].map((each) => {

@@ -182,6 +182,33 @@ async function talk(
   }
 }
 
+/** A UDP socket of the node that has the address of the Service for its own gets an error when that is gone. */
+function isTold(name: string, answer: Answer): boolean {
+  return (
+    typeof answer !== 'string' || (name.startsWith('TCP') ? /^closed$/ : /^E[A-Z]+$/).test(answer)
+  );
+}
+
+/** Iptables mode that does not wait for connections of ipvs: who was not told, and what is left. */
+async function giveUp(): Promise<readonly string[]> {
+  isOver = false;
+  const talks = [...oldest].map(async ([name, connection]) => talk(name, connection));
+  await start('iptables', '--ipvs-drain-timeout=0s');
+  await said('nothing of ipvs mode is left');
+  await eventually(
+    marks,
+    (seen) => seen !== undefined && !/KUBE-(6-)?(IPVS-|CLUSTER)|10\.96\.0\.10:80/.test(seen),
+    8000,
+  );
+  isOver = true;
+  const ends = await Promise.all(talks);
+  const links = await lab.onNode('ip', '-br', 'link');
+  return [
+    ...ends.filter(({ name, answer }) => !isTold(name, answer)).map((end) => JSON.stringify(end)),
+    ...(links.includes('kube-ipvs0') ? ['kube-ipvs0'] : []),
+  ];
+}
+
 async function cleanUp(): Promise<void> {
   await agent?.stop();
   agent = undefined;
@@ -341,32 +368,13 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
     await switchTo('iptables');
   });
 
-  async function giveUp(): Promise<void> {
-    isOver = false;
-    const talks = [...oldest].map(async ([name, connection]) => talk(name, connection));
-    await start('iptables', '--ipvs-drain-timeout=0s');
-    await said('nothing of ipvs mode is left');
-    await eventually(
-      marks,
-      (seen) => seen !== undefined && !/KUBE-(6-)?(IPVS-|CLUSTER)|10\.96\.0\.10:80/.test(seen),
-      8000,
-    );
-    isOver = true;
-    for (const { name, answer } of await Promise.all(talks)) {
-      // A UDP socket of the node that has the address of the Service for its own gets an error when that is gone.
-      const word = name.startsWith('TCP') ? /^closed$/ : /^E[A-Z]+$/;
-      const isTold = typeof answer !== 'string' || word.test(answer);
-      expect({ name, answer, isTold }).toEqual({ name, answer, isTold: true });
-    }
-    expect(await lab.onNode('ip', '-br', 'link')).not.toContain('kube-ipvs0');
-  }
-
-  test('an agent that may not wait gives connections of ipvs up, tells whoever speaks, and leaves nothing of ipvs', async () =>
-    giveUp());
+  test('an agent that may not wait gives connections of ipvs up, tells whoever speaks, and leaves nothing of ipvs', async () => {
+    expect(await giveUp()).toEqual([]);
+  });
 
   direction('from iptables to ipvs', async () => {
     oldest = await hold();
-    await switchTo('ipvs');
+    await switchTo('ipvs', async () => start('ipvs', `--admin-socket=${adminSocket()}`));
   });
 
   direction('from ipvs to iptables, in one process', async () =>
@@ -377,13 +385,6 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
   direction('from iptables back to ipvs in the midst of a drain, in one process', async () =>
     switchTo('ipvs', async () => change('ipvs')),
   );
-
-  direction('from kube-proxy’s ipvs mode to ours', async () => {
-    await cleanUp();
-    expect(await node()).toEqual(before);
-    await leaveUpstream();
-    await switchTo('ipvs', async () => start('ipvs', `--admin-socket=${adminSocket()}`));
-  });
 
   test('an agent that has taken over finds nothing different, beside a virtual server of somebody else', async () => {
     expect(await differences()).toEqual([]);
@@ -406,9 +407,16 @@ describe.skipIf(!inGuest)('mode switches (needs the guest of npm run test:vm)', 
     ]);
   });
 
+  direction('from kube-proxy’s ipvs mode to ours', async () => {
+    await cleanUp();
+    expect(await node()).toEqual(before);
+    await leaveUpstream();
+    await switchTo('ipvs');
+  });
+
   test('nor does it wait where ipvs mode was ours', async () => {
     oldest = await hold();
-    await giveUp();
+    expect(await giveUp()).toEqual([]);
   });
 
   test('the clean-up leaves nothing over of any mode, and what others made', async () => {
