@@ -190,11 +190,14 @@ describe.skipIf(!inGuest)('the ipvs backend (needs the guest of npm run test:vm)
     ]);
   });
 
-  it('takes over after a restart without touching what is right', async () => {
+  it('takes over after a restart without touching what is right; prefixes that somebody else has bound go', async () => {
     await (await agent()).sync(smallState([web, dns]));
     await node.shell('ipvsadm -e -t 10.96.0.1:80 -r 10.1.0.2:81 -m -w 0');
+    await node.shell('for each in 1 77; do ip address add 10.96.0.$each/24 dev kube-ipvs0; done');
     const before = await table();
     await (await agent()).sync(smallState([web, dns]));
+    const shown = await node.shell('ip -o -4 address show dev kube-ipvs0');
+    expect(shown.match(/10\.96\.[0-9./]+/g)?.toSorted()).toEqual(['10.96.0.1/32', '10.96.0.10/32']);
     expect(await table()).toBe(before.replace(/(0051 +Masq +)0/, '$13'));
   });
 
