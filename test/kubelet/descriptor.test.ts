@@ -64,7 +64,8 @@ function fileOf(name: string, message?: string): FileDescriptorProto {
       each.package === name &&
       (message === undefined || each.messageType.some((type) => type.name === message)),
   );
-  return file ?? expect.fail(`no descriptor of ${name} in ${containerd}`);
+  if (!file) throw new Error(`no descriptor of ${name} in ${containerd}`);
+  return file;
 }
 
 function protoOf(file: DescFile): FileDescriptorProto {

@@ -88,7 +88,11 @@ export class KubeletProcess {
         resolve();
       });
     });
-    this.node.run('sh', '-c', `kill -${signal} $(pgrep -f "^[^ ]*node ${program} kubelet")`);
+    this.node.run(
+      'sh',
+      '-c',
+      `kill -${signal} $(pgrep -f "^[^ ]*node ${program} kubelet .*--hostname-override=${this.node.name} ")`,
+    );
     await ended;
   }
 

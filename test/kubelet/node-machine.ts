@@ -66,14 +66,17 @@ export class NodeMachine {
   readonly podCidr: string;
   readonly folder: string;
   readonly #link: string;
+  /** Not a machine of its own: programs run where the test does. */
+  readonly isHere: boolean;
   #holder: ChildProcess | undefined;
   #pid = 0;
   #containerd: ChildProcess | undefined;
 
-  /** `index` from 1: of its addresses. */
+  /** `index` from 1: of its addresses; 0: it is where the test is. */
   constructor(name: string, index: number) {
     this.name = name;
-    this.address = `10.89.0.${10 + index}`;
+    this.isHere = index === 0;
+    this.address = this.isHere ? fabricAddress : `10.89.0.${10 + index}`;
     this.podCidr = `10.244.${index}.0/24`;
     this.folder = join(base, name);
     this.#link = `v-${name}`;
@@ -106,6 +109,7 @@ export class NodeMachine {
 
   /** The command line that runs a program inside. */
   enter(...command: readonly string[]): readonly string[] {
+    if (this.isHere) return command;
     return ['nsenter', '-t', String(this.#pid), '-a', ...command];
   }
 

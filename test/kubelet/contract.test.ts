@@ -1,0 +1,38 @@
+// The kubelet's scenarios, on real containerd and on the runtime in memory, by the same code and under one control plane.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { contract, scenarios } from './contract/suite.ts';
+import { MemoryRuntime, containerdRuntime } from './contract/runtimes.ts';
+import { World } from './contract/world.ts';
+import { busyboxImage, pauseImage } from './images.ts';
+import { KubeletCluster } from './kubelet-cluster.ts';
+import { NodeMachine } from './node-machine.ts';
+
+const cluster = new KubeletCluster(['n1']);
+let real: World;
+let memory: World;
+
+beforeAll(async () => {
+  await cluster.start([pauseImage(), busyboxImage()]);
+  const [node] = cluster.nodes;
+  real = new World(containerdRuntime(node ?? expect.fail()), cluster);
+  const runtime = new MemoryRuntime(new NodeMachine('memory', 0));
+  await runtime.start();
+  memory = new World(runtime, cluster);
+  await Promise.all([real.start(), memory.start()]);
+});
+
+afterAll(async () => {
+  await memory.stop();
+  await real.stop();
+  await cluster.stop();
+});
+
+describe('the scenarios', () => {
+  it('have each a number of their own', () => {
+    const numbers = scenarios.map(({ number }) => number);
+    expect(new Set(numbers).size).toBe(numbers.length);
+  });
+});
+
+contract('containerd', () => real);
+contract('memory', () => memory);

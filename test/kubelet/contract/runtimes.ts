@@ -1,0 +1,58 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http2';
+import type { Http2Server } from 'node:http2';
+import { join } from 'node:path';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { systemClock } from '../../../src/clock.ts';
+import { FakeRuntime } from '../../support/fake-cri/fake-runtime.ts';
+import type { NodeMachine } from '../node-machine.ts';
+import type { WorldRuntime } from './world.ts';
+
+/** Real containerd on a node that is started already. */
+export function containerdRuntime(node: NodeMachine): WorldRuntime {
+  return {
+    kind: 'containerd',
+    node,
+    connect: () => node.connect(),
+    stop: async () => node.crash(),
+  };
+}
+
+/** The runtime in memory, at the socket of a node that is no machine: its kubelet runs where the test does, since the pods' addresses are there. */
+export class MemoryRuntime implements WorldRuntime {
+  readonly kind = 'memory';
+  readonly node: NodeMachine;
+  readonly fake: FakeRuntime;
+  #server: Http2Server | undefined;
+
+  constructor(node: NodeMachine) {
+    this.node = node;
+    const folder = join(node.folder, 'memory');
+    mkdirSync(folder, { recursive: true });
+    this.fake = new FakeRuntime({ clock: systemClock, folder });
+    this.fake.images.add({ name: 'docker.io/local/busybox:1', command: ['sh'] });
+  }
+
+  async start(): Promise<void> {
+    rmSync(this.node.socket, { force: true });
+    const server = createServer(
+      connectNodeAdapter({
+        routes: (router) => {
+          this.fake.routes(router);
+        },
+      }),
+    );
+    this.#server = server;
+    await new Promise<void>((resolve) => server.listen(this.node.socket, resolve));
+  }
+
+  connect() {
+    return this.node.connect();
+  }
+
+  async stop(): Promise<void> {
+    this.fake.reboot();
+    this.#server?.close();
+    await Promise.resolve();
+  }
+}
