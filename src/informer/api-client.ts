@@ -10,6 +10,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { RestRequest } from '../telemetry/rest-client-metrics.ts';
 import type { ApiAccess, Credentials, TlsSettings } from './api-credentials.ts';
 import type { RunProgram } from './exec-plugin.ts';
+import { newDispatcher } from './api-dispatcher.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
 /** An answer of the API server; its body has to be read to the end or destroyed. */
@@ -64,6 +65,11 @@ export interface ApiClientOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Default `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly serviceAccountDirectory?: string;
+  /**
+   * For many watches: they share a few connections over HTTP/2, where the server speaks it and no proxy is in between. Without, each that
+   * goes on has one to itself.
+   */
+  readonly shareConnections?: boolean;
   /** Told of each request when its status line is there, or when there will be none; for metrics. */
   readonly onRequest?: (request: RestRequest) => void;
 }
@@ -123,6 +129,7 @@ class UndiciApiClient implements ApiClient, ApiWriter {
   readonly #clock: Clock;
   readonly #onRequest: ApiClientOptions['onRequest'];
   #access: ApiAccess;
+  #sharesConnections: boolean;
   #agent: { readonly key: string; readonly dispatcher: Undici.Dispatcher } | undefined;
   #look: Look | undefined;
   #reload: { readonly atMs: number; readonly done: Promise<void> } | undefined;
@@ -131,9 +138,10 @@ class UndiciApiClient implements ApiClient, ApiWriter {
     access: ApiAccess,
     load: () => ApiAccess,
     undici: typeof Undici,
-    ports: Pick<ApiClientOptions, 'log' | 'clock' | 'onRequest'>,
+    ports: Pick<ApiClientOptions, 'log' | 'clock' | 'onRequest' | 'shareConnections'>,
   ) {
     this.#access = access;
+    this.#sharesConnections = ports.shareConnections === true && access.server.startsWith('https:');
     this.#load = load;
     this.#undici = undici;
     this.#log = ports.log;
@@ -153,7 +161,15 @@ class UndiciApiClient implements ApiClient, ApiWriter {
   ): Promise<ApiResponse> {
     const url = new URL(this.server + path);
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-    return this.#request(url, { method: 'GET', headers: { accept } }, signal);
+    const request = { method: 'GET', headers: { accept } } as const;
+    const isShared = this.#sharesConnections;
+    try {
+      return await this.#request(url, request, signal);
+    } catch (error) {
+      // that the server speaks HTTP/1.1 alone is known only now
+      if (signal.aborted || this.#sharesConnections === isShared) throw error;
+      return this.#request(url, request, signal);
+    }
   }
 
   async send(
@@ -251,31 +267,32 @@ class UndiciApiClient implements ApiClient, ApiWriter {
 
   /** One agent for all requests, made anew only when certificates change; old watches end on the old one. */
   #dispatcher(tls: TlsSettings): Undici.Dispatcher {
-    const proxy = this.#access.proxyUrl;
+    const { proxyUrl } = this.#access;
+    const isShared = this.#sharesConnections && proxyUrl === undefined;
     const key = createHash('sha256')
-      .update(JSON.stringify([tls, proxy]))
+      .update(JSON.stringify([tls, proxyUrl, isShared]))
       .digest('hex');
     if (this.#agent?.key === key) return this.#agent.dispatcher;
     const old = this.#agent;
     if (old !== undefined) {
-      this.#log.info({ server: this.server }, 'certificates changed, connecting anew');
+      this.#log.info(
+        { server: this.server },
+        'connecting in another way: with other certificates, or another form of HTTP',
+      );
       void old.dispatcher.close().catch((error: unknown) => {
         this.#log.debug({ err: error }, 'old connections did not close');
       });
     }
-    const dispatcher = this.#newDispatcher(tls, proxy);
+    const onlyOne = (): void => {
+      this.#sharesConnections = false;
+    };
+    const dispatcher = newDispatcher(this.#undici, {
+      tls,
+      proxyUrl,
+      ...(isShared && { onlyOne }),
+    });
     this.#agent = { key, dispatcher };
     return dispatcher;
-  }
-
-  /** Time limits are the caller's: a watch is silent for long, and a watchdog sees to frozen peers. */
-  #newDispatcher(tls: TlsSettings, proxy: string | undefined): Undici.Dispatcher {
-    const limits = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
-    const keepAlive = { keepAlive: true, keepAliveInitialDelay: 30_000 };
-    if (proxy !== undefined) {
-      return new this.#undici.ProxyAgent({ ...limits, uri: proxy, requestTls: { ...tls } });
-    }
-    return new this.#undici.Agent({ ...limits, connect: { ...tls, ...keepAlive } });
   }
 }
 

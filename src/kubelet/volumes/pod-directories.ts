@@ -43,14 +43,6 @@ export class PodDirectories {
     return join(this.subPaths(uid), volume, container, String(index));
   }
 
-  hostsFile(uid: string): string {
-    return join(this.pod(uid), 'etc-hosts');
-  }
-
-  container(uid: string, name: string): string {
-    return join(this.pod(uid), 'containers', name);
-  }
-
   /** UIDs with a folder. */
   async known(): Promise<readonly string[]> {
     try {
