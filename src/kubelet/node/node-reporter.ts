@@ -2,8 +2,10 @@ import type { Clock } from '../../clock.ts';
 import { errorText, SwitchyardError } from '../../error.ts';
 import type { DiskSpace } from '../../host/disk-space.ts';
 import type { MachineFacts } from '../../host/machine-facts.ts';
+import type { ApiClient } from '../../informer/api-client.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { ObjectAnswer, ObjectApi } from '../api/object-api.ts';
+import { serverVersion } from '../api/server-version.ts';
 import { nodeCapacity } from './capacity.ts';
 import type { NodeCapacity } from './capacity.ts';
 import { reportedVersion } from './kubelet-version.ts';
@@ -19,8 +21,8 @@ import type { RuntimeHealth } from './runtime-health.ts';
 export interface NodeReporterOptions {
   /** Of nodes. */
   readonly api: Pick<ObjectApi, 'get' | 'send'>;
-  /** The API server's, where it says one; throws where it does not answer. */
-  readonly version: (signal: AbortSignal) => Promise<string | undefined>;
+  /** Asked for its version. */
+  readonly client: Pick<ApiClient, 'get'>;
   readonly name: string;
   readonly settings: NodeSettings;
   readonly ips: readonly string[];
@@ -190,7 +192,8 @@ export class NodeReporter {
   }
 
   async #readServerVersion(signal: AbortSignal): Promise<void> {
-    this.#serverVersion = await this.#options.version(signal);
+    const { client, clock } = this.#options;
+    this.#serverVersion = await serverVersion(client, clock, signal);
   }
 
   /** Whether it succeeded; why not, is in the log. */

@@ -1,4 +1,5 @@
 // How a Node comes to the API server, and what is told of it when.
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import type { MachineFacts } from '../../../../src/host/machine-facts.ts';
 import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
@@ -58,7 +59,14 @@ function reporter(more: Partial<NodeSettings> = {}, version = 'v1.36.2'): NodeRe
   const { client, clock, log } = rig;
   return new NodeReporter({
     api: new ObjectApi(client, clock, { apiVersion: 'v1', resource: 'nodes' }),
-    version: async () => Promise.resolve(version),
+    client: {
+      get: async (path) =>
+        Promise.resolve({
+          status: path === '/version' ? 200 : 404,
+          headers: {},
+          body: Readable.from([JSON.stringify({ gitVersion: version })]),
+        }),
+    },
     name: 'n1',
     settings: { ...settings, ...more },
     ips: ['10.1.0.1'],
