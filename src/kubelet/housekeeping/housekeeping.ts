@@ -20,8 +20,10 @@ export interface HousekeepingOptions {
   readonly foreignUids: () => Promise<ReadonlySet<string>>;
   /** Every source has told of its pods: until then nobody can be said to be gone. */
   readonly isReady: () => boolean;
-  /** All of a pod may be removed: it is in no source and its worker has ended, or it was evicted, or deleted and terminated. */
-  readonly isGone: (uid: string) => boolean;
+  /** A pod in a source, or one whose worker has not ended. */
+  readonly isWanted: (uid: string) => boolean;
+  /** A pod that is still in a source, and all of it may be removed: evicted, or deleted and terminated. */
+  readonly isFinished: (uid: string) => boolean;
   readonly orphans: OrphanedPods;
   readonly rotation: LogRotation;
   /** `/var/log/pods` and `/var/log/containers`. */
@@ -53,6 +55,7 @@ export class Housekeeping {
       this.#every(garbageEveryMs, async () => this.collect(), signal),
       this.#every(rotateEveryMs, async () => this.#rotate(signal), signal),
     ]);
+    await this.#options.orphans.settle();
   }
 
   /** Removes records that are of no more use; of one pod, or of all with their logs' folders. */
@@ -76,8 +79,11 @@ export class Housekeeping {
   }
 
   async #orphans(): Promise<void> {
-    const { isReady, relist, orphans } = this.#options;
-    if (isReady()) await orphans.look(await relist());
+    const { isReady, relist, isWanted, orphans } = this.#options;
+    if (!isReady()) return;
+    const pods = await relist();
+    const running = [...pods.values()].filter(isLive).map(({ uid }) => uid);
+    await orphans.look({ isWanted, inRuntime: new Set(pods.keys()), running: new Set(running) });
   }
 
   async #rotate(signal: AbortSignal): Promise<void> {
@@ -96,7 +102,8 @@ export class Housekeeping {
   }
 
   #isGone(uid: string): boolean {
-    return this.#options.isReady() && this.#options.isGone(uid);
+    const { isReady, isWanted, isFinished } = this.#options;
+    return isReady() && (!isWanted(uid) || isFinished(uid));
   }
 
   async #logs(): Promise<void> {
@@ -109,4 +116,11 @@ export class Housekeeping {
     const live = new Set(containers.filter(({ state }) => state !== 'exited').map(({ id }) => id));
     await removeDeadLinks(linksFolder, logsFolder, (id) => live.has(id));
   }
+}
+
+function isLive({ sandboxes, containers }: RuntimePod): boolean {
+  return (
+    sandboxes.some(({ state }) => state === 'ready') ||
+    containers.some(({ state }) => state === 'running' || state === 'unknown')
+  );
 }

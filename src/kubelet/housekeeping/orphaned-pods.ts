@@ -1,38 +1,46 @@
 import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
-import type { PodWorkers, Volumes } from '../ports.ts';
-import type { RuntimePod } from '../runtime/runtime-pod.ts';
+import type { Volumes } from '../ports.ts';
 
 export interface OrphansOptions {
-  readonly workers: Pick<PodWorkers, 'removeOrphan' | 'state'>;
   readonly volumes: Pick<Volumes, 'known' | 'tearDown'>;
-  /** Whether a source has it. */
-  readonly isSourced: (uid: string) => boolean;
+  /** Stops and removes what runs of a pod that is in no source; resolves when it is done or given up. */
+  readonly killOrphan: (uid: string, graceSeconds: number) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
 }
 
+/** What is known of pods at one moment. */
+export interface PodCensus {
+  /** In a source, or with a worker that has not ended. */
+  readonly isWanted: (uid: string) => boolean;
+  /** Pods of ours in the runtime; by UID. */
+  readonly inRuntime: ReadonlySet<string>;
+  /** Of those, the ones of which something runs. */
+  readonly running: ReadonlySet<string>;
+}
+
+const graceSeconds = 1;
 /** The same thing is told no more often. */
 const tellEveryMs = 300_000;
 
-/** Ends pods of ours that no source has any more, and clears away what is left of them (spec 11.2). */
+/** Ends and clears away pods that no source has any more (spec 11.2): those of ours, as the census has no others. */
 export class OrphanedPods {
   readonly #options: OrphansOptions;
+  readonly #ending = new Map<string, Promise<void>>();
   readonly #toldMs = new Map<string, number>();
 
   constructor(options: OrphansOptions) {
     this.#options = options;
   }
 
-  /** `pods`: those of ours in the runtime. To be called only once every source has told of its pods. */
-  async look(pods: ReadonlyMap<string, RuntimePod>): Promise<void> {
-    const { workers, volumes } = this.#options;
-    for (const pod of pods.values()) {
-      if (isLive(pod) && !this.#isWanted(pod.uid)) workers.removeOrphan(pod);
-    }
+  /** To be called only once every source has told of its pods. */
+  async look({ isWanted, inRuntime, running }: PodCensus): Promise<void> {
+    for (const uid of running) if (!isWanted(uid)) this.#end(uid);
+    const { volumes } = this.#options;
     for (const uid of await volumes.known()) {
-      if (this.#isWanted(uid) || pods.has(uid)) continue;
+      if (isWanted(uid) || inRuntime.has(uid) || this.#ending.has(uid)) continue;
       try {
         await volumes.tearDown(uid);
         this.#toldMs.delete(uid);
@@ -42,9 +50,21 @@ export class OrphanedPods {
     }
   }
 
-  #isWanted(uid: string): boolean {
-    const { isSourced, workers } = this.#options;
-    return isSourced(uid) || workers.state(uid) !== undefined;
+  /** Waits for those that are being ended. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#ending.values());
+  }
+
+  #end(uid: string): void {
+    if (this.#ending.has(uid)) return;
+    const { killOrphan, log } = this.#options;
+    log.info({ uid }, 'ends a pod that no source has any more');
+    const ending = killOrphan(uid, graceSeconds)
+      .catch((error: unknown) => {
+        log.warn({ uid }, `orphaned pod ${uid} could not be ended: ${errorText(error)}`);
+      })
+      .finally(() => this.#ending.delete(uid));
+    this.#ending.set(uid, ending);
   }
 
   #tell(uid: string, error: unknown): void {
@@ -55,11 +75,4 @@ export class OrphanedPods {
     const text = `orphaned pod "${uid}" found, but its volumes could not be removed: ${errorText(error)}`;
     log.error({ uid }, text);
   }
-}
-
-function isLive({ sandboxes, containers }: RuntimePod): boolean {
-  return (
-    sandboxes.some(({ state }) => state === 'ready') ||
-    containers.some(({ state }) => state === 'running' || state === 'unknown')
-  );
 }

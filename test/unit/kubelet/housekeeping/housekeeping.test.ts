@@ -54,14 +54,10 @@ class Scene {
           await did(`tearDown ${uid}`);
         },
       },
-      workers: {
-        state: () => undefined,
-        removeOrphan: ({ uid }) => {
-          this.calls.push(`end ${uid}`);
-          this.pods = new Map([...this.pods].filter(([other]) => other !== uid));
-        },
+      killOrphan: async (uid, seconds) => {
+        await did(`kill ${uid} ${seconds}`);
+        this.pods.delete(uid);
       },
-      isSourced: (uid) => this.wanted.has(uid),
     });
     this.housekeeping = new Housekeeping({
       clock,
@@ -88,7 +84,8 @@ class Scene {
       relist: async () => Promise.resolve(this.pods),
       foreignUids: async () => Promise.resolve(new Set<string>()),
       isReady: () => this.isReady,
-      isGone: (uid) => !this.wanted.has(uid) || this.finished.has(uid),
+      isWanted: (uid) => this.wanted.has(uid),
+      isFinished: (uid) => this.finished.has(uid),
       rotation: new LogRotation({
         runtime: { reopenContainerLog: async () => Promise.reject(new Error('not asked for')) },
         clock,
@@ -114,9 +111,9 @@ test('a pod that no source has is ended, and then its volumes go', async () => {
   on.volumes.add('uid-1').add('uid-2');
   on.wanted.add('uid-2');
   await on.clock.advance(2_000);
-  expect(on.calls).toEqual(['end uid-1']);
+  expect(on.calls).toEqual(['kill uid-1 1']);
   await on.clock.advance(2_000);
-  expect(on.calls).toEqual(['end uid-1', 'tearDown uid-1']);
+  expect(on.calls).toEqual(['kill uid-1 1', 'tearDown uid-1']);
   await on.clock.advance(10_000);
   expect(on.calls).toHaveLength(2);
   await on.end();
