@@ -17,7 +17,6 @@ import { createLogger } from '../telemetry/logger.ts';
 import type { Command } from './command.ts';
 import { compileWhatIsHot, keepHeapSmall, shrinkHeap } from './heap.ts';
 import { configFrom, readConfig, readConfigText } from './read-config.ts';
-import type { ReadConfig } from './read-config.ts';
 import { version } from './version.ts';
 import { writeConfig } from './write-config.ts';
 
@@ -80,7 +79,6 @@ export const command: Command = {
               shrinkHeap();
               if (mode === 'userspace') compileWhatIsHot();
             },
-            features: first.features,
             flagLines: flagLines(proxyFlags, flags),
             verbosity: log.verbosity,
           },
@@ -99,10 +97,7 @@ export const command: Command = {
 };
 
 /** From the flags, or from the text of the file that --config names. */
-function readingOf(
-  flags: FlagValues,
-  text: string | undefined,
-): ConfigReading & Pick<ReadConfig, 'features'> {
+function readingOf(flags: FlagValues, text: string | undefined): ConfigReading {
   const { config, warnings, effectiveConfig: effective, features } = configFrom(flags, text);
   const sha256 = text === undefined ? '' : createHash('sha256').update(text).digest('hex');
   return { config, warnings, sha256, effective, features };

@@ -19,18 +19,27 @@ export class AfterNftables extends BackendAround {
   readonly #family: Family;
   readonly #tools: ToolRunner;
   readonly #log: Log;
+  readonly #settled: Set<Family>;
   #triesLeft = mostTries;
 
-  constructor(backend: Backend, family: Family, tools: ToolRunner, log: Log) {
+  /** `settled`: the families in which it is found that there is none, or in which it has gone. It does not come back but by a kube-proxy that runs. */
+  constructor(
+    backend: Backend,
+    family: Family,
+    tools: ToolRunner,
+    log: Log,
+    settled = new Set<Family>(),
+  ) {
     super(backend);
     this.#family = family;
     this.#tools = tools;
     this.#log = log;
+    this.#settled = settled;
   }
 
   override async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
     const report = await super.sync(...args);
-    if (this.#triesLeft > 0) await this.#remove(args[2]);
+    if (this.#triesLeft > 0 && !this.#settled.has(this.#family)) await this.#remove(args[2]);
     return report;
   }
 
@@ -47,7 +56,7 @@ export class AfterNftables extends BackendAround {
           `kube-proxy’s nftables mode ran here: its table is removed (${label})`,
         );
       }
-      this.#triesLeft = 0;
+      this.#settled.add(family);
     } catch (error) {
       // Without the tool nobody can tell, and most nodes without it never had one.
       const isMissing = error instanceof SwitchyardError && error.code === 'missing';

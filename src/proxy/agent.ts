@@ -1,42 +1,34 @@
-import type { Clock } from '../clock.ts';
 import type { ProxyConfig } from '../config/proxy-config.ts';
-import { SwitchyardError } from '../error.ts';
-import type { NodeRecordFile } from '../host/node-record.ts';
-import type { ToolRunner } from '../host/run-tool.ts';
-import type { Sysctls } from '../host/sysctl.ts';
-import type { InformerHandler } from '../informer/source.ts';
+import { errorText } from '../error.ts';
 import { aborted } from '../informer/wakeup.ts';
-import { familyLabel, familyOf } from '../ip/address.ts';
-import type { Family } from '../ip/address.ts';
+import { familyLabel } from '../ip/address.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
 import { anyNodeKind } from '../services/node-kind.ts';
-import type { ServiceCidrObject } from '../services/objects.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
-import type { Log } from '../telemetry/log.ts';
-import type { FeatureState } from '../telemetry/build-info.ts';
-import type { Verbosity } from '../telemetry/profiling.ts';
 import { AskedAgent } from './admin/asked-agent.ts';
 import { usualAdminSocket } from './admin/socket-path.ts';
 import { openNode } from './agent-node.ts';
+import type { AgentEnd, AgentOptions, AgentStart } from './agent-options.ts';
 import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
 import type { ProxyHealth } from './health.ts';
-import { openBackends, prepareNode } from './backends.ts';
+import { openBackends } from './backends.ts';
 import type { OpenMode, Reservations } from './backends.ts';
 import { clusterReservations } from './cluster-reservations.ts';
 import { endOrphans } from './end-orphans.ts';
 import { hasRules } from './has-rules.ts';
-import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
-import { LastingParts } from './lasting-parts.ts';
+import type { LastingParts } from './lasting-parts.ts';
 import { openMeters } from './meters.ts';
 import type { NodeState } from './node-state.ts';
 import { NodeWatch } from './node-watch.ts';
 import { ObjectInformers } from './object-informers.ts';
 import { ownNode } from './own-node.ts';
+import { prepareMachine } from './prepare-machine.ts';
+import { refuseWithoutPrimary, servedFamilies } from './primary-family.ts';
 import { relayRows } from './relay-rows.ts';
 import { relayTraffic } from './relay-traffic.ts';
-import { loadRuleModules } from './rule-modules.ts';
+import { serviceCidrHandler } from './service-cidr-handler.ts';
 import { openEvents } from './service-events.ts';
 import type { OpenEvents } from './service-events.ts';
 import { openServiceTraffic } from './service-traffic.ts';
@@ -45,80 +37,14 @@ import { tellSettings, tellsOfSettings } from './settings-notices.ts';
 import type { ServedFamilies } from './settings-notices.ts';
 import { openSources } from './sources.ts';
 import { watchStandstills } from './standstill.ts';
+import { TriedSysctls } from './tried-sysctls.ts';
 import type { ObjectSources } from './sources.ts';
-
-/** What the agent needs of the machine and the process. */
-export interface AgentOptions {
-  readonly config: ProxyConfig;
-  /** The machine's host name. */
-  readonly hostname: string;
-  readonly version: string;
-  readonly tools: ToolRunner;
-  readonly sysctls: Sysctls;
-  /** What is changed besides rules. */
-  readonly record: Pick<NodeRecordFile, 'noteFirewall' | 'read'>;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly log: Log;
-  /** For what an operator asked to see, beside the log. */
-  readonly print: (text: string) => void;
-  /** Called once, when the first rules of all families are written: what the start needed is garbage now. */
-  readonly onFirstRules: (mode: ProxyConfig['mode']) => void;
-  /** The KubeProxyConfiguration in effect, for /configz. */
-  readonly effectiveConfig?: () => object;
-  /** The feature gates, for metrics. */
-  readonly features?: readonly FeatureState[];
-  /** `name=value` of each flag, for /flagz. */
-  readonly flagLines?: readonly string[];
-  /** How much is logged, for /debug/flags/v. */
-  readonly verbosity?: Verbosity;
-}
-
-/**
- * Runs the proxy until `signal` aborts: rules follow the objects of the configured source. Stopping
- * waits for the running sync and leaves the rules in place. Rejects where the start cannot succeed.
- */
-export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  const lasting = new LastingParts(options);
-  const agent = new Agent(options, lasting);
-  const stop = new AbortController();
-  const onStop = (): void => {
-    stop.abort();
-  };
-  signal.addEventListener('abort', onStop, { once: true });
-  if (signal.aborted) stop.abort();
-  try {
-    await agent.run(stop);
-  } finally {
-    // Whatever ended the run, everything it started ends too.
-    stop.abort();
-    signal.removeEventListener('abort', onStop);
-    await Promise.all([agent.close(), lasting.close()]);
-  }
-}
-
-/** How an agent starts. */
-export interface AgentStart {
-  /**
-   * Where another one runs in this process: ends the work of that one. Called once, when all that can keep this one from its
-   * own is behind it; until it resolves this one writes no rule and answers nobody.
-   */
-  readonly takeOver?: () => Promise<void>;
-}
-
-/** How an agent ends; left out: with its process. */
-export interface AgentEnd {
-  /** How long connections that it carries itself may last. */
-  readonly withinMs: number;
-  /** Cuts that short. */
-  readonly hurry: AbortSignal;
-}
 
 /** One configuration at work. What can change meanwhile it takes up; for all else there is a new one. */
 export class Agent {
   readonly #options: AgentOptions;
   readonly #lasting: LastingParts;
+  readonly #sysctls: TriedSysctls;
   /** What it was started with, but for what it took up since. */
   readonly #current: { config: ProxyConfig };
   readonly #nodeName: string;
@@ -137,8 +63,9 @@ export class Agent {
   #isShown = false;
 
   constructor(given: AgentOptions, lasting: LastingParts) {
-    const options = { ...given, tools: openMeters(given, lasting.metrics) };
-    lasting.metrics.features(given.features ?? []);
+    this.#sysctls = new TriedSysctls(given.sysctls);
+    const tools = openMeters(given, lasting.metrics);
+    const options = { ...given, tools, sysctls: this.#sysctls };
     this.#options = options;
     this.#lasting = lasting;
     const { config, clock, log } = options;
@@ -174,13 +101,40 @@ export class Agent {
     });
   }
 
-  /** Works until `stop` aborts. Rejects where the start cannot succeed, or what runs beside it fails. */
+  /**
+   * Works until `stop` aborts. Rejects where the start cannot succeed, or what runs beside it fails. What it set before it could
+   * take over is put back where it does not.
+   */
   async run(stop: AbortController, { takeOver }: AgentStart = {}): Promise<void> {
+    if (takeOver === undefined) {
+      this.#sysctls.keep();
+      return this.#work(stop);
+    }
+    try {
+      await this.#work(stop, async () => {
+        await takeOver();
+        this.#sysctls.keep();
+      });
+    } finally {
+      await this.#putBack();
+    }
+  }
+
+  async #putBack(): Promise<void> {
+    try {
+      await this.#sysctls.putBack();
+    } catch (error) {
+      const { log } = this.#options;
+      log.error({ err: error }, `a kernel setting is not as it was before: ${errorText(error)}`);
+    }
+  }
+
+  async #work(stop: AbortController, takeOver?: () => Promise<void>): Promise<void> {
     const { config, log } = this.#options;
     const { signal } = stop;
     // First what can be wrong without touching anything: credentials and the like.
     const sources = await this.#openSources();
-    await this.#prepare(signal);
+    await prepareMachine({ ...this.#options, instances: this.#lasting.instances }, signal);
     if (config.initOnly) return;
     // A tool of this very process is none that a killed agent has left.
     if (this.#hasRules && takeOver === undefined) await endOrphans(this.#options);
@@ -203,19 +157,6 @@ export class Agent {
     this.#events?.node.starting(config.mode);
     for (const family of this.#families) this.#running.push(family.run(signal));
     await this.#untilStopped(Promise.all(this.#running), stop);
-  }
-
-  /** What of the kernel and of this process comes before rules; with --init-only, all that needs privileges. */
-  async #prepare(signal: AbortSignal): Promise<void> {
-    const { config, log, sysctls } = this.#options;
-    if (this.#hasRules) {
-      await adjustOomScore(config.oomScoreAdj, log);
-      if (config.initOnly) await loadRuleModules(this.#options, signal);
-      await tuneConntrack(config.conntrack, sysctls, log);
-    }
-    if (!config.initOnly) return;
-    await prepareNode({ ...this.#options, instances: this.#lasting.instances }, signal);
-    log.info({}, 'privileged settings are made; ending, as --init-only asks');
   }
 
   /** Takes up what of a configuration can change while it runs; the rest of it has to be as it was. */
@@ -241,6 +182,7 @@ export class Agent {
       {
         ...this.#options,
         instances: this.#lasting.instances,
+        withoutNftables: this.#lasting.withoutNftables,
         reserved: this.#reservations(sources, signal),
         traffic: this.#traffic,
         onDraining: (family, draining) => {
@@ -383,7 +325,7 @@ export class Agent {
       sources,
       ownNode: ownNode(sources, this.#nodeName),
       nodeHandler: this.#nodeWatch.handler,
-      serviceCidrHandler: this.#serviceCidrHandler(),
+      serviceCidrHandler: serviceCidrHandler(this.#state, () => this.#requestAll()),
       serviceHandlers: [this.#events?.services, this.#traffic].flatMap(
         (each) => each?.handler ?? [],
       ),
@@ -394,23 +336,6 @@ export class Agent {
     return informers;
   }
 
-  #serviceCidrHandler(): InformerHandler<ServiceCidrObject> {
-    const changed = (object: ServiceCidrObject): void => {
-      this.#state.setServiceCidr(object);
-      this.#requestAll();
-    };
-    return {
-      added: changed,
-      updated: (_previous, object) => {
-        changed(object);
-      },
-      removed: (object) => {
-        this.#state.removeServiceCidr(object);
-        this.#requestAll();
-      },
-    };
-  }
-
   #requestAll(): void {
     for (const { pipeline } of this.#families) pipeline.request();
   }
@@ -418,20 +343,12 @@ export class Agent {
   /** The family of the node's first address has to work; the other one may be missing. */
   #checkPrimaryFamily(): void {
     if (!this.#hasRules) return; // what is served there is no address of the node
-    const [first] = this.#state.nodeIPs();
-    const primary: Family = first === undefined ? 'ipv4' : familyOf(first);
-    if (first === undefined) {
-      this.#options.log.warn({ node: this.#nodeName }, 'no address of this node is known');
-    }
+    const { log } = this.#options;
     const families = this.#families.map(({ family }) => family);
-    this.#served = { families, primary };
-    tellSettings(this.#current.config, this.#served, this.#options.log);
-    if (families.includes(primary)) return;
-    throw new SwitchyardError(
-      'missing',
-      `${familyLabel(primary)}, the family of the node's address ${first ?? ''}, cannot be used here`,
-      { hint: `install the iptables tools of ${familyLabel(primary)}, or set --bind-address` },
-    );
+    const node = { name: this.#nodeName, addresses: this.#state.nodeIPs() };
+    this.#served = servedFamilies(families, node, log);
+    tellSettings(this.#current.config, this.#served, log);
+    refuseWithoutPrimary(this.#served, node);
   }
 
   #summary(): object {

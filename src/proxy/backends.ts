@@ -31,6 +31,11 @@ export interface BackendsOptions {
   readonly log: Log;
   /** What this process is the only one at; left out: nobody else in it asks. */
   readonly instances?: Pick<HeldInstances, 'becomeOnly' | 'nameOther'>;
+  /**
+   * The families in which an agent of this process has looked for what kube-proxy's nftables mode left; left out: nobody has. A
+   * kube-proxy that has come since is somebody else's matter.
+   */
+  readonly withoutNftables?: Set<Family>;
   /** For what an operator asked to see, beside the log. */
   readonly print: (text: string) => void;
   /** Addresses of others, which ipvs mode must not take; left out: none are known. */

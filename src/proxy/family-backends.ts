@@ -75,7 +75,7 @@ export async function openFamilyBackends(
 async function openWithTools(
   family: Family,
   variant: 'legacy' | 'nft',
-  { tools, env, log }: FamilyBackendsOptions,
+  { tools, env, log, withoutNftables }: FamilyBackendsOptions,
   open: OpenFamilyBackend,
   signal: AbortSignal,
 ): Promise<Backend | string> {
@@ -83,7 +83,7 @@ async function openWithTools(
   if (typeof iptables === 'string') return iptables;
   const backend = await open({ tools, iptables, log, lockPaths: defaultLockPaths(env) });
   if (typeof backend === 'string') return backend;
-  return new AfterNftables(backend, family, tools, log);
+  return new AfterNftables(backend, family, tools, log, withoutNftables);
 }
 
 /** The kernel goes through both: what one does not translate, such as to a Service without endpoints, the other may. */

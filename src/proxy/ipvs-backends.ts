@@ -41,7 +41,7 @@ export async function openIpvs(
   options: IpvsBackendsOptions,
   signal: AbortSignal,
 ): Promise<readonly FamilyBackend[]> {
-  await prepareIpvs(options, signal);
+  await checkIpvs(options, signal);
   const schedulers = new Schedulers(options.tools, options.clock);
   const { traffic, tools } = options;
   const counters = traffic && new ServerTraffic(tools, traffic);
@@ -49,18 +49,45 @@ export async function openIpvs(
   const open = async (port: ApplyPort) =>
     openBackend(port, { schedulers, onApplied }, options, signal);
   if (counters !== undefined) traffic?.watch(counters);
-  return openFamilyBackends(options, open, signal);
+  const families = await openFamilyBackends(options, open, signal);
+  // One table of connections for both families.
+  const [first, ...others] = families;
+  if (first === undefined) return families;
+  return [{ ...first, backend: new SettingTimeouts(first.backend, options) }, ...others];
 }
 
-/** What needs privileges and comes before rules, for --init-only too: modules, sysctls and time-outs. */
-export async function prepareIpvs(
+/** What needs privileges and comes before rules, for --init-only: modules, sysctls and time-outs. */
+export async function prepareIpvs(options: BackendsOptions, signal: AbortSignal): Promise<void> {
+  await checkIpvs(options, signal);
+  const { config, tools, log } = options;
+  await setIpvsTimeouts(config.ipvs, tools, log, signal);
+}
+
+async function checkIpvs(
   { config: { ipvs }, tools, sysctls, log }: BackendsOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const scheduler = usualChoice(ipvs.scheduler);
   refuseMissing(await missingForIpvs({ tools, scheduler }, signal));
   await applyIpvsSysctls(ipvs, sysctls, log);
-  await setIpvsTimeouts(ipvs, tools, log, signal);
+}
+
+/** Sets the time-outs with the first sync: an agent that never comes to work leaves those of the one that does. */
+class SettingTimeouts extends BackendAround {
+  readonly #options: BackendsOptions;
+  #isDone = false;
+
+  constructor(backend: Backend, options: BackendsOptions) {
+    super(backend);
+    this.#options = options;
+  }
+
+  override async sync(...args: Parameters<Backend['sync']>): ReturnType<Backend['sync']> {
+    const { config, tools, log } = this.#options;
+    if (!this.#isDone) await setIpvsTimeouts(config.ipvs, tools, log, args[2]);
+    this.#isDone = true;
+    return super.sync(...args);
+  }
 }
 
 /** The backend, or why there can be none for this family. */

@@ -46,6 +46,8 @@ export class LastingParts {
   readonly servers: ProcessServers;
   readonly admin: AdminEndpoint;
   readonly instances = new HeldInstances();
+  /** The families in which nothing of kube-proxy's nftables mode is left. */
+  readonly withoutNftables = new Set<Family>();
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #serviceHealth = new Map<Family, ServiceHealth>();

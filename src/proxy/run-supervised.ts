@@ -1,7 +1,7 @@
 import type { LoggingConfig, ProxyConfig } from '../config/proxy-config.ts';
 import { FileWatch } from '../informer/file-watch.ts';
 import { Agent } from './agent.ts';
-import type { AgentOptions } from './agent.ts';
+import type { AgentOptions } from './agent-options.ts';
 import type { LivePart } from './config-effects.ts';
 import { hasRules } from './has-rules.ts';
 import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
@@ -75,6 +75,9 @@ export async function runSupervised(
         lasting,
       ),
     adopt: async (part, config) => adopters[part](config),
+    onInForce: ({ features = [] }) => {
+      lasting.metrics.features(features);
+    },
     onRetired: () => {
       agent.onFirstRules(supervisor.reading.config.mode);
     },

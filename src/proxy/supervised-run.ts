@@ -1,11 +1,15 @@
 import type { ProxyConfig } from '../config/proxy-config.ts';
-import type { Agent, AgentStart } from './agent.ts';
+import type { FeatureState } from '../telemetry/build-info.ts';
+import type { Agent } from './agent.ts';
+import type { AgentStart } from './agent-options.ts';
 
 /** A configuration as it was read. */
 export interface ConfigReading {
   readonly config: ProxyConfig;
   /** What has no effect in it, in words. */
   readonly warnings: readonly string[];
+  /** The feature gates, for metrics; left out: there are none. */
+  readonly features?: readonly FeatureState[];
   /** Of the file's bytes, in hexadecimal; '' where flags alone say it. */
   readonly sha256: string;
   /** The KubeProxyConfiguration that it comes to, for /configz; left out: nobody says. */

@@ -5,7 +5,7 @@ import type { FileContent } from '../informer/file-watch.ts';
 import { Wakeup, aborted } from '../informer/wakeup.ts';
 import type { ConfigMetrics, ReloadResult } from '../telemetry/config-metrics.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { AgentStart } from './agent.ts';
+import type { AgentStart } from './agent-options.ts';
 import type { LivePart } from './config-effects.ts';
 import { changeText, planChanges } from './config-plan.ts';
 import type { ConfigPlan } from './config-plan.ts';
@@ -22,6 +22,8 @@ export interface SupervisorOptions {
   readonly open: OpenAgent;
   /** Lets a part of the process, beside the agent, follow a configuration. Rejects where that cannot be. */
   readonly adopt: (part: LivePart, config: ProxyConfig) => Promise<void>;
+  /** Told of each configuration that comes into force. */
+  readonly onInForce: (reading: ConfigReading) => void;
   /** What an agent that was replaced had is garbage now. */
   readonly onRetired: () => void;
   /** Closes what all agents had in common; called when the last one ends. */
@@ -35,6 +37,8 @@ const longestWaitMs = 3_600_000;
 /** What keeps an agent from its start may pass: a credential that is not there yet. */
 const firstRetryMs = 10_000;
 const lastRetryMs = 300_000;
+/** For the end of what an agent has at work when another one takes over. */
+const longestEndMs = 30_000;
 
 /** What no agent could start with. */
 interface Failed {
@@ -54,6 +58,8 @@ export class Supervisor {
   readonly #ended = Promise.withResolvers<void>();
   #inForce: SupervisedRun;
   #offered: FileContent | undefined;
+  /** What an agent starts with. */
+  #starting: FileContent | undefined;
   /** Aborted when something newer is offered. */
   #newer = new AbortController();
 
@@ -68,8 +74,15 @@ export class Supervisor {
     return this.#inForce.reading;
   }
 
-  /** The configuration file holds something new, or somebody asked for another look. */
+  /**
+   * The configuration file holds something new, or somebody asked for another look. An agent that starts with the very same goes on
+   * with that.
+   */
   offer(content: FileContent): void {
+    if (this.#isConsidered(content)) {
+      this.#options.log.info({}, 'an agent starts with this configuration already');
+      return;
+    }
     this.#offered = content;
     this.#newer.abort();
     this.#wakeup.ring();
@@ -77,7 +90,8 @@ export class Supervisor {
 
   /** Runs agents until `signal` aborts. Rejects where the first one cannot start, or the one in force fails. */
   async run(signal: AbortSignal): Promise<void> {
-    const { first, metrics, clock } = this.#options;
+    const { first, metrics, clock, onInForce } = this.#options;
+    onInForce(first);
     metrics.inForce({ sha256: first.sha256, mode: first.config.mode }, clock.now());
     this.#watch(this.#inForce, {});
     const stop = new AbortController();
@@ -97,6 +111,11 @@ export class Supervisor {
       await following.catch(() => undefined);
       await this.#close();
     }
+  }
+
+  #isConsidered(content: FileContent): boolean {
+    if (content.kind !== 'text' || this.#starting?.kind !== 'text') return false;
+    return this.#starting.text === content.text && !this.#newer.signal.aborted;
   }
 
   async #close(): Promise<void> {
@@ -160,7 +179,10 @@ export class Supervisor {
         await this.#adopt(reading, plan);
         return 'done';
       case 'restart':
-        return this.#replace(reading, plan, newer);
+        this.#starting = content;
+        return this.#replace(reading, plan, newer).finally(() => {
+          this.#starting = undefined;
+        });
       case 'new process':
         this.#refuse('it asks for what this process cannot follow', actionsOf(plan));
         return 'done';
@@ -219,9 +241,10 @@ export class Supervisor {
   }
 
   #taken(reading: ConfigReading, result: ReloadResult): void {
-    const { metrics, clock, log } = this.#options;
+    const { metrics, clock, log, onInForce } = this.#options;
     const { sha256, config } = reading;
     this.#inForce.reading = reading;
+    onInForce(reading);
     metrics.inForce({ sha256, mode: config.mode }, clock.now());
     metrics.reloaded(result);
     log.info({ sha256, result }, 'the new configuration is in force');
@@ -306,13 +329,29 @@ export class Supervisor {
     const old = this.#inForce;
     this.#inForce = next;
     old.stop.abort();
-    await old.over();
+    await this.#untilOver(old);
     old.followedBy(next);
     const { mode, userspace } = old.reading.config;
     // Two that listen for Services cannot do so at once. Else it goes on with that until rules lead elsewhere.
     if (mode === 'userspace' && next.reading.config.mode === mode) await old.agent.leave();
     const drainMs = Math.max(userspace.drainMs, userspace.shutdownMs);
     this.#retirement.add(old.agent, next.firstRules, drainMs);
+  }
+
+  /** A sync may go on for ten seconds, and a tool that is killed for five more. Whatever takes longer writes nothing any more. */
+  async #untilOver(old: SupervisedRun): Promise<void> {
+    const { clock, log } = this.#options;
+    const waited = new AbortController();
+    const isLate = clock.sleep(longestEndMs, waited.signal).then(() => !waited.signal.aborted);
+    const late = await Promise.race([old.over().then(() => false), isLate]);
+    waited.abort();
+    if (!late) return;
+    const hint =
+      'see what its tools wait for (ps -ef); if Services are wrong afterwards, start the process anew';
+    log.error(
+      { hint, waitedMs: longestEndMs },
+      `the agent before has not ended its work within ${longestEndMs / 1000} s; the new one goes on without waiting`,
+    );
   }
 
   /** Starts a run, and hears of its end. */

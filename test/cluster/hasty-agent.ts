@@ -9,7 +9,7 @@ import { proxyFlags } from '../../src/config/proxy-flags.ts';
 import { proxyConfig } from '../../src/config/read-proxy-config.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
 import { createSysctls } from '../../src/host/sysctl.ts';
-import { runAgent } from '../../src/proxy/agent.ts';
+import { runAgent } from '../../src/proxy/run-agent.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
 const haste = 15;

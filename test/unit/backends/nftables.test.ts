@@ -117,6 +117,16 @@ describe('a mode after kube-proxy’s nftables mode', () => {
     expect(said).toHaveLength(5);
   });
 
+  test('leaves the table of a kube-proxy that came later to it, whichever agent of the process comes next', async () => {
+    const kernel = new Kernel();
+    const settled = new Set<'ipv4' | 'ipv6'>();
+    await sync(after(kernel, settled).mode);
+    kernel.tables.add('ip kube-proxy');
+    const { mode, said } = after(kernel, settled);
+    await sync(mode);
+    expect([said, [...kernel.tables]]).toEqual([[], ['ip kube-proxy']]);
+  });
+
   test('asks for nothing more where there is no nft', async () => {
     const tools = new FakeToolRunner(() => 'missing');
     const { mode, said } = after({ tools });
@@ -158,7 +168,7 @@ class OwnRules implements Backend {
   }
 }
 
-function after({ tools }: { readonly tools: FakeToolRunner }) {
+function after({ tools }: { readonly tools: FakeToolRunner }, settled?: Set<'ipv4' | 'ipv6'>) {
   const backend = new OwnRules();
   const said: string[] = [];
   const line = (level: string) => (_: object, message: string) =>
@@ -169,7 +179,7 @@ function after({ tools }: { readonly tools: FakeToolRunner }) {
     warn: line('warn'),
     error: line('error'),
   };
-  return { backend, said, mode: new AfterNftables(backend, 'ipv4', tools, log) };
+  return { backend, said, mode: new AfterNftables(backend, 'ipv4', tools, log, settled) };
 }
 
 async function sync(backend: Backend): Promise<unknown> {

@@ -14,6 +14,7 @@ import { silentLog } from '../../../src/telemetry/log.ts';
 import type { Log } from '../../../src/telemetry/log.ts';
 import { FakeToolRunner } from '../../support/fake-tool-runner.ts';
 import type { Answer, RecordedRun } from '../../support/fake-tool-runner.ts';
+import { emptyDelta, emptyGraph } from '../../support/iptables-states.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const { signal } = new AbortController();
@@ -99,15 +100,22 @@ describe('the backends of ipvs mode', () => {
     ]);
   });
 
-  it('come after the checks, the sysctls and the time-outs', async () => {
+  it('come after the checks and the sysctls; time-outs come with the first sync', async () => {
     const { options, happened } = machine(['--ipvs-tcp-timeout=5m', '--ipvs-strict-arp']);
-    await openIpvs(options, signal);
+    const opened = await openIpvs(options, signal);
+    expect(happened).not.toContain('ipvsadm --set 300 0 0');
+    const before = happened.length;
+    const syncs = [opened[0], opened[0], opened[1]].map((each) => each?.backend);
+    // What is opened here is no backend that could write anything.
+    for (const backend of syncs)
+      await backend?.sync(emptyGraph, emptyDelta, signal).catch(() => undefined);
+    const set = happened.slice(before).filter((line) => line.startsWith('ipvsadm --set'));
+    expect(set).toEqual(['ipvsadm --set 300 0 0']);
     const order = [
       'ipvsadm -L --timeout',
       '-A -t 198.51.100.0:20000 -s rr',
       'net/ipv4/vs/conntrack=1',
       'net/ipv4/conf/all/arp_announce=2',
-      'ipvsadm --set 300 0 0',
       '-A -t [2001:db8::]:20000 -s rr',
     ].map((step) => happened.findIndex((line) => line.includes(step)));
     expect(order).not.toContain(-1);

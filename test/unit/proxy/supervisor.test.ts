@@ -7,7 +7,7 @@ import { parseFlags } from '../../../src/config/parse-flags.ts';
 import { proxyFlags } from '../../../src/config/proxy-flags.ts';
 import { proxyConfig } from '../../../src/config/read-proxy-config.ts';
 import type { ProxyConfig } from '../../../src/config/proxy-config.ts';
-import type { AgentEnd, AgentStart } from '../../../src/proxy/agent.ts';
+import type { AgentEnd, AgentStart } from '../../../src/proxy/agent-options.ts';
 import type { ConfigReading, SupervisedAgent } from '../../../src/proxy/supervised-run.ts';
 import { Supervisor } from '../../../src/proxy/supervisor.ts';
 import { errorText } from '../../../src/error.ts';
@@ -83,6 +83,7 @@ class Stage {
   readonly #agents: WeakRef<FakeAgent>[] = [];
   #count = 0;
   retired = 0;
+  readonly inForce: string[] = [];
   /** What cannot be adopted. */
   unadoptable = '';
 
@@ -102,6 +103,7 @@ class Stage {
         return agent;
       },
       adopt: async (part, config) => this.#adopt(part, config),
+      onInForce: (now) => void this.inForce.push(now.sha256),
       onRetired: () => void (this.retired += 1),
       close: async () => {},
       metrics: new ConfigMetrics(this.registry),
@@ -393,6 +395,47 @@ describe('the supervisor', () => {
     expect((await stage.said()).at(-1)).toBe('the new configuration is in force');
     expect(await stage.metrics()).toMatchObject({ inForce: newer, results: 'live 1, restart 1' });
     expect((await stage.offer(masquerade))[0]).toBe(planOf('masqueradeAll: true → false (live)'));
+    await stage.end();
+  });
+
+  it('waits for the end of the work before, but not without end', async () => {
+    const stage = new Stage('', [{ lingers: new Promise(() => {}) }]);
+    await stage.said();
+    await stage.offer(masquerade);
+    await stage.clock.advance(29_000);
+    expect(await stage.said()).toEqual([]);
+    await stage.clock.advance(1000);
+    expect(await stage.said()).toEqual([
+      'the agent before has not ended its work within 30 s; the new one goes on without waiting',
+      'the new configuration is in force',
+      'agent 2 works',
+    ]);
+    expect(await stage.metrics()).toMatchObject({ inForce: masquerade, ok: '1' });
+  });
+
+  it('leaves an agent that waits to it where the same is asked for again', async () => {
+    const ready = Promise.withResolvers<void>();
+    const stage = new Stage('', [{}, { start: ready.promise }]);
+    await stage.said();
+    await stage.offer(masquerade);
+    expect(await stage.offer(masquerade)).toEqual([
+      'an agent starts with this configuration already',
+    ]);
+    // Taken back and asked for anew, it is another matter.
+    expect(await stage.offerTwice('', masquerade, 0)).toContain('agent 2 drains 0');
+    ready.resolve();
+    await stage.said();
+    expect(stage.inForce.at(-1)).toBe(`sha of ${masquerade}`);
+    await stage.end();
+  });
+
+  it('tells which configuration is in force, the first and each one after it', async () => {
+    const stage = new Stage('', [{}, { problem: 'no such file' }]);
+    await stage.said();
+    for (const text of ['--masquerade-all', masquerade, '--cluster-cidr=x', '-v=2']) {
+      await stage.offer(text);
+    }
+    expect(stage.inForce).toEqual(['sha of ', 'sha of --masquerade-all', 'sha of -v=2']);
     await stage.end();
   });
 
