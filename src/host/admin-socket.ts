@@ -9,6 +9,8 @@ import { expectOwnFolder } from './instance-lock.ts';
 
 /** A server that stands at a path. */
 export interface Standing {
+  /** Whether the path still leads here: somebody may have removed or replaced it. */
+  isThere(): Promise<boolean>;
   /** Takes the path away, where it is still ours, and stops listening; connections are the caller's matter. */
   leave(): Promise<void>;
 }
@@ -32,7 +34,10 @@ export async function standAt(server: Server, path: string): Promise<Standing> {
     const own = await lstat(early);
     await expectFree(path);
     await rename(early, path);
-    return { leave: async () => leave(server, path, own.ino) };
+    return {
+      isThere: async () => isAt(path, own.ino),
+      leave: async () => leave(server, path, own.ino),
+    };
   } catch (error) {
     await rm(early, { force: true });
     server.close();
@@ -57,9 +62,13 @@ async function listenAt(server: Server, path: string): Promise<void> {
 }
 
 async function leave(server: Server, path: string, inode: number): Promise<void> {
-  const there = await lstat(path).catch(() => undefined);
-  if (there?.ino === inode) await rm(path, { force: true });
+  if (await isAt(path, inode)) await rm(path, { force: true });
   server.close();
+}
+
+async function isAt(path: string, inode: number): Promise<boolean> {
+  const there = await lstat(path).catch(() => undefined);
+  return there?.ino === inode;
 }
 
 async function expectFree(path: string): Promise<void> {

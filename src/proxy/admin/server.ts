@@ -15,6 +15,8 @@ export interface AdminServerOptions {
 }
 
 const retryMs = 5000;
+/** How often is looked whether the path still leads here. */
+const lookMs = 5000;
 /** Whoever neither asks nor reads for so long is let go. */
 const idleMs = 30_000;
 const mostClients = 16;
@@ -40,7 +42,7 @@ export async function serveAdmin(options: AdminServerOptions, signal: AbortSigna
 }
 
 async function standUntil(
-  { path, handler, log }: AdminServerOptions,
+  { path, handler, log, clock }: AdminServerOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, handler);
@@ -50,14 +52,10 @@ async function standUntil(
   // One client could not be let in (no file descriptor was left, say): the next one may be.
   server.on('error', (error) => log.warn({ path }, `admin socket: ${errorText(error)}`));
   log.info({ path }, 'admin socket answers');
-  if (!signal.aborted) await aborted(signal);
+  while (!signal.aborted && (await standing.isThere())) await clock.sleep(lookMs, signal);
   await close(server, standing);
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  // Whoever tidied /run has no use for a socket; whoever asks the agent has.
+  if (!signal.aborted) log.info({ path }, 'admin socket was removed; it is made again');
 }
 
 async function close(server: Server, standing: Standing): Promise<void> {

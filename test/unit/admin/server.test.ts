@@ -81,6 +81,15 @@ describe('the admin socket of an agent', () => {
     );
   });
 
+  it('is made again where somebody removes it', async () => {
+    await up(client());
+    await rm(path);
+    await clock.advance(5000);
+    await up(client());
+    expect(await client().status()).toEqual(status);
+    expect(warnings).toEqual([]);
+  });
+
   it('refuses what is no path at once', async () => {
     await up(client());
     const curl = connect(path);
