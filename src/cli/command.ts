@@ -4,6 +4,8 @@ import type { FlagTable, FlagValues } from '../config/flag-table.ts';
 export interface CommandIo {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  /** As `stdout`, for what a terminal is to obey. */
+  readonly screen?: (text: string) => void;
   /** All of the standard input, for those that ask for it. */
   readonly stdin: () => Promise<string>;
   readonly env: Readonly<Record<string, string | undefined>>;

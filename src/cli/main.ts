@@ -7,6 +7,7 @@ import { closest } from '../config/suggest.ts';
 import { SwitchyardError } from '../error.ts';
 import type { Command, CommandIo } from './command.ts';
 import { failureText } from './failure-text.ts';
+import { printableIo } from './printable.ts';
 import { commandHelp, overview } from './usage.ts';
 import { versionText } from './version.ts';
 
@@ -63,9 +64,10 @@ const commands: readonly CommandEntry[] = [
 
 /**
  * Runs one command line (`argv` as of the process: program, script, arguments; called kube-proxy by one of the first two it
- * is `proxy`) and resolves with the exit status: 0, 1 for a failure, 2 for a mistake in the command line.
+ * is `proxy`), prints nothing that a terminal would obey, and resolves with the exit status: 0, 1 for a failure, 2 for a mistake in the command line.
  */
-export async function main(argv: readonly string[], io: CommandIo): Promise<number> {
+export async function main(argv: readonly string[], given: CommandIo): Promise<number> {
+  const io = printableIo(given);
   try {
     return await dispatch(argv, io);
   } catch (error) {

@@ -9,6 +9,7 @@ import type { Command, CommandIo } from './command.ts';
 import { showLive } from './live-view.ts';
 import type { Screen } from './live-view.ts';
 import { failureText } from './failure-text.ts';
+import { printable } from './printable.ts';
 import { statusText } from './status-text.ts';
 
 /** Ends with these; what is wrong with the command line is 2 too. */
@@ -94,7 +95,11 @@ async function watch(flags: FlagValues, io: CommandIo): Promise<number> {
   };
   const screen = flags.text('output') === 'json' ? undefined : terminal(io);
   if (screen === undefined) await repeat(look, io, intervalMs);
-  else await showLive({ clock: systemClock, screen, intervalMs, render: look }, io.signal);
+  else
+    await showLive(
+      { clock: systemClock, screen, intervalMs, render: async () => printable(await look()) },
+      io.signal,
+    );
   return exit;
 }
 
@@ -114,5 +119,8 @@ async function repeat(
 function terminal(io: CommandIo): Screen | undefined {
   const { stdout } = process;
   if (!stdout.isTTY) return undefined;
-  return { write: io.stdout, size: () => ({ rows: stdout.rows, columns: stdout.columns }) };
+  return {
+    write: io.screen ?? io.stdout,
+    size: () => ({ rows: stdout.rows, columns: stdout.columns }),
+  };
 }
