@@ -57,6 +57,7 @@ export interface MachineOptions {
 const toolTimeoutMs = 20_000;
 /** The node has other work than this. */
 const mostTools = 4;
+/** Beside what its credentials take: a plugin may have 45 s for them. */
 const apiTimeoutMs = 10_000;
 
 /** The readings of this machine. Nothing is read before it is asked for, and nothing twice. */
@@ -70,6 +71,11 @@ export function machineReadings(options: MachineOptions): Readings {
   const kernel = once(async () => readKernelParts());
   const variant = once(async () => readVariant(tools, signal));
   const processes = once(listProcesses);
+  const credentials = once(async () => {
+    const startMs = options.clock.monotonic();
+    const reading = await readCredentials(options);
+    return { reading, tookMs: options.clock.monotonic() - startMs };
+  });
   const ipvsTable = once(readKernelTable);
   const examined = once(async () =>
     readTools(tools, (await ipvsTable().catch(() => undefined)) !== undefined, signal),
@@ -114,13 +120,14 @@ export function machineReadings(options: MachineOptions): Readings {
     }),
     shape: once(async () => readNetworkShape()),
     proxies: once(findProxyProcesses),
-    listeners: once(async () => readListeners(subject)),
+    listeners: once(async () => readListeners(subject, tools, signal)),
     bootRules: once(async () => readBootRules()),
     ipvs: once(async () => readIpvs(await ipvsTable(), await families(), { ...options, tools })),
     memory: once(async () => readMemory()),
     fileLimit: once(async () => fileLimit()),
-    api: once(async () => readApiServer(options)),
-    credentials: once(async () => readCredentials(options)),
+    // A plugin that gives them is run again for it.
+    api: once(async () => readApiServer(options, apiTimeoutMs + 2 * (await credentials()).tookMs)),
+    credentials: async () => (await credentials()).reading,
   };
 }
 
@@ -141,6 +148,8 @@ async function readTools(
 /** How some tools want to be asked for their version. */
 const versionArgs: ReadonlyMap<string, string> = new Map([
   ['ip', '-V'],
+  // asked for its version it asks the kernel too, which loads ip_set for that
+  ['ipset', 'help'],
   ['nfacct', 'version'],
 ]);
 
@@ -197,16 +206,40 @@ async function readSysctls(writable: boolean): Promise<SysctlReading> {
   return { values, writable, release: (await sysctls.read('kernel/osrelease')) ?? '' };
 }
 
-async function readListeners({ config }: Subject): Promise<readonly PortReading[]> {
+/** Of sockets at `::`, those that take no IPv4; undefined where no tool tells, for /proc does not. */
+async function onlyIPv6(
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<ReadonlySet<number> | undefined> {
+  const args = ['-6', '-l', '-t', '-n', '-H', '-e'];
+  try {
+    const { exitCode, stdout } = await tools.run('ss', args, { timeoutMs: toolTimeoutMs, signal });
+    if (exitCode !== 0) return undefined;
+    const lines = stdout.split('\n').filter((line) => /\bv6only:1\b/.test(line));
+    return new Set(lines.map((line) => Number(/\bino:(\d+)/.exec(line)?.[1] ?? -1)));
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
+  }
+}
+
+async function readListeners(
+  { config }: Subject,
+  tools: ToolRunner,
+  signal: AbortSignal,
+): Promise<readonly PortReading[]> {
   const ports = new Set([config.healthzBind?.port, config.metricsBind?.port]);
   const found = (await tcpListeners()).filter(({ port }) => ports.has(port));
+  const isAtAll = found.some(({ address }) => address === '::');
+  const narrow = isAtAll ? await onlyIPv6(tools, signal) : undefined;
   const owners = await socketOwners(new Set(found.map(({ inode }) => inode)));
   return Promise.all(
     found.map(async ({ address, port, inode }) => {
       const pid = owners.get(inode);
-      if (pid === undefined) return { address, port, owner: undefined };
+      const takesIPv4 = narrow && !narrow.has(inode);
+      if (pid === undefined) return { address, port, owner: undefined, takesIPv4 };
       const name = await readSetting(`/proc/${pid}/comm`).catch(() => undefined);
-      return { address, port, owner: { pid, name: name ?? 'name unknown' } };
+      return { address, port, owner: { pid, name: name ?? 'name unknown' }, takesIPv4 };
     }),
   );
 }
@@ -233,7 +266,10 @@ async function readIpvs(
   return { isLoaded: true, foreign: foreign.toSorted(), ours };
 }
 
-async function readApiServer({ subject, clock, env, signal }: MachineOptions): Promise<ApiReading> {
+async function readApiServer(
+  { subject, clock, env, signal }: MachineOptions,
+  timeoutMs: number,
+): Promise<ApiReading> {
   const { source } = subject.config;
   if (source.kind !== 'kubernetes') return { kind: 'unused' };
   const { kubeconfig, master } = source;
@@ -247,7 +283,7 @@ async function readApiServer({ subject, clock, env, signal }: MachineOptions): P
       runProgram,
     });
     try {
-      const limited = AbortSignal.any([signal, AbortSignal.timeout(apiTimeoutMs)]);
+      const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
       return await readApi({ client, clock, nodeName: subject.nodeName, signal: limited });
     } finally {
       await client.close();

@@ -36,9 +36,7 @@ function judgeServer(
   const shown = bind.address.includes(':')
     ? `[${bind.address}]:${bind.port}`
     : `${bind.address}:${bind.port}`;
-  const taken = listeners.find(
-    (each) => each.port === bind.port && meets(each.address, bind.address),
-  );
+  const taken = listeners.find((each) => each.port === bind.port && meets(each, bind.address));
   if (taken === undefined) return ok(id, `${shown} is free`);
   const { owner } = taken;
   const own = proxies.find(({ pid, kind }) => pid === owner?.pid && kind === 'Switchyard');
@@ -57,8 +55,9 @@ function judgeServer(
 const wildcards = new Set(['0.0.0.0', '::']);
 
 /** Whether a listener at one address keeps another from the other. */
-function meets(has: string, wants: string): boolean {
-  if (has === wants || has === '::') return true;
+function meets({ address: has, takesIPv4 = true }: PortReading, wants: string): boolean {
+  if (has === wants) return true;
+  if (has === '::') return takesIPv4 || wants.includes(':');
   if (wildcards.has(has) || wildcards.has(wants))
     return has.includes(':') === wants.includes(':') || wants === '::';
   return has === `::ffff:${wants}`;

@@ -125,6 +125,8 @@ export interface ConntrackReading {
 export interface PortReading {
   readonly address: Address;
   readonly port: number;
+  /** Of one at `::`; undefined or left out: not known. */
+  readonly takesIPv4?: boolean | undefined;
   /** undefined: not to be seen. */
   readonly owner: { readonly pid: number; readonly name: string } | undefined;
 }

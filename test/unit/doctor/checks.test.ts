@@ -785,6 +785,17 @@ const cases: readonly Case[] = [
     [['port.healthz', 'warning', 'the agent would end', 'ss -ltnp']],
   ],
   [
+    'a port that is taken for IPv6 alone',
+    {
+      listeners: [
+        { address: '::' as never, port: 10_256, owner: undefined, takesIPv4: false },
+        { address: '::' as never, port: 10_249, owner: undefined, takesIPv4: false },
+      ],
+    },
+    ['--metrics-bind-address=[::]:10249'],
+    [['port.metrics', 'warning', '[::]:10249 is taken', 'ss -ltnp']],
+  ],
+  [
     'a port that is taken elsewhere',
     listening('192.0.2.1', undefined),
     ['--healthz-bind-address=127.0.0.1:10256'],

@@ -16,6 +16,34 @@ const answering = (conntrack: ToolRunner['run']): ToolRunner => ({
       : { exitCode: 0, stdout: 'v1.2.3', stderr: '', durationMs: 0 },
 });
 
+describe('a look that must not load modules', () => {
+  it('asks ipset for its help, which asks nothing of the kernel', async () => {
+    const folder = ownFolder('swy-tools');
+    await writeFile(join(folder, 'ipset'), '');
+    await chmod(join(folder, 'ipset'), 0o755);
+    vi.stubEnv('PATH', folder);
+    const runs: string[] = [];
+    const tools: ToolRunner = {
+      run: async (tool, args) => {
+        runs.push([tool, ...args].join(' '));
+        const stdout = 'ipset v7.17\n\nUsage: ipset [options] COMMAND\n';
+        return { exitCode: 0, stdout, stderr: '', durationMs: 0 };
+      },
+    };
+    const { signal } = new AbortController();
+    const options = { subject: subjectOf(), tools, clock: new VirtualClock(), env: {}, signal };
+    try {
+      const read = await machineReadings({ ...options, mayProbe: false }).tools();
+      const found = { said: 'ipset v7.17', version: [7, 17, 0] };
+      expect(read.find(({ tool }) => tool === 'ipset')).toMatchObject(found);
+      expect(runs.filter((run) => run.startsWith('ipset'))).toEqual(['ipset help']);
+    } finally {
+      vi.unstubAllEnvs();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+});
+
 describe('a tool that is there', () => {
   let folder: string;
 
