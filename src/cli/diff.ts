@@ -11,7 +11,9 @@ import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import { isConntrackLiberal } from '../proxy/iptables-backends.ts';
 import { findAgent } from './agent-client.ts';
+import { featuresFlag, givenFeatures } from './assumed-features.ts';
 import type { CommandIo, Command } from './command.ts';
+import { assumedOf, assumedText } from './diff/assumed.ts';
 import { compareByAgent } from './diff/by-agent.ts';
 import { desiredByManifests, graphOf } from './diff/by-manifests.ts';
 import { differencesOf, editedParts, rulesInFrontOf } from './diff/differences.ts';
@@ -69,6 +71,10 @@ export const command: Command = {
       values: ['iptables', 'ipvs'],
       default: 'iptables',
       help: 'With -f: whose rules.',
+    },
+    {
+      ...featuresFlag,
+      help: `With -f: ${featuresFlag.help} Default: as the rules that are there show it.`,
     },
     ...proxyFlags.filter(({ name }) => name === 'ipvs-scheduler'),
   ],
@@ -155,11 +161,16 @@ async function withManifests(
   const offline = await loadOffline(flags, [], io);
   for (const problem of offline.problems) io.stderr(`warning: ${problem}\n`);
   const compared: FamilyComparison[] = [];
+  const tell = (family: Family, assumption: ReturnType<typeof assumedOf>): void => {
+    const assumed = assumedText(assumption, givenFeatures(flags));
+    if (assumed !== '') io.stderr(`note: ${familyLabel(family)}: ${assumed}\n`);
+  };
   for (const family of familiesToCompare([...offline.families.keys()], dumps, flags)) {
     const graph = graphOf(offline, family);
     const own = dumps.filter((dump) => dump.family === family);
     for (const dump of own) {
       const observed = observedOf(dump);
+      tell(family, assumedOf(observed));
       const desired = desiredByManifests(graph, offline, flags, observed, { variant: 'nft' });
       compared.push({ family, parts: editedParts(comparedRules(desired.rules, observed)) });
     }
@@ -168,6 +179,8 @@ async function withManifests(
     const { variant } = await detectVariant(kernel.tools, io.signal);
     const conntrackBeLiberal = await isConntrackLiberal(createSysctls());
     const observed = await readRules(family, variant, kernel);
+    // a setting of this very machine says it
+    tell(family, { ...assumedOf(observed), conntrackBeLiberal: false });
     const node = { variant, conntrackBeLiberal };
     const desired = desiredByManifests(graph, offline, flags, observed, node);
     compared.push({
@@ -199,7 +212,7 @@ function familiesToCompare(
 
 /** Settings of the manifests mean nothing to an agent that has its own. */
 function refuseIdle(flags: FlagValues): void {
-  const idle = [...offlineFlags.map(fieldOf), 'mode', 'ipvsScheduler'].filter((field) =>
+  const idle = [...offlineFlags.map(fieldOf), 'mode', 'features', 'ipvsScheduler'].filter((field) =>
     flags.given(field),
   );
   if (idle.length === 0) return;

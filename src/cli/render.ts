@@ -1,6 +1,4 @@
 import { renderRestore } from '../backends/iptables/render.ts';
-import { defaultFeatures } from '../backends/iptables/state.ts';
-import type { Features } from '../backends/iptables/state.ts';
 import { renderIpvs } from '../backends/ipvs/render.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
@@ -12,19 +10,13 @@ import { toJson } from '../graph/draw-json.ts';
 import { toSvg } from '../graph/draw-svg.ts';
 import type { RuleGraph } from '../graph/rule-graph.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
+import { featuresFlag, featuresOf } from './assumed-features.ts';
+import type { AssumedFeatures } from './assumed-features.ts';
 import { loadOffline, offlineFlags } from './offline.ts';
 import type { Offline } from './offline.ts';
 import { ipvsFeaturesOf, ipvsStateOf, iptablesStateOf } from './offline-states.ts';
 import { userspaceSettings, userspaceText } from './userspace-text.ts';
 import type { UserspaceSettings } from './userspace-text.ts';
-
-const featureValues = {
-  hairpin: ['bpf', 'ipset', 'rules'],
-  affinity: ['ipset', 'recent'],
-  randomFully: ['true', 'false'],
-  comments: ['all', 'auto', 'none'],
-  guard: ['ipset', 'range'],
-} as const;
 
 /** Flags of userspace mode that the text depends on. */
 const rendered: ReadonlySet<string> = new Set([
@@ -34,9 +26,6 @@ const rendered: ReadonlySet<string> = new Set([
   'userspace-portals',
   'userspace-port-offset',
 ]);
-
-/** What tools and kernel can do, for all modes. */
-type AssumedFeatures = Features & { readonly guard: 'ipset' | 'range' };
 
 /** `switchyard render`: what would be applied on a node without rules. */
 export const command: Command = {
@@ -65,12 +54,7 @@ export const command: Command = {
       default: 'rules',
       help: 'rules, or the rule graph as json, dot or svg.',
     },
-    {
-      name: 'features',
-      type: 'list',
-      placeholder: 'NAME=VALUE',
-      help: 'What tools and kernel can do: hairpin=bpf|ipset|rules, affinity=ipset|recent, randomFully=true|false, comments=all|auto|none, guard=ipset|range (userspace mode).',
-    },
+    featuresFlag,
     ...proxyFlags.filter(({ name }) => name === 'ipvs-scheduler'),
     ...userspaceFlags.filter(({ name }) => rendered.has(name)),
   ],
@@ -88,7 +72,7 @@ export const command: Command = {
 };
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
-  const features = featuresOf(args.flags.list('features'));
+  const features = featuresOf(args.flags);
   const mode = modeOf(args.flags);
   const userspace = userspaceSettings(args.flags, features);
   const scheduler = args.flags.text('ipvsScheduler') || 'rr';
@@ -169,28 +153,4 @@ function ipvsText(graph: RuleGraph, { offline, features: given, scheduler }: Set
   const features = ipvsFeaturesOf(given);
   const assumed = { features, conntrackBeLiberal: false };
   return renderIpvs(ipvsStateOf(graph, offline, scheduler, assumed), { features });
-}
-
-function featuresOf(given: readonly string[]): AssumedFeatures {
-  const chosen: Record<string, string | boolean> = { ...defaultFeatures, guard: 'ipset' };
-  for (const text of given) {
-    const [name = '', value = ''] = text.split('=');
-    const key = name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
-    const allowed: readonly string[] | undefined = isFeature(key) ? featureValues[key] : undefined;
-    if (!allowed?.includes(value)) {
-      const expected = Object.entries(featureValues).map(
-        ([n, values]) => `${n}=${values.join('|')}`,
-      );
-      throw new SwitchyardError(
-        'usage',
-        `--features: ${JSON.stringify(text)} is not one of ${expected.join(', ')}`,
-      );
-    }
-    chosen[key] = key === 'randomFully' ? value === 'true' : value;
-  }
-  return chosen as unknown as AssumedFeatures;
-}
-
-function isFeature(name: string): name is keyof typeof featureValues {
-  return Object.hasOwn(featureValues, name);
 }

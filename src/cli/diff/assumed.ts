@@ -24,6 +24,22 @@ export function assumedOf({ nat, filter }: Observed): AssumedNode<Features> {
   };
 }
 
+/** What is taken from rules that are there and is not what most nodes have: a change of these is then no difference. '' where nothing is. */
+export function assumedText(
+  { features, conntrackBeLiberal }: AssumedNode<Features>,
+  given: Partial<Features>,
+): string {
+  const { hairpin, affinity, randomFully } = features;
+  const usual = { hairpin: 'bpf', affinity: 'ipset', randomFully: true } as const;
+  const taken = Object.entries({ hairpin, affinity, randomFully }).flatMap(([name, value]) => {
+    const key = name as keyof typeof usual;
+    return value === usual[key] || given[key] !== undefined ? [] : `${name}=${String(value)}`;
+  });
+  if (conntrackBeLiberal) taken.push('no rule against invalid packets');
+  if (taken.length === 0) return '';
+  return `taken from the rules that are there, so that it is no difference: ${taken.join(', ')} (--features says otherwise)`;
+}
+
 function hairpinOf(postrouting: string): Features['hairpin'] {
   if (postrouting === '' || postrouting.includes('-m bpf ')) return 'bpf';
   return postrouting.includes('-HAIRPIN ') ? 'ipset' : 'rules';

@@ -3,6 +3,7 @@ import type { Observed } from '../../backends/iptables/read.ts';
 import type { FlagValues } from '../../config/flag-table.ts';
 import { SwitchyardError } from '../../error.ts';
 import type { RuleGraph } from '../../graph/rule-graph.ts';
+import { givenFeatures } from '../assumed-features.ts';
 import type { Offline } from '../offline.ts';
 import { ipvsFeaturesOf, ipvsStateOf, iptablesStateOf } from '../offline-states.ts';
 import { assumedOf } from './assumed.ts';
@@ -17,15 +18,16 @@ export function desiredByManifests(
 ): DesiredState {
   const { variant } = node;
   const shown = assumedOf(observed);
+  const { guard: _, ...given } = givenFeatures(flags);
+  const features = { ...shown.features, ...given };
   const conntrackBeLiberal = node.conntrackBeLiberal ?? shown.conntrackBeLiberal;
   if (flags.text('mode') === 'ipvs') {
-    const features = ipvsFeaturesOf(shown.features);
     const scheduler = flags.text('ipvsScheduler') || 'rr';
-    const assumed = { features, conntrackBeLiberal };
+    const assumed = { features: ipvsFeaturesOf(features), conntrackBeLiberal };
     const { rules, servers, addresses } = ipvsStateOf(graph, offline, scheduler, assumed);
     return { variant, rules, balancing: { servers, addresses, excludeCidrs: [] } };
   }
-  const assumed = { features: shown.features, conntrackBeLiberal };
+  const assumed = { features, conntrackBeLiberal };
   return { variant, rules: iptablesStateOf(graph, offline, assumed) };
 }
 
