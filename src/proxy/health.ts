@@ -125,7 +125,10 @@ export class ProxyHealth {
   }
 }
 
-/** Answers /healthz (healthy and node eligible) and /livez (healthy); every other path is 404. */
+/**
+ * Answers /healthz (healthy and node eligible), /livez (healthy) and /livez/ping (this process answers, whatever its rules are like);
+ * every other path is 404.
+ */
 export function healthHandler(
   health: ProxyHealth,
   clock: Clock,
@@ -133,6 +136,10 @@ export function healthHandler(
 ): HttpHandler {
   return (request, response) => {
     const path = requestUrl(request).pathname;
+    if (path === '/livez/ping') {
+      response.writeHead(200, { 'Content-Type': 'text/plain; charset=utf-8' }).end('ok\n');
+      return;
+    }
     if (path !== '/healthz' && path !== '/livez') {
       response.writeHead(404, { 'Content-Type': 'text/plain; charset=utf-8' }).end('not found\n');
       return;

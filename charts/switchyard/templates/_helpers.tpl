@@ -4,7 +4,7 @@
 
 {{- define "switchyard.selector" -}}
 app.kubernetes.io/name: switchyard
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "switchyard.labels" -}}
@@ -36,8 +36,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* All addresses of a node. One whose pods have IPv6 first has an IPv6 address at which the kubelet asks; `::` takes IPv4 too. */}}
+{{- define "switchyard.everywhere" -}}
+{{- ternary "::" "0.0.0.0" (contains ":" (first (splitList "," .Values.clusterCIDR))) -}}
+{{- end -}}
+
+{{- define "switchyard.healthzAddress" -}}
+{{- default (include "switchyard.everywhere" .) .Values.healthz.address -}}
+{{- end -}}
+
 {{- define "switchyard.metricsAddress" -}}
-{{- default (ternary "0.0.0.0" "127.0.0.1" (eq (include "switchyard.scraped" .) "true")) .Values.metrics.address -}}
+{{- default (ternary (include "switchyard.everywhere" .) "127.0.0.1" (eq (include "switchyard.scraped" .) "true")) .Values.metrics.address -}}
 {{- end -}}
 
 {{/* address:port, with brackets around an IPv6 address. */}}
@@ -47,8 +56,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The kubelet asks at the pod's address, which is the node's, where no other one is said. */}}
 {{- define "switchyard.probeHost" -}}
-{{- if not (has .Values.healthz.address (list "0.0.0.0" "::")) -}}
-host: {{ .Values.healthz.address | quote }}
+{{- $address := include "switchyard.healthzAddress" . -}}
+{{- if not (has $address (list "0.0.0.0" "::")) -}}
+host: {{ $address | quote }}
 {{- end -}}
 {{- end -}}
 
@@ -98,13 +108,14 @@ and those that still wait keep what they have. Everything else changes under its
 {{- end -}}
 
 {{- define "switchyard.config" -}}
+{{- $healthz := dict "address" (include "switchyard.healthzAddress" .) "port" .Values.healthz.port -}}
 {{- $metrics := dict "address" (include "switchyard.metricsAddress" .) "port" .Values.metrics.port -}}
 {{- $own := dict
   "apiVersion" "kubeproxy.config.k8s.io/v1alpha1"
   "kind" "KubeProxyConfiguration"
   "mode" .Values.mode
   "clusterCIDR" .Values.clusterCIDR
-  "healthzBindAddress" (include "switchyard.bind" .Values.healthz)
+  "healthzBindAddress" (include "switchyard.bind" $healthz)
   "metricsBindAddress" (include "switchyard.bind" $metrics)
 -}}
 {{- if or .Values.kubeconfig.configMap .Values.kubeconfig.secret -}}
@@ -238,10 +249,14 @@ containers:
         {{- with include "switchyard.probeHost" . }}{{- . | nindent 8 }}{{- end }}
       periodSeconds: 5
       failureThreshold: 3
+    {{- if eq .Values.mode "userspace" }}
+    # The process is stuck, and nothing less: a restart ends the connections that it carries, and writes no rule that it could not.
+    {{- else }}
     # Two minutes beyond the one that changes may wait: the agent tries again by itself, and a restart rarely helps.
+    {{- end }}
     livenessProbe:
       httpGet:
-        path: /livez
+        path: {{ ternary "/livez/ping" "/livez" (eq .Values.mode "userspace") }}
         port: healthz
         {{- with include "switchyard.probeHost" . }}{{- . | nindent 8 }}{{- end }}
       initialDelaySeconds: 30
@@ -265,16 +280,16 @@ containers:
 volumes:
   - name: config
     configMap:
-      name: {{ include "switchyard.configName" . }}
+      name: {{ include "switchyard.configName" . | quote }}
   {{- with .Values.kubeconfig.configMap }}
   - name: kubeconfig
     configMap:
-      name: {{ . }}
+      name: {{ . | quote }}
   {{- end }}
   {{- with .Values.kubeconfig.secret }}
   - name: kubeconfig
     secret:
-      secretName: {{ . }}
+      secretName: {{ . | quote }}
   {{- end }}
   {{- include "switchyard.hostVolumes" . | nindent 2 }}
 {{- end -}}
@@ -289,6 +304,12 @@ initContainers:
       - cleanup
       {{- if eq .Values.cleanup "leftovers" }}
       - --leftovers
+      {{- end }}
+      {{- /* Where the agents have kept what they changed. */}}
+      {{- range .Values.extraArgs }}
+      {{- if has (first (splitList "=" .)) (list "--state-file" "--userspace-state-file") }}
+      - {{ . | quote }}
+      {{- end }}
       {{- end }}
     securityContext:
       {{- include "switchyard.privileged" . | nindent 6 }}

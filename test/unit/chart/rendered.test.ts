@@ -134,8 +134,76 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
     const text = await renderText(path, {
       values: { ...leastValues, prometheusRule: { enabled: true, runbook } },
     });
-    expect(text).toContain(`runbook_url: ${runbook}#switchyarddown`);
+    expect(text).toContain(`runbook_url: "${runbook}#switchyarddown"`);
     expect(text).not.toContain('runbook: ');
+  });
+
+  it('leads there whatever the place is called', async () => {
+    const runbook = `wiki: "ops" $1 \\ it's`;
+    const values = { ...leastValues, prometheusRule: { enabled: true, runbook } };
+    const { groups } = only(await render(path, { values }), 'PrometheusRule')['spec'] as {
+      groups: { rules: { alert: string; annotations: Record<string, string> }[] }[];
+    };
+    const urls = groups.flatMap(({ rules }) =>
+      rules.map(({ annotations: { runbook_url } }) => runbook_url),
+    );
+    expect(urls).toContain(`${runbook}#switchyarddown`);
+    expect(urls.every((url) => url?.startsWith(`${runbook}#`))).toBe(true);
+  });
+
+  it('can be installed under a name and in a namespace of digits', async () => {
+    const monitors = { serviceMonitor: { enabled: true } };
+    const values = {
+      kubeconfig: { configMap: '007' },
+      metrics: monitors,
+      prometheusRule: { enabled: true },
+    };
+    for (const object of await render(path, { values, release: '123', namespace: '456' })) {
+      const names = JSON.stringify(object).match(
+        /"(?:name|namespace|serviceAccountName|app\.kubernetes\.io\/instance)":[0-9]/g,
+      );
+      expect(names, object.kind).toBeNull();
+    }
+  });
+
+  it.each<[string, object, string]>([
+    ['IPv4', { clusterCIDR: '10.244.0.0/16' }, '0.0.0.0:10256'],
+    ['IPv6', { clusterCIDR: 'fd00:10:244::/56' }, '[::]:10256'],
+    ['both, IPv6 first', { clusterCIDR: 'fd00:10:244::/56,10.244.0.0/16' }, '[::]:10256'],
+    [
+      'what is said',
+      { clusterCIDR: 'fd00::/56', healthz: { address: '2001:db8::1' } },
+      '[2001:db8::1]:10256',
+    ],
+  ])('answers probes at all addresses of a node of %s', async (_what, values, expected) => {
+    const { data } = only(
+      await render(path, { values: { ...leastValues, ...values } }),
+      'ConfigMap',
+    ) as unknown as { data: Record<string, string> };
+    expect(parse(data['config.yaml'] ?? '')).toMatchObject({ healthzBindAddress: expected });
+  });
+
+  it('asks whether the process lives, where a restart would end what it carries', async () => {
+    const livenessOf = async (mode: string): Promise<unknown> => {
+      const objects = await render(path, { values: { ...leastValues, mode } });
+      const { containers } = (only(objects, 'DaemonSet') as unknown as DaemonSet).spec.template
+        .spec;
+      return (containers[0] as unknown as { livenessProbe: unknown }).livenessProbe;
+    };
+    expect(await livenessOf('userspace')).toMatchObject({ httpGet: { path: '/livez/ping' } });
+    expect(await livenessOf('ipvs')).toMatchObject({ httpGet: { path: '/livez' } });
+  });
+
+  it('gives the ipvs mode what it is prepared with and runs with as any other', async () => {
+    const [ipvs, iptables] = await Promise.all(
+      ['ipvs', 'iptables'].map(async (mode) => {
+        const objects = await render(path, { values: { ...leastValues, mode } });
+        const { initContainers, containers } = (only(objects, 'DaemonSet') as unknown as DaemonSet)
+          .spec.template.spec;
+        return [...initContainers, ...containers].map(({ securityContext }) => securityContext);
+      }),
+    );
+    expect(ipvs).toEqual(iptables);
   });
 
   it('has the nodes cleaned up where that is asked for: beside kube-proxy, and without a token', async () => {
@@ -168,6 +236,20 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
     expect(cleaners?.nodeSelector).toMatchObject({ 'switchyard.io/proxy': 'switchyard' });
     expect(cleaners?.affinity).toEqual(agents?.affinity);
     expect(cleaners?.affinity).toBeDefined();
+  });
+
+  it('cleans up by the record that agents have kept, and raises no alert of agents that are gone', async () => {
+    const values = {
+      ...leastValues,
+      cleanup: 'all',
+      extraArgs: ['--state-file=/run/switchyard/two.json', '--ipvs-drain-timeout=1m'],
+      prometheusRule: { enabled: true },
+    };
+    const objects = await render(path, { values });
+    const { initContainers } = (only(objects, 'DaemonSet') as unknown as DaemonSet).spec.template
+      .spec;
+    expect(initContainers[0]?.args).toEqual(['cleanup', '--state-file=/run/switchyard/two.json']);
+    expect(objects.map(({ kind }) => kind)).not.toContain('PrometheusRule');
   });
 
   it('takes the nodes of a label alone, where nothing else is asked of them', async () => {
@@ -237,6 +319,14 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
       ['a misspelt value', { ...leastValues, clusterCidr: '10.0.0.0/8' }, /clusterCidr/],
       ['a misspelt value deeper down', { apiServer: { host: 'a', ports: 1 } }, /ports/],
       ['a field that is a value of its own', { ...leastValues, config: { mode: 'ipvs' } }, /mode/],
+      [
+        'to be read twice',
+        {
+          ...leastValues,
+          metrics: { serviceMonitor: { enabled: true }, podMonitor: { enabled: true } },
+        },
+        /podMonitor.enabled.*false/s,
+      ],
       [
         'two agents at a time on a node',
         { ...leastValues, updateStrategy: { rollingUpdate: { maxSurge: 1 } } },

@@ -118,6 +118,9 @@ describe('the health of the proxy', () => {
     health.setNode(bareNode);
     const { status, text } = await ask(health, clock, '/healthz');
     expect(status).toBe(503);
+    expect((await ask(health, clock, '/livez')).status).toBe(503);
+    // The process is as alive as before.
+    expect(await ask(health, clock, '/livez/ping')).toMatchObject({ status: 200, text: 'ok\n' });
     expect(JSON.parse(text)).toMatchObject({
       healthy: false,
       nodeEligible: true,
