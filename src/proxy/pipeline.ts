@@ -83,6 +83,8 @@ export interface PipelineOptions {
 }
 
 const maxIntervalMs = 3_600_000;
+/** While syncs fail, the changes that have waited longest are measured, and not as many as come. */
+const mostTriggers = 10_000;
 /** Legacy tools read the whole table for each chain looked at, so an audit gives way to a sync; so many times in a row. */
 const mostAuditsStopped = 3;
 
@@ -294,7 +296,8 @@ export class Pipeline {
     for (const key of changes.changed) this.#carriedKeys.add(key);
     // What happened before this process was there says nothing about how fast it is.
     const own = changes.triggerTimesMs.filter((ms) => ms >= this.#createdMs);
-    this.#carriedTriggersMs.push(...own);
+    const room = mostTriggers - this.#carriedTriggersMs.length;
+    for (const ms of own.slice(0, room)) this.#carriedTriggersMs.push(ms);
     this.#udpPending ||= changes.udpChanged;
   }
 

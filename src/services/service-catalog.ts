@@ -49,6 +49,9 @@ interface Entry {
   ports: readonly ServicePortKey[];
 }
 
+/** Of one Service between two takes: a sync that hangs must not fill memory. */
+const mostTimes = 100;
+
 /**
  * Services and EndpointSlices of one family → service ports with the endpoints chosen for this node.
  * Only Services that something changed for are computed again; a service port that comes out equal
@@ -215,8 +218,9 @@ export class ServiceCatalog {
   }
 
   #remember(name: ServiceName, timeMs: number): void {
-    const times = this.#triggers.get(name) ?? [];
-    this.#triggers.set(name, [...times, timeMs]);
+    const times = this.#triggers.get(name);
+    if (times === undefined) this.#triggers.set(name, [timeMs]);
+    else if (times.length < mostTimes) times.push(timeMs);
   }
 }
 

@@ -32,6 +32,7 @@ class FakeBackend implements Backend {
   failures = 0;
   invalidations = 0;
   foreign: string | undefined;
+  rulesInFront: readonly string[] = [];
   unprogrammed: SyncReport['unprogrammed'] = [];
   refusedAddresses: SyncReport['refusedAddresses'];
   refusedWrites = { full: 0, partial: 0 };
@@ -61,6 +62,10 @@ class FakeBackend implements Backend {
       refusedWrites: this.refusedWrites,
       failure,
     };
+  }
+
+  inFront(): readonly string[] {
+    return this.rulesInFront;
   }
 
   async audit(signal: AbortSignal): Promise<string | undefined> {
@@ -440,6 +445,19 @@ describe('a pipeline', () => {
     expect(rig.backend.writes).toHaveLength(2);
   });
 
+  it('counts each look that finds a rule of others before ours, and writes nothing for it', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    const writes = rig.backend.writes.length;
+    rig.backend.rulesInFront = ['"-A FORWARD -j ACCEPT" in filter'];
+    await rig.clock.advance(90_000);
+    const changed = 'switchyard_rules_changed_by_others_total{ip_family="IPv4"}';
+    expect(await rig.metric(changed)).toBe('3');
+    expect(rig.lines).toHaveLength(1);
+    expect(rig.backend.writes).toHaveLength(writes);
+  });
+
   it('lets changes go before an audit, which is made after them, and at last before more of them', async () => {
     const rig = new Rig();
     rig.sync();
@@ -538,6 +556,26 @@ describe('a pipeline', () => {
     await rig.clock.advance(5000);
     const sum = 'kubeproxy_network_programming_duration_seconds_sum{ip_family="IPv4"}';
     expect(await rig.metric(sum)).toBe('2');
+  });
+
+  it('measures a bounded number of changes, however long syncs fail', async () => {
+    const rig = new Rig();
+    rig.sync();
+    await rig.clock.advance(5000);
+    rig.pipeline.services.added?.(web);
+    rig.backend.failures = 1_000_000;
+    for (let round = 0; round < 120; round++) {
+      for (let each = 0; each < 150; each++) {
+        const addresses = slice('web', `10.1.${round}.${each}`);
+        rig.pipeline.slices.added?.({ ...addresses, triggerTimeMs: rig.clock.now() });
+      }
+      await rig.clock.advance(60_000);
+    }
+    rig.backend.failures = 0;
+    await rig.clock.advance(60_000);
+    const count = 'kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"}';
+    // a hundred of a Service at a time, ten thousand in all
+    expect(await rig.metric(count)).toBe('10000');
   });
 
   it('ends when it is stopped, and writes nothing more', async () => {
