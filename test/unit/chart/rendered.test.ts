@@ -45,6 +45,13 @@ async function environment(values: object): Promise<object> {
   return Object.fromEntries((containers[0]?.env ?? []).map(({ name, value }) => [name, value]));
 }
 
+/** How the kubelet asks whether the agent lives. */
+async function livenessOf(mode: string): Promise<unknown> {
+  const objects = await render(path, { values: { ...leastValues, mode } });
+  const { containers } = (only(objects, 'DaemonSet') as unknown as DaemonSet).spec.template.spec;
+  return (containers[0] as unknown as { livenessProbe: unknown }).livenessProbe;
+}
+
 describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
   describe.each(cases)('with the values %s', (name) => {
     let text = '';
@@ -184,12 +191,6 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
   });
 
   it('asks whether the process lives, where a restart would end what it carries', async () => {
-    const livenessOf = async (mode: string): Promise<unknown> => {
-      const objects = await render(path, { values: { ...leastValues, mode } });
-      const { containers } = (only(objects, 'DaemonSet') as unknown as DaemonSet).spec.template
-        .spec;
-      return (containers[0] as unknown as { livenessProbe: unknown }).livenessProbe;
-    };
     expect(await livenessOf('userspace')).toMatchObject({ httpGet: { path: '/livez/ping' } });
     expect(await livenessOf('ipvs')).toMatchObject({ httpGet: { path: '/livez' } });
   });
