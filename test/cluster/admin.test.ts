@@ -7,6 +7,7 @@ import { nodeObject, service, slices } from '../kernel/contract-objects.ts';
 import { NodeLab, eventually, lab4, lab6 } from '../support/node-lab.ts';
 import { createObject } from './api-objects.ts';
 import { ControlPlane } from './control-plane.ts';
+import { bothFamilies, planeFor } from './lab-plane.ts';
 import { upstreamCommand } from './upstream-proxy.ts';
 
 const blocked = ControlPlane.blocked();
@@ -20,11 +21,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('nft');
-      plane = new ControlPlane({
-        namespace: lab.namespace('client'),
-        address: lab4.client,
-        serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
-      });
+      plane = planeFor(lab, { serviceCidrs: bothFamilies });
       await plane.start();
       flags = [
         `--kubeconfig=${plane.kubeconfig()}`,

@@ -17,12 +17,13 @@ import {
   written,
 } from '../support/crash-lab.ts';
 import type { RecordedSteps, World } from '../support/crash-lab.ts';
-import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
+import { eventually, NodeLab } from '../support/node-lab.ts';
 import { nodeRules, restingRules } from '../support/node-rules.ts';
 import { SteadyTraffic } from '../support/steady-traffic.ts';
 import type { Conversation } from '../support/steady-traffic.ts';
 import { ApiObjects, createObject } from './api-objects.ts';
 import { ControlPlane } from './control-plane.ts';
+import { bothFamilies, planeFor } from './lab-plane.ts';
 import { kinds } from './fault-scene.ts';
 
 const blocked = ControlPlane.blocked();
@@ -71,11 +72,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('nft');
-      plane = new ControlPlane({
-        namespace: lab.namespace('client'),
-        address: lab4.client,
-        serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
-      });
+      plane = planeFor(lab, { serviceCidrs: bothFamilies });
       await plane.start();
       objects = new ApiObjects(plane);
       bundle = join(plane.folder, 'switchyard.mjs');

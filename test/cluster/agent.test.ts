@@ -5,6 +5,7 @@ import { proxyCommand } from '../support/agent-process.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
 import { ControlPlane } from './control-plane.ts';
+import { planeFor } from './lab-plane.ts';
 
 const blocked = ControlPlane.blocked();
 const bundle = 'switchyard.mjs';
@@ -51,7 +52,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('legacy');
-      plane = new ControlPlane({ namespace: lab.namespace('client'), address: lab4.client });
+      plane = planeFor(lab);
       await plane.start();
       await plane.must('POST', '/api/v1/nodes', {
         apiVersion: 'v1',

@@ -6,6 +6,7 @@ import { lab4, NodeLab } from '../support/node-lab.ts';
 import type { CommandRun } from '../support/command-run.ts';
 import { createObject } from './api-objects.ts';
 import { ControlPlane, tokens } from './control-plane.ts';
+import { planeFor } from './lab-plane.ts';
 
 const blocked = ControlPlane.blocked();
 
@@ -24,7 +25,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('nft');
-      plane = new ControlPlane({ namespace: lab.namespace('client'), address: lab4.client });
+      plane = planeFor(lab);
       await plane.start();
       await createObject(plane, {
         apiVersion: 'v1',

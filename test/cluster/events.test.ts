@@ -7,6 +7,7 @@ import { FaultyTools } from '../support/faulty-tools.ts';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
 import { createObject } from './api-objects.ts';
 import { ControlPlane, tokens } from './control-plane.ts';
+import { planeFor } from './lab-plane.ts';
 
 const blocked = ControlPlane.blocked();
 const services = '/api/v1/namespaces/default/services';
@@ -29,7 +30,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('legacy');
-      plane = new ControlPlane({ namespace: lab.namespace('client'), address: lab4.client });
+      plane = planeFor(lab);
       await plane.start();
       await createObject(plane, {
         apiVersion: 'v1',

@@ -6,7 +6,9 @@ import { proxyCommand } from '../support/agent-process.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
-import { ControlPlane, tokens } from './control-plane.ts';
+import { tokens } from './control-plane.ts';
+import type { ControlPlane } from './control-plane.ts';
+import { planeFor } from './lab-plane.ts';
 import { FaultRelay } from './fault-relay.ts';
 import type { RelayedRequest, RelayFault } from './fault-relay.ts';
 
@@ -52,7 +54,7 @@ export class FaultScene {
 
   static async build(): Promise<FaultScene> {
     const lab = await NodeLab.create('legacy');
-    const plane = new ControlPlane({ namespace: lab.namespace('client'), address: lab4.client });
+    const plane = planeFor(lab);
     try {
       await plane.start();
       const scene = new FaultScene(lab, plane, await FaultRelay.start(plane));

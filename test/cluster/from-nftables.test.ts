@@ -10,6 +10,7 @@ import { SteadyTraffic } from '../support/steady-traffic.ts';
 import type { Conversation } from '../support/steady-traffic.ts';
 import { createObject } from './api-objects.ts';
 import { ControlPlane } from './control-plane.ts';
+import { bothFamilies, planeFor } from './lab-plane.ts';
 import { upstreamCommand } from './upstream-proxy.ts';
 
 const blocked = ControlPlane.blocked();
@@ -34,11 +35,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('nft');
-      plane = new ControlPlane({
-        namespace: lab.namespace('client'),
-        address: lab4.client,
-        serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
-      });
+      plane = planeFor(lab, { serviceCidrs: bothFamilies });
       await plane.start();
       await createObject(plane, nodeObject());
       await createObject(plane, service('web', { host: 10, type: 'NodePort', nodePort: 30010 }));

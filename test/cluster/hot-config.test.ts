@@ -8,6 +8,7 @@ import { MountedConfig } from '../support/mounted-config.ts';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
 import { ControlPlane } from './control-plane.ts';
+import { planeFor } from './lab-plane.ts';
 
 const blocked = ControlPlane.blocked();
 const services = '/api/v1/namespaces/default/services';
@@ -49,7 +50,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('legacy');
-      plane = new ControlPlane({ namespace: lab.namespace('client'), address: lab4.client });
+      plane = planeFor(lab);
       await plane.start();
       const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-a' } };
       await plane.must('POST', '/api/v1/nodes', node);

@@ -6,6 +6,7 @@ import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
 import { outsideTool } from '../support/outside-tools.ts';
 import type { DaemonSet } from '../support/pod-form.ts';
 import { ControlPlane } from './control-plane.ts';
+import { planeFor } from './lab-plane.ts';
 import { Containerd } from './containers/containerd.ts';
 import type { Container, ContainerRun } from './containers/containerd.ts';
 import { podContainer } from './containers/pod-container.ts';
@@ -51,7 +52,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('nft');
-      plane = new ControlPlane({ namespace: lab.namespace('client'), address: lab4.client });
+      plane = planeFor(lab);
       folder = plane.folder;
       build(join(folder, 'image'));
       archive = join(folder, 'image', imageFile());

@@ -9,6 +9,7 @@ import type { AgentProcess } from '../support/agent-process.ts';
 import { eventually, lab4, NodeLab } from '../support/node-lab.ts';
 import { createObject } from './api-objects.ts';
 import { ControlPlane } from './control-plane.ts';
+import { bothFamilies, planeFor } from './lab-plane.ts';
 import { controlPlaneBinary } from './controlplane/build.ts';
 
 const blocked = ControlPlane.blocked();
@@ -188,11 +189,7 @@ describe.skipIf(blocked !== undefined)(
 
     beforeAll(async () => {
       lab = await NodeLab.create('nft');
-      plane = new ControlPlane({
-        namespace: lab.namespace('client'),
-        address: lab4.client,
-        serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
-      });
+      plane = planeFor(lab, { serviceCidrs: bothFamilies });
       await plane.start();
       pod = join(plane.folder, 'pod');
       configMapVolume(join(pod, 'kube-proxy'), {

@@ -12,6 +12,7 @@ import { SteadyTraffic } from '../support/steady-traffic.ts';
 import type { Conversation } from '../support/steady-traffic.ts';
 import { createObject } from './api-objects.ts';
 import { ControlPlane } from './control-plane.ts';
+import { bothFamilies, planeFor } from './lab-plane.ts';
 import { controlPlaneBinary } from './controlplane/build.ts';
 import { upstreamCommand } from './upstream-proxy.ts';
 
@@ -64,11 +65,7 @@ describe.skipIf(blocked !== undefined).each(['nft', 'legacy'] as const)(
 
     beforeAll(async () => {
       lab = await NodeLab.create(variant);
-      plane = new ControlPlane({
-        namespace: lab.namespace('client'),
-        address: lab4.client,
-        serviceCidrs: ['10.96.0.0/12', 'fd00:10:96::/108'],
-      });
+      plane = planeFor(lab, { serviceCidrs: bothFamilies });
       await plane.start();
       kubeconfig = plane.kubeconfig();
       await createObject(plane, nodeObject());
