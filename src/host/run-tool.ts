@@ -40,9 +40,11 @@ const packages: Readonly<Record<string, readonly [apt: string, dnf: string]>> = 
   ipset: ['ipset', 'ipset'],
   ipvsadm: ['ipvsadm', 'ipvsadm'],
   modprobe: ['kmod', 'kmod'],
+  mount: ['mount', 'util-linux'],
   nfacct: ['nfacct', 'nfacct'],
   nft: ['nftables', 'nftables'],
   sysctl: ['procps', 'procps-ng'],
+  umount: ['mount', 'util-linux'],
 };
 
 /** What an operator does about a program that is not there. */
