@@ -21,7 +21,6 @@ export type ContractTest =
   | 'affinity'
   | 'affinity-expiry'
   | 'affinity-300'
-  | 'affinity-restart'
   | 'policies'
   | 'source-ranges'
   | 'no-endpoints'

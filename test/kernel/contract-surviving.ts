@@ -3,6 +3,7 @@ import { expect } from 'vitest';
 import type { Answer } from '../../src/cli/demo/actor.ts';
 import { eventually, lab4, lab6 } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
+import { everybody, homes } from './contract-sticking.ts';
 import type { Suite } from './contract-suite.ts';
 
 /** Where rules are gone the node itself may answer. */
@@ -11,19 +12,28 @@ const isAnswered = (seen: Answer): boolean =>
 
 /** Restarts, strangers and strict firewalls. */
 export function surviving(suite: Suite): void {
-  suite.test('restart', 'a restart of the agent loses no request and no connection', async () => {
-    await suite.publish('calm', { host: 60, pods: ['pod-a', 'pod-b'] });
-    const target = { to: '10.96.0.60', port: 80 };
-    await suite.answeredBy('client', target, ['pod-a', 'pod-b']);
-    const connection = await suite.lab.open('client', target);
-    const stream = new RequestStream(suite.lab, 'client', [target]);
-    await suite.restart();
-    await suite.publish('calm2', { host: 61, pods: ['pod-c'] });
-    await suite.answers('client', { to: '10.96.0.61', port: 80 });
-    expect(Object.keys(await stream.stop())).toEqual(['pod-a', 'pod-b']);
-    expect(await connection.again()).toEqual(connection.first);
-    await connection.close();
-  });
+  suite.test(
+    'restart',
+    'a restart of the agent loses no request, no connection and no affinity',
+    async () => {
+      await suite.publish('kept', { host: 65, affinitySeconds: 10_800, pods: everybody });
+      await suite.answers('client', { to: '10.96.0.65', port: 80 });
+      const atHome = await homes(suite, '10.96.0.65');
+      expect(new Set(atHome)).toEqual(new Set(everybody));
+      await suite.publish('calm', { host: 60, pods: ['pod-a', 'pod-b'] });
+      const target = { to: '10.96.0.60', port: 80 };
+      await suite.answeredBy('client', target, ['pod-a', 'pod-b']);
+      const connection = await suite.lab.open('client', target);
+      const stream = new RequestStream(suite.lab, 'client', [target]);
+      await suite.restart();
+      await suite.publish('calm2', { host: 61, pods: ['pod-c'] });
+      await suite.answers('client', { to: '10.96.0.61', port: 80 });
+      expect(Object.keys(await stream.stop())).toEqual(['pod-a', 'pod-b']);
+      expect(await connection.again()).toEqual(connection.first);
+      await connection.close();
+      expect(await homes(suite, '10.96.0.65')).toEqual(atHome);
+    },
+  );
 
   suite.test('foreign-flush', 'rules that a stranger removes come back', async () => {
     await suite.publish('tough', { host: 62, pods: ['pod-b'] });

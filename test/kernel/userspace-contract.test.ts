@@ -28,12 +28,9 @@ function contract(variant: 'legacy' | 'nft'): BackendContract {
     deviations: new Set(['source']),
     skip: [
       {
-        reason: 'connections end with the process that carries them: userspace-agent.test.ts',
+        reason:
+          'connections end with the process that carries them (userspace-agent.test.ts), and whom clients stay with is its memory (docs/userspace.md)',
         tests: ['restart'],
-      },
-      {
-        reason: 'whom clients stay with is memory of the process (docs/userspace.md)',
-        tests: ['affinity-restart'],
       },
     ],
   };
