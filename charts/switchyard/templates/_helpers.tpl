@@ -305,7 +305,10 @@ initContainers:
       {{- if eq .Values.cleanup "leftovers" }}
       - --leftovers
       {{- end }}
-      {{- /* Where the agents have kept what they changed. */}}
+      {{- /* Where the agents have kept what they changed, and what is not theirs. */}}
+      {{- with dig "ipvs" "excludeCIDRs" (list) .Values.config }}
+      - {{ printf "--ipvs-exclude-cidrs=%s" (join "," .) | quote }}
+      {{- end }}
       {{- range .Values.extraArgs }}
       {{- if has (first (splitList "=" .)) (list "--state-file" "--userspace-state-file") }}
       - {{ . | quote }}

@@ -243,13 +243,18 @@ describe.skipIf(blocked !== '')(`the chart${blocked}`, () => {
     const values = {
       ...leastValues,
       cleanup: 'all',
+      config: { ipvs: { excludeCIDRs: ['10.9.0.0/24', 'fd00:9::/64'] } },
       extraArgs: ['--state-file=/run/switchyard/two.json', '--ipvs-drain-timeout=1m'],
       prometheusRule: { enabled: true },
     };
     const objects = await render(path, { values });
     const { initContainers } = (only(objects, 'DaemonSet') as unknown as DaemonSet).spec.template
       .spec;
-    expect(initContainers[0]?.args).toEqual(['cleanup', '--state-file=/run/switchyard/two.json']);
+    expect(initContainers[0]?.args).toEqual([
+      'cleanup',
+      '--ipvs-exclude-cidrs=10.9.0.0/24,fd00:9::/64',
+      '--state-file=/run/switchyard/two.json',
+    ]);
     expect(objects.map(({ kind }) => kind)).not.toContain('PrometheusRule');
   });
 
