@@ -25,6 +25,11 @@ const commands: readonly CommandEntry[] = [
     load: async () => import('./proxy.ts'),
   },
   {
+    name: 'kubelet',
+    summary: "Runs the agent of a node's pods, with a cluster or without one.",
+    load: async () => import('./kubelet.ts'),
+  },
+  {
     name: 'render',
     summary:
       'Prints the rules (or the rule graph) for some manifests; needs no root and no cluster.',

@@ -20,7 +20,7 @@ export type ProbeResult = 'success' | 'failure';
 
 /** What probes found of the container that runs now. */
 export interface ProbeResults {
-  /** undefined: no probe of this type, or it has said nothing of `containerId` yet. */
+  /** undefined: no probe of this type, or it has said nothing of `containerId` (the runtime's, or the API's `containerd://…`) yet. */
   result(uid: string, containerId: string, type: ProbeType): ProbeResult | undefined;
 }
 
@@ -142,32 +142,4 @@ export interface StatusInput {
   readonly terminationMessages: ReadonlyMap<string, string>;
   readonly hostIPs: readonly string[];
   readonly nowMs: number;
-}
-
-/** Where a pod's worker stands; the last is where it stays (spec 2.1). */
-export type WorkerState = 'syncing' | 'terminating' | 'terminated';
-
-/** The workers of pods, one a UID; each call only tells, and returns at once. */
-export interface PodWorkers {
-  /**
-   * A pod that a source has begun to have. For a UID whose worker is ending it is to be run once more, after `forget`; one that is
-   * `Failed` or `Succeeded` already, or has a deletionTimestamp, is only ended.
-   */
-  add(pod: Pod): void;
-  /** Another version of it; a deletionTimestamp ends it, and so does a phase that is an end. No worker: as `add`. */
-  update(pod: Pod): void;
-  /** No source has it any more: it is ended, within its own grace period. */
-  remove(uid: string): void;
-  /** The runtime has it and no source does: it is ended within a second. Nothing for a pod that has a worker. */
-  removeOrphan(pod: RuntimePod): void;
-  /** What it depends on changed: it is synced soon. Nothing for one without a worker. */
-  sync(uid: string): void;
-  /** undefined: there is no worker. */
-  state(uid: string): WorkerState | undefined;
-  /** UIDs with a worker. */
-  known(): readonly string[];
-  /** Lets go of a worker that has terminated; where the pod was added again meanwhile, it starts anew. Says whether it could. */
-  forget(uid: string): boolean;
-  /** Waits for what is going on; containers stay as they are. */
-  close(): Promise<void>;
 }

@@ -13,14 +13,16 @@ export class ProbeResultTable implements ProbeResults {
   result(uid: string, containerId: string, type: ProbeType): ProbeResult | undefined {
     const pod = this.#pods.get(uid);
     if (pod === undefined) return undefined;
+    const id = bareId(containerId);
     for (const [key, held] of pod) {
-      if (held.containerId === containerId && key.startsWith(`${type}/`)) return held.result;
+      if (held.containerId === id && key.startsWith(`${type}/`)) return held.result;
     }
     return undefined;
   }
 
   /** Says whether anything has changed by it. */
-  set(uid: string, name: string, type: ProbeType, held: Held): boolean {
+  set(uid: string, name: string, type: ProbeType, { containerId, result }: Held): boolean {
+    const held: Held = { containerId: bareId(containerId), result };
     const key = `${type}/${name}`;
     const pod = this.#pods.get(uid) ?? new Map<string, Held>();
     this.#pods.set(uid, pod);
@@ -32,4 +34,9 @@ export class ProbeResultTable implements ProbeResults {
   forget(uid: string): void {
     this.#pods.delete(uid);
   }
+}
+
+/** The API has the name of the runtime in front of an id, the runtime has not. */
+function bareId(containerId: string): string {
+  return containerId.replace(/^.*:\/\//, '');
 }

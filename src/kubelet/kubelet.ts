@@ -1,0 +1,189 @@
+import type { Clock } from '../clock.ts';
+import type { KubeletConfig } from '../config/kubelet-config.ts';
+import { SwitchyardError, errorText } from '../error.ts';
+import { InstanceLock } from '../host/instance-lock.ts';
+import { listInterfaces } from '../host/interfaces.ts';
+import { readMachineFacts } from '../host/machine-facts.ts';
+import type { MachineFacts } from '../host/machine-facts.ts';
+import { SystemMounts } from '../host/mounts.ts';
+import type { ToolRunner } from '../host/run-tool.ts';
+import { uplinks } from '../host/uplinks.ts';
+import { KubeletMetrics } from '../telemetry/kubelet-metrics.ts';
+import type { Log } from '../telemetry/log.ts';
+import { openApiSide } from './api-side.ts';
+import type { ApiSide } from './api-side.ts';
+import { checkVersion, connectCri } from './cri/client.ts';
+import type { Cri } from './cri/client.ts';
+import { meteredCri } from './cri/metered.ts';
+import { KubeletEvents } from './node/kubelet-events.ts';
+import { chooseNodeIps, resolveHost } from './node/node-ips.ts';
+import { RuntimeHealth } from './node/runtime-health.ts';
+import { NodeParts } from './node-parts.ts';
+import { PodParts } from './pod-parts.ts';
+import { prepareRoot } from './volumes/root-directory.ts';
+
+/** What the kubelet needs of the machine and the process. */
+export interface KubeletOptions {
+  readonly config: KubeletConfig;
+  /** The machine's host name. */
+  readonly hostname: string;
+  readonly version: string;
+  readonly tools: ToolRunner;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Log;
+}
+
+/** What all parts of a running kubelet share. */
+export interface KubeletBase extends KubeletOptions {
+  readonly nodeName: string;
+  /** Addresses of the node, its primary family first. */
+  readonly nodeIps: readonly string[];
+  readonly machine: MachineFacts;
+  /** The real path of the root directory. */
+  readonly rootDir: string;
+  readonly mounts: SystemMounts;
+  readonly cri: Cri;
+  readonly health: RuntimeHealth;
+  readonly events: KubeletEvents;
+  /** undefined: there is no API server. */
+  readonly api: ApiSide | undefined;
+  readonly metrics: KubeletMetrics;
+}
+
+const firstRetryMs = 100;
+const lastRetryMs = 5000;
+
+/**
+ * Runs the pods of this node until `signal` aborts; containers run on then. Rejects where the start cannot succeed: also where
+ * another kubelet has the same root directory.
+ */
+export async function runKubelet(options: KubeletOptions, signal: AbortSignal): Promise<void> {
+  const { config, hostname, log } = options;
+  const nodeName = config.node.hostnameOverride || hostname.trim().toLowerCase();
+  const lock = await lockRoot(config.rootDir, nodeName);
+  const stop = new AbortController();
+  const onStop = (): void => stop.abort();
+  signal.addEventListener('abort', onStop, { once: true });
+  if (signal.aborted) stop.abort();
+  let pods: PodParts | undefined;
+  let base: KubeletBase | undefined;
+  const running: Promise<unknown>[] = [];
+  try {
+    base = await openBase(options, nodeName, () => pods?.relistedAtMs, stop.signal);
+    const node = new NodeParts(base);
+    running.push(base.health.run(stop.signal), base.events.run(stop.signal), node.run(stop.signal));
+    await runtimeUp(base, stop.signal);
+    if (stop.signal.aborted) return;
+    pods = await PodParts.open(base, node, stop.signal);
+    log.info({ node: nodeName, ips: base.nodeIps }, 'started');
+    running.push(pods.run(stop.signal));
+    await Promise.race([Promise.all(running), aborted(stop.signal)]);
+  } finally {
+    stop.abort();
+    signal.removeEventListener('abort', onStop);
+    await Promise.allSettled(running);
+    await base?.api?.close();
+    await lock.release();
+    log.info({}, 'stopped; containers run on');
+  }
+}
+
+/** Two would pull the same containers about. */
+async function lockRoot(rootDir: string, nodeName: string): Promise<InstanceLock> {
+  const lock = await InstanceLock.take(rootDir, 'kubelet', `kubelet of node ${nodeName}`);
+  if (lock instanceof InstanceLock) return lock;
+  lock.forget();
+  const who = lock.said ?? 'a process that does not answer';
+  throw new SwitchyardError('missing', `${rootDir} is in use: ${who} runs`, {
+    hint: 'end it, or give this one a --root-dir and a cgroupRoot of its own',
+  });
+}
+
+async function openBase(
+  options: KubeletOptions,
+  nodeName: string,
+  relistedAtMs: () => number | undefined,
+  signal: AbortSignal,
+): Promise<KubeletBase> {
+  const { config, clock, log, random, tools } = options;
+  const mounts = new SystemMounts(tools);
+  const rootDir = await prepareRoot(config.rootDir, mounts, log, signal);
+  const metrics = new KubeletMetrics({ version: options.version, nodeName });
+  metrics.collectProcess();
+  const cri = meteredCri(openCri(config, clock), (name, seconds, failed) => {
+    metrics.runtimeCall(name, seconds, failed);
+  });
+  const api = await openApiSide(options, nodeName, metrics);
+  const health = new RuntimeHealth({ cri, clock, log, relistedAtMs });
+  const events = new KubeletEvents({
+    node: nodeName,
+    qps: config.eventQps,
+    burst: config.eventBurst,
+    clock,
+    log,
+    random,
+    api: api?.objects('v1', 'events'),
+  });
+  return {
+    ...options,
+    nodeName,
+    rootDir,
+    mounts,
+    cri,
+    api,
+    health,
+    events,
+    nodeIps: await findNodeIps(options, signal),
+    machine: await readMachineFacts(),
+    metrics,
+  };
+}
+
+/** Images may be at another socket. */
+function openCri({ runtime }: KubeletConfig, clock: Clock): Cri {
+  const limits = { requestTimeoutMs: runtime.requestTimeoutMs };
+  const cri = connectCri(runtime.endpoint, clock, limits);
+  if (runtime.imageEndpoint === runtime.endpoint) return cri;
+  return { ...cri, images: connectCri(runtime.imageEndpoint, clock, limits).images };
+}
+
+async function findNodeIps(
+  { config, hostname, tools }: KubeletOptions,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const [links, routed, resolved] = await Promise.all([
+    listInterfaces(tools, signal),
+    uplinks(tools, signal),
+    config.node.ips.length > 0 ? [] : resolveHost(hostname),
+  ]);
+  return chooseNodeIps({ configured: config.node.ips, hostname, links, uplinks: routed, resolved });
+}
+
+/** Nothing can be known of pods before the runtime says it. */
+async function runtimeUp({ cri, clock, log }: KubeletBase, signal: AbortSignal): Promise<void> {
+  let waitMs = firstRetryMs;
+  while (!signal.aborted) {
+    try {
+      const { name, version } = await checkVersion(cri, signal);
+      log.info({ runtime: name, version, endpoint: cri.endpoint }, 'container runtime');
+      return;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof SwitchyardError && error.code === 'missing' && !error.retryable)
+        throw error;
+      if (waitMs === firstRetryMs || waitMs >= lastRetryMs)
+        log.warn({}, `the container runtime is waited for: ${errorText(error)}`);
+      await clock.sleep(waitMs, signal);
+      waitMs = Math.min(waitMs * 2, lastRetryMs);
+    }
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

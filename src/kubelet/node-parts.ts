@@ -1,0 +1,103 @@
+import { readDiskSpace } from '../host/disk-space.ts';
+import type { DiskSpace } from '../host/disk-space.ts';
+import type { KubeletBase } from './kubelet.ts';
+import { nodeCapacity } from './node/capacity.ts';
+import { NodeLease } from './node/node-lease.ts';
+import { ownLabels } from './node/node-object.ts';
+import { readNode } from './node/node-readings.ts';
+import { NodeReporter } from './node/node-reporter.ts';
+import { quantityOf } from './pod/quantity.ts';
+import type { Quantity } from './pod/quantity.ts';
+import { amountsOf } from './pod/resources.ts';
+import type { AdmissionNode } from './sources/admission.ts';
+import type { MirrorOwner } from './sources/mirror-pods.ts';
+
+const askEveryMs = 100;
+
+/** The node: its object and lease, where there is an API server, and what pods may use of it. */
+export class NodeParts {
+  readonly #base: KubeletBase;
+  readonly #reporter: NodeReporter | undefined;
+  readonly #lease: NodeLease | undefined;
+  #disk: DiskSpace | undefined;
+
+  constructor(base: KubeletBase) {
+    this.#base = base;
+    const { api, config, clock, log, random, nodeName: name, nodeIps: ips, rootDir } = base;
+    if (api === undefined) return;
+    this.#reporter = new NodeReporter({
+      client: api.client,
+      name,
+      ips,
+      clock,
+      log,
+      random,
+      api: api.objects('v1', 'nodes'),
+      settings: config.node,
+      port: config.server.bind?.port ?? 0,
+      machine: base.machine,
+      read: async () => readNode(rootDir),
+      health: base.health,
+      events: base.events.ofNode,
+    });
+    this.#lease = new NodeLease({
+      name,
+      seconds: config.node.leaseSeconds,
+      clock,
+      log,
+      random,
+      api: api.objects('coordination.k8s.io/v1', 'leases'),
+      nodeUid: () => this.#reporter?.node?.metadata.uid,
+    });
+  }
+
+  /** Until `signal`. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#disk = await readDiskSpace(this.#base.rootDir).catch(() => undefined);
+    await Promise.all([this.#reporter?.run(signal), this.#lease?.run(signal)]);
+  }
+
+  /** Resolves when this node's object has been read once; at once without an API server. */
+  async known(signal: AbortSignal): Promise<void> {
+    if (this.#reporter === undefined) return;
+    while (this.owner === undefined && !signal.aborted)
+      await this.#base.clock.sleep(askEveryMs, signal);
+  }
+
+  /** undefined: it is not registered yet. */
+  get owner(): MirrorOwner | undefined {
+    const { name, uid } = this.#reporter?.node?.metadata ?? {};
+    return name === undefined || uid === undefined ? undefined : { name, uid };
+  }
+
+  /** What pods can have of a resource. */
+  allocatable(resource: string): Quantity | undefined {
+    const text = this.#allocatable()[resource];
+    return text === undefined ? undefined : quantityOf(text);
+  }
+
+  /** As pods are let onto it. */
+  admission(features: Pick<AdmissionNode, 'hasAppArmor' | 'hasGroupsPolicy'>): AdmissionNode {
+    const { nodeName, config, machine } = this.#base;
+    const node = this.#reporter?.node;
+    const conditions = node?.status?.conditions ?? [];
+    const pressures = conditions.filter(
+      ({ type, status }) => type.endsWith('Pressure') && status === 'True',
+    );
+    return {
+      ...features,
+      name: nodeName,
+      labels: node?.metadata.labels ?? ownLabels(nodeName, machine.architecture),
+      taints: node?.spec?.taints ?? [],
+      allocatable: amountsOf(this.#allocatable()),
+      pressures: new Set(pressures.map(({ type }) => type)),
+      allowedUnsafeSysctls: config.runtime.allowedUnsafeSysctls,
+    };
+  }
+
+  #allocatable(): Readonly<Record<string, string>> {
+    const { machine, config } = this.#base;
+    const capacity = this.#reporter?.capacity ?? nodeCapacity(machine, this.#disk, config.node);
+    return capacity.allocatable;
+  }
+}

@@ -1,0 +1,145 @@
+import { errorText } from '../error.ts';
+import { Housekeeping } from './housekeeping/housekeeping.ts';
+import { LogRotation } from './housekeeping/log-rotation.ts';
+import { OrphanedPods } from './housekeeping/orphaned-pods.ts';
+import type { KubeletBase } from './kubelet.ts';
+import { quantityOf, wholeUnits } from './pod/quantity.ts';
+import type { PodTable } from './pod-table.ts';
+import type { PodCgroups } from './runtime/cgroups.ts';
+import { labels } from './runtime/labels.ts';
+import type { RuntimeView } from './runtime/view.ts';
+import type { StatusWriter } from './status/status-writer.ts';
+import type { PodVolumes } from './volumes/volumes.ts';
+import type { PodWorkers } from './worker/pod-workers.ts';
+
+export interface NodeUpkeepOptions {
+  readonly base: KubeletBase;
+  readonly view: RuntimeView;
+  readonly workers: PodWorkers;
+  readonly table: PodTable;
+  readonly volumes: PodVolumes;
+  readonly cgroups: PodCgroups;
+  readonly status: StatusWriter;
+  /** Whether all sources have spoken. */
+  readonly isReady: () => boolean;
+}
+
+const everyMs = 2000;
+const tooLongMs = 1000;
+const waitMs = 200;
+
+/** What is done each two seconds and each minute, so that nothing is left of pods that are gone (spec 11). */
+export class NodeUpkeep {
+  readonly #options: NodeUpkeepOptions;
+  readonly #housekeeping: Housekeeping;
+  /** Whose workers were there at the last look. */
+  #known: ReadonlySet<string> = new Set();
+
+  constructor(options: NodeUpkeepOptions) {
+    this.#options = options;
+    const { base, view, volumes, isReady } = options;
+    const { clock, log, cri, config } = base;
+    const { runtime } = cri;
+    const { logFiles } = config;
+    this.#housekeeping = new Housekeeping({
+      clock,
+      log,
+      runtime,
+      isReady,
+      relist: async () => view.relist(),
+      foreignUids: async () => this.#allUids(),
+      isWanted: (uid) => this.#isWanted(uid),
+      isFinished: (uid) => this.#isFinished(uid),
+      orphans: new OrphanedPods({
+        volumes,
+        clock,
+        log,
+        killOrphan: async (uid) => this.#killOrphan(uid),
+      }),
+      rotation: new LogRotation({
+        runtime,
+        clock,
+        log,
+        maxFiles: logFiles.maxFiles,
+        maxBytes: Number(wholeUnits(quantityOf(logFiles.maxSize))),
+      }),
+      logsFolder: config.podLogsDir,
+      linksFolder: '/var/log/containers',
+      rotateEveryMs: logFiles.monitorMs,
+    });
+  }
+
+  /** Until `signal`. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#housekeeping.run(signal), this.#lookAgain(signal)]);
+  }
+
+  async #lookAgain(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options.base;
+    while (!signal.aborted) {
+      await clock.sleep(everyMs, signal);
+      if (signal.aborted || !this.#options.isReady()) continue;
+      const startedMs = clock.monotonic();
+      try {
+        await this.#look();
+      } catch (error) {
+        log.warn({}, `housekeeping: ${errorText(error)}`);
+      }
+      const tookMs = clock.monotonic() - startedMs;
+      if (tookMs > tooLongMs) log.warn({ tookMs }, 'housekeeping took long');
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { workers, view, cgroups } = this.#options;
+    // What is older than the workers' own steps would look like pods that nobody has.
+    workers.housekeep(this.#configured(), await view.relist());
+    this.#forgetGone();
+    for (const uid of await cgroups.known()) {
+      if (!this.#isWanted(uid) && !view.pods.has(uid)) await cgroups.remove(uid);
+    }
+  }
+
+  #forgetGone(): void {
+    const { workers, table, status } = this.#options;
+    const now = new Set([...workers.uids(), ...this.#configured()]);
+    for (const uid of this.#known) {
+      if (!now.has(uid) && table.get(uid) === undefined) status.forget(uid);
+    }
+    this.#known = now;
+  }
+
+  #configured(): ReadonlySet<string> {
+    return new Set(this.#options.table.all().map(({ metadata }) => metadata.uid));
+  }
+
+  #isWanted(uid: string): boolean {
+    const { table, workers } = this.#options;
+    return table.get(uid) !== undefined || workers.isAlive(uid) || isBusy(workers, uid);
+  }
+
+  /** Nothing of it will be looked at any more. */
+  #isFinished(uid: string): boolean {
+    const { table, workers } = this.#options;
+    const pod = table.get(uid);
+    if (pod === undefined || workers.state(uid)?.kind !== 'finished') return false;
+    return pod.metadata.deletionTimestamp !== undefined || pod.status.reason === 'Evicted';
+  }
+
+  /** By a worker of its own; resolves when that has ended. */
+  async #killOrphan(uid: string): Promise<void> {
+    const { workers, view, base } = this.#options;
+    workers.housekeep(this.#configured(), await view.relist());
+    while (workers.isAlive(uid)) await base.clock.sleep(waitMs);
+  }
+
+  async #allUids(): Promise<ReadonlySet<string>> {
+    const { items } = await this.#options.base.cri.runtime.listPodSandbox({});
+    return new Set(items.map(({ labels: given }) => given[labels.podUid] ?? ''));
+  }
+}
+
+/** What it had is still being given back. */
+function isBusy(workers: PodWorkers, uid: string): boolean {
+  return workers.state(uid)?.kind === 'terminated';
+}
