@@ -46,32 +46,61 @@ beforeAll(async () => {
   const cri = machine.connect();
   const health = new RuntimeHealth({ cri, clock, log, relistedAtMs: () => clock.monotonic() });
   events = new KubeletEvents({
-    ...{ api: api('v1', 'events'), node: 'n1', qps: 50, burst: 100 },
-    ...{ clock, log, random },
+    api: api('v1', 'events'),
+    node: 'n1',
+    qps: 50,
+    burst: 100,
+    clock,
+    log,
+    random,
   });
   const settings = {
-    ...{ labels: { 'example.com/rack': 'r1' }, taints: [], register: true, providerId: '' },
-    ...{ externalCloud: false, statusUpdateMs: 1000, statusReportMs: 4000, leaseSeconds: 4 },
-    ...{ maxImages: 50, maxPods: 110, systemReserved: {}, kubeReserved: {} },
-    ...{ evictionHard: {}, pressureTransitionMs: 0, countsLocalStorage: true },
+    labels: { 'example.com/rack': 'r1' },
+    taints: [],
+    register: true,
+    providerId: '',
+    externalCloud: false,
+    statusUpdateMs: 1000,
+    statusReportMs: 4000,
+    leaseSeconds: 4,
+    maxImages: 50,
+    maxPods: 110,
+    systemReserved: {},
+    kubeReserved: {},
+    evictionHard: {},
+    pressureTransitionMs: 0,
+    countsLocalStorage: true,
   };
   reporter = new NodeReporter({
-    ...{
-      api: api('v1', 'nodes'),
-      client,
-      name: 'n1',
-      settings,
-      ips: [machine.address, 'fd00::11'],
-    },
-    ...{ port: 10_250, machine: await readMachineFacts(), read: async () => readNode('/') },
-    ...{ health, events: events.ofNode, clock, log, random },
+    api: api('v1', 'nodes'),
+    client,
+    name: 'n1',
+    settings,
+    ips: [machine.address, 'fd00::11'],
+    port: 10_250,
+    machine: await readMachineFacts(),
+    read: async () => readNode('/'),
+    health,
+    events: events.ofNode,
+    clock,
+    log,
+    random,
   });
   const lease = new NodeLease({
-    ...{ api: api('coordination.k8s.io/v1', 'leases'), name: 'n1', seconds: 4 },
-    ...{ nodeUid: () => reporter.node?.metadata.uid, clock, log, random },
+    api: api('coordination.k8s.io/v1', 'leases'),
+    name: 'n1',
+    seconds: 4,
+    nodeUid: () => reporter.node?.metadata.uid,
+    clock,
+    log,
+    random,
   });
   writer = new StatusWriter({
-    ...{ api: api('v1', 'pods'), mirrorUid: () => undefined, clock, log, random },
+    api: api('v1', 'pods'),
+    mirrorUid: () => undefined,
+    clock,
+    log,
+    random,
   });
   for (const part of [health, reporter, lease, writer, events]) running.push(part.run(stop.signal));
 });
@@ -90,6 +119,11 @@ async function node(): Promise<NodeObject | undefined> {
 function condition(of: NodeObject | undefined, type: string): string | undefined {
   return of?.status?.conditions?.find((each) => each.type === type)?.status;
 }
+
+const heartbeat = (of: NodeObject | undefined): string | undefined =>
+  of?.status?.conditions?.find((each) => each.type === 'Ready')?.lastHeartbeatTime;
+
+const minor = (text: string | undefined): number => Number(text?.split('.')[1]);
 
 const pods = '/api/v1/namespaces/default/pods';
 
@@ -172,8 +206,6 @@ describe('the Node', () => {
     const status = { capacity: { 'example.com/dongle': '4' } };
     const type = 'application/merge-patch+json';
     await cluster.control.must('PATCH', '/api/v1/nodes/n1/status', { status }, type);
-    const heartbeat = (of: NodeObject | undefined): string | undefined =>
-      of?.status?.conditions?.find((each) => each.type === 'Ready')?.lastHeartbeatTime;
     const before = heartbeat(await node());
     await cluster.control.until('it is told', async () => heartbeat(await node()) !== before);
     expect((await node())?.status?.capacity?.['example.com/dongle']).toBe('4');
@@ -182,7 +214,6 @@ describe('the Node', () => {
 
   it('never says that it is newer than the API server', async () => {
     const version = await cluster.get<{ readonly gitVersion: string }>('/version');
-    const minor = (text: string | undefined): number => Number(text?.split('.')[1]);
     const reported = (await node())?.status?.nodeInfo?.kubeletVersion;
     expect(reported).toMatch(/^v\d+\.\d+\.\d+$/);
     expect(minor(reported)).toBeLessThanOrEqual(minor(version?.gitVersion));

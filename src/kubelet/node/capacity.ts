@@ -16,7 +16,7 @@ type Reserved = Pick<
 
 /** `rootDisk`: of the file system that the kubelet's folder is on; undefined: not known yet. */
 export function nodeCapacity(
-  machine: MachineFacts,
+  machine: Pick<MachineFacts, 'cpus' | 'memoryBytes' | 'hugePages'>,
   rootDisk: DiskSpace | undefined,
   settings: Reserved,
 ): NodeCapacity {

@@ -3,7 +3,7 @@ import type { Container, ContainerStateValue, ContainerStatus } from '../pod/pod
 import type { StatusInput } from '../ports.ts';
 import type { RuntimeContainer } from '../runtime/runtime-pod.ts';
 import { apiContainerId, lostWhileRunning, stateOf } from './container-state.ts';
-import { mayRestart } from './restarts.ts';
+import { mayRestart } from './may-restart.ts';
 import { messageShare } from './termination-message.ts';
 
 /** The statuses of a pod's containers (spec 6.1, 5.3). */

@@ -1,7 +1,8 @@
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, ContainerStatus, Pod, PodPhase } from '../pod/pod.ts';
 import type { ContainerStatuses } from './container-status.ts';
-import { isStaticPod, mayRestart } from './restarts.ts';
+import { isStaticPod } from '../sources/sourced-pod.ts';
+import { mayRestart } from './may-restart.ts';
 
 /** Whether a phase is the last. */
 export function isTerminal(phase: PodPhase | undefined): phase is 'Succeeded' | 'Failed' {

@@ -6,7 +6,7 @@ import { podText } from '../pod/pod.ts';
 import type { Pod, PodStatus } from '../pod/pod.ts';
 import type { StatusSink } from '../ports.ts';
 import { isTerminal } from './phase.ts';
-import { isStaticPod } from './restarts.ts';
+import { isStaticPod } from '../sources/sourced-pod.ts';
 import { isSame, statusPatch } from './status-patch.ts';
 import { terminatedStatus } from './terminated-status.ts';
 import { illegalTransition, toldStatus } from './transitions.ts';

@@ -2,7 +2,7 @@ import type { ContainerStatus, Pod, PodCondition, PodStatus, TerminatedState } f
 import { endedVerdict, timed } from './conditions.ts';
 import { hasStarted } from './container-state.ts';
 import { isTerminal } from './phase.ts';
-import { isStaticPod } from './restarts.ts';
+import { isStaticPod } from '../sources/sourced-pod.ts';
 
 const notLocated: TerminatedState = {
   exitCode: 137,

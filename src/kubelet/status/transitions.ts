@@ -1,6 +1,6 @@
 import type { ContainerStatus, Pod, PodStatus } from '../pod/pod.ts';
 import { isTerminal } from './phase.ts';
-import { mayRestart } from './restarts.ts';
+import { mayRestart } from './may-restart.ts';
 
 /**
  * Why a status cannot follow another (spec 6.5): a container that has ended for good, and of which nothing newer is told, neither waits nor

@@ -1,14 +1,6 @@
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, Pod } from '../pod/pod.ts';
 
-/** Where a pod is made of a file or URL, its `config.source` says so. */
-const sourceAnnotation = 'kubernetes.io/config.source';
-
-/** Whether a pod is none of the API server's: nobody there decides on its end. */
-export function isStaticPod({ metadata }: Pick<Pod, 'metadata'>): boolean {
-  return (metadata.annotations[sourceAnnotation] ?? 'api') !== 'api';
-}
-
 /** Whether a container that ended with this code is started again while its pod lives (spec 2.5 to 2.7). */
 export function mayRestart(
   { spec }: Pick<Pod, 'spec'>,
