@@ -121,6 +121,8 @@ describe('too many Events', () => {
     await until('all are counted', () => written('count').includes(10));
     expect(written('message')).toHaveLength(11);
     expect(written('message').at(-1)).toBe('(combined from similar events): try 19');
+    events.tell(web, { type: 'Warning', reason: 'Failed', message: 'try 0' });
+    await until('the first is counted', () => written('count')[0] === 2);
   });
 
   it('about one object are not written; about others they are', async () => {

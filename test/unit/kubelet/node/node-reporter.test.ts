@@ -225,6 +225,7 @@ describe('a node that was there before', () => {
         allocatable: { 'example.com/dongle': '4' },
         conditions: [{ type: 'NetworkUnavailable', status: 'False' }],
         nodeInfo: { bootID: 'b0' },
+        addresses: [{ type: 'ExternalIP', address: '192.0.2.1' }],
       },
     });
     await started(reporter());
@@ -235,6 +236,7 @@ describe('a node that was there before', () => {
       'kubernetes.io/arch': 'amd64',
     });
     expect(status()?.capacity?.['example.com/dongle']).toBe('4');
+    expect(status()?.addresses?.map(({ address }) => address)).toEqual(['10.1.0.1', 'n1']);
     expect(status()?.allocatable?.['example.com/dongle']).toBe('4');
     expect(condition('NetworkUnavailable')).toContain('False');
     expect(told).toContain('Warning Rebooted Node n1 has been rebooted, boot id: b1');

@@ -249,6 +249,8 @@ describe('nothing is lost', () => {
     await settled();
     expect(storedStatus()).toMatchObject({ phase: 'Running', podIP: '10.0.0.2' });
     const requests = server.requests.length;
+    await clock.advance(60_000);
+    expect(server.requests).toHaveLength(requests);
     writer.seen({ ...pod(), status: { ...runs, reason: '' } });
     await clock.advance(60_000);
     expect(server.requests).toHaveLength(requests);
@@ -334,6 +336,17 @@ describe('a pod that has ended', () => {
     writer.seen(inApi(going, ends));
     await clock.advance(60_000);
     expect(writes('DELETE')).toHaveLength(1);
+  });
+
+  it('of a file has a mirror that is not this writer’s to delete', async () => {
+    const annotations = { 'kubernetes.io/config.source': 'file' };
+    const ours = pod({}, { uid: 'static', annotations });
+    inApi(pod({}, { ...leaving, uid: 'mirror' }), runs);
+    mirrors.set('static', 'mirror');
+    writer.terminated(ours, ends);
+    await settled();
+    expect(storedStatus()?.phase).toBe('Failed');
+    expect(writes('DELETE')).toEqual([]);
   });
 
   it('of which nothing is known any more has failed, as far as it had begun', async () => {
