@@ -74,7 +74,7 @@ export function machineReadings(options: MachineOptions): Readings {
   const credentials = once(async () => {
     const startMs = options.clock.monotonic();
     const reading = await readCredentials(options);
-    return { reading, tookMs: options.clock.monotonic() - startMs };
+    return { reading, tookMs: Math.ceil(options.clock.monotonic() - startMs) };
   });
   const ipvsTable = once(readKernelTable);
   const examined = once(async () =>
