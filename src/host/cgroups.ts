@@ -85,8 +85,9 @@ export class CgroupTree {
 
   /** Removes it with all below; processes that are left in it are killed. */
   async remove(path: string): Promise<void> {
+    const below = checked(path);
     for (const tree of await this.#all()) {
-      await this.#removeTree(join(tree, this.#root, checked(path)));
+      await this.#removeTree(join(tree, this.#root, below));
     }
   }
 

@@ -7,7 +7,7 @@ import type { Container, Pod, VolumeMount } from '../pod/pod.ts';
 import type { Environment, EnvValue, MountedVolume, PodAddresses, Volumes } from '../ports.ts';
 import { containerConfig, hasOwnHosts } from './container-config.ts';
 import type { BoundMount, ContainerConfig } from './container-config.ts';
-import type { ContainerFiles } from './container-files.ts';
+import type { Files } from './container-files.ts';
 import { runHook } from './hooks.ts';
 import type { Images, ReadyImage } from './images.ts';
 import { killContainer } from './kill-pod.ts';
@@ -21,7 +21,7 @@ export interface StartSurroundings extends KillSurroundings {
   readonly runtime: KillSurroundings['runtime'] &
     Pick<Cri['runtime'], 'createContainer' | 'startContainer'>;
   readonly images: Images;
-  readonly files: ContainerFiles;
+  readonly files: Files;
   readonly volumes: Volumes;
   readonly environment: Environment;
   readonly settings: RuntimeSettings;

@@ -1,0 +1,112 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { CgroupTree } from '../../../../src/host/cgroups.ts';
+import {
+  FileCgroups,
+  SystemdCgroups,
+  cgroupPath,
+} from '../../../../src/kubelet/runtime/cgroups.ts';
+import { ownFolder } from '../../../support/own-folder.ts';
+import { VirtualClock } from '../../proxy/virtual-clock.ts';
+import { container, pod } from './made-pods.ts';
+import { settings } from './settings.ts';
+
+/** Cgroups of pods (spec 3.7), on folders that stand for the kernel's. */
+
+let mount: string;
+
+beforeEach(() => {
+  mount = ownFolder('switchyard-cgroups');
+});
+
+afterEach(() => {
+  rmSync(mount, { recursive: true, force: true });
+});
+
+const limited = {
+  limits: { cpu: '500m', memory: '64Mi' },
+  requests: { cpu: '250m', memory: '64Mi' },
+};
+const burstable = pod({ containers: [container('app', { resources: limited })] });
+
+function made(version: 1 | 2): FileCgroups {
+  const tree = new CgroupTree({ version, root: '/n1', mount }, new VirtualClock());
+  return new FileCgroups(tree, { ...settings, cgroup: { ...settings.cgroup, version } });
+}
+
+const read = (path: string): string => readFileSync(join(mount, path), 'utf8');
+
+test('where pods of each class go', () => {
+  const guaranteed = pod({
+    containers: [container('app', { resources: { limits: limited.limits } })],
+  });
+  expect([guaranteed, burstable, pod()].map(cgroupPath)).toEqual([
+    '/kubepods/podu1',
+    '/kubepods/burstable/podu1',
+    '/kubepods/besteffort/podu1',
+  ]);
+});
+
+test('systemd: each slice carries the names above it', () => {
+  const of = pod({}, { uid: '1a-2b' });
+  expect(new SystemdCgroups({ root: '/' }).parent(of)).toBe(
+    '/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1a_2b.slice',
+  );
+  expect(new SystemdCgroups({ root: '/n1' }).parent(of)).toMatch(
+    /^\/n1\.slice\/n1-kubepods\.slice\//,
+  );
+});
+
+test('version 1: limits by controller, the class has what its pods ask for', async () => {
+  for (const name of ['cpu', 'memory', 'pids']) mkdirSync(join(mount, name));
+  const cgroups = made(1);
+  await cgroups.ensure(burstable);
+  expect(cgroups.parent(burstable)).toBe('/n1/kubepods/burstable/podu1');
+  expect(read('cpu/n1/kubepods/burstable/podu1/cpu.shares')).toBe('256');
+  expect(read('cpu/n1/kubepods/burstable/podu1/cpu.cfs_quota_us')).toBe('50000');
+  expect(read('memory/n1/kubepods/burstable/podu1/memory.limit_in_bytes')).toBe('67108864');
+  expect(read('cpu/n1/kubepods/burstable/cpu.shares')).toBe('256');
+  expect(read('cpu/n1/kubepods/besteffort/cpu.shares')).toBe('2');
+  expect(await cgroups.exists(burstable)).toBe(true);
+  expect(await cgroups.known()).toEqual(['u1']);
+});
+
+test('version 2: one tree, with weights', async () => {
+  for (const at of ['', 'n1', 'n1/kubepods', 'n1/kubepods/burstable']) {
+    mkdirSync(join(mount, at), { recursive: true });
+    writeFileSync(join(mount, at, 'cgroup.controllers'), 'cpu memory pids\n');
+    writeFileSync(join(mount, at, 'cgroup.subtree_control'), 'cpu\n');
+  }
+  await made(2).ensure(burstable);
+  for (const at of ['', 'n1', 'n1/kubepods', 'n1/kubepods/burstable']) {
+    expect(read(join(at, 'cgroup.subtree_control'))).toContain('+memory +pids');
+  }
+  expect(read('n1/kubepods/burstable/podu1/cpu.weight')).toBe('10');
+  expect(read('n1/kubepods/burstable/podu1/cpu.max')).toBe('50000 100000');
+  expect(read('n1/kubepods/burstable/podu1/memory.max')).toBe('67108864');
+});
+
+describe('removal', () => {
+  test("a pod's in all controllers, with what the runtime left in it, and nothing else", async () => {
+    for (const path of [
+      'cpu/n1/kubepods/podu1/c1',
+      'pids/n1/kubepods/podu1',
+      'pids/n1/kubepods/podu2',
+      'pids/other/podu1',
+    ]) {
+      mkdirSync(join(mount, path), { recursive: true });
+    }
+    const cgroups = made(1);
+    await cgroups.remove('u1');
+    expect(existsSync(join(mount, 'cpu/n1/kubepods/podu1'))).toBe(false);
+    expect(existsSync(join(mount, 'pids/n1/kubepods/podu1'))).toBe(false);
+    expect(existsSync(join(mount, 'pids/n1/kubepods/podu2'))).toBe(true);
+    expect(existsSync(join(mount, 'pids/other/podu1'))).toBe(true);
+  });
+
+  test('never outside of the root', async () => {
+    await expect(made(1).remove('/../../../x')).rejects.toThrow(/outside of its root/);
+  });
+});

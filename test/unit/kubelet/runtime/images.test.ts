@@ -1,0 +1,139 @@
+import { rmSync } from 'node:fs';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import type { Auth } from '../../../../src/kubelet/runtime/images.ts';
+import { Images } from '../../../../src/kubelet/runtime/images.ts';
+import { normalImageName } from '../../../../src/kubelet/runtime/image-name.ts';
+import { FakeRuntime } from '../../../support/fake-cri/fake-runtime.ts';
+import { ownFolder } from '../../../support/own-folder.ts';
+import { VirtualClock, settle } from '../../proxy/virtual-clock.ts';
+import { container, pod } from './made-pods.ts';
+
+/** Images as pull policies want them (spec 3.8). */
+
+let folder: string;
+let clock: VirtualClock;
+let fake: FakeRuntime;
+let events: string[];
+
+beforeEach(() => {
+  folder = ownFolder('switchyard-images');
+  clock = new VirtualClock();
+  fake = new FakeRuntime({ clock, folder });
+  events = [];
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function images(maxPulls: number | undefined, auth: readonly Auth[] = []): Images {
+  return new Images({
+    images: fake.connect().images,
+    events: { tell: (_, { reason, message }) => void events.push(`${reason}: ${message}`) },
+    clock,
+    maxPulls,
+    findAuth: async () => auth,
+  });
+}
+
+const never = new AbortController().signal;
+
+const names = [
+  ['busybox', 'busybox:latest'],
+  ['reg.test:5000/team/app:v1', 'reg.test:5000/team/app:v1'],
+  ['reg.test:5000/app', 'reg.test:5000/app:latest'],
+  [`app@sha256:${'a'.repeat(64)}`, `app@sha256:${'a'.repeat(64)}`],
+  ['BUSYBOX', undefined],
+  ['a b', undefined],
+  ['', undefined],
+  ['app:', undefined],
+  ['http://reg.test/app', undefined],
+] as const;
+
+test.each(names)('the name %s is %s', (given, expected) => {
+  expect(normalImageName(given)).toBe(expected);
+});
+
+test('Always pulls, and tells how long it took', async () => {
+  fake.images.offer({ name: 'docker.io/library/app:1', pullMs: 1200, sizeBytes: 42 });
+  const app = container('app', { image: 'app:1', imagePullPolicy: 'Always' });
+  const pulling = images(1).ensure(pod(), app, {}, never);
+  await clock.advance(1200);
+  expect(await pulling).toMatchObject({ user: { username: '' } });
+  expect(events).toEqual([
+    'Pulling: Pulling image "app:1"',
+    'Pulled: Successfully pulled image "app:1" in 1.2s (1.2s including waiting). Image size: 42 bytes.',
+  ]);
+});
+
+/** How many are under way at once, of three. */
+async function begun(maxPulls: number | undefined): Promise<number> {
+  events = [];
+  const all = images(maxPulls);
+  const pulls = ['a', 'b', 'c'].map(async (name) => {
+    fake.images.offer({ name: `docker.io/library/${name}:1`, pullMs: 1000 });
+    return all.ensure(
+      pod(),
+      container(name, { image: `${name}:1`, imagePullPolicy: 'Always' }),
+      {},
+      never,
+    );
+  });
+  await settle();
+  const count = events.filter((event) => event.startsWith('Pulling')).length;
+  for (let second = 0; second < 4; second += 1) await clock.advance(1000);
+  await Promise.all(pulls);
+  return count;
+}
+
+test('one pull at a time, or as many as are allowed', async () => {
+  expect(await begun(1)).toBe(1);
+  expect(await begun(2)).toBe(2);
+  expect(await begun(undefined)).toBe(3);
+});
+
+test('credentials are tried in order until one is taken', async () => {
+  fake.images.offer({ name: 'docker.io/library/app:1', credentials: 'a:right' });
+  const app = container('app', { image: 'app:1' });
+  const auth = [
+    { username: 'a', password: 'wrong' },
+    { username: 'a', password: 'right' },
+  ];
+  await images(1, auth).ensure(pod(), app, {}, never);
+  expect(fake.log.count('PullImage')).toBe(2);
+  const refused = images(1, [auth[0] ?? {}]).ensure(
+    pod(),
+    { ...app, imagePullPolicy: 'Always' },
+    {},
+    never,
+  );
+  await expect(refused).rejects.toMatchObject({
+    reason: 'ErrImagePull',
+    message: /401 Unauthorized/,
+  });
+});
+
+test('back-off says what failed before, and until when', async () => {
+  const all = images(1);
+  const app = container('app', { image: 'app:1' });
+  await expect(all.ensure(pod(), app, {}, never)).rejects.toMatchObject({ reason: 'ErrImagePull' });
+  await expect(all.ensure(pod(), app, {}, never)).rejects.toMatchObject({
+    reason: 'ImagePullBackOff',
+    message: /^Back-off pulling image "app:1": ErrImagePull: rpc error: code = NotFound/,
+    retryAtMs: 10_000,
+  });
+  await expect(all.ensure(pod({}, { uid: 'u2' }), app, {}, never)).rejects.toMatchObject({
+    reason: 'ErrImagePull',
+  });
+});
+
+test('a pull whose pod ends is left off', async () => {
+  fake.images.offer({ name: 'docker.io/library/app:1', pullMs: 60_000 });
+  const stop = new AbortController();
+  const pulling = images(1).ensure(pod(), container('app', { image: 'app:1' }), {}, stop.signal);
+  await settle();
+  stop.abort();
+  await expect(pulling).rejects.toThrow(/abort/);
+  expect(events).toEqual(['Pulling: Pulling image "app:1"']);
+});

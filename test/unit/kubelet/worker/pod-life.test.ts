@@ -1,0 +1,390 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import type { Container } from '../../../../src/kubelet/pod/pod.ts';
+import { container, pod } from '../runtime/made-pods.ts';
+import { WorkerLab } from './worker-lab.ts';
+
+/** The life of pods on a runtime in memory, with a driven clock (spec 2, 14: 17 to 39). */
+
+let lab: WorkerLab;
+
+beforeEach(() => {
+  lab = new WorkerLab();
+});
+
+afterEach(async () => {
+  await lab.end();
+});
+
+function script(name: string, text: string, more: Partial<Container> = {}): Container {
+  return container(name, { command: ['sh', '-c', text], terminationMessagePath: '', ...more });
+}
+
+const forever = 'trap "exit 0" TERM; sleep 1000000 & wait';
+
+function phaseIs(phase: string): () => boolean {
+  return () => lab.status().phase === phase;
+}
+
+test('a pod starts, is deleted, and gives back what it had', async () => {
+  const web = pod({ containers: [script('app', forever)] });
+  lab.put(web);
+  await lab.untilState('running 0');
+  expect(lab.events).toEqual([
+    'Normal Pulled: Container image "busybox:1" already present on machine',
+    'Normal Created: Container created',
+    'Normal Started: Container started',
+  ]);
+  expect(lab.status().podIPs).toHaveLength(1);
+  lab.delete(web, 30);
+  await lab.until('finished', () => lab.workers.state('u1')?.kind === 'finished');
+  expect(lab.events.at(-1)).toBe('Normal Killing: Stopping container app');
+  expect(lab.fake.log.changes).toEqual([
+    'RunPodSandbox',
+    'CreateContainer',
+    'StartContainer',
+    'StopContainer',
+    'StopPodSandbox',
+  ]);
+  expect(lab.tornDown).toEqual(['u1']);
+  expect(lab.state()).toBe('Completed 0');
+  lab.remove('u1');
+  lab.housekeep();
+  expect(lab.workers.uids()).toEqual([]);
+});
+
+test('crash loops: at once, then after 10, 20, 40 seconds', async () => {
+  lab.put(pod({ containers: [script('app', 'exit 1')] }));
+  const waits: number[] = [];
+  for (let restart = 1; restart <= 4; restart += 1) {
+    waits.push(
+      await lab.pass(`restart ${restart}`, () => lab.fake.log.count('StartContainer') > restart),
+    );
+  }
+  expect(waits).toEqual([0, 10, 20, 40]);
+  await lab.untilState('waiting CrashLoopBackOff');
+  const message = 'back-off 1m20s restarting failed container=app pod=web_default(u1)';
+  await lab.until(
+    message,
+    () => lab.status().containerStatuses?.[0]?.state.waiting?.message === message,
+  );
+  expect(lab.status().containerStatuses?.[0]?.lastState.terminated).toMatchObject({
+    exitCode: 1,
+    reason: 'Error',
+  });
+  expect(lab.events).toContain(
+    'Warning BackOff: Back-off restarting failed container app in pod web_default(u1)',
+  );
+});
+
+const endings = [
+  ['Never', 'exit 3', 'Failed', 'Error 3'],
+  ['Never', 'exit 0', 'Succeeded', 'Completed 0'],
+  ['OnFailure', 'exit 0', 'Succeeded', 'Completed 0'],
+] as const;
+
+test.each(endings)(
+  '%s, %s: %s, and the sandbox is stopped',
+  async (restartPolicy, text, phase, state) => {
+    lab.put(pod({ restartPolicy, containers: [script('app', text)] }));
+    await lab.until('finished', () => lab.workers.state('u1')?.kind === 'finished');
+    expect(lab.status().phase).toBe(phase);
+    expect(lab.state()).toBe(state);
+    expect(lab.fake.log.count('StartContainer')).toBe(1);
+    expect([...lab.fake.sandboxes.values()].map(({ ready }) => ready)).toEqual([false]);
+  },
+);
+
+test('init containers one by one, then the app', async () => {
+  const initContainers = [script('i1', 'exit 0'), script('i2', 'exit 0')];
+  lab.put(pod({ initContainers, containers: [script('app', forever)] }));
+  await lab.pass('app runs', () => lab.state() === 'running 0', 10);
+  const order = lab.fake.log.calls.filter(({ name }) => name === 'CreateContainer');
+  const names = order.map(
+    ({ request }) => (request as { config: { metadata: { name: string } } }).config.metadata.name,
+  );
+  expect(names).toEqual(['i1', 'i2', 'app']);
+});
+
+test('an init container that fails in a Never pod: the app is never created', async () => {
+  lab.put(
+    pod({
+      restartPolicy: 'Never',
+      initContainers: [script('i1', 'exit 1')],
+      containers: [script('app', forever)],
+    }),
+  );
+  await lab.pass('failed', phaseIs('Failed'), 10);
+  expect(lab.state()).toBe('waiting PodInitializing');
+  expect(lab.fake.log.count('CreateContainer')).toBe(1);
+});
+
+test('a sidecar goes before the app, and after it', async () => {
+  const initContainers = [script('s', forever, { restartPolicy: 'Always' })];
+  lab.put(
+    pod({ restartPolicy: 'Never', initContainers, containers: [script('app', 'sleep 5; exit 0')] }),
+  );
+  await lab.pass('succeeded', phaseIs('Succeeded'), 30);
+  await lab.pass('sidecar ended', () => lab.fake.container('web', 's')?.running === false, 10);
+  expect(lab.events.filter((event) => event.includes('Killing'))).toEqual([
+    'Normal Killing: Stopping container s',
+  ]);
+});
+
+test('sidecars end after the app, the last one first', async () => {
+  const always = { restartPolicy: 'Always' } as const;
+  const slow = 'trap "sleep 2; exit 0" TERM; sleep 1000000 & wait';
+  const initContainers = [script('s1', slow, always), script('s2', slow, always)];
+  const web = pod({ initContainers, containers: [script('app', slow)] });
+  lab.put(web);
+  await lab.pass('app runs', () => lab.state() === 'running 0', 10);
+  lab.delete(web, 30);
+  await lab.pass('finished', () => lab.workers.state('u1')?.kind === 'finished', 40);
+  const stops = lab.fake.log.calls.filter(({ name }) => name === 'StopContainer');
+  const graces = stops.map(({ request }) => {
+    const { containerId, timeout } = request as { containerId: string; timeout: bigint };
+    return [lab.fake.containers.get(containerId)?.config.metadata?.name, timeout];
+  });
+  expect(graces).toEqual([
+    ['app', 30n],
+    ['s2', 28n],
+    ['s1', 26n],
+  ]);
+});
+
+describe('hooks', () => {
+  test('preStop: its time is taken from the grace period', async () => {
+    const lifecycle = { preStop: { sleep: { seconds: 5 } } };
+    const web = pod({ containers: [script('app', forever, { lifecycle })] });
+    lab.put(web);
+    await lab.untilState('running 0');
+    lab.delete(web, 30);
+    await lab.pass('finished', () => lab.workers.state('u1')?.kind === 'finished', 40);
+    expect(lab.fake.log.calls.find(({ name }) => name === 'StopContainer')?.request).toMatchObject({
+      timeout: 25n,
+    });
+  });
+
+  test('preStop that takes longer than there is: cut, told of, and two seconds are left', async () => {
+    const lifecycle = { preStop: { sleep: { seconds: 10 } } };
+    const web = pod({ containers: [script('app', forever, { lifecycle })] });
+    lab.put(web);
+    await lab.untilState('running 0');
+    lab.delete(web, 1);
+    await lab.pass('finished', () => lab.workers.state('u1')?.kind === 'finished', 5);
+    expect(lab.events).toContain('Warning FailedPreStopHook: PreStopHook failed');
+    expect(lab.fake.log.calls.find(({ name }) => name === 'StopContainer')?.request).toMatchObject({
+      timeout: 2n,
+    });
+  });
+
+  test('postStart that fails: the container is killed', async () => {
+    const lifecycle = { postStart: { exec: { command: ['sh', '-c', 'exit 1'] } } };
+    lab.put(pod({ containers: [script('app', forever, { lifecycle })] }));
+    await lab.until('told', () =>
+      lab.events.includes('Warning FailedPostStartHook: PostStartHook failed'),
+    );
+    await lab.until('killed', () => lab.fake.log.count('StopContainer') > 0);
+    await lab.pass('waits', () => /PostStartHookError|CrashLoopBackOff/.test(lab.state()), 5);
+    expect(lab.events).toContain('Normal Killing: FailedPostStartHook');
+  });
+});
+
+test('less grace interrupts a kill under way', async () => {
+  const stubborn = 'trap "" TERM; while true; do sleep 1000; done';
+  const web = pod({ containers: [script('app', stubborn)] });
+  lab.put(web);
+  await lab.untilState('running 0');
+  lab.delete(web, 300);
+  await lab.until('stopping', () => lab.fake.log.count('StopContainer') === 1);
+  lab.delete(web, 3);
+  const seconds = await lab.pass(
+    'finished',
+    () => lab.workers.state('u1')?.kind === 'finished',
+    20,
+  );
+  expect(seconds).toBeLessThanOrEqual(4);
+  lab.delete(web, 100);
+  expect(lab.workers.state('u1')?.kind).toBe('finished');
+});
+
+test('a pod that was on the node for too long fails', async () => {
+  lab.put(
+    pod({
+      activeDeadlineSeconds: 10,
+      restartPolicy: 'Always',
+      containers: [script('app', forever)],
+    }),
+  );
+  await lab.untilState('running 0');
+  const seconds = await lab.pass('failed', phaseIs('Failed'), 20);
+  expect(seconds).toBeGreaterThanOrEqual(9);
+  expect(seconds).toBeLessThanOrEqual(11);
+  expect(lab.status()).toMatchObject({
+    reason: 'DeadlineExceeded',
+    message: 'Pod was active on the node longer than the specified deadline',
+  });
+  await lab.pass('finished', () => lab.workers.state('u1')?.kind === 'finished', 40);
+});
+
+test('liveness: the container is killed and begun anew', async () => {
+  lab.put(pod({ containers: [script('app', forever)] }));
+  await lab.untilState('running 0');
+  lab.probes.set(`${lab.fake.container('web', 'app')?.id} liveness`, 'failure');
+  lab.workers.wake('u1');
+  await lab.until('killed', () =>
+    lab.events.includes('Normal Killing: Container app failed liveness probe, will be restarted'),
+  );
+  await lab.untilState('running 1');
+  expect(lab.fake.log.count('StopContainer')).toBe(1);
+});
+
+test('another image: the container is replaced, whatever the policy', async () => {
+  lab.fake.images.add({ name: 'docker.io/library/busybox:2' });
+  const web = pod({ restartPolicy: 'Never', containers: [script('app', forever)] });
+  lab.put(web);
+  await lab.untilState('running 0');
+  lab.put({
+    ...web,
+    spec: { ...web.spec, containers: [script('app', forever, { image: 'busybox:2' })] },
+  });
+  await lab.untilState('running 1');
+  expect(lab.events).toContain(
+    'Normal Killing: Container app definition changed, will be restarted',
+  );
+});
+
+test('a sandbox that is stopped by others is made anew', async () => {
+  lab.put(pod({ containers: [script('app', forever)] }));
+  await lab.untilState('running 0');
+  const [id = ''] = lab.fake.sandboxes.keys();
+  await lab.fake.connect().runtime.stopPodSandbox({ podSandboxId: id });
+  await lab.pass('runs again', () => lab.state() === 'running 1', 30);
+  expect(lab.events).toContain(
+    'Normal SandboxChanged: Pod sandbox changed, it will be killed and re-created.',
+  );
+  expect([...lab.fake.sandboxes.values()].map(({ config }) => config.metadata?.attempt)).toEqual([
+    0, 1,
+  ]);
+});
+
+test('an image that cannot be pulled: ErrImagePull, then back-off, and it is there when the registry has it', async () => {
+  lab.put(pod({ containers: [script('app', forever, { image: 'absent:1' })] }));
+  await lab.untilState('waiting ErrImagePull');
+  await lab.pass('back-off', () => lab.state() === 'waiting ImagePullBackOff', 15);
+  expect(
+    lab.events.some((event) =>
+      event.startsWith(
+        'Warning Failed: Failed to pull image "absent:1": rpc error: code = NotFound',
+      ),
+    ),
+  ).toBe(true);
+  expect(lab.events).toContain('Normal BackOff: Back-off pulling image "absent:1"');
+  lab.fake.images.offer({ name: 'docker.io/library/absent:1' });
+  await lab.pass('runs', () => lab.state() === 'running 0', 60);
+});
+
+const waiting = [
+  ['Never', 'absent:1', 'ErrImageNeverPull'],
+  ['IfNotPresent', 'BUSYBOX:1', 'InvalidImageName'],
+] as const;
+
+test.each(waiting)('pull policy %s of %s: %s', async (imagePullPolicy, image, reason) => {
+  lab.put(pod({ containers: [container('app', { image, imagePullPolicy })] }));
+  await lab.untilState(`waiting ${reason}`);
+  expect(lab.fake.log.count('PullImage')).toBe(0);
+});
+
+test("without a network only pods with the node's start", async () => {
+  lab.networkProblem = 'cni plugin not initialized';
+  lab.put(pod({ containers: [script('app', forever)] }));
+  await lab.until('told', () =>
+    lab.events.includes(
+      'Warning NetworkNotReady: network is not ready: cni plugin not initialized',
+    ),
+  );
+  expect(lab.fake.log.count('RunPodSandbox')).toBe(0);
+  lab.put(
+    pod({ hostNetwork: true, containers: [script('app', forever)] }, { uid: 'u2', name: 'own' }),
+  );
+  await lab.untilState('running 0', 'app', 'u2');
+  lab.networkProblem = undefined;
+  await lab.pass('runs', () => lab.state() === 'running 0', 5);
+});
+
+test('volumes that cannot be mounted hold a pod back, until they can', async () => {
+  lab.volumesFail = true;
+  lab.put(pod({ containers: [script('app', forever)] }));
+  await lab.untilState('waiting ContainerCreating');
+  expect(lab.fake.log.changes).toEqual([]);
+  lab.volumesFail = false;
+  await lab.pass('runs', () => lab.state() === 'running 0', 20);
+});
+
+test('a field that cannot be honoured: the pod waits, with one Event that names it', async () => {
+  const web = pod({ runtimeClassName: 'kata', containers: [script('app', forever)] });
+  lab.put(web);
+  await lab.untilState('waiting UnsupportedField');
+  await lab.clock.advance(200_000);
+  expect(lab.events).toHaveLength(1);
+  expect(lab.events[0]).toMatch(/^Warning UnsupportedField: spec.runtimeClassName/);
+  expect(lab.status().phase).toBe('Pending');
+  expect(lab.fake.log.count('RunPodSandbox')).toBe(0);
+});
+
+test('a sandbox that cannot be made is tried again', async () => {
+  lab.fake.networkBroken = 'no addresses left';
+  lab.put(pod({ containers: [script('app', forever)] }));
+  await lab.until('told', () =>
+    lab.events.some((event) =>
+      event.startsWith(
+        'Warning FailedCreatePodSandBox: Failed to create pod sandbox: rpc error: code = Unknown',
+      ),
+    ),
+  );
+  expect(lab.fake.log.count('CreateContainer')).toBe(0);
+  lab.fake.networkBroken = undefined;
+  await lab.pass('runs', () => lab.state() === 'running 0', 20);
+});
+
+test('a pod that is rejected fails, and nothing of it is started', async () => {
+  lab.workers.reject(pod(), { reason: 'OutOfcpu', message: 'Pod was rejected: no more cpu' });
+  await lab.until('finished', () => lab.workers.state('u1')?.kind === 'finished');
+  expect(lab.fake.log.changes).toEqual([]);
+});
+
+describe('static pods', () => {
+  const source = { 'kubernetes.io/config.source': 'file' };
+
+  test('of one name, the second waits for the end of the first', async () => {
+    const first = pod(
+      {
+        containers: [script('app', 'trap "sleep 3; exit 0" TERM; sleep 1000000 & wait')],
+      },
+      { annotations: source },
+    );
+    lab.put(first);
+    await lab.untilState('running 0');
+    lab.remove('u1');
+    lab.put(pod({ containers: [script('app', forever)] }, { uid: 'u2', annotations: source }));
+    await lab.until('stopping', () => lab.fake.log.count('StopContainer') === 1);
+    expect(lab.fake.log.count('RunPodSandbox')).toBe(1);
+    await lab.pass('the second runs', () => lab.state('app', 'u2') === 'running 0', 10);
+    expect(lab.fake.log.changes.slice(3, 6)).toEqual([
+      'StopContainer',
+      'StopPodSandbox',
+      'RunPodSandbox',
+    ]);
+  });
+
+  test('a UID that comes again while it ends is begun anew', async () => {
+    const web = pod({ containers: [script('app', forever)] }, { annotations: source });
+    lab.put(web);
+    await lab.untilState('running 0');
+    lab.remove('u1');
+    lab.put(web);
+    await lab.pass('a second sandbox', () => lab.fake.log.count('RunPodSandbox') === 2, 20);
+    await lab.pass('runs', () => lab.state() === 'running 1', 20);
+    expect(lab.fake.log.count('StopPodSandbox')).toBeGreaterThan(0);
+  });
+});
