@@ -56,19 +56,6 @@ export async function until(what: string, condition: () => boolean): Promise<voi
   }
 }
 
-/** Moves time on in small steps until a condition holds. */
-export async function passing(
-  { clock }: Pick<ApiRig, 'clock'>,
-  what: string,
-  condition: () => boolean,
-  stepMs = 100,
-): Promise<void> {
-  await until(what, () => {
-    void clock.advance(stepMs);
-    return condition();
-  });
-}
-
 /** What is said of an object in one of its fields. */
 export function field(object: RawObject | undefined, ...path: readonly string[]): unknown {
   let value: unknown = object;
