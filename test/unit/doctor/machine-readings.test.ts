@@ -48,11 +48,15 @@ describe('the look at the API server', () => {
   it('has the time that its credentials take, to the millisecond that a timer knows', async () => {
     const clock = new VirtualClock();
     let nowMs = 0;
-    const fine = { ...clock, monotonic: () => (nowMs += 0.25), now: () => clock.now() };
+    const fine = {
+      monotonic: () => (nowMs += 0.25),
+      now: () => clock.now(),
+      sleep: async (ms: number, signal?: AbortSignal) => clock.sleep(ms, signal),
+    };
     const { signal } = new AbortController();
     const tools = answering(async () => ({ exitCode: 0, stdout: '', stderr: '', durationMs: 0 }));
     const subject = subjectOf('--master=http://127.0.0.1:1');
-    const options = { subject, tools, clock: fine as never, env: {}, mayProbe: false, signal };
+    const options = { subject, tools, clock: fine, env: {}, mayProbe: false, signal };
     expect(await machineReadings(options).api()).toMatchObject({ kind: 'silent' });
   });
 });
