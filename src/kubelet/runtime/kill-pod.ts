@@ -18,6 +18,8 @@ export interface KillSurroundings extends HookSurroundings {
   readonly runtime: Pick<Cri['runtime'], 'execSync' | 'stopContainer' | 'stopPodSandbox'>;
   readonly clock: Clock;
   readonly events: PodEvents;
+  /** The node's own addresses, its primary family first: those of pods with its network. */
+  readonly hostIPs: () => readonly string[];
 }
 
 /** What is killed. `pod` is undefined where nothing is left of its spec but what its containers carry. */
@@ -156,7 +158,7 @@ async function preStop(
     pod: of,
     container: spec ?? restoredContainer(container),
     containerId: container.id,
-    podIP: runtime.sandboxes[0]?.ips[0],
+    podIP: runtime.sandboxes[0]?.ips[0] ?? around.hostIPs()[0],
   };
   try {
     await runHook(hook, hooked, around, within);

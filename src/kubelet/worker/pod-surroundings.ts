@@ -22,8 +22,6 @@ export interface PodSurroundings extends StartSurroundings {
   /** Of crash loops. */
   readonly backOff: BackOff;
   readonly dns: () => DnsSources;
-  /** The node's own addresses, its primary family first. */
-  readonly hostIPs: () => readonly string[];
   /** Why pods with a network of their own cannot start now; undefined: they can. */
   readonly networkProblem: () => string | undefined;
   readonly features: RuntimeFeatures;

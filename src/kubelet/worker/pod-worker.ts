@@ -1,8 +1,10 @@
 import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { isUnreachable } from '../cri/cri-error.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { PodEvents } from '../ports.ts';
+import { StartError } from '../runtime/start-error.ts';
 import type { Ending } from './end-pod.ts';
 import { newMemory } from './pod-surroundings.ts';
 import type { PodMemory } from './pod-surroundings.ts';
@@ -279,7 +281,7 @@ const words = {
   finished: '',
 } as const;
 
-/** What has an Event of its own needs no other. */
+/** What has an Event of its own needs no other; that the runtime is away is no matter of each pod. */
 function isTold(thrown: unknown): boolean {
-  return thrown instanceof Error && thrown.name === 'StartError';
+  return thrown instanceof StartError || isUnreachable(thrown);
 }
