@@ -119,12 +119,15 @@ export class WatchedObject<T extends KubeObject & { readonly immutable: boolean 
   }
 }
 
-/** Each object has a watch of its own: that it began is news for nobody. */
+/**
+ * Each object has a watch of its own: that it began is news for nobody, and that a server is away is told by those who watch all of a kind.
+ * Who asks for an object of which nothing is known is told why.
+ */
 function quiet(log: Log): Log {
   return {
     debug: (fields, message) => log.debug(fields, message),
     info: (fields, message) => log.debug(fields, message),
-    warn: (fields, message) => log.warn(fields, message),
+    warn: (fields, message) => log.debug(fields, message),
     error: (fields, message) => log.error(fields, message),
   };
 }
