@@ -12,6 +12,8 @@ import type { KubeletOptions } from './kubelet.ts';
 /** The API server, as the parts of a kubelet see it. */
 export interface ApiSide {
   readonly client: ApiClient & ApiWriter;
+  /** For the many watches of single objects: they share a few connections. */
+  readonly sharing: ApiClient;
   /** Single objects of a kind. */
   objects(apiVersion: string, resource: string): ObjectApi;
   /** All objects of a kind, watched. */
@@ -28,13 +30,18 @@ export async function openApiSide(
   if (config.kubeconfig === '') return undefined;
   const { kubeconfig } = config;
   const onRequest = restClient.asked.bind(restClient);
-  const client = await loadApiClient({ kubeconfig, log, clock, env, runProgram, onRequest });
+  const options = { kubeconfig, log, clock, env, runProgram, onRequest };
+  const client = await loadApiClient(options);
+  const sharing = await loadApiClient({ ...options, shareConnections: true });
   log.info({ server: client.server, node: nodeName }, 'API server');
   return {
     client,
+    sharing,
     objects: (apiVersion, resource) => objectApi(client, clock, apiVersion, resource),
     source: (kind) => new ApiSource({ client, kind, clock, random, log }),
-    close: async () => client.close(),
+    close: async () => {
+      await Promise.all([client.close(), sharing.close()]);
+    },
   };
 }
 

@@ -81,7 +81,7 @@ export class PodParts {
         for (const uid of uids) this.#workers?.wake(uid);
       };
       this.#references = new WatchedReferences({
-        client: api.client,
+        client: api.sharing,
         clock,
         random,
         log,
