@@ -88,11 +88,9 @@ export class KubeletProcess {
         resolve();
       });
     });
-    this.node.run(
-      'sh',
-      '-c',
-      `kill -${signal} $(pgrep -f "^[^ ]*node ${program} kubelet .*--hostname-override=${this.node.name} ")`,
-    );
+    if (this.node.isHere) child.kill(`SIG${signal}`);
+    // What was spawned is nsenter: the program is its child.
+    else this.node.run('sh', '-c', `kill -${signal} $(pgrep -f "^[^ ]*node ${program} kubelet")`);
     await ended;
   }
 

@@ -100,14 +100,10 @@ export const recovery: readonly Scenario[] = [
         expect((await world.containers(metadata.uid)).map(({ state }) => state)).toEqual([1]);
         world.restartKubelet();
       });
-      await world.until(
-        'nothing of it is left',
-        async () => {
-          const containers = await world.containers(metadata.uid);
-          return containers.length === 0 && (await world.sandboxes(metadata.uid)).length === 0;
-        },
-        120,
-      );
+      await world.until('nothing of it runs', async () => {
+        const running = (await world.containers(metadata.uid)).some(({ state }) => state === 1);
+        return !running && (await world.sandboxes(metadata.uid)).every(({ ready }) => !ready);
+      });
       await world.until('its folder is gone', () => !world.podFolders().includes(metadata.uid));
     },
   },

@@ -240,7 +240,7 @@ export class FakeRuntime {
     const ip = withNodeNetwork(config) ? '' : `127.${network}.${at >> 8}.${at & 255}`;
     const createdAt = this.#nowNs();
     this.sandboxes.set(id, { id, config, ip, createdAt, runtimeHandler, ready: true });
-    this.tasks.tell('start', id);
+    this.tasks.tell({ what: 'start', id, exitCode: 0, name });
     return { podSandboxId: id };
   }
 
@@ -248,7 +248,8 @@ export class FakeRuntime {
     const sandbox = this.sandboxes.get(id);
     if (!sandbox) return {};
     for (const container of this.#containersOf(id)) await container.stop(0);
-    if (sandbox.ready) this.tasks.tell('exit', id, 137);
+    const name = sandbox.config.metadata?.name ?? '';
+    if (sandbox.ready) this.tasks.tell({ what: 'exit', id, exitCode: 137, name });
     sandbox.ready = false;
     return {};
   }
@@ -285,7 +286,8 @@ export class FakeRuntime {
       clock: this.#options.clock,
       nowNs: () => this.#nowNs(),
       ended: (container: FakeContainer) => {
-        this.tasks.tell('exit', container.id, container.exitCode);
+        const { exitCode } = container;
+        this.tasks.tell({ what: 'exit', id, exitCode, name: `${pod?.name}/${name}` });
       },
     };
     this.containers.set(id, new FakeContainer(config, place));
@@ -327,7 +329,9 @@ export class FakeRuntime {
         Code.Unknown,
       );
     }
-    this.tasks.tell('start', id);
+    const pod = this.sandboxes.get(container.place.sandboxId)?.config.metadata?.name;
+    const name = `${pod}/${container.config.metadata?.name}`;
+    this.tasks.tell({ what: 'start', id, exitCode: 0, name });
     const failed = container.start();
     if (failed !== undefined) throw new ConnectError(failed, Code.Unknown);
     return {};

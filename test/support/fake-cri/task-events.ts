@@ -8,7 +8,9 @@ import type { EnvelopeSchema } from '../../../src/kubelet/cri/gen/containerd-eve
 export interface TaskEvent {
   readonly what: 'start' | 'exit';
   readonly id: string;
-  readonly exitCode?: number;
+  readonly exitCode: number;
+  /** `POD/CONTAINER`; `POD` for a sandbox. */
+  readonly name: string;
 }
 
 type Envelope = MessageInitShape<typeof EnvelopeSchema>;
@@ -22,8 +24,9 @@ export class TaskEvents {
   mute = false;
   readonly #listeners = new Set<(envelope: Envelope | undefined) => void>();
 
-  tell(what: 'start' | 'exit', id: string, exitCode = 0): void {
-    this.all.push({ what, id, exitCode });
+  tell(task: TaskEvent): void {
+    const { what, id, exitCode } = task;
+    this.all.push(task);
     const exit = create(TaskExitSchema, { containerId: id, id, exitStatus: exitCode });
     const value = toBinary(TaskExitSchema, exit);
     const typeUrl = `containerd.events.Task${what === 'start' ? 'Start' : 'Exit'}`;
