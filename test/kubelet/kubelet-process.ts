@@ -116,6 +116,8 @@ export class KubeletProcess {
         webhook: { enabled: this.#setting.kubeconfig !== undefined },
         ...(clientCa === undefined ? {} : { x509: { clientCAFile: clientCa } }),
       },
+      // Without an API server there is nobody to ask.
+      ...(this.#setting.kubeconfig === undefined ? { authorization: { mode: 'AlwaysAllow' } } : {}),
       ...(serving === undefined
         ? {}
         : { tlsCertFile: serving.certificate, tlsPrivateKeyFile: serving.key }),

@@ -28,11 +28,6 @@ export function isNotFound(thrown: unknown): boolean {
   return thrown instanceof CriError && thrown.grpcCode === Code.NotFound;
 }
 
-/** Whether this runtime has no such call. */
-export function isUnimplemented(thrown: unknown): boolean {
-  return thrown instanceof CriError && thrown.grpcCode === Code.Unimplemented;
-}
-
 /** Whether no runtime answers at all: it is not started, or starts again. */
 export function isUnreachable(thrown: unknown): boolean {
   return thrown instanceof CriError && thrown.grpcCode === Code.Unavailable;

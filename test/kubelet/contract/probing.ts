@@ -20,6 +20,10 @@ async function restarts(world: World, name: string, count: number): Promise<void
   );
 }
 
+function ask(path: string): object {
+  return { httpGet: { path, port: 'web' }, periodSeconds: 1 };
+}
+
 export const probing: readonly Scenario[] = [
   {
     number: 69,
@@ -82,7 +86,6 @@ export const probing: readonly Scenario[] = [
     notInMemory: noNetwork,
     async run(world) {
       const name = world.name('http');
-      const ask = (path: string): object => ({ httpGet: { path, port: 'web' }, periodSeconds: 1 });
       const more = {
         ports: [{ name: 'web', containerPort: 8080 }],
         readinessProbe: ask('/index.html'),
@@ -176,7 +179,7 @@ export const probing: readonly Scenario[] = [
         90,
       );
       const states = (await world.containers(metadata.uid)).map(({ state }) => state);
-      expect(states.toSorted()).toEqual([1, 2]);
+      expect(states.toSorted((a, b) => a - b)).toEqual([1, 2]);
       await world.remove(name);
     },
   },
