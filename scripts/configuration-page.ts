@@ -1,26 +1,46 @@
-// `npm run configuration`: writes the tables of docs/configuration.md from the flags and fields the program has.
+// `npm run configuration`: writes the tables of docs/configuration.md and docs/kubelet.md from the flags and fields the program has.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { goDuration } from '../src/config/duration.ts';
 import { honouredGates, proxyGates } from '../src/config/feature-gates.ts';
 import type { FlagSpec } from '../src/config/flag-table.ts';
+import { kubeletFlags } from '../src/config/kubelet-flags.ts';
 import { proxyFlags } from '../src/config/proxy-flags.ts';
 
-const page = join(import.meta.dirname, '..', 'docs', 'configuration.md');
+const docs = join(import.meta.dirname, '..', 'docs');
 
-/** The page as it is, and as the program makes it: a table after each comment that names it. */
-export function configurationPage(): { readonly committed: string; readonly made: string } {
+/** A page as it is, and as the program makes it: a table after each comment that names it. */
+interface MadePage {
+  readonly path: string;
+  readonly committed: string;
+  readonly made: string;
+}
+
+type Tables = Readonly<Record<string, readonly string[]>>;
+
+/** The proxy's page. */
+export function configurationPage(): MadePage {
+  return madePage('configuration.md', tables());
+}
+
+/** The kubelet's. */
+export function kubeletPage(): MadePage {
+  return madePage('kubelet.md', kubeletTables());
+}
+
+function madePage(file: string, all: Tables): MadePage {
+  const page = join(docs, file);
   const committed = readFileSync(page, 'utf8');
   let made = committed;
-  for (const [name, rows] of Object.entries(tables())) {
+  for (const [name, rows] of Object.entries(all)) {
     const place = new RegExp(`(<!-- ${name} -->\n\n)(?:(?:\\|.*\n)+\n)?`);
     if (!place.test(made)) throw new Error(`${page} has no place for the table ${name}`);
     made = made.replace(place, (_, mark: string) => `${mark}${rows.join('\n')}\n\n`);
   }
-  return { committed, made };
+  return { path: page, committed, made };
 }
 
-function tables(): Readonly<Record<string, readonly string[]>> {
+function tables(): Tables {
   const fields = proxyFlags.filter((flag) => flag.configPath !== undefined);
   const others = proxyFlags.filter((flag) => flag.configPath === undefined);
   return {
@@ -41,6 +61,41 @@ function tables(): Readonly<Record<string, readonly string[]>> {
       '|---|---|',
       ...[...honouredGates].map(([name, what]) => `| \`${name}\` | ${what} |`),
       ...[...proxyGates].map(([name, { is, why }]) => `| \`${name}\` | ${stateText(is)}${why} |`),
+    ],
+  };
+}
+
+function isField(flag: FlagSpec): boolean {
+  return flag.configPath !== undefined;
+}
+
+function byPath(one: FlagSpec, other: FlagSpec): number {
+  return compare(one.configPath ?? one.name, other.configPath ?? other.name);
+}
+
+function kubeletTables(): Tables {
+  const idle = kubeletFlags.filter((flag) => flag.noEffect !== undefined);
+  const read = kubeletFlags.filter((flag) => flag.noEffect === undefined);
+  return {
+    'kubelet-fields': [
+      '| field | flag | default | what it does |',
+      '|---|---|---|---|',
+      ...read.filter(isField).toSorted(byPath).map(fieldRow),
+    ],
+    'kubelet-idle-fields': [
+      '| field | why it changes nothing |',
+      '|---|---|',
+      ...idle
+        .toSorted(byPath)
+        .map((flag) => `| \`${flag.configPath ?? dashed(flag)}\` | ${flag.noEffect ?? ''} |`),
+    ],
+    'kubelet-flags': [
+      '| flag | default | what it does |',
+      '|---|---|---|',
+      ...read
+        .filter((flag) => !isField(flag))
+        .toSorted(byPath)
+        .map((flag) => `| \`${dashed(flag)}\` | ${usualText(flag)} | ${whatText(flag)} |`),
     ],
   };
 }
@@ -79,4 +134,6 @@ function compare(one: string, other: string): number {
   return one < other ? -1 : 1;
 }
 
-if (import.meta.main) writeFileSync(page, configurationPage().made);
+if (import.meta.main) {
+  for (const { path, made } of [configurationPage(), kubeletPage()]) writeFileSync(path, made);
+}

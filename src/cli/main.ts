@@ -30,6 +30,12 @@ const commands: readonly CommandEntry[] = [
     load: async () => import('./kubelet.ts'),
   },
   {
+    name: 'node',
+    summary:
+      'Runs both agents of a node, that of its pods and that of its Services, in one process.',
+    load: async () => import('./node.ts'),
+  },
+  {
     name: 'render',
     summary:
       'Prints the rules (or the rule graph) for some manifests; needs no root and no cluster.',

@@ -1,7 +1,12 @@
 import { expect, it } from 'vitest';
-import { configurationPage } from '../../../scripts/configuration-page.ts';
+import { configurationPage, kubeletPage } from '../../../scripts/configuration-page.ts';
 
 it('docs/configuration.md has every flag and field as the program has them (npm run configuration writes them)', () => {
   const { committed, made } = configurationPage();
+  expect(made).toBe(committed);
+});
+
+test('so are those of the kubelet', () => {
+  const { committed, made } = kubeletPage();
   expect(made).toBe(committed);
 });

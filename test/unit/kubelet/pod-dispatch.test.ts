@@ -1,0 +1,124 @@
+// What the sources say is handed on to the pods' workers (spec 1.7).
+import { beforeEach, expect, test } from 'vitest';
+import { defaultPod } from '../../../src/kubelet/pod/default-pod.ts';
+import type { Pod } from '../../../src/kubelet/pod/pod.ts';
+import { PodDispatch } from '../../../src/kubelet/pod-dispatch.ts';
+import { PodTable } from '../../../src/kubelet/pod-table.ts';
+import type { ChangeOp } from '../../../src/kubelet/sources/merge.ts';
+import type { WorkerState } from '../../../src/kubelet/worker/pod-worker.ts';
+import { silentLog } from '../../../src/telemetry/log.ts';
+
+const states = new Map<string, WorkerState>();
+const told: string[] = [];
+let refusing = '';
+let ready = true;
+let table = new PodTable();
+let dispatch = newDispatch();
+
+function newDispatch(): PodDispatch {
+  return new PodDispatch({
+    table,
+    workers: {
+      update: (of, kind) => {
+        told.push(`${kind} ${of.metadata.uid}`);
+        states.set(of.metadata.uid, { kind: 'syncing' });
+      },
+      reject: (of, { reason }) => void told.push(`reject ${of.metadata.uid} ${reason}`),
+      remove: (uid) => void told.push(`remove ${uid}`),
+      wake: (uid) => void told.push(`wake ${uid}`),
+      state: (uid) => states.get(uid),
+    },
+    admit: (of, others) =>
+      of.metadata.uid === refusing
+        ? { reason: 'OutOfpods', message: `beside ${others.length}` }
+        : undefined,
+    events: { tell: (of, { reason }) => void told.push(`event ${of.metadata.uid} ${reason}`) },
+    seen: (of) => void told.push(`seen ${of.metadata.uid} ${of.status.phase ?? ''}`.trim()),
+    mirrorsChanged: () => void told.push('mirrors'),
+    isReady: () => ready,
+    log: silentLog,
+  });
+}
+
+beforeEach(() => {
+  states.clear();
+  told.length = 0;
+  refusing = '';
+  ready = true;
+  table = new PodTable();
+  dispatch = newDispatch();
+});
+
+function pod(
+  uid: string,
+  more: { readonly metadata?: object; readonly spec?: object; readonly status?: object } = {},
+): Pod {
+  return defaultPod({
+    metadata: { name: `pod-${uid}`, uid, ...more.metadata },
+    spec: { containers: [], ...more.spec },
+    status: more.status ?? {},
+  });
+}
+
+function after(op: ChangeOp, ...pods: readonly Pod[]): readonly string[] {
+  told.length = 0;
+  dispatch.apply({ op, source: 'api', pods });
+  return told;
+}
+
+test('a pod that comes, changes and is to go', () => {
+  expect(after('ADD', pod('a'))).toEqual(['create a', 'mirrors', 'seen a']);
+  expect(after('UPDATE', pod('a'))).toEqual(['update a', 'seen a']);
+  expect(after('DELETE', pod('a'))).toEqual(['update a', 'seen a']);
+  expect(after('RECONCILE', pod('a', { status: { phase: 'Running' } }))).toEqual([
+    'seen a Running',
+  ]);
+  expect(table.get('a')?.status.phase).toBe('Running');
+  expect(after('REMOVE', pod('a'))).toEqual(['mirrors', 'remove a']);
+  expect(table.all()).toEqual([]);
+});
+
+test('gates that others open wake its worker', () => {
+  const gated = pod('a', { spec: { readinessGates: [{ conditionType: 'x' }] } });
+  after('ADD', gated);
+  expect(after('RECONCILE', gated)).toEqual(['update a', 'seen a']);
+});
+
+test('one that is not let in fails, with an Event', () => {
+  after('ADD', pod('a'), pod('b', { status: { phase: 'Succeeded' } }));
+  refusing = 'c';
+  expect(after('ADD', pod('c'))).toEqual([
+    'event c OutOfpods',
+    'reject c OutOfpods',
+    'mirrors',
+    'seen c',
+  ]);
+});
+
+test.for<readonly [string, Parameters<typeof pod>[1], WorkerState | undefined]>([
+  ['is to go already', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }, undefined],
+  ['has ended already', { status: { phase: 'Failed' } }, undefined],
+  ['comes again while it ends', {}, { kind: 'terminating', graceSeconds: 1 }],
+])('one that %s is not asked whether it fits', ([, change, state]) => {
+  refusing = 'a';
+  if (state !== undefined) states.set('a', state);
+  expect(after('ADD', pod('a', change))[0]).toBe('create a');
+});
+
+test('nothing is removed before all sources have spoken', () => {
+  after('ADD', pod('a'));
+  ready = false;
+  expect(after('REMOVE', pod('a'))).toEqual(['mirrors']);
+});
+
+test('a mirror is never run, and brings the status of its static pod', () => {
+  const source = { 'kubernetes.io/config.source': 'file' };
+  after('ADD', pod('s', { metadata: { annotations: source } }));
+  const mirror = pod('m', {
+    metadata: { name: 'pod-s', annotations: { 'kubernetes.io/config.mirror': 's' } },
+    status: { phase: 'Running' },
+  });
+  expect(after('ADD', mirror)).toEqual(['seen s Running', 'mirrors']);
+  expect(table.mirrorOf(pod('s', { metadata: { annotations: source } }))).toBe(mirror);
+  expect(after('REMOVE', mirror)).toEqual(['mirrors']);
+});
