@@ -44,11 +44,22 @@ async function findOrphanedTools(proc: string): Promise<readonly OrphanedTool[]>
     const name = (await readOrNothing(join(proc, entry, 'comm'))).trimEnd();
     if (!toolNames.test(name)) continue;
     const owner = ownerIn(await readOrNothing(join(proc, entry, 'environ')));
-    if (owner === undefined || (owner !== process.pid && processLives(owner))) continue;
+    if (owner === undefined || (await isOwned(owner, join(proc, entry)))) continue;
     if ((await namespacesOf(proc, entry)) !== spaces) continue;
     orphans.push({ pid: Number(entry), name });
   }
   return orphans;
+}
+
+/**
+ * Whether the agent that started it lives. One of our own number may have been another's before us, as it is in a container that was
+ * started again: then it is not we who wait for the tool.
+ */
+async function isOwned(owner: number, tool: string): Promise<boolean> {
+  if (owner !== process.pid) return processLives(owner);
+  const stat = await readOrNothing(join(tool, 'stat'));
+  const [, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(parent) === process.pid;
 }
 
 function ownerIn(environment: string): number | undefined {

@@ -6,7 +6,7 @@ it('docs/configuration.md has every flag and field as the program has them (npm 
   expect(made).toBe(committed);
 });
 
-test('so are those of the kubelet', () => {
+it('so are those of the kubelet', () => {
   const { committed, made } = kubeletPage();
   expect(made).toBe(committed);
 });

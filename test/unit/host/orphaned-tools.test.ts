@@ -14,6 +14,7 @@ interface Seen {
   readonly name?: string;
   readonly owner?: number | undefined;
   readonly net?: string;
+  readonly parent?: number;
 }
 
 describe('tools that an agent left at work when it was killed', () => {
@@ -36,12 +37,16 @@ describe('tools that an agent left at work when it was killed', () => {
   });
 
   /** Shows a process in the folder that stands for /proc. */
-  async function show(pid: number | string, { name = 'sleep', owner, net = 'net:[1]' }: Seen) {
+  async function show(
+    pid: number | string,
+    { name = 'sleep', owner, net = 'net:[1]', parent = 1 }: Seen,
+  ) {
     const folder = join(proc, String(pid));
     await mkdir(join(folder, 'ns'), { recursive: true });
     const environment = owner === undefined ? '' : `SWITCHYARD_TOOL_OF=${owner}\0`;
     await writeFile(join(folder, 'environ'), `A=b\0${environment}C=d\0`);
     await writeFile(join(folder, 'comm'), `${name}\n`);
+    await writeFile(join(folder, 'stat'), `${pid} (a) b) S ${parent} 1 1 0\n`);
     await symlink(net, join(folder, 'ns', 'net'));
     await symlink('pid:[1]', join(folder, 'ns', 'pid'));
   }
@@ -57,8 +62,15 @@ describe('tools that an agent left at work when it was killed', () => {
     },
   );
 
+  it('are those of an earlier process with our number, too', async () => {
+    const pid = tool.pid ?? 0;
+    await show(pid, { name: 'ipset', owner: process.pid });
+    expect(await endOrphanedTools(systemClock, proc)).toEqual([{ pid, name: 'ipset' }]);
+  });
+
   it.each<[string, () => Seen]>([
     ['that belong to an agent that lives', () => ({ owner: process.ppid })],
+    ['that this process started itself', () => ({ owner: process.pid, parent: process.pid })],
     ['that nobody’s agent started', () => ({ owner: undefined })],
     ['of another network namespace', () => ({ owner: dead, net: 'net:[2]' })],
     ['that are no tools', () => ({ owner: dead, name: 'node' })],
