@@ -6,6 +6,7 @@ import { listInterfaces } from '../host/interfaces.ts';
 import { readMachineFacts } from '../host/machine-facts.ts';
 import type { MachineFacts } from '../host/machine-facts.ts';
 import { SystemMounts } from '../host/mounts.ts';
+import { adjustOomScore } from '../host/oom-score.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import { uplinks } from '../host/uplinks.ts';
 import { KubeletMetrics } from '../telemetry/kubelet-metrics.ts';
@@ -63,6 +64,7 @@ export async function runKubelet(options: KubeletOptions, signal: AbortSignal): 
   const { config, hostname, log } = options;
   const nodeName = config.node.hostnameOverride || hostname.trim().toLowerCase();
   const lock = await lockRoot(config.rootDir, nodeName);
+  await adjustOomScore(config.oomScoreAdj, log);
   const stop = new AbortController();
   const onStop = (): void => stop.abort();
   signal.addEventListener('abort', onStop, { once: true });

@@ -74,6 +74,17 @@ export class NodeUpkeep {
     await Promise.all([this.#housekeeping.run(signal), this.#lookAgain(signal)]);
   }
 
+  /** A pod of the runtime is another than before: what is too much of what has ended goes at once, not within the minute. */
+  changed(uid: string): void {
+    const { view, isReady, base } = this.#options;
+    const names = view.pods.get(uid)?.containers.map(({ name }) => name) ?? [];
+    const hasMore = names.some((name) => names.filter((each) => each === name).length > 2);
+    if (!hasMore || !isReady()) return;
+    this.#housekeeping.collect(uid).catch((error: unknown) => {
+      base.log.warn({ uid }, `housekeeping: ${errorText(error)}`);
+    });
+  }
+
   async #lookAgain(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#options.base;
     while (!signal.aborted) {

@@ -58,6 +58,8 @@ export class PodParts {
   readonly #mirrors: MirrorKeeper | undefined;
   readonly #appArmor: boolean;
   #workers: PodWorkers | undefined;
+  #dispatch: PodDispatch | undefined;
+  #upkeep: NodeUpkeep | undefined;
   #features: RuntimeFeatures & Pick<AdmissionNode, 'hasGroupsPolicy'> = {
     ...fewestFeatures,
     hasGroupsPolicy: false,
@@ -102,7 +104,10 @@ export class PodParts {
       log,
       owner: nodeName,
       adopt: (uid) => this.#table.get(uid) !== undefined,
-      changed: (uid) => this.#workers?.wake(uid),
+      changed: (uid) => {
+        this.#workers?.wake(uid);
+        this.#upkeep?.changed(uid);
+      },
     });
     this.#probes = new PodProbes({
       clock,
@@ -144,8 +149,6 @@ export class PodParts {
         isAlive: (uid) => this.#workers?.isAlive(uid) ?? false,
       });
   }
-
-  #dispatch: PodDispatch | undefined;
 
   /** The runtime answers already. */
   static async open(base: KubeletBase, node: NodeParts, signal: AbortSignal): Promise<PodParts> {
@@ -230,8 +233,6 @@ export class PodParts {
       isReady: () => this.#sources.allReady,
     });
   }
-
-  #upkeep: NodeUpkeep | undefined;
 
   /** Runs pods until `signal`; then lets them be. */
   async run(signal: AbortSignal): Promise<void> {

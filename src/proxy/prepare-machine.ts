@@ -1,7 +1,8 @@
 import { prepareNode } from './backends.ts';
 import type { BackendsOptions } from './backends.ts';
 import { hasRules } from './has-rules.ts';
-import { adjustOomScore, tuneConntrack } from './kernel-settings.ts';
+import { adjustOomScore } from '../host/oom-score.ts';
+import { tuneConntrack } from './kernel-settings.ts';
 import { loadRuleModules } from './rule-modules.ts';
 
 /** Makes of the kernel and of this process what comes before rules; with --init-only, all that needs privileges. */

@@ -1,4 +1,3 @@
-import { podText } from '../pod/pod.ts';
 import type { Pod, Toleration } from '../pod/pod.ts';
 import { qosClassOf } from '../pod/qos.ts';
 import { milliUnits, wholeUnits } from '../pod/quantity.ts';
@@ -62,11 +61,6 @@ export function rejection(input: AdmissionInput): Rejection | undefined {
       return { reason: found.reason, message: `Pod was rejected: ${found.message}` };
   }
   return undefined;
-}
-
-/** For a log. */
-export function rejectionText(pod: Pod, { reason, message }: Rejection): string {
-  return `${podText(pod)}: ${reason}: ${message}`;
 }
 
 function underPressure({ pod, node }: AdmissionInput): Rejection | undefined {
