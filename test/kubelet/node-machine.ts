@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,8 +14,9 @@ import type { BuiltImage } from './images.ts';
 const base = '/run/sy';
 export const fabricAddress = '10.89.0.1';
 
-/** Makes the bridge that joins the nodes; the test's own address is on it. */
+/** Makes the bridge that joins the nodes, once for all test files of a sandbox; the test's own address is on it. */
 export function makeFabric(): void {
+  if (existsSync('/sys/class/net/br0')) return;
   run('ip', 'link', 'add', 'br0', 'type', 'bridge');
   run('ip', 'address', 'add', `${fabricAddress}/24`, 'dev', 'br0');
   run('ip', 'link', 'set', 'br0', 'up');
