@@ -378,7 +378,7 @@ const anyInstance = fc.record({
 const anyRuntime = fc
   .record({
     instances: fc.array(anyInstance, { maxLength: 6 }),
-    sandboxes: fc.subarray(['s1', 's0']),
+    sandboxes: fc.constantFrom(['s1', 's0'], ['s0'], []),
     states: fc.tuple(
       fc.constantFrom('ready' as const, 'notReady' as const),
       fc.constantFrom('ready' as const, 'notReady' as const),
@@ -390,7 +390,11 @@ const anyRuntime = fc
       instances
         .toSorted((a, b) => b.sandboxId.localeCompare(a.sandboxId))
         .map(({ name, state, ...more }, at) =>
-          instance(name, state, { attempt: instances.length - at, ...more }),
+          instance(name, state, {
+            ...more,
+            attempt: instances.length - at,
+            ...(sandboxes.length < 2 && { sandboxId: 's0' }),
+          }),
         ),
       sandboxes.map((id, at) =>
         sandbox({ id, attempt: id === 's1' ? 1 : 0, state: states[at] ?? 'ready' }),
