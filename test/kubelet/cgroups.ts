@@ -24,7 +24,7 @@ export function removeCgroups(prefix: string): readonly string[] {
 }
 
 /** All cgroups of a run that there are. */
-function listCgroups(prefix: string): readonly string[] {
+export function listCgroups(prefix: string): readonly string[] {
   return trees(prefix).flatMap((path) => [path, ...foldersBelow(path)]);
 }
 
