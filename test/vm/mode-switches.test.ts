@@ -106,7 +106,7 @@ async function change(mode: Mode): Promise<void> {
 /** Until the agent has said so, by default for both families: to look at the node all the while would slow it down. */
 async function said(words: string, times = 2): Promise<void> {
   const count = async (): Promise<number> => (agent?.log.slice(heard).split(words).length ?? 1) - 1;
-  await eventually(count, (seen) => seen === times, 8000).catch((cause: unknown) => {
+  await eventually(count, (seen) => seen === times, 15_000).catch((cause: unknown) => {
     throw new Error(`the agent has not said ${words}, but ${agent?.log}`, { cause });
   });
 }
@@ -192,7 +192,9 @@ function isTold(name: string, answer: Answer): boolean {
 /** Iptables mode that does not wait for connections of ipvs: who was not told, and what is left. */
 async function giveUp(): Promise<readonly string[]> {
   isOver = false;
-  const talks = [...oldest].map(async ([name, connection]) => talk(name, connection));
+  const talks = Promise.all([...oldest].map(async ([name, connection]) => talk(name, connection)));
+  // Where what follows fails, they end with the lab.
+  talks.catch(() => {});
   await start('iptables', '--ipvs-drain-timeout=0s');
   await said('nothing of ipvs mode is left');
   await eventually(
@@ -201,7 +203,7 @@ async function giveUp(): Promise<readonly string[]> {
     8000,
   );
   isOver = true;
-  const ends = await Promise.all(talks);
+  const ends = await talks;
   const links = await lab.onNode('ip', '-br', 'link');
   return [
     ...ends.filter(({ name, answer }) => !isTold(name, answer)).map((end) => JSON.stringify(end)),
