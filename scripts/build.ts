@@ -1,4 +1,4 @@
-// `npm run build`: the program, for Node 24 without node_modules: one file, and beside it those that it loads on demand.
+// `npm run build`: one file that runs on Node 24 without node_modules.
 // usage: npm run build [-- FILE]   (dist/switchyard.mjs)
 import process from 'node:process';
 import { bundle } from './bundle.ts';

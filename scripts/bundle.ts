@@ -1,5 +1,4 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
-import { basename, join, parse } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { brotliCompressSync } from 'node:zlib';
 import * as esbuild from 'esbuild';
 
@@ -53,32 +52,19 @@ const carryWorker = (inputs: Set<string>): esbuild.Plugin => ({
   },
 });
 
-/** What was built, as paths: the files that are there now, and those of the checkout that they are made of. */
-export interface Bundle {
-  /** The program first, then its parts: beside it, and loaded when a command needs them. */
-  readonly files: readonly string[];
-  readonly inputs: readonly string[];
-}
-
 /**
- * Makes `outfile` of a program and all it imports, which runs on Node 24 without node_modules. What is only imported on demand lies beside
- * it (`switchyard-….mjs`): V8 keeps the source of a file as long as the process runs, and no command needs all. `interpreter`:
- * for a system without `env`.
+ * Makes one file of a program and all it imports, which runs on Node 24 without node_modules. Answers the files it is made of,
+ * as paths in the checkout. `interpreter`: for a system without `env`.
  */
 export async function bundle(
   entry: string,
   outfile: string,
   interpreter = '/usr/bin/env node',
-): Promise<Bundle> {
+): Promise<readonly string[]> {
   const inputs = new Set<string>();
-  const { dir, name, ext } = parse(outfile);
-  await removeParts(dir, name, ext);
   const { metafile } = await esbuild.build({
-    entryPoints: [{ in: entry, out: name }],
-    outdir: dir === '' ? '.' : dir,
-    outExtension: { '.js': ext },
-    chunkNames: `${name}-[hash]`,
-    splitting: true,
+    entryPoints: [entry],
+    outfile,
     bundle: true,
     metafile: true,
     platform: 'node',
@@ -96,19 +82,5 @@ export async function bundle(
       js: `#!${interpreter}\nimport{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);`,
     },
   });
-  const parts = Object.keys(metafile.outputs)
-    .map((path) => join(dir, basename(path)))
-    .filter((path) => path.endsWith(ext) && path !== join(outfile));
-  return {
-    files: [outfile, ...parts.toSorted()],
-    inputs: [...new Set([...inputs, ...Object.keys(metafile.inputs)])].toSorted(),
-  };
-}
-
-/** Of an earlier build: their names go by what is in them. */
-async function removeParts(folder: string, name: string, ext: string): Promise<void> {
-  const part = new RegExp(`^${name}-[0-9A-Z]{8}\\${ext}(?:\\.map)?$`, 'u');
-  const there = await readdir(folder === '' ? '.' : folder).catch(() => []);
-  const old = there.filter((file) => part.test(file));
-  await Promise.all(old.map(async (file) => rm(join(folder, file))));
+  return [...new Set([...inputs, ...Object.keys(metafile.inputs)])].toSorted();
 }

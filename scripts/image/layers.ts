@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { bundle } from '../bundle.ts';
 import { Apt } from './apt.ts';
 import type { UnpackedPackage } from './apt.ts';
@@ -61,23 +61,13 @@ export async function materialise(
   return { architecture, layers, sbom };
 }
 
-/** A file of the program, by its name. */
-interface ProgramFile {
-  readonly name: string;
-  readonly data: Buffer;
-}
-
-/** The program's files, and the npm packages in them. */
-async function bundled(): Promise<{
-  program: readonly ProgramFile[];
-  npm: readonly NpmPackage[];
-}> {
+/** The program as one file, and the npm packages in it. */
+async function bundled(): Promise<{ program: Buffer; npm: readonly NpmPackage[] }> {
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-image-'));
   try {
     const file = join(folder, 'switchyard.mjs');
-    const { files, inputs } = await bundle('src/cli/main.ts', file, '/usr/local/bin/node');
-    const program = files.map((path) => ({ name: basename(path), data: readFileSync(path) }));
-    return { program, npm: packagesOf(inputs) };
+    const inputs = await bundle('src/cli/main.ts', file, '/usr/local/bin/node');
+    return { program: readFileSync(file), npm: packagesOf(inputs) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -93,7 +83,7 @@ function nodeEntries(node: NpmPackage): readonly Entry[] {
 
 function switchyardEntries(
   { links }: Contents,
-  program: readonly ProgramFile[],
+  program: Buffer,
   npm: readonly NpmPackage[],
   sbom: string,
   version: string,
@@ -106,12 +96,9 @@ function switchyardEntries(
       return document(part, path, readFileSync(join(each.folder, name)));
     }),
   );
-  const programFiles = program.map(({ name, data }, index) => {
-    const path = `usr/local/lib/switchyard/${name}`;
-    return { path, part, kind: 'file', mode: index === 0 ? 0o755 : 0o644, data } as const;
-  });
+  const path = 'usr/local/lib/switchyard/switchyard.mjs';
   return [
-    ...programFiles,
+    { path, part, kind: 'file', mode: 0o755, data: program },
     ...Object.entries(links)
       .filter(([link]) => link.startsWith('usr/local/'))
       .map(([link, target]) => ({ path: link, part, kind: 'link', target }) as const),
