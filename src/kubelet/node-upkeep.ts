@@ -102,13 +102,20 @@ export class NodeUpkeep {
   }
 
   async #look(): Promise<void> {
-    const { workers, view, cgroups } = this.#options;
-    // What is older than the workers' own steps would look like pods that nobody has.
-    workers.housekeep(this.#configured(), await view.relist());
+    const { view, cgroups } = this.#options;
+    await this.#housekeep();
     this.#forgetGone();
     for (const uid of await cgroups.known()) {
       if (!this.#isWanted(uid) && !view.pods.has(uid)) await cgroups.remove(uid);
     }
+  }
+
+  async #housekeep(): Promise<void> {
+    const { workers, view } = this.#options;
+    // What is older than the workers' own steps would look like pods that nobody has.
+    const inRuntime = await view.relist();
+    // Asked now and not before the list: a pod that came meanwhile would be ended as one that no source has.
+    workers.housekeep(this.#configured(), inRuntime);
   }
 
   #forgetGone(): void {
@@ -139,8 +146,8 @@ export class NodeUpkeep {
 
   /** By a worker of its own; resolves when that has ended. */
   async #killOrphan(uid: string): Promise<void> {
-    const { workers, view, base } = this.#options;
-    workers.housekeep(this.#configured(), await view.relist());
+    const { workers, base } = this.#options;
+    await this.#housekeep();
     while (workers.isAlive(uid)) await base.clock.sleep(waitMs);
   }
 
