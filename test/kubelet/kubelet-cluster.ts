@@ -54,7 +54,10 @@ export class KubeletCluster {
   }
 
   async stop(): Promise<void> {
-    for (const node of this.nodes) await node.crash();
+    for (const node of this.nodes) {
+      await node.crash();
+      node.remove();
+    }
     await this.control.stop();
   }
 

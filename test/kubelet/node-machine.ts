@@ -183,12 +183,7 @@ export class NodeMachine {
     process.kill(this.#pid, 'SIGKILL');
     await ended;
     this.#holder = undefined;
-    // The kernel takes its time with the links of a namespace that is gone.
-    try {
-      run('ip', 'link', 'delete', this.#link);
-    } catch {
-      // it was quicker
-    }
+    this.#unwire();
   }
 
   /** The last lines of one of its logs, for a failure's message. */
@@ -196,8 +191,12 @@ export class NodeMachine {
     return readFileSync(join(this.folder, log), 'utf8').slice(-bytes);
   }
 
-  /** With its disk. */
+  /** With its disk, and what a kubelet that runs where the test does has mounted on it. */
   remove(): void {
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+    const points = mounts.map((line) => line.split(' ')[4] ?? '');
+    const below = points.filter((point) => point.startsWith(`${this.folder}/`));
+    for (const point of below.toReversed()) run('umount', '-l', point);
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -224,7 +223,17 @@ export class NodeMachine {
     this.#pid = Number(readFileSync(children, 'utf8').trim());
   }
 
+  /** The kernel takes its time with the links of a namespace that is gone. */
+  #unwire(): void {
+    try {
+      run('ip', 'link', 'delete', this.#link);
+    } catch {
+      // it was quicker, or there was none
+    }
+  }
+
   #wire(): void {
+    this.#unwire();
     const peer = ['type', 'veth', 'peer', 'name', 'eth0', 'netns', String(this.#pid)];
     run('ip', 'link', 'add', this.#link, ...peer);
     run('ip', 'link', 'set', this.#link, 'master', 'br0', 'up');

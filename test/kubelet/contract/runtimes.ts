@@ -53,6 +53,7 @@ export class MemoryRuntime implements WorldRuntime {
   async stop(): Promise<void> {
     this.fake.reboot();
     this.#server?.close();
+    this.node.remove();
     await Promise.resolve();
   }
 }
