@@ -247,7 +247,10 @@ describe.skipIf(blocked !== undefined)(
     });
 
     it('has the metrics of its runtime that alerts and dashboard ask for', async () => {
-      const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
+      const { body } = await eventually(
+        async () => lab.get('node', 'http://127.0.0.1:10249/metrics'),
+        ({ status }) => status === 200,
+      );
       for (const name of runtimeMetrics) expect(body).toMatch(new RegExp(`^${name} \\d`, 'm'));
     });
 
