@@ -9,6 +9,7 @@ import { SystemMounts } from '../host/mounts.ts';
 import { adjustOomScore } from '../host/oom-score.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import { uplinks } from '../host/uplinks.ts';
+import { aborted } from '../informer/wakeup.ts';
 import { KubeletMetrics } from '../telemetry/kubelet-metrics.ts';
 import type { Log } from '../telemetry/log.ts';
 import { openApiSide } from './api-side.ts';
@@ -181,11 +182,4 @@ async function runtimeUp({ cri, clock, log }: KubeletBase, signal: AbortSignal):
       waitMs = Math.min(waitMs * 2, lastRetryMs);
     }
   }
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -1,3 +1,4 @@
+import type { NodeConfig } from '../../config/kubelet-config.ts';
 import type { PodCondition } from '../pod/pod.ts';
 
 /** A Node as far as the kubelet reads and writes it (core/v1). */
@@ -48,27 +49,8 @@ export interface NodeInfo {
   readonly architecture: string;
 }
 
-/** What an operator has said of the node. */
-export interface NodeSettings {
-  readonly labels: Quantities;
-  readonly taints: readonly Taint[];
-  readonly register: boolean;
-  readonly providerId: string;
-  /** A cloud controller says what the addresses are. */
-  readonly externalCloud: boolean;
-  readonly statusUpdateMs: number;
-  readonly statusReportMs: number;
-  readonly leaseSeconds: number;
-  /** -1: all. */
-  readonly maxImages: number;
-  readonly maxPods: number;
-  readonly systemReserved: Quantities;
-  readonly kubeReserved: Quantities;
-  /** Quantities or percentages by signal. */
-  readonly evictionHard: Quantities;
-  readonly pressureTransitionMs: number;
-  readonly countsLocalStorage: boolean;
-}
+/** What an operator has said of the node, but for its name and addresses: those are found out. */
+export type NodeSettings = Omit<NodeConfig, 'hostnameOverride' | 'ips'>;
 
 const managed = 'volumes.kubernetes.io/controller-managed-attach-detach';
 const providedIp = 'alpha.kubernetes.io/provided-node-ip';

@@ -1,10 +1,10 @@
-import { request as plainRequest } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { Container, HttpGet } from '../pod/pod.ts';
 import { errorText, systemCode } from '../../error.ts';
 import { hostOf, portOf } from './addressing.ts';
 import { keptOutputBytes } from './outcome.ts';
+import { openGet } from './open-get.ts';
 import type { ProbeOutcome } from './outcome.ts';
 import { dialText } from './tcp-probe.ts';
 import type { NetworkProbe } from './tcp-probe.ts';
@@ -80,21 +80,8 @@ async function ask(
   headers: Readonly<Record<string, string[]>>,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const { request } =
-    url.protocol === 'https:' ? await import('node:https') : { request: plainRequest };
   const name = hostHeader(headers) ?? url.hostname.replace(/^\[|\]$/g, '');
-  const { host, ...others } = headers;
-  const options = {
-    method: 'GET',
-    headers: { ...others, connection: 'close', host: host?.[0] ?? url.host },
-    agent: false,
-    signal,
-    rejectUnauthorized: false,
-    ...(isIP(name) === 0 ? { servername: name } : {}),
-  } as const;
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    request(url.href, options, resolve).on('error', reject).end();
-  });
+  const response = await openGet(url, headers, signal, isIP(name) === 0 ? name : undefined);
   try {
     return {
       status: response.statusCode ?? 0,

@@ -1,10 +1,10 @@
-import { request as plainRequest } from 'node:http';
 import type { Clock } from '../../clock.ts';
 import { SwitchyardError, errorText, systemCode } from '../../error.ts';
 import type { Cri } from '../cri/client.ts';
 import type { Container, Hook, HttpGet, Pod } from '../pod/pod.ts';
 import type { PodEvents } from '../ports.ts';
 import { httpUrl, probeHeaders } from '../probes/http-probe.ts';
+import { openGet } from '../probes/open-get.ts';
 
 export interface HookSurroundings {
   readonly runtime: Pick<Cri['runtime'], 'execSync'>;
@@ -85,24 +85,8 @@ async function send(
   headers: Readonly<Record<string, string[]>>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { request } =
-    url.protocol === 'https:' ? await import('node:https') : { request: plainRequest };
-  const { host, ...others } = headers;
-  const options = {
-    method: 'GET',
-    headers: { ...others, connection: 'close', host: host?.[0] ?? url.host },
-    agent: false,
-    signal,
-    rejectUnauthorized: false,
-  } as const;
-  await new Promise<void>((resolve, reject) => {
-    request(url.href, options, (response) => {
-      response.destroy();
-      resolve();
-    })
-      .on('error', reject)
-      .end();
-  });
+  const response = await openGet(url, headers, signal);
+  response.destroy();
 }
 
 /** Whether what answered to a TLS greeting was a server without TLS. */

@@ -5,22 +5,11 @@ import type {
   RuntimePod,
   RuntimeSandbox,
 } from '../../../../src/kubelet/runtime/runtime-pod.ts';
+import { container as anyContainer, pod as anyPod } from '../support/pods.ts';
 
 /** Pods and what a runtime has of them, with just what a test is about. */
 export function container(name: string, more: Partial<Container> = {}): Container {
-  return {
-    name,
-    image: 'busybox:1',
-    imagePullPolicy: 'IfNotPresent',
-    ports: [],
-    env: [],
-    envFrom: [],
-    resources: {},
-    volumeMounts: [],
-    terminationMessagePath: '/dev/termination-log',
-    terminationMessagePolicy: 'File',
-    ...more,
-  };
+  return anyContainer({ name, image: 'busybox:1', ...more });
 }
 
 export function sidecar(name: string, more: Partial<Container> = {}): Container {
@@ -28,33 +17,11 @@ export function sidecar(name: string, more: Partial<Container> = {}): Container 
 }
 
 export function pod(spec: Partial<PodSpec> = {}, meta: Partial<Pod['metadata']> = {}): Pod {
-  return {
-    metadata: {
-      name: 'web',
-      namespace: 'default',
-      uid: 'u1',
-      labels: {},
-      annotations: { 'kubernetes.io/config.source': 'api' },
-      ...meta,
-    },
-    spec: {
-      nodeName: 'n1',
-      containers: [container('app')],
-      initContainers: [],
-      volumes: [],
-      restartPolicy: 'Always',
-      terminationGracePeriodSeconds: 30,
-      dnsPolicy: 'ClusterFirst',
-      enableServiceLinks: true,
-      hostNetwork: false,
-      hostPID: false,
-      hostIPC: false,
-      shareProcessNamespace: false,
-      securityContext: {},
-      ...spec,
-    },
-    status: {},
-  };
+  const annotations = { 'kubernetes.io/config.source': 'api' };
+  return anyPod(
+    { containers: [container('app')], ...spec },
+    { namespace: 'default', uid: 'u1', annotations, ...meta },
+  );
 }
 
 export function sandbox(more: Partial<RuntimeSandbox> = {}): RuntimeSandbox {
