@@ -20,6 +20,8 @@ export const kinds = ['endpointslices', 'nodes', 'servicecidrs', 'services'] as 
 const bulkCount = 520;
 /** What the API server takes at once. */
 const atATime = 16;
+/** An agent that failed a few times within seconds waits up to 30 s before it asks again, and perhaps once more. */
+const caughtUpWithinMs = 75_000;
 
 type Pod = 'pod-a' | 'pod-b' | 'pod-c' | 'remote';
 
@@ -243,7 +245,7 @@ export class FaultScene {
     await eventually(
       async () => check(await rules()),
       (holds) => holds,
-      40_000,
+      caughtUpWithinMs,
     );
   }
 }
