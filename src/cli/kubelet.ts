@@ -1,12 +1,14 @@
 import { hostname } from 'node:os';
 import process from 'node:process';
 import { systemClock } from '../clock.ts';
+import type { FlagValues } from '../config/flag-table.ts';
 import { kubeletFlags } from '../config/kubelet-flags.ts';
-import { errorText } from '../error.ts';
 import { systemTools } from '../host/run-tool.ts';
 import { runKubelet } from '../kubelet/kubelet.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import type { Command } from './command.ts';
+import { aloneIn, runLogged } from './agent-process.ts';
+import type { AgentProcess } from './agent-process.ts';
+import type { Command, CommandIo } from './command.ts';
 import { keepHeapSmall } from './heap.ts';
 import { readKubeletConfig } from './read-kubelet-config.ts';
 import { version } from './version.ts';
@@ -21,37 +23,34 @@ export const command: Command = {
     '  switchyard kubelet --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml',
     '  switchyard kubelet --source=file:/etc/kubernetes/manifests --authorization-mode=AlwaysAllow   # needs no cluster',
   ].join('\n'),
-  async run({ flags }, io) {
-    keepHeapSmall();
-    const { config, warnings } = await readKubeletConfig(flags);
-    const log = await createLogger({ ...config.logging, terminal: process.stderr.isTTY });
-    for (const warning of warnings) log.warn({}, warning);
-    // A bug in one corner must not take the node's pods down, but it must be seen.
-    const onRejection = (reason: unknown): void => {
-      log.error({ err: reason }, `unhandled failure: ${errorText(reason)}`);
-    };
-    process.on('unhandledRejection', onRejection);
-    try {
-      await runKubelet(
-        {
-          config,
-          hostname: hostname(),
-          version,
-          tools: systemTools,
-          clock: systemClock,
-          random: Math.random,
-          env: io.env,
-          log,
-        },
-        io.signal,
-      );
-    } catch (error) {
-      // A stop during the start cuts short what runs then: that is no failure.
-      if (!io.signal.aborted) throw error;
-      log.info({ interrupted: errorText(error) }, 'stopped');
-    } finally {
-      process.off('unhandledRejection', onRejection);
-    }
-    return 0;
-  },
+  run: async ({ flags }, io) => runKubeletCommand(flags, io, aloneIn(io)),
 };
+
+/** The same, with what it has of the process. */
+export async function runKubeletCommand(
+  flags: FlagValues,
+  io: CommandIo,
+  { connect, logFields = {} }: AgentProcess,
+): Promise<number> {
+  keepHeapSmall();
+  const { config, warnings } = await readKubeletConfig(flags);
+  const terminal = process.stderr.isTTY;
+  const log = await createLogger({ ...config.logging, terminal, fields: logFields });
+  for (const warning of warnings) log.warn({}, warning);
+  await runLogged(log, io.signal, async () =>
+    runKubelet(
+      {
+        config,
+        hostname: hostname(),
+        version,
+        tools: systemTools,
+        connect,
+        clock: systemClock,
+        random: Math.random,
+        log,
+      },
+      io.signal,
+    ),
+  );
+  return 0;
+}

@@ -1,8 +1,12 @@
 import type { FlagTable, FlagValues } from '../config/flag-table.ts';
-import { parseFlags } from '../config/parse-flags.ts';
-import type { Command, CommandIo } from './command.ts';
-import { command as kubelet } from './kubelet.ts';
-import { command as proxy } from './proxy.ts';
+import { kubeletFlags } from '../config/kubelet-flags.ts';
+import { proxyFlags } from '../config/proxy-flags.ts';
+import { SharedApi } from '../informer/shared-api.ts';
+import { aloneIn } from './agent-process.ts';
+import type { Command } from './command.ts';
+import { together } from './halves.ts';
+import { runKubeletCommand } from './kubelet.ts';
+import { runProxyCommand } from './proxy.ts';
 
 const half = 'Halves';
 
@@ -62,55 +66,46 @@ export const command: Command = {
     '  switchyard node --kubeconfig=/etc/kubernetes/node.conf --kubelet-config=/etc/kubernetes/kubelet.yaml --proxy-flag=--mode=iptables',
   ].join('\n'),
   async run({ flags }, io) {
-    const shared = sharedFlags(flags);
     const kubeconfig = given(flags, 'kubeconfig', '--kubeconfig');
-    const kubeletArgs = [
-      ...given(flags, 'kubeletConfig', '--config'),
-      ...kubeconfig,
-      ...shared,
-      ...flags.list('kubeletFlag'),
-    ];
-    const config = given(flags, 'proxyConfig', '--config');
-    const proxyArgs = [
-      ...config,
-      ...(config.length > 0 ? [] : kubeconfig),
-      ...shared,
-      ...flags.list('proxyFlag'),
-    ];
-    const halves = [
-      [kubelet, kubeletArgs],
-      [proxy, proxyArgs],
-    ] as const;
-    const parsed = halves.map(([of, argv]) => [of, parseFlags(of.flags, argv)] as const);
+    const shared = given(flags, 'hostnameOverride', '--hostname-override');
+    const ownConfig = given(flags, 'proxyConfig', '--config');
+    const { connect } = aloneIn(io);
+    const server = { kubeconfig: flags.text('kubeconfig') };
+    const around = {
+      connect: server.kubeconfig === '' ? connect : new SharedApi(server, connect).connect,
+    };
     return together(
-      parsed.map(([of, { flags: own, warnings }]) => async (ownIo: CommandIo) => {
-        for (const warning of warnings) io.stderr(`warning: ${of.name}: ${warning}\n`);
-        return of.run({ flags: own, positionals: [] }, ownIo);
-      }),
+      [
+        {
+          name: 'kubelet',
+          flags: kubeletFlags,
+          run: runKubeletCommand,
+          argv: [
+            ...given(flags, 'kubeletConfig', '--config'),
+            ...kubeconfig,
+            ...shared,
+            ...flags.list('kubeletFlag'),
+          ],
+        },
+        {
+          name: 'proxy',
+          flags: proxyFlags,
+          run: runProxyCommand,
+          argv: [
+            ...ownConfig,
+            ...(ownConfig.length > 0 ? [] : kubeconfig),
+            ...shared,
+            ...flags.list('proxyFlag'),
+          ],
+        },
+      ],
+      around,
       io,
     );
   },
 };
 
-function sharedFlags(flags: FlagValues): readonly string[] {
-  return given(flags, 'hostnameOverride', '--hostname-override');
-}
-
 function given(flags: FlagValues, field: string, name: string): readonly string[] {
   const text = flags.text(field);
   return text === '' ? [] : [`${name}=${text}`];
-}
-
-/** Until all have ended; where one fails, or ends by itself, the other is ended too. */
-async function together(
-  runs: readonly ((io: CommandIo) => Promise<number>)[],
-  io: CommandIo,
-): Promise<number> {
-  const stop = new AbortController();
-  const signal = AbortSignal.any([io.signal, stop.signal]);
-  const results = await Promise.allSettled(
-    runs.map(async (run) => run({ ...io, signal }).finally(() => stop.abort())),
-  );
-  for (const each of results) if (each.status === 'rejected') throw each.reason;
-  return Math.max(...results.map((each) => (each.status === 'fulfilled' ? each.value : 1)));
 }

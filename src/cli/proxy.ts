@@ -5,7 +5,7 @@ import { systemClock } from '../clock.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { flagLines } from '../config/flag-lines.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
-import { errorText } from '../error.ts';
+import type { LoggingConfig } from '../config/proxy-config.ts';
 import { NodeRecordFile, kernelIdentity, recordedSysctls } from '../host/node-record.ts';
 import { systemTools } from '../host/run-tool.ts';
 import { createSysctls } from '../host/sysctl.ts';
@@ -14,7 +14,10 @@ import type { FollowedFile } from '../proxy/run-supervised.ts';
 import type { ConfigReading } from '../proxy/supervised-run.ts';
 import { ChangingLog } from '../telemetry/changing-log.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import type { Command } from './command.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { aloneIn, runLogged } from './agent-process.ts';
+import type { AgentProcess } from './agent-process.ts';
+import type { Command, CommandIo } from './command.ts';
 import { compileWhatIsHot, keepHeapSmall, shrinkHeap } from './heap.ts';
 import { configFrom, readConfig, readConfigText } from './read-config.ts';
 import { version } from './version.ts';
@@ -31,70 +34,67 @@ export const command: Command = {
     '  switchyard proxy --source=file:./manifests --hostname-override=node-a',
     '  switchyard proxy --mode=userspace --userspace-portals=none --source=file:./manifests   # needs no root',
   ].join('\n'),
-  async run({ flags }, io) {
-    if (flags.text('writeConfigTo') !== '') return writeConfig(flags, io);
-    if (flags.bool('cleanup')) {
-      const { cleanUp, portsFileOf } = await import('./cleanup.ts');
-      const { excludeCidrs } = (await readConfig(flags)).config.ipvs;
-      const files = { stateFile: flags.text('stateFile'), portsFile: portsFileOf(flags) };
-      return cleanUp({ plan: false, force: false, scope: 'all', excludeCidrs, ...files }, io);
-    }
-    keepHeapSmall();
-    const path = flags.text('config');
-    const text = path === '' ? undefined : await readConfigText(path);
-    const first = readingOf(flags, text);
-    const terminal = process.stderr.isTTY;
-    const log = new ChangingLog(await createLogger({ ...first.config.logging, terminal }));
-    for (const warning of first.warnings) log.warn({}, warning);
-    // A bug in one corner must not take the node's Services down, but it must be seen.
-    const onRejection = (reason: unknown): void => {
-      log.error({ err: reason }, `unhandled failure: ${errorText(reason)}`);
-    };
-    process.on('unhandledRejection', onRejection);
-    try {
-      const tools = systemTools;
-      const record = new NodeRecordFile({
-        path: flags.text('stateFile'),
-        identity: await kernelIdentity(),
-        log,
-      });
-      const sysctls = recordedSysctls(createSysctls(), record);
-      await runSupervised(
-        {
-          first,
-          file: text === undefined ? undefined : followed(flags, path, text),
-          setLogging: async (logging) => log.use(await createLogger({ ...logging, terminal })),
-          agent: {
-            hostname: hostname(),
-            version,
-            tools,
-            sysctls,
-            record,
-            clock: systemClock,
-            random: Math.random,
-            env: io.env,
-            log,
-            print: io.stdout,
-            onFirstRules: (mode) => {
-              shrinkHeap();
-              if (mode === 'userspace') compileWhatIsHot();
-            },
-            flagLines: flagLines(proxyFlags, flags),
-            verbosity: log.verbosity,
-          },
-        },
-        io.signal,
-      );
-    } catch (error) {
-      // A stop during the start cuts short what runs then: that is no failure.
-      if (!io.signal.aborted) throw error;
-      log.info({ interrupted: errorText(error) }, 'stopped');
-    } finally {
-      process.off('unhandledRejection', onRejection);
-    }
-    return 0;
-  },
+  run: async ({ flags }, io) => runProxyCommand(flags, io, aloneIn(io)),
 };
+
+/** The same, with what it has of the process. */
+export async function runProxyCommand(
+  flags: FlagValues,
+  io: CommandIo,
+  { connect, logFields = {} }: AgentProcess,
+): Promise<number> {
+  if (flags.text('writeConfigTo') !== '') return writeConfig(flags, io);
+  if (flags.bool('cleanup')) {
+    const { cleanUp, portsFileOf } = await import('./cleanup.ts');
+    const { excludeCidrs } = (await readConfig(flags)).config.ipvs;
+    const files = { stateFile: flags.text('stateFile'), portsFile: portsFileOf(flags) };
+    return cleanUp({ plan: false, force: false, scope: 'all', excludeCidrs, ...files }, io);
+  }
+  keepHeapSmall();
+  const path = flags.text('config');
+  const text = path === '' ? undefined : await readConfigText(path);
+  const first = readingOf(flags, text);
+  const terminal = process.stderr.isTTY;
+  const newLog = async (logging: LoggingConfig): Promise<Logger> =>
+    createLogger({ ...logging, terminal, fields: logFields });
+  const log = new ChangingLog(await newLog(first.config.logging));
+  for (const warning of first.warnings) log.warn({}, warning);
+  await runLogged(log, io.signal, async () => {
+    const record = new NodeRecordFile({
+      path: flags.text('stateFile'),
+      identity: await kernelIdentity(),
+      log,
+    });
+    await runSupervised(
+      {
+        first,
+        file: text === undefined ? undefined : followed(flags, path, text),
+        setLogging: async (logging) => log.use(await newLog(logging)),
+        agent: {
+          hostname: hostname(),
+          version,
+          tools: systemTools,
+          sysctls: recordedSysctls(createSysctls(), record),
+          record,
+          connect,
+          clock: systemClock,
+          random: Math.random,
+          env: io.env,
+          log,
+          print: io.stdout,
+          onFirstRules: (mode) => {
+            shrinkHeap();
+            if (mode === 'userspace') compileWhatIsHot();
+          },
+          flagLines: flagLines(proxyFlags, flags),
+          verbosity: log.verbosity,
+        },
+      },
+      io.signal,
+    );
+  });
+  return 0;
+}
 
 /** From the flags, or from the text of the file that --config names. */
 function readingOf(flags: FlagValues, text: string | undefined): ConfigReading {

@@ -7,6 +7,7 @@ import { openSources } from '../proxy/sources.ts';
 import type { ObjectSources } from '../proxy/sources.ts';
 import { silentLog } from '../telemetry/log.ts';
 import type { Log } from '../telemetry/log.ts';
+import { aloneIn } from './agent-process.ts';
 
 /** What a command that looks once needs of its process. */
 export interface LookingProcess {
@@ -27,8 +28,8 @@ export async function readSource(
   const heard: string[] = [];
   const tell = (_: object, message: string): void => void heard.push(message);
   const log: Log = { ...silentLog, warn: tell, error: tell };
-  const random = Math.random;
-  const sources = await openSources({ config, kinds, clock: systemClock, random, env, log });
+  const { connect } = aloneIn({ env });
+  const sources = await openSources({ config, kinds, connect, clock: systemClock, env, log });
   const late = AbortSignal.timeout(answerWithinMs);
   try {
     const lists = await Promise.all(

@@ -49,8 +49,25 @@ export interface Kind<T extends KubeObject> {
   readonly wire?: WireMessage;
   /** What is in it is shown to nobody: no word of it stands in a log or an error. */
   readonly confidential?: true;
+  /** A wider selection that these objects are a part of: what is watched where other parts of the process take other parts of it. */
+  readonly within?: Within<T>;
   /** Parses one raw object (JSON/YAML value, already known to be of this kind) and drops what is not needed. */
   readonly slim: (raw: unknown) => Slimmed<T>;
+}
+
+/** What of a wider kind is of a narrower one, and how it is shown there. */
+export interface Within<T extends KubeObject> {
+  readonly kind: Kind<KubeObject>;
+  /** undefined: the narrower one does not select it. What is much the same is best given as it is: both then hold one object. */
+  readonly narrow: (object: KubeObject) => T | undefined;
+}
+
+/** A kind's place in a wider one; nothing but objects of that are narrowed. */
+export function within<W extends KubeObject, T extends KubeObject>(
+  kind: Kind<W>,
+  narrow: (object: W) => T | undefined,
+): Within<T> {
+  return { kind, narrow: narrow as Within<T>['narrow'] };
 }
 
 /** `ns/name`, or `name` for cluster-scoped kinds. */

@@ -5,6 +5,7 @@ export interface SourceSink<T extends KubeObject> {
   /** The complete list: everything not in it is gone. The first one makes the informer synced. */
   replace(objects: readonly T[]): void;
   upsert(object: T): void;
+  /** Of no meaning where there is none of this key. */
   remove(key: string): void;
 }
 

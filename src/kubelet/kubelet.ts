@@ -9,6 +9,7 @@ import { SystemMounts } from '../host/mounts.ts';
 import { adjustOomScore } from '../host/oom-score.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import { uplinks } from '../host/uplinks.ts';
+import type { ConnectApi } from '../informer/api-connection.ts';
 import { aborted } from '../informer/wakeup.ts';
 import { KubeletMetrics } from '../telemetry/kubelet-metrics.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -31,9 +32,10 @@ export interface KubeletOptions {
   readonly hostname: string;
   readonly version: string;
   readonly tools: ToolRunner;
+  /** To the API server, where there is one. */
+  readonly connect: ConnectApi;
   readonly clock: Clock;
   readonly random: () => number;
-  readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
 }
 

@@ -1,9 +1,12 @@
 import { readDiskSpace } from '../host/disk-space.ts';
 import type { DiskSpace } from '../host/disk-space.ts';
+import { Informer } from '../informer/informer.ts';
+import type { WholeNode } from '../services/node-kind.ts';
 import type { KubeletBase } from './kubelet.ts';
 import { nodeCapacity } from './node/capacity.ts';
 import { NodeLease } from './node/node-lease.ts';
 import { ownLabels } from './node/node-object.ts';
+import { nodeObjectOf, ownNodeKind } from './node/own-node.ts';
 import { readNode } from './node/node-readings.ts';
 import { NodeReporter } from './node/node-reporter.ts';
 import { quantityOf } from './pod/quantity.ts';
@@ -19,6 +22,7 @@ export class NodeParts {
   readonly #base: KubeletBase;
   readonly #reporter: NodeReporter | undefined;
   readonly #lease: NodeLease | undefined;
+  readonly #watch: Informer<WholeNode> | undefined;
   #disk: DiskSpace | undefined;
 
   constructor(base: KubeletBase) {
@@ -49,12 +53,23 @@ export class NodeParts {
       api: api.objects('coordination.k8s.io/v1', 'leases'),
       nodeUid: () => this.#reporter?.node?.metadata.uid,
     });
+    const seen = (node: WholeNode): void => this.#reporter?.seen(nodeObjectOf(node));
+    this.#watch = new Informer({
+      source: api.source(ownNodeKind(name)),
+      handlers: [{ added: seen, updated: (_before, node) => seen(node) }],
+      log,
+      name: 'nodes',
+    });
   }
 
   /** Until `signal`. */
   async run(signal: AbortSignal): Promise<void> {
     this.#disk = await readDiskSpace(this.#base.rootDir).catch(() => undefined);
-    await Promise.all([this.#reporter?.run(signal), this.#lease?.run(signal)]);
+    await Promise.all([
+      this.#reporter?.run(signal),
+      this.#lease?.run(signal),
+      this.#watch?.start(signal),
+    ]);
   }
 
   /** Resolves when this node's object has been read once; at once without an API server. */

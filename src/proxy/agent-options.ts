@@ -3,6 +3,7 @@ import type { ProxyConfig } from '../config/proxy-config.ts';
 import type { NodeRecordFile } from '../host/node-record.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import type { Sysctls } from '../host/sysctl.ts';
+import type { ConnectApi } from '../informer/api-connection.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Verbosity } from '../telemetry/profiling.ts';
 
@@ -16,6 +17,8 @@ export interface AgentOptions {
   readonly sysctls: Sysctls;
   /** What is changed besides rules. */
   readonly record: Pick<NodeRecordFile, 'noteFirewall' | 'read'>;
+  /** To the API server, where objects come from one. */
+  readonly connect: ConnectApi;
   readonly clock: Clock;
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;

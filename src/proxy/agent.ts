@@ -307,8 +307,7 @@ export class Agent {
   async #openSources(): Promise<ObjectSources> {
     const { config } = this.#options;
     const kinds = [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind];
-    const { restClient } = this.#lasting.metrics;
-    const onRequest = restClient.asked.bind(restClient);
+    const { asked: onRequest } = this.#lasting.metrics.restClient;
     this.#sources = await openSources({
       ...this.#options,
       config: config.source,

@@ -1,10 +1,8 @@
 import type { Clock } from '../clock.ts';
 import type { SourceConfig } from '../config/proxy-config.ts';
-import { runProgram } from '../host/run-program.ts';
+import type { ConnectApi } from '../informer/api-connection.ts';
 import { countObjects } from '../informer/api-count.ts';
 import { ApiEventSink } from '../informer/api-events.ts';
-import { loadApiClient } from '../informer/api-client.ts';
-import { ApiSource } from '../informer/api-source.ts';
 import type { Kind, KubeObject } from '../informer/kind.ts';
 import { ManifestWatch } from '../informer/manifest-watch.ts';
 import type { Source } from '../informer/source.ts';
@@ -34,8 +32,9 @@ export interface SourcesOptions {
   readonly config: SourceConfig;
   /** Every kind that will be asked for. */
   readonly kinds: readonly Kind<KubeObject>[];
+  /** For those of an API server. */
+  readonly connect: ConnectApi;
   readonly clock: Clock;
-  readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
   /** Told of each request to the API server; for metrics. */
@@ -71,32 +70,24 @@ async function openCluster(
   kubeconfig: string,
   master: string,
 ): Promise<ObjectSources> {
-  const { clock, random, log, env, onRequest } = options;
-  const client = await loadApiClient({
+  const { connect, clock, log, onRequest } = options;
+  const settings = {
     ...(kubeconfig === '' ? {} : { kubeconfig }),
     ...(master === '' ? {} : { master }),
-    log,
-    clock,
-    env,
-    runProgram,
-    ...(onRequest && { onRequest }),
-  });
+  };
+  const connection = await connect(settings, { log, ...(onRequest && { onRequest }) });
+  const { client } = connection;
   log.info({ server: client.server }, 'objects come from the API server');
   const troubles = new SourceTroubles(clock);
   return {
     server: client.server,
     source: (kind) =>
-      new ApiSource({
-        client,
-        kind,
-        clock,
-        random,
-        log,
-        onEvent: (event) => troubles.heard(kind.resource, event),
+      connection.source(kind, (event) => {
+        troubles.heard(kind.resource, event);
       }),
     count: async (kind, signal) => countObjects(client, kind, clock, signal),
     trouble: (resource) => troubles.of(resource),
     events: new ApiEventSink(client, clock),
-    close: async () => client.close(),
+    close: async () => connection.close(),
   };
 }

@@ -1,4 +1,5 @@
-import type { Kind, ObjectMeta } from '../informer/kind.ts';
+import { within } from '../informer/kind.ts';
+import type { Kind, KubeObject, ObjectMeta, Slimmed } from '../informer/kind.ts';
 import { parseAddress } from '../ip/address.ts';
 import { isRaw } from './field-reader.ts';
 import type { FieldReader, Raw } from './field-reader.ts';
@@ -15,9 +16,38 @@ export const anyNodeKind: Kind<NodeObject> = {
   slim: (value) => slimNamed(value, false, readNode),
 };
 
+/** A Node, and beside it all that the API has of it. */
+export interface WholeNode extends KubeObject {
+  readonly node: NodeObject;
+  readonly whole: Raw;
+}
+
+/** This node alone, of an API server, which selects it; with all that is in it. */
+export function wholeNodeKind(nodeName: string): Kind<WholeNode> {
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    resource: 'nodes',
+    fieldSelector: `metadata.name=${nodeName}`,
+    slim: slimWhole,
+  };
+}
+
 /** This node alone, of an API server, which selects it. */
 export function nodeKind(nodeName: string): Kind<NodeObject> {
-  return { ...anyNodeKind, fieldSelector: `metadata.name=${nodeName}` };
+  const whole = wholeNodeKind(nodeName);
+  return {
+    ...anyNodeKind,
+    fieldSelector: `metadata.name=${nodeName}`,
+    within: within(whole, ({ node }) => node),
+  };
+}
+
+function slimWhole(value: unknown): Slimmed<WholeNode> {
+  return slimNamed(value, false, (whole, meta, reader) => {
+    const node = readNode(whole, meta, reader);
+    return { meta, node, whole };
+  });
 }
 
 function readNode(value: Raw, meta: ObjectMeta, reader: FieldReader): NodeObject {

@@ -1,5 +1,5 @@
 import { compact } from '../compact.ts';
-import { objectKey } from '../informer/kind.ts';
+import { objectKey, within } from '../informer/kind.ts';
 import type { Kind, ObjectMeta } from '../informer/kind.ts';
 import { balancingOf } from './balancing-annotations.ts';
 import { isRaw } from './field-reader.ts';
@@ -7,22 +7,40 @@ import type { FieldReader, Raw } from './field-reader.ts';
 import { slimNamed } from './object-meta.ts';
 import { labelProblem } from './object-names.ts';
 import type { ServiceObject, ServiceObjectPort } from './objects.ts';
-import { excludingLabel, proxyLabelSelector } from './selection.ts';
+import { excludingLabel, proxyLabelSelector, selectedByLabels } from './selection.ts';
 import type { ServiceName } from './service-port.ts';
 import { serviceWire } from './wire-schemas.ts';
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'];
 const policies = ['Cluster', 'Local'];
 
-/** Services, but headless ones and those of other proxies. */
-export const serviceKind: Kind<ServiceObject> = {
+/** A Service of whatever proxy. */
+export interface AnyService extends ServiceObject {
+  /** It is another proxy's; left out, as with most: it is ours. */
+  readonly isOthers?: true;
+}
+
+/** Services but headless ones: what pods hear of, and all that any proxy serves. */
+export const anyServiceKind: Kind<AnyService> = {
   apiVersion: 'v1',
   kind: 'Service',
   resource: 'services',
   wire: serviceWire,
-  labelSelector: proxyLabelSelector,
   fieldSelector: 'spec.clusterIP!=None',
+  selects: (raw) => !isHeadless(raw),
+  slim: (value) =>
+    slimNamed(value, true, (raw, meta, reader) => {
+      const service = readService(raw, meta, reader);
+      return selectedByLabels(raw) ? service : { ...service, isOthers: true };
+    }),
+};
+
+/** Services, but headless ones and those of other proxies. */
+export const serviceKind: Kind<ServiceObject> = {
+  ...anyServiceKind,
+  labelSelector: proxyLabelSelector,
   selects: (raw) => whyNotSelected(raw) === undefined,
+  within: within(anyServiceKind, (service) => (service.isOthers === true ? undefined : service)),
   slim: (value) => slimNamed(value, true, readService),
 };
 
@@ -46,8 +64,11 @@ export function recallingServiceKind(): {
 function whyNotSelected(raw: unknown): string | undefined {
   const label = excludingLabel(raw);
   if (label !== undefined) return `its label ${label} leaves it to others`;
-  const headless = isRaw(raw) && isRaw(raw['spec']) && raw['spec']['clusterIP'] === 'None';
-  return headless ? 'headless (clusterIP None)' : undefined;
+  return isHeadless(raw) ? 'headless (clusterIP None)' : undefined;
+}
+
+function isHeadless(raw: unknown): boolean {
+  return isRaw(raw) && isRaw(raw['spec']) && raw['spec']['clusterIP'] === 'None';
 }
 
 function readService(value: Raw, meta: ObjectMeta, reader: FieldReader): ServiceObject {

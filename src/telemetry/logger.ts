@@ -11,6 +11,8 @@ export interface LoggerOptions {
   readonly verbosity: number;
   /** Whether standard error is a terminal. */
   readonly terminal: boolean;
+  /** On each line; none unless given. */
+  readonly fields?: Readonly<Record<string, string>>;
   /** Where lines go; default: standard error, each written before the call returns. */
   readonly destination?: DestinationStream;
 }
@@ -33,7 +35,7 @@ export async function createLogger(options: LoggerOptions): Promise<Logger> {
   const sink = options.destination ?? pino.destination({ dest: 2, sync: true });
   const settings = {
     level,
-    base: null,
+    base: options.fields ?? null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: pino.stdSerializers.errWithCause, error: pino.stdSerializers.errWithCause },

@@ -33,7 +33,7 @@ const watched: ApiClient = {
   close: async () => client.close(),
 };
 for (const kind of [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind]) {
-  const { wire = [], ...inJson } = kind;
+  const { wire = [], within: _within, ...inJson } = kind;
   contentTypes.clear();
   const [binary, json] = [await list({ ...inJson, wire }, wire), await list(inJson, wire)];
   process.stdout.write(
@@ -43,7 +43,10 @@ for (const kind of [serviceKind, endpointSliceKind, anyNodeKind, serviceCidrKind
 await client.close();
 
 /** What the schema has of every object. */
-async function list(kind: Omit<Kind<KubeObject>, 'slim'>, wire: WireMessage): Promise<unknown> {
+async function list(
+  kind: Omit<Kind<KubeObject>, 'slim' | 'within'>,
+  wire: WireMessage,
+): Promise<unknown> {
   const whole: Kind<WholeObject> = {
     ...kind,
     slim: (raw) => {

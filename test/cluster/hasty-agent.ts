@@ -7,8 +7,10 @@ import type { Clock } from '../../src/clock.ts';
 import { parseFlags } from '../../src/config/parse-flags.ts';
 import { proxyFlags } from '../../src/config/proxy-flags.ts';
 import { proxyConfig } from '../../src/config/read-proxy-config.ts';
+import { runProgram } from '../../src/host/run-program.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
 import { createSysctls } from '../../src/host/sysctl.ts';
+import { connectDirectly } from '../../src/informer/api-connection.ts';
 import { runAgent } from '../../src/proxy/run-agent.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
@@ -32,6 +34,7 @@ await runAgent(
     record: { noteFirewall: async () => {}, read: async () => ({ sysctls: {}, firewalls: [] }) },
     print: () => {},
     onFirstRules: () => {},
+    connect: connectDirectly({ clock, random: Math.random, env: process.env, runProgram }),
     clock,
     random: Math.random,
     env: process.env,

@@ -1,24 +1,20 @@
 import { isIPv6 } from 'node:net';
 
+import { within } from '../../informer/kind.ts';
 import type { Kind } from '../../informer/kind.ts';
 import type { ServiceObject, ServiceObjectPort } from '../../services/objects.ts';
-import { serviceKind } from '../../services/service-kind.ts';
+import { anyServiceKind } from '../../services/service-kind.ts';
 import type { EnvValue } from '../ports.ts';
 
 /** What the variables of a service are made of. */
 export type LinkedService = Pick<ServiceObject, 'meta' | 'clusterIP' | 'ports'>;
 
-/**
- * Services as pods see them: those that a label leaves to another proxy are among them, unlike in {@link serviceKind}, and less is kept.
- */
+/** Services as pods see them: those of other proxies are among them, and less is kept of each. */
 export const linkedServiceKind: Kind<LinkedService> = {
-  apiVersion: serviceKind.apiVersion,
-  kind: serviceKind.kind,
-  resource: serviceKind.resource,
-  ...(serviceKind.wire !== undefined && { wire: serviceKind.wire }),
-  fieldSelector: 'spec.clusterIP!=None',
+  ...anyServiceKind,
+  within: within(anyServiceKind, (service) => service),
   slim: (raw) => {
-    const { object, problems } = serviceKind.slim(raw);
+    const { object, problems } = anyServiceKind.slim(raw);
     if (object === undefined) return { object, problems };
     const { meta, clusterIP, ports } = object;
     return { object: { meta, clusterIP, ports }, problems };

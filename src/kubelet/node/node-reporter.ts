@@ -3,6 +3,7 @@ import { errorText, SwitchyardError } from '../../error.ts';
 import type { DiskSpace } from '../../host/disk-space.ts';
 import type { MachineFacts } from '../../host/machine-facts.ts';
 import type { ApiClient } from '../../informer/api-client.ts';
+import { versionNumber } from '../../informer/object-versions.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { ObjectAnswer, ObjectApi } from '../api/object-api.ts';
 import { serverVersion } from '../api/server-version.ts';
@@ -81,6 +82,11 @@ export class NodeReporter {
     return nodeCapacity(machine, this.#disk, settings);
   }
 
+  /** A version that came by a watch: what others do to the Node is seen by that. */
+  seen(node: NodeObject): void {
+    if (this.#node !== undefined) this.#know(node);
+  }
+
   /** Registers, then reports until `signal` aborts. Rejects never. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, events, random, settings } = this.#options;
@@ -151,12 +157,17 @@ export class NodeReporter {
     if (status !== undefined) {
       const answer = await api.send('strategicMerge', `${this.#path}/status`, { status }, signal);
       this.#tellEvents(before, wanted);
-      this.#node = nodeOf(answer);
+      this.#know(nodeOf(answer));
       this.#reportedAtMs = clock.monotonic();
       // in the middle what was asked for: nodes that start together must not report together for ever
       this.#reportEveryMs = settings.statusReportMs * (0.5 + random());
     }
     this.#wasReady ||= wanted.conditions?.at(-1)?.status === 'True';
+  }
+
+  /** Answers and the watch overtake each other. */
+  #know(node: NodeObject): void {
+    if (this.#node === undefined || !isOlder(node, this.#node)) this.#node = node;
   }
 
   #tellEvents(before: NodeStatus, wanted: NodeStatus): void {
@@ -213,6 +224,11 @@ export class NodeReporter {
       return false;
     }
   }
+}
+
+function isOlder(a: NodeObject, b: NodeObject): boolean {
+  const [one, other] = [a, b].map(({ metadata }) => versionNumber(metadata.resourceVersion ?? ''));
+  return one !== undefined && other !== undefined && one < other;
 }
 
 function nodeOf({ status, object, reason }: ObjectAnswer): NodeObject {

@@ -255,6 +255,16 @@ describe('a node that was there before', () => {
     expect(node()?.metadata).not.toHaveProperty('labels');
   });
 
+  it('has the labels and taints that others give it meanwhile', async () => {
+    const of = reporter();
+    of.seen({ metadata: { name: 'n1' } });
+    expect(of.node).toBeUndefined();
+    await started(of);
+    const labels = { rack: 'r2' };
+    of.seen(rig.server.put(nodes, { ...node(), metadata: { name: 'n1', labels } }));
+    expect(of.node?.metadata.labels).toEqual(labels);
+  });
+
   it('that is deleted stays so until the next start', async () => {
     await started(reporter());
     rig.server.remove(nodes, 'n1');
@@ -282,6 +292,27 @@ describe('a status', () => {
       'False | KubeletNotReady | [container runtime network not ready: x, PLEG is not healthy: y]',
     );
     expect(told.at(-1)).toBe('Normal NodeNotReady Node n1 status is now: NodeNotReady');
+  });
+
+  it('is told again when others have said something else of the node', async () => {
+    const of = reporter();
+    await started(of);
+    const before = patches();
+    const now = status()?.conditions ?? [];
+    const conditions = now.map((each) =>
+      each.type === 'Ready' ? { ...each, status: 'Unknown', reason: 'NodeStatusUnknown' } : each,
+    );
+    const doubted = rig.server.put(nodes, {
+      ...node(),
+      status: { ...status(), conditions },
+    } as never);
+    of.seen(doubted);
+    await rig.clock.advance(10_500);
+    await until('it is told', () => patches() === before + 1);
+    expect(condition('Ready')).toContain('True');
+    of.seen(doubted);
+    await rig.clock.advance(10_500);
+    expect([patches(), of.node?.status?.conditions?.at(-1)?.status]).toEqual([before + 1, 'True']);
   });
 
   it('is told at once when a node that starts gets ready', async () => {
