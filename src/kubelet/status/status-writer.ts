@@ -214,7 +214,8 @@ export class StatusWriter implements StatusSink {
       objectOf(answer);
     }
     const phase = (patch?.['phase'] ?? held.phase) as PodStatus['phase'];
-    if (object.metadata.deletionTimestamp !== undefined && isTerminal(phase)) {
+    // it may have ended meanwhile: then its last status is not the one that was written
+    if (isTerminated && object.metadata.deletionTimestamp !== undefined && isTerminal(phase)) {
       await this.#delete(api, entry, path, uid, signal);
     }
   }
@@ -227,8 +228,8 @@ export class StatusWriter implements StatusSink {
     uid: string,
     signal: AbortSignal,
   ): Promise<void> {
-    const { pod, isTerminated, isDeleted } = entry;
-    if (!isTerminated || isDeleted || isStaticPod(pod)) return;
+    const { pod, isDeleted } = entry;
+    if (isDeleted || isStaticPod(pod)) return;
     const options = {
       apiVersion: 'v1',
       kind: 'DeleteOptions',

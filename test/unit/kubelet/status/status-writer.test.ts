@@ -307,6 +307,24 @@ describe('a pod that has ended', () => {
     expect(methods.lastIndexOf('PATCH')).toBeLessThan(methods.indexOf('DELETE'));
   });
 
+  it('has its last status first, though it has ended while the one before is written', async () => {
+    const going = inApi(pod({}, leaving), runs);
+    const held = Promise.withResolvers<void>();
+    server.inject({ on: 'patch', type: 'hold', until: held.promise });
+    writer.set(going, ends);
+    await until(() => writes().length === 1);
+    writer.terminated(going, { ...ends, message: 'all is over' });
+    held.resolve();
+    await until(() => stored() === undefined);
+    await settled();
+    const last = server.requests.map(({ method, body }) => [method, body]).slice(-3);
+    expect(last).toMatchObject([
+      ['GET', undefined],
+      ['PATCH', { status: { message: 'all is over' } }],
+      ['DELETE', { preconditions: { uid: 'u1' } }],
+    ]);
+  });
+
   it('stays where nobody deletes it, and goes when somebody does later', async () => {
     const done = inApi(pod(), runs);
     writer.terminated(done, ends);
