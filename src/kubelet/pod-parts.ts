@@ -24,6 +24,7 @@ import { PodProbes } from './probes/probes.ts';
 import { podCgroups, runtimeSettings } from './runtime-settings.ts';
 import { ContainerFiles } from './runtime/container-files.ts';
 import { Images } from './runtime/images.ts';
+import { pullSecrets } from './runtime/pull-secrets.ts';
 import { RuntimeView } from './runtime/view.ts';
 import { rejection } from './sources/admission.ts';
 import type { AdmissionNode } from './sources/admission.ts';
@@ -180,6 +181,9 @@ export class PodParts {
         events,
         clock,
         maxPulls: runtime.serializePulls ? 1 : runtime.maxParallelPulls || undefined,
+        ...(this.#references !== undefined && {
+          findAuth: pullSecrets({ objects: this.#references, events }),
+        }),
       }),
       files: new ContainerFiles(settings, randomHex),
       volumes: this.#volumes,

@@ -56,7 +56,7 @@ export interface PodSpec {
   readonly shareProcessNamespace: boolean;
   readonly securityContext: PodSecurityContext;
   readonly serviceAccountName?: string;
-  readonly imagePullSecrets?: readonly { readonly name: string }[];
+  readonly imagePullSecrets?: readonly { readonly name?: string }[];
   readonly readinessGates?: readonly { readonly conditionType: string }[];
   readonly tolerations?: readonly Toleration[];
   readonly nodeSelector?: Readonly<Record<string, string>>;

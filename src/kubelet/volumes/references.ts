@@ -16,7 +16,7 @@ export function referencesOf({
 }: Pick<Pod, 'metadata' | 'spec'>): readonly Reference[] {
   const containers = [...spec.initContainers, ...spec.containers];
   const found: readonly Naming[] = [
-    ...(spec.imagePullSecrets ?? []).map(({ name }) => ({ secret: { name } })),
+    ...(spec.imagePullSecrets ?? []).map(({ name = '' }) => ({ secret: { name } })),
     ...containers.flatMap(ofContainer),
     ...spec.volumes.flatMap(ofVolume),
   ];
@@ -64,5 +64,6 @@ function ofVolume({ configMap, secret, projected }: Volume): readonly Naming[] {
 }
 
 function namesOf(named: readonly (Named | undefined)[]): readonly string[] {
-  return [...new Set(named.flatMap((each) => (each === undefined ? [] : [each.name])))];
+  const names = named.flatMap((each) => (each === undefined ? [] : [each.name]));
+  return [...new Set(names)].filter((name) => name !== '');
 }

@@ -64,7 +64,7 @@ function base64(text: string): string {
 describe('what a pod refers to', () => {
   it('is found in variables, volumes and image pull secrets, once each', () => {
     const of = pod({
-      imagePullSecrets: [{ name: 'pull' }],
+      imagePullSecrets: [{ name: 'pull' }, {}, { name: '' }],
       initContainers: [container({ envFrom: [{ secretRef: { name: 's1' } }] })],
       containers: [
         container({

@@ -1,0 +1,64 @@
+import { errorText, SwitchyardError } from '../../error.ts';
+import type { Pod } from '../pod/pod.ts';
+import type { PodEvents, ReferencedObjects, SecretData } from '../ports.ts';
+import { credentialsFor, readDockerConfig } from './docker-config.ts';
+import type { RegistryCredential } from './docker-config.ts';
+import type { FindAuth } from './images.ts';
+
+export interface PullSecretsOptions {
+  readonly objects: Pick<ReferencedObjects, 'secret'>;
+  readonly events: PodEvents;
+}
+
+/**
+ * What a pod's `imagePullSecrets` have for an image. A Secret that is not there, or cannot be read now, is told of, and the pull is tried
+ * with what the others have (spec 2.2). Throws where one holds no docker configuration.
+ */
+export function pullSecrets({ objects, events }: PullSecretsOptions): FindAuth {
+  return async (pod, image, signal) => {
+    const names = namesOf(pod);
+    if (names.length === 0) return [];
+    const { namespace } = pod.metadata;
+    const found = await Promise.all(
+      names.map(async (name) => {
+        const secret = await objects.secret(namespace, name, signal).catch(() => undefined);
+        return { name, secret };
+      }),
+    );
+    signal.throwIfAborted();
+    const missing = found.filter(({ secret }) => secret === undefined).map(({ name }) => name);
+    if (missing.length > 0) {
+      const message = `Unable to retrieve some image pull secrets (${missing.join(', ')}); attempting to pull the image may not succeed.`;
+      events.tell(pod, { type: 'Warning', reason: 'FailedToRetrieveImagePullSecret', message });
+    }
+    const known = found.flatMap(({ name, secret }) =>
+      secret === undefined ? [] : credentialsOf(`${namespace}/${name}`, secret),
+    );
+    return credentialsFor(image, known);
+  };
+}
+
+function namesOf({ spec }: Pick<Pod, 'spec'>): readonly string[] {
+  const names = (spec.imagePullSecrets ?? []).map(({ name = '' }) => name);
+  return [...new Set(names)].filter((name) => name !== '');
+}
+
+const forms = {
+  'kubernetes.io/dockerconfigjson': '.dockerconfigjson',
+  'kubernetes.io/dockercfg': '.dockercfg',
+} as const;
+
+/** A Secret of another type has none. */
+function credentialsOf(
+  name: string,
+  { type, data }: Pick<SecretData, 'type' | 'data'>,
+): readonly RegistryCredential[] {
+  const form = Object.entries(forms).find(([each]) => each === type)?.[1];
+  const content = form === undefined ? undefined : data[form];
+  if (form === undefined || content === undefined) return [];
+  try {
+    return readDockerConfig(content, form);
+  } catch (error) {
+    throw new SwitchyardError('object', `image pull secret ${name}: ${errorText(error)}`);
+  }
+}
