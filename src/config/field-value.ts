@@ -12,10 +12,11 @@ export type FieldValue =
 
 /**
  * A field's value from what YAML says. Types are those of JSON, as in kube-proxy: a number in quotes is a text. Null, an
- * empty text and, for fields that cannot be left out, zero mean the default.
+ * empty text (but where it counts) and, for fields that cannot be left out, zero mean the default.
  */
 export function fieldValue(flag: FlagSpec, written: unknown): FieldValue {
-  if (written === undefined || written === null || written === '') return { kind: 'unset' };
+  if (written === undefined || written === null) return { kind: 'unset' };
+  if (written === '' && flag.emptyCounts !== true) return { kind: 'unset' };
   const value = converted(flag, written);
   if (value === undefined) return unfit(flag, written);
   const isZero = value === 0 || (Array.isArray(value) && value.length === 0);

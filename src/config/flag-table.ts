@@ -46,6 +46,8 @@ export interface FlagSpec {
   readonly fileOnly?: true;
   /** In a file a zero means the default, for the field cannot be left out there; otherwise a zero is a zero. */
   readonly zeroIsUnset?: true;
+  /** In a file an empty text is a value like another; otherwise it means the default. */
+  readonly emptyCounts?: true;
   /** In a file a number of nanoseconds is a duration too. */
   readonly nanoseconds?: true;
   /** Counts beside a file, whatever that says. */

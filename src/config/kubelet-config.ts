@@ -25,6 +25,8 @@ export interface NodeConfig {
   /** -1: all. */
   readonly maxImages: number;
   readonly maxPods: number;
+  /** 0: any number. */
+  readonly podsPerCore: number;
   /** Quantities by resource. */
   readonly systemReserved: Readonly<Record<string, string>>;
   readonly kubeReserved: Readonly<Record<string, string>>;
@@ -49,13 +51,14 @@ export interface RuntimeConfig {
   readonly cgroups: CgroupConfig;
   readonly cpuQuota: boolean;
   readonly cpuQuotaPeriodMs: number;
-  /** -1: any number. */
+  /** Of a pod; below 1: any number. */
   readonly pidsLimit: number;
   readonly seccompDefault: boolean;
   readonly singleProcessOomKill: boolean;
   readonly serializePulls: boolean;
   /** 0: any number. */
   readonly maxParallelPulls: number;
+  /** 0: any number. */
   readonly pullQps: number;
   readonly pullBurst: number;
   readonly maxRestartWaitMs: number;
@@ -86,6 +89,7 @@ export interface KubeletServerConfig {
 export interface DnsConfig {
   readonly servers: readonly Address[];
   readonly domain: string;
+  /** '': none. */
   readonly resolvConf: string;
 }
 

@@ -82,6 +82,7 @@ export class KubeletFields {
       leaseSeconds: this.atLeast('nodeLeaseDurationSeconds', 1),
       maxImages: this.atLeast('nodeStatusMaxImages', -1),
       maxPods: this.atLeast('maxPods', 0),
+      podsPerCore: this.atLeast('podsPerCore', 0),
       systemReserved: this.#reserved('systemReserved'),
       kubeReserved: this.#reserved('kubeReserved'),
       evictionHard: this.#eviction(),

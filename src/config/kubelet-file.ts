@@ -31,6 +31,7 @@ const paths: ReadonlySet<string> = new Set([
   'tlsPrivateKeyFile',
   'authentication.x509.clientCAFile',
   'podLogsDir',
+  'resolvConf',
 ]);
 
 /**
@@ -134,7 +135,8 @@ class Reading {
   }
 
   #resolved(name: string, value: FlagValue): FlagValue {
-    if (typeof value !== 'string' || !paths.has(name) || value.startsWith('/')) return value;
+    if (typeof value !== 'string' || value === '' || !paths.has(name)) return value;
+    if (value.startsWith('/')) return value;
     const folder = this.#file.path.slice(0, this.#file.path.lastIndexOf('/') + 1);
     return `${folder}${value}`;
   }

@@ -251,8 +251,14 @@ const readFields: FlagTable = [
   ),
   kubeletField(
     'resolvConf',
-    { ...text, default: '/etc/resolv.conf', flag: 'resolv-conf', placeholder: 'FILE' },
-    'What pods get of the name service of the node.',
+    {
+      ...text,
+      default: '/etc/resolv.conf',
+      emptyCounts: true,
+      flag: 'resolv-conf',
+      placeholder: 'FILE',
+    },
+    'What pods get of the name service of the node; empty: a name server on the loopback address alone.',
   ),
   kubeletField(
     'cgroupRoot',
@@ -271,7 +277,11 @@ const readFields: FlagTable = [
   ),
   kubeletField('cpuCFSQuota', on, 'Whether limits of CPU are enforced.'),
   kubeletField('cpuCFSQuotaPeriod', duration(100), 'The period by which.'),
-  kubeletField('podPidsLimit', int(-1), 'Processes of a pod at most; -1: any number.'),
+  kubeletField(
+    'podPidsLimit',
+    int(-1),
+    'Processes of a pod at most; -1: any number. Without effect with the systemd driver: the runtime makes the cgroups then.',
+  ),
   kubeletField(
     'singleProcessOOMKill',
     bool,
@@ -317,7 +327,11 @@ const readFields: FlagTable = [
   ),
   kubeletField('serializeImagePulls', on, 'Whether images are pulled one after the other.'),
   kubeletField('maxParallelImagePulls', int(0), 'If not: so many at a time; 0: any number.'),
-  kubeletField('registryPullQPS', int(5), 'Pulls a second at most; 0: any number.'),
+  kubeletField(
+    'registryPullQPS',
+    int(5),
+    'Pulls a second at most, those beyond fail and are tried again; 0: any number.',
+  ),
   kubeletField('registryBurst', intSet(10), 'So many at once.'),
   kubeletField('eventRecordQPS', int(50), 'Events a second at most; 0: any number.'),
   kubeletField('eventBurst', intSet(100), 'So many at once.'),

@@ -13,6 +13,8 @@ export interface CgroupLimits {
   readonly cpuQuotaUs: bigint;
   /** Bytes; 0: no limit. */
   readonly memoryBytes: bigint;
+  /** Processes and threads; 0: no limit. */
+  readonly pids: bigint;
 }
 
 /** Where the kernel's tree of cgroups is mounted. */
@@ -67,6 +69,7 @@ export class CgroupTree {
         await writeFile(join(tree, this.#root, checked(path), file), value);
       }
     }
+    if (limits !== undefined) await this.#limitPids(path, limits.pids);
   }
 
   async exists(path: string): Promise<boolean> {
@@ -109,6 +112,16 @@ export class CgroupTree {
       at = join(at, name);
       await mkdir(at, { recursive: true, mode: 0o755 });
     }
+  }
+
+  /** Where nothing is to be limited, there need be no such controller. */
+  async #limitPids(path: string, pids: bigint): Promise<void> {
+    const tree = this.#version === 2 ? this.#mount : join(this.#mount, 'pids');
+    const file = join(tree, this.#root, checked(path), 'pids.max');
+    if (pids > 0n) {
+      await this.#makeIn(tree, path);
+      await writeFile(file, String(pids));
+    } else if (await exists(file)) await writeFile(file, 'max');
   }
 
   #values(limits: CgroupLimits, tree: string): readonly (readonly [string, string])[] {

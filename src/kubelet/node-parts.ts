@@ -40,7 +40,7 @@ export class NodeParts {
       settings: config.node,
       port: config.server.bind?.port ?? 0,
       machine: base.machine,
-      read: async () => readNode(rootDir),
+      read: async () => readNode(rootDir, base.health.imageFolder),
       health: base.health,
       events: base.events.ofNode,
     });

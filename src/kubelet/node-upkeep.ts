@@ -61,6 +61,7 @@ export class NodeUpkeep {
         clock,
         log,
         maxFiles: logFiles.maxFiles,
+        workers: logFiles.workers,
         maxBytes: Number(wholeUnits(quantityOf(logFiles.maxSize))),
       }),
       logsFolder: config.podLogsDir,

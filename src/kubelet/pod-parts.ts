@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Informer } from '../informer/informer.ts';
-import { dnsOfNoFile, parseResolvConf } from './environment/dns-config.ts';
-import type { DnsSources } from './environment/dns-config.ts';
 import { ContainerEnvironment } from './environment/build-environment.ts';
+import { NodeDns } from './environment/node-dns.ts';
 import { linkedServiceKind } from './environment/service-variables.ts';
 import type { LinkedService } from './environment/service-variables.ts';
 import { keepIptablesChains } from './housekeeping/iptables-chains.ts';
@@ -58,6 +57,7 @@ export class PodParts {
   readonly #sources: PodSources;
   readonly #mirrors: MirrorKeeper | undefined;
   readonly #appArmor: boolean;
+  readonly #dns: NodeDns;
   #workers: PodWorkers | undefined;
   #dispatch: PodDispatch | undefined;
   #upkeep: NodeUpkeep | undefined;
@@ -65,13 +65,13 @@ export class PodParts {
     ...fewestFeatures,
     hasGroupsPolicy: false,
   };
-  #dns: DnsSources | undefined;
   #beatMs = 0;
 
   private constructor(base: KubeletBase, node: NodeParts, appArmor: boolean) {
     this.#base = base;
     this.#node = node;
     this.#appArmor = appArmor;
+    this.#dns = new NodeDns({ config: base.config.dns, nodeIps: base.nodeIps, log: base.log });
     const { api, clock, log, random, events, cri, nodeName, rootDir, mounts } = base;
     if (api !== undefined) {
       this.#services = new Informer({
@@ -166,7 +166,7 @@ export class PodParts {
   async #start(signal: AbortSignal): Promise<void> {
     const { config, cri, nodeName, rootDir, machine, clock, log, random, events } = this.#base;
     await this.#readFeatures(signal);
-    await this.#readDns();
+    await this.#dns.read();
     const settings = await runtimeSettings(config, nodeName, rootDir, machine.memoryBytes, cri);
     const { runtime } = config;
     const around: PodSurroundings = {
@@ -181,6 +181,7 @@ export class PodParts {
         events,
         clock,
         maxPulls: runtime.serializePulls ? 1 : runtime.maxParallelPulls || undefined,
+        rate: { qps: runtime.pullQps, burst: runtime.pullBurst },
         ...(this.#references !== undefined && {
           findAuth: pullSecrets({ objects: this.#references, events }),
         }),
@@ -197,9 +198,9 @@ export class PodParts {
       status: this.#status,
       probes: this.#probes,
       referenced: this.#references,
-      cgroups: podCgroups(settings, clock),
+      cgroups: podCgroups(settings, clock, log),
       backOff: new BackOff(clock, { longestMs: runtime.maxRestartWaitMs }),
-      dns: () => this.#dnsSources(),
+      dns: () => this.#dns.sources,
       hostIPs: () => this.#base.nodeIps,
       networkProblem: () => this.#base.health.networkProblem,
       features: this.#features,
@@ -275,7 +276,7 @@ export class PodParts {
   async #beat(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#beatMs = this.#base.clock.monotonic();
-      await this.#readDns();
+      await this.#dns.read();
       await this.#base.clock.sleep(1000, signal);
     }
   }
@@ -300,22 +301,6 @@ export class PodParts {
       recursiveReadOnlyMounts: usual?.features?.recursiveReadOnlyMounts ?? false,
       hasGroupsPolicy: features?.supplementalGroupsPolicy ?? false,
     };
-  }
-
-  async #readDns(): Promise<void> {
-    const { config, nodeIps } = this.#base;
-    const { servers, domain, resolvConf } = config.dns;
-    const text = await readFile(resolvConf, 'utf8').catch(() => undefined);
-    this.#dns = {
-      clusterDNS: servers,
-      clusterDomain: domain,
-      node: text === undefined ? dnsOfNoFile(nodeIps[0] ?? '') : parseResolvConf(text),
-    };
-  }
-
-  #dnsSources(): DnsSources {
-    if (this.#dns === undefined) throw new Error('asked for DNS before the start');
-    return this.#dns;
   }
 }
 

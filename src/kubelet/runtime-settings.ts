@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { Cri } from './cri/client.ts';
 import { CgroupDriver } from './cri/gen/api_pb.ts';
 import { FileCgroups, noCgroups, SystemdCgroups } from './runtime/cgroups.ts';
+import type { Log } from '../telemetry/log.ts';
 import type { PodCgroups } from './runtime/cgroups.ts';
 import type { RuntimeSettings } from './runtime/settings.ts';
 
@@ -26,6 +27,7 @@ export async function runtimeSettings(
     cpuCFSQuotaPeriodUs: BigInt(Math.round(runtime.cpuQuotaPeriodMs * 1000)),
     seccompDefault: runtime.seccompDefault,
     singleProcessOOMKill: runtime.singleProcessOomKill,
+    pidsLimit: BigInt(Math.max(0, runtime.pidsLimit)),
     memoryBytes: BigInt(memoryBytes),
     cgroup: {
       version,
@@ -38,8 +40,12 @@ export async function runtimeSettings(
 }
 
 /** The cgroups of pods by these settings. */
-export function podCgroups(settings: RuntimeSettings, clock: Clock): PodCgroups {
+export function podCgroups(settings: RuntimeSettings, clock: Clock, log: Log): PodCgroups {
   const { perQos, driver, root, version } = settings.cgroup;
+  if (settings.pidsLimit > 0n && (!perQos || driver === 'systemd')) {
+    const why = perQos ? 'cgroups of the systemd driver are the runtime’s' : 'pods have no cgroups';
+    log.warn({}, `podPidsLimit has no effect: ${why}`);
+  }
   if (!perQos) return noCgroups;
   if (driver === 'systemd') return new SystemdCgroups({ root });
   return new FileCgroups(new CgroupTree({ version, root }, clock), settings);

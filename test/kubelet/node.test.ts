@@ -65,6 +65,7 @@ beforeAll(async () => {
     leaseSeconds: 4,
     maxImages: 50,
     maxPods: 110,
+    podsPerCore: 0,
     systemReserved: {},
     kubeReserved: {},
     evictionHard: {},

@@ -18,6 +18,8 @@ export interface LogRotationOptions {
   readonly maxBytes: number;
   /** `containerLogMaxFiles`, the one that is written among them; at least 2. */
   readonly maxFiles: number;
+  /** `containerLogMaxWorkers`: so many at a time. */
+  readonly workers: number;
 }
 
 /** Rotates the logs of running containers that have grown (spec 10.4): the runtime only writes. */
@@ -28,20 +30,28 @@ export class LogRotation {
     this.#options = options;
   }
 
-  /** Looks at all, one after another. */
+  /** Looks at all. */
   async look(pods: Iterable<RuntimePod>, signal: AbortSignal): Promise<void> {
     if (this.#options.maxBytes < 0) return;
-    for (const { containers } of pods) {
-      for (const { id, state, logPath } of containers) {
+    const running = [...pods]
+      .flatMap(({ containers }) => containers)
+      .filter(({ state, logPath }) => state === 'running' && logPath !== '');
+    const due = running.values();
+    const worker = async (): Promise<void> => {
+      for (const { id, logPath } of due) {
         if (signal.aborted) return;
-        if (state !== 'running' || logPath === '') continue;
-        try {
-          await this.#lookAt(id, logPath);
-        } catch (error) {
-          const text = `the log of a container could not be rotated: ${errorText(error)}`;
-          this.#options.log.warn({ container: id, path: logPath }, text);
-        }
+        await this.#try(id, logPath);
       }
+    };
+    await Promise.all(Array.from({ length: this.#options.workers }, worker));
+  }
+
+  async #try(id: string, path: string): Promise<void> {
+    try {
+      await this.#lookAt(id, path);
+    } catch (error) {
+      const text = `the log of a container could not be rotated: ${errorText(error)}`;
+      this.#options.log.warn({ container: id, path }, text);
     }
   }
 

@@ -11,7 +11,12 @@ export interface NodeCapacity {
 
 type Reserved = Pick<
   NodeSettings,
-  'maxPods' | 'systemReserved' | 'kubeReserved' | 'evictionHard' | 'countsLocalStorage'
+  | 'maxPods'
+  | 'podsPerCore'
+  | 'systemReserved'
+  | 'kubeReserved'
+  | 'evictionHard'
+  | 'countsLocalStorage'
 >;
 
 /** `rootDisk`: of the file system that the kubelet's folder is on; undefined: not known yet. */
@@ -30,7 +35,7 @@ export function nodeCapacity(
       : []),
     ...pages,
     ['memory', machine.memoryBytes],
-    ['pods', settings.maxPods],
+    ['pods', mostPods(machine.cpus, settings)],
   ]);
   const huge = pages.reduce((sum, [, bytes]) => sum + bytes, 0);
   const left = [...whole].map(([name, amount]) => {
@@ -38,6 +43,13 @@ export function nodeCapacity(
     return [name, Math.max(0, amount - kept)] as const;
   });
   return { capacity: written(whole), allocatable: written(left) };
+}
+
+function mostPods(
+  cpus: number,
+  { maxPods, podsPerCore }: Pick<Reserved, 'maxPods' | 'podsPerCore'>,
+): number {
+  return podsPerCore === 0 ? maxPods : Math.min(maxPods, podsPerCore * cpus);
 }
 
 /** How much of `whole` a threshold such as `100Mi` or `10%` is; 0 where there is none. */

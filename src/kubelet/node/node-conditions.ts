@@ -7,6 +7,8 @@ import type { NodeCondition, NodeSettings } from './node-object.ts';
 export interface NodeReadings {
   readonly memory: { readonly total: number; readonly available: number } | undefined;
   readonly disk: DiskSpace | undefined;
+  /** Where images are. */
+  readonly imageDisk: DiskSpace | undefined;
   readonly processes: ProcessCount | undefined;
   /** Why the node is not ready; none: it is. */
   readonly problems: readonly string[];
@@ -61,7 +63,7 @@ export class NodeConditions {
     );
   }
 
-  #present({ memory, disk, processes }: NodeReadings): readonly Pressure[] {
+  #present({ memory, disk, imageDisk, processes }: NodeReadings): readonly Pressure[] {
     const { evictionHard } = this.#settings;
     const isLow = (signal: string, available: number, whole: number): boolean =>
       whole > 0 && available < thresholdOf(evictionHard[signal], whole);
@@ -69,13 +71,11 @@ export class NodeConditions {
     if (memory !== undefined && isLow('memory.available', memory.available, memory.total)) {
       present.push('MemoryPressure');
     }
-    if (
-      disk !== undefined &&
-      (isLow('nodefs.available', disk.availableBytes, disk.bytes) ||
-        isLow('nodefs.inodesFree', disk.freeInodes, disk.inodes))
-    ) {
-      present.push('DiskPressure');
-    }
+    const isFull = (signal: 'nodefs' | 'imagefs', of: DiskSpace | undefined): boolean =>
+      of !== undefined &&
+      (isLow(`${signal}.available`, of.availableBytes, of.bytes) ||
+        isLow(`${signal}.inodesFree`, of.freeInodes, of.inodes));
+    if (isFull('nodefs', disk) || isFull('imagefs', imageDisk)) present.push('DiskPressure');
     if (
       processes !== undefined &&
       isLow('pid.available', processes.most - processes.now, processes.most)

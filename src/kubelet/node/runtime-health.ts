@@ -29,6 +29,7 @@ export class RuntimeHealth {
   #version: string | undefined;
   #images: readonly Image[] = [];
   #imagesAtMs = Number.NEGATIVE_INFINITY;
+  #imageFolder: string | undefined;
   #lastFailure = '';
 
   constructor(options: RuntimeHealthOptions) {
@@ -43,6 +44,11 @@ export class RuntimeHealth {
 
   get images(): readonly Image[] {
     return this.#images;
+  }
+
+  /** Where the runtime keeps images; undefined: it has not said it. */
+  get imageFolder(): string | undefined {
+    return this.#imageFolder;
   }
 
   /** Why pods with a network of their own cannot start; undefined: they can. */
@@ -91,6 +97,7 @@ export class RuntimeHealth {
       this.#version ??= await this.#readVersion(signal);
       if (nowMs - this.#imagesAtMs >= imagesEveryMs) {
         ({ images: this.#images } = await cri.images.listImages({}, { signal }));
+        this.#imageFolder = (await this.#readImageFolder(signal)) ?? this.#imageFolder;
         this.#imagesAtMs = nowMs;
       }
       this.#goodAtMs = nowMs;
@@ -103,6 +110,13 @@ export class RuntimeHealth {
       else log.warn({ err: error }, text);
       this.#lastFailure = reason;
     }
+  }
+
+  /** A runtime need not know it. */
+  async #readImageFolder(signal: AbortSignal): Promise<string | undefined> {
+    const { images } = this.#options.cri;
+    const answer = await images.imageFsInfo({}, { signal }).catch(() => undefined);
+    return answer?.imageFilesystems[0]?.fsId?.mountpoint;
   }
 
   async #readVersion(signal: AbortSignal): Promise<string> {

@@ -84,6 +84,7 @@ export class FileCgroups implements PodCgroups {
       cpuPeriodUs: shares.cpuPeriod ?? 100_000n,
       cpuQuotaUs: shares.cpuQuota ?? 0n,
       memoryBytes: shares.memoryLimitInBytes ?? 0n,
+      pids: this.#settings.pidsLimit,
     });
   }
 
@@ -120,7 +121,8 @@ export class FileCgroups implements PodCgroups {
 
   #ofClass(milli: bigint) {
     const cpuPeriodUs = this.#settings.cpuCFSQuotaPeriodUs;
-    return { cpuShares: cpuShares(milli), cpuPeriodUs, cpuQuotaUs: 0n, memoryBytes: 0n };
+    const none = { cpuQuotaUs: 0n, memoryBytes: 0n, pids: 0n };
+    return { cpuShares: cpuShares(milli), cpuPeriodUs, ...none };
   }
 }
 

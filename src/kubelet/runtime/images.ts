@@ -5,6 +5,7 @@ import type { Cri } from '../cri/client.ts';
 import { CriError, criText } from '../cri/cri-error.ts';
 import type { AuthConfigSchema, Image } from '../cri/gen/api_pb.ts';
 import type { Container, Pod } from '../pod/pod.ts';
+import { TokenBucket } from '../../telemetry/token-bucket.ts';
 import type { PodEvents } from '../ports.ts';
 import { BackOff } from '../worker/back-off.ts';
 import { normalImageName } from './image-name.ts';
@@ -24,6 +25,8 @@ export interface ImagesOptions {
   /** How many are pulled at a time: 1 with `serializeImagePulls`; undefined: no limit. */
   readonly maxPulls: number | undefined;
   readonly findAuth?: FindAuth;
+  /** Pulls a second, and at once after a rest; `qps` 0: any number. */
+  readonly rate: { readonly qps: number; readonly burst: number };
 }
 
 /** An image that is there. */
@@ -51,9 +54,14 @@ export class Images {
   readonly #backOff: BackOff;
   readonly #failed = new Map<string, Failed>();
   readonly #turns: Turns;
+  /** undefined: as often as one likes. */
+  readonly #rate: TokenBucket | undefined;
 
   constructor(options: ImagesOptions) {
     this.#options = options;
+    const { qps, burst } = options.rate;
+    const limit = { burst: Math.max(1, burst), everyMs: 1000 / qps };
+    this.#rate = qps === 0 ? undefined : new TokenBucket(limit, options.clock);
     this.#backOff = new BackOff(options.clock);
     this.#turns = new Turns(options.maxPulls ?? Infinity);
   }
@@ -158,6 +166,12 @@ export class Images {
 
   /** With each of what is known of the registry, until one is taken. */
   async #pullOnce({ pod, image, sandbox, signal }: PullRequest): Promise<void> {
+    if (this.#rate !== undefined) {
+      if (this.#rate.waitMs > 0) {
+        throw new SwitchyardError('tool', 'pull QPS exceeded', { retryable: true });
+      }
+      this.#rate.take();
+    }
     const found = (await this.#options.findAuth?.(pod, image, signal)) ?? [];
     const refused: string[] = [];
     for (const auth of found.length === 0 ? [undefined] : found) {

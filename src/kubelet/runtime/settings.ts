@@ -13,6 +13,8 @@ export interface RuntimeSettings {
   /** Containers that name no seccomp profile get the runtime's own. */
   readonly seccompDefault: boolean;
   readonly singleProcessOOMKill: boolean;
+  /** Processes of a pod; 0: any number. */
+  readonly pidsLimit: bigint;
   /** All of the node's memory, in bytes: scores of Burstable pods are shares of it. */
   readonly memoryBytes: bigint;
   readonly cgroup: CgroupSettings;

@@ -34,6 +34,7 @@ test('defaults are those of upstream', () => {
     node: {
       register: true,
       maxPods: 110,
+      podsPerCore: 0,
       leaseSeconds: 40,
       statusUpdateMs: 10_000,
       statusReportMs: 300_000,
@@ -79,13 +80,14 @@ systemReserved: { cpu: 100m, memory: 1Gi }
 evictionHard: { memory.available: 5% }
 registerWithTaints: [{ key: a, value: b, effect: NoSchedule }, { key: c, effect: NoExecute }]
 cgroupRoot: /node-1/
+resolvConf: resolv.conf
 maxPods: 0
 `,
   );
   expect(warnings).toEqual([]);
   expect(config).toMatchObject({
     staticPods: { path: '/etc/k/pods', pollMs: 20_000 },
-    dns: { servers: ['10.96.0.10'], domain: 'cluster.local' },
+    dns: { servers: ['10.96.0.10'], domain: 'cluster.local', resolvConf: '/etc/k/resolv.conf' },
     server: {
       clientCaFile: '/etc/k/pki/ca.crt',
       anonymous: true,
@@ -104,6 +106,13 @@ maxPods: 0
     },
     runtime: { cgroups: { root: '/node-1' } },
   });
+});
+
+test('no resolv.conf is other than the usual one', () => {
+  expect(read([], 'resolvConf: ""').config.dns.resolvConf).toBe('');
+  expect(read(['--resolv-conf=']).config.dns.resolvConf).toBe('');
+  expect(read([], 'resolvConf: null').config.dns.resolvConf).toBe('/etc/resolv.conf');
+  expect(read(['--resolv-conf=/x'], 'resolvConf: ""').config.dns.resolvConf).toBe('/x');
 });
 
 test('no limits are other than the usual ones', () => {

@@ -92,6 +92,7 @@ class Scene {
         log,
         maxBytes: 1,
         maxFiles: 2,
+        workers: 1,
       }),
       logsFolder: nowhere,
       linksFolder: nowhere,

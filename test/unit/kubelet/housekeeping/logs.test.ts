@@ -91,7 +91,14 @@ async function scene(reopen: () => Promise<void>, maxBytes = 10): Promise<() => 
       return { $typeName: 'runtime.v1.ReopenContainerLogResponse' } as const;
     },
   };
-  const rotation = new LogRotation({ runtime, clock, log: silentLog, maxBytes, maxFiles: 3 });
+  const rotation = new LogRotation({
+    runtime,
+    clock,
+    log: silentLog,
+    maxBytes,
+    maxFiles: 3,
+    workers: 1,
+  });
   const pods = [runtimePod({ containers: [runtimeContainer({ logPath: join(folder, '0.log') })] })];
   return async () => rotation.look(pods, new AbortController().signal);
 }

@@ -15,6 +15,7 @@ const machine = {
 const disk = { bytes: 1000 * mib, availableBytes: 1, inodes: 1, freeInodes: 1 };
 const settings = {
   maxPods: 10,
+  podsPerCore: 0,
   systemReserved: { cpu: '250m', memory: '100Mi' },
   kubeReserved: { cpu: '0.5', 'ephemeral-storage': '10Mi' },
   evictionHard: { 'memory.available': '100Mi', 'nodefs.available': '10%' },
@@ -55,6 +56,16 @@ test('nothing is below nothing, and storage that is not counted is not told', ()
     memory: '0',
     pods: '10',
   });
+});
+
+test.each([
+  [0, 10],
+  [3, 6],
+  [5, 10],
+  [6, 10],
+])('with %i pods a core and 2 cores the node takes %i', (podsPerCore, expected) => {
+  const { capacity, allocatable } = nodeCapacity(machine, disk, { ...settings, podsPerCore });
+  expect([capacity['pods'], allocatable['pods']]).toEqual([`${expected}`, `${expected}`]);
 });
 
 test.each([

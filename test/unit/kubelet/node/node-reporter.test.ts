@@ -22,9 +22,15 @@ const settings: NodeSettings = {
   leaseSeconds: 40,
   maxImages: 50,
   maxPods: 110,
+  podsPerCore: 0,
   systemReserved: { cpu: '100m' },
   kubeReserved: {},
-  evictionHard: { 'memory.available': '100Mi', 'nodefs.available': '10%' },
+  evictionHard: {
+    'memory.available': '100Mi',
+    'nodefs.available': '10%',
+    'imagefs.available': '15%',
+    'imagefs.inodesFree': '5%',
+  },
   pressureTransitionMs: 300_000,
   countsLocalStorage: true,
 };
@@ -50,7 +56,8 @@ beforeEach(async () => {
   problems = [];
   told = [];
   const disk = { bytes: 100 * gib, availableBytes: 50 * gib, inodes: 1000, freeInodes: 900 };
-  readings = { memory: { total: 4 * gib, available: 2 * gib }, disk, processes: undefined };
+  const memory = { total: 4 * gib, available: 2 * gib };
+  readings = { memory, disk, imageDisk: undefined, processes: undefined };
 });
 
 afterEach(async () => rig.stop());
@@ -334,6 +341,21 @@ describe('a status', () => {
     await rig.clock.advance(10_500);
     await until('it is told', () => patches() > 0 && condition('Ready').startsWith('False'));
     expect(told.at(-1)).toContain('NodeNotReady');
+  });
+
+  test.each([
+    ['space', { availableBytes: 14 * gib }],
+    ['files', { freeInodes: 49 }],
+  ])('has pressure of the disk where images lack %s', async (_what, more) => {
+    await started(reporter());
+    expect(condition('DiskPressure')).toMatch(/^False/);
+    const imageDisk = { bytes: 100 * gib, availableBytes: 16 * gib, inodes: 1000, freeInodes: 51 };
+    readings = { ...readings, imageDisk };
+    await rig.clock.advance(10_500);
+    expect(condition('DiskPressure')).toMatch(/^False/);
+    readings = { ...readings, imageDisk: { ...imageDisk, ...more } };
+    await rig.clock.advance(10_500);
+    await until('it presses', () => condition('DiskPressure').startsWith('True'));
   });
 
   it('has a pressure for as long as it lasts, and five minutes more', async () => {

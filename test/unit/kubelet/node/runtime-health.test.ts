@@ -8,6 +8,7 @@ let clock: VirtualClock;
 let health: RuntimeHealth;
 let conditions: readonly object[];
 let isAway: boolean;
+let imageFolder: string;
 let listedAtMs: number | undefined;
 const { signal } = new AbortController();
 const well = [
@@ -19,6 +20,7 @@ beforeEach(() => {
   clock = new VirtualClock();
   conditions = well;
   isAway = false;
+  imageFolder = '/images';
   listedAtMs = 0;
   const answer = async (value: object): Promise<never> => {
     if (isAway) throw new Error('no such socket');
@@ -30,7 +32,13 @@ beforeEach(() => {
         status: async () => answer({ status: { conditions } }),
         version: async () => answer({ runtimeName: 'containerd', runtimeVersion: 'v1.7.2' }),
       },
-      images: { listImages: async () => answer({ images: [{ id: 'i1' }] }) },
+      images: {
+        listImages: async () => answer({ images: [{ id: 'i1' }] }),
+        imageFsInfo: async () => {
+          if (imageFolder === '') throw new Error('unimplemented');
+          return answer({ imageFilesystems: [{ fsId: { mountpoint: imageFolder } }] });
+        },
+      },
     } as never,
     clock,
     log: silentLog,
@@ -47,6 +55,15 @@ describe('a runtime', () => {
     expect(health.networkProblem).toBeUndefined();
     expect(health.version).toBe('containerd://1.7.2');
     expect(health.images).toHaveLength(1);
+    expect(health.imageFolder).toBe('/images');
+  });
+
+  it('need not say where its images are', async () => {
+    imageFolder = '';
+    await health.ask(signal);
+    expect(health.problems).toEqual([]);
+    expect(health.images).toHaveLength(1);
+    expect(health.imageFolder).toBeUndefined();
   });
 
   it('that says nothing for half a minute is down', async () => {

@@ -31,9 +31,13 @@ const limited = {
 };
 const burstable = pod({ containers: [container('app', { resources: limited })] });
 
-function made(version: 1 | 2): FileCgroups {
+function made(version: 1 | 2, pidsLimit = 0n): FileCgroups {
   const tree = new CgroupTree({ version, root: '/n1', mount }, new VirtualClock());
-  return new FileCgroups(tree, { ...settings, cgroup: { ...settings.cgroup, version } });
+  return new FileCgroups(tree, {
+    ...settings,
+    pidsLimit,
+    cgroup: { ...settings.cgroup, version },
+  });
 }
 
 const read = (path: string): string => readFileSync(join(mount, path), 'utf8');
@@ -87,6 +91,28 @@ test('version 2: one tree, with weights', async () => {
   expect(read('n1/kubepods/burstable/podu1/cpu.max')).toBe('50000 100000');
   expect(read('n1/kubepods/burstable/podu1/memory.max')).toBe('67108864');
 });
+
+test.each([1, 2] as const)(
+  'version %i: so many processes of a pod, or any number again',
+  async (version) => {
+    const trees = version === 1 ? ['cpu', 'memory', 'pids'] : ['.'];
+    for (const tree of trees) {
+      for (const at of ['', 'n1', 'n1/kubepods', 'n1/kubepods/burstable']) {
+        mkdirSync(join(mount, tree, at), { recursive: true });
+        writeFileSync(join(mount, tree, at, 'cgroup.controllers'), 'cpu memory pids\n');
+        writeFileSync(join(mount, tree, at, 'cgroup.subtree_control'), 'cpu memory pids\n');
+      }
+    }
+    const limit = join(trees.at(-1) ?? '', 'n1/kubepods/burstable/podu1/pids.max');
+    await made(version).ensure(burstable);
+    expect(existsSync(join(mount, limit))).toBe(false);
+    await made(version, 64n).ensure(burstable);
+    expect(read(limit)).toBe('64');
+    expect(existsSync(join(mount, limit, '../../pids.max'))).toBe(false);
+    await made(version).ensure(burstable);
+    expect(read(limit)).toBe('max');
+  },
+);
 
 describe('removal', () => {
   test("a pod's in all controllers, with what the runtime left in it, and nothing else", async () => {

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
+import { errorText } from '../../../../src/error.ts';
 import type { Auth } from '../../../../src/kubelet/runtime/images.ts';
 import { Images } from '../../../../src/kubelet/runtime/images.ts';
 import { normalImageName } from '../../../../src/kubelet/runtime/image-name.ts';
@@ -27,13 +28,18 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function images(maxPulls: number | undefined, auth: readonly Auth[] = []): Images {
+function images(
+  maxPulls: number | undefined,
+  auth: readonly Auth[] = [],
+  rate = { qps: 0, burst: 0 },
+): Images {
   return new Images({
     images: fake.connect().images,
     events: { tell: (_, { reason, message }) => void events.push(`${reason}: ${message}`) },
     clock,
     maxPulls,
     findAuth: async () => auth,
+    rate,
   });
 }
 
@@ -112,6 +118,31 @@ test('credentials are tried in order until one is taken', async () => {
     reason: 'ErrImagePull',
     message: /401 Unauthorized/,
   });
+});
+
+test('pulls beyond the rate fail, and may go when some time has gone by', async () => {
+  const all = images(undefined, [], { qps: 2, burst: 3 });
+  const pull = async (name: string): Promise<string> => {
+    fake.images.offer({ name: `docker.io/library/${name}:1` });
+    const app = container(name, { image: `${name}:1`, imagePullPolicy: 'Always' });
+    try {
+      await all.ensure(pod({}, { uid: name }), app, {}, never);
+      return 'pulled';
+    } catch (error) {
+      return errorText(error);
+    }
+  };
+  const exceeded = 'pull QPS exceeded';
+  expect(await Promise.all(['a', 'b', 'c', 'd'].map(pull))).toEqual([
+    'pulled',
+    'pulled',
+    'pulled',
+    exceeded,
+  ]);
+  expect(events).toContain(`Failed: Failed to pull image "d:1": ${exceeded}`);
+  expect(fake.log.count('PullImage')).toBe(3);
+  await clock.advance(500);
+  expect(await Promise.all(['e', 'f'].map(pull))).toEqual(['pulled', exceeded]);
 });
 
 test('back-off says what failed before, and until when', async () => {

@@ -10,6 +10,7 @@ export const settings: RuntimeSettings = {
   cpuCFSQuotaPeriodUs: 100_000n,
   seccompDefault: false,
   singleProcessOOMKill: false,
+  pidsLimit: 0n,
   memoryBytes: 4n * 1024n ** 3n,
   cgroup: { version: 1, driver: 'cgroupfs', root: '/n1', perQos: true, limitsSwap: false },
 };
