@@ -23,9 +23,7 @@ export async function readKubeletConfig(flags: FlagValues): Promise<ReadKubeletC
     ...(await dropIns(flags.text('configDir'))),
   ];
   const settings = readKubeletFiles(files, kubeletFlags, flags);
-  const warnings = [...settings.warnings];
-  const config = kubeletConfig(settings.flags, (warning) => warnings.push(warning));
-  return { config, warnings };
+  return { config: kubeletConfig(settings.flags), warnings: settings.warnings };
 }
 
 async function dropIns(folder: string): Promise<readonly KubeletFile[]> {

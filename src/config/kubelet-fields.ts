@@ -30,11 +30,9 @@ const reservable = ['cpu', 'memory', 'ephemeral-storage', 'pid'];
 export class KubeletFields {
   readonly #problems: FieldProblem[] = [];
   readonly #flags: FlagValues;
-  readonly #warn: (text: string) => void;
 
-  constructor(flags: FlagValues, warn: (text: string) => void) {
+  constructor(flags: FlagValues) {
     this.#flags = flags;
-    this.#warn = warn;
   }
 
   /** Throws a usage error with all problems so far; none, no error. */
@@ -172,15 +170,6 @@ export class KubeletFields {
       format: format === 'json' || format === 'text' ? format : 'auto',
       verbosity: this.within(field, 0, 2 ** 31 - 1),
     };
-  }
-
-  /** What is built is there, whatever its gate says. */
-  gates(): void {
-    const gates = this.#flags.list('featureGates');
-    if (gates.length > 0)
-      this.#warn(
-        `${this.#flags.shown('featureGates')} has no effect: ${gates.join(', ')}; what is built is there, whatever its stage`,
-      );
   }
 
   positive(field: string): number {

@@ -394,11 +394,6 @@ const readFields: FlagTable = [
     on,
     'Whether KUBE-IPTABLES-HINT and KUBE-KUBELET-CANARY are made.',
   ),
-  kubeletField(
-    'featureGates',
-    { type: 'list', item: 'gate', flag: 'feature-gates', placeholder: 'NAME=BOOLEAN,…' },
-    'Taken and without effect: what is built is there.',
-  ),
   kubeletField('logging.format', oneOf('', 'text', 'json'), 'As --log-format.'),
   kubeletField('logging.verbosity', int(0), 'As --v.'),
 ];

@@ -32,6 +32,11 @@ const why = {
 
 /** Fields of KubeletConfiguration v1beta1 that change nothing here, each with the reason. */
 export const kubeletIdleFields: FlagTable = [
+  idleField(
+    'featureGates',
+    { type: 'list', item: 'gate', flag: 'feature-gates', placeholder: 'NAME=BOOLEAN,…' },
+    'what is built is there, whatever its stage',
+  ),
   idleField('staticPodURL', { ...text, flag: 'manifest-url' }, why.url),
   idleField(
     'staticPodURLHeader',

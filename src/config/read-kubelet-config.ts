@@ -4,13 +4,10 @@ import { KubeletFields } from './kubelet-fields.ts';
 
 /**
  * The kubelet's configuration from its flags and files. All problems are collected: a SwitchyardError of code `usage` lists each with the
- * name of its flag, or with file and field. `warn` is told what has no effect beside the rest.
+ * name of its flag, or with file and field.
  */
-export function kubeletConfig(
-  flags: FlagValues,
-  warn: (text: string) => void = () => {},
-): KubeletConfig {
-  const fields = new KubeletFields(flags, warn);
+export function kubeletConfig(flags: FlagValues): KubeletConfig {
+  const fields = new KubeletFields(flags);
   const rootDir = flags.text('rootDir').replace(/(?<=.)\/+$/, '');
   const config: KubeletConfig = {
     ...fields.sources(),
@@ -29,7 +26,6 @@ export function kubeletConfig(
     oomScoreAdj: fields.within('oomScoreAdj', -1000, 1000),
     logging: fields.logging(),
   };
-  fields.gates();
   fields.check();
   return config;
 }

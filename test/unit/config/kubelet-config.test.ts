@@ -17,8 +17,10 @@ function read(argv: readonly string[], ...files: readonly string[]): Read {
   const { flags, warnings } = parseFlags(kubeletFlags, ['--kubeconfig=k', ...argv]);
   const named = files.map((text, index) => ({ path: `/etc/k/${index}.yaml`, text: kind + text }));
   const settings = readKubeletFiles(named, kubeletFlags, flags);
-  const said = [...warnings, ...settings.warnings];
-  return { config: kubeletConfig(settings.flags, (text) => said.push(text)), warnings: said };
+  return {
+    config: kubeletConfig(settings.flags),
+    warnings: [...warnings, ...settings.warnings],
+  };
 }
 
 test('defaults are those of upstream', () => {
@@ -157,6 +159,12 @@ describe('what is not supported is taken, and told once with the reason', () => 
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toContain(reason);
     expect(warnings[0]).toContain(`/etc/k/0.yaml: ${text.slice(0, text.indexOf(':'))}`);
+  });
+
+  test('a flag, too', () => {
+    expect(read(['--feature-gates=NodeSwap=true']).warnings).toEqual([
+      expect.stringMatching(/^--feature-gates has no effect: what is built is there/),
+    ]);
   });
 
   test('the default is nothing to be warned of', () => {

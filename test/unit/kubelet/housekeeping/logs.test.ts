@@ -82,7 +82,11 @@ test.each([
   });
 });
 
-async function scene(reopen: () => Promise<void>, maxBytes = 10): Promise<() => Promise<void>> {
+async function scene(
+  reopen: () => Promise<void>,
+  maxBytes = 10,
+  { workers = 1, names = ['0.log'] } = {},
+): Promise<() => Promise<void>> {
   const clock = new VirtualClock();
   clock.setDate(nowMs);
   const runtime = {
@@ -97,9 +101,10 @@ async function scene(reopen: () => Promise<void>, maxBytes = 10): Promise<() => 
     log: silentLog,
     maxBytes,
     maxFiles: 3,
-    workers: 1,
+    workers,
   });
-  const pods = [runtimePod({ containers: [runtimeContainer({ logPath: join(folder, '0.log') })] })];
+  const containers = names.map((name) => runtimeContainer({ logPath: join(folder, name) }));
+  const pods = [runtimePod({ containers })];
   return async () => rotation.look(pods, new AbortController().signal);
 }
 
@@ -115,6 +120,24 @@ test('a log that has grown gets another name and the runtime a new file; the one
   expect(gunzipSync(before).toString()).toBe('before');
   await look();
   expect(await files()).toHaveLength(3);
+});
+
+test.each([1, 2])('no more than %i logs are rotated at a time', async (workers) => {
+  let now = 0;
+  let most = 0;
+  const names = ['0.log', '1.log', '2.log'];
+  for (const name of names) await writeFile(join(folder, name), 'long enough');
+  const reopen = async (): Promise<void> => {
+    now += 1;
+    most = Math.max(most, now);
+    await readdir(folder);
+    await new Promise((resolve) => setImmediate(resolve));
+    now -= 1;
+  };
+  const look = await scene(reopen, 10, { workers, names });
+  await look();
+  expect(await files()).toHaveLength(3);
+  expect(most).toBe(workers);
 });
 
 test('a log that has not grown is left alone; one that is not there is asked for', async () => {
