@@ -94,7 +94,9 @@ export class PodParts {
     }
     this.#status = new StatusWriter({
       api: api?.objects('v1', 'pods'),
-      mirrorUid: (pod) => this.#table.mirrorOf(pod)?.metadata.uid,
+      mirror: (pod) => this.#table.mirrorOf(pod),
+      isListed: (pod) => this.#table.has(pod),
+      onContinued: (uid) => this.#workers?.wake(uid),
       clock,
       log,
       random,

@@ -21,6 +21,11 @@ export class PodTable {
     return this.#pods.get(uid);
   }
 
+  /** Whether a source has it, or, of a static pod, its mirror. */
+  has(pod: Pod): boolean {
+    return isStaticPod(pod) ? this.mirrorOf(pod) !== undefined : this.#pods.has(pod.metadata.uid);
+  }
+
   /** All but mirrors. */
   all(): readonly Pod[] {
     return [...this.#pods.values()];

@@ -98,7 +98,9 @@ beforeAll(async () => {
   });
   writer = new StatusWriter({
     api: api('v1', 'pods'),
-    mirrorUid: () => undefined,
+    mirror: () => undefined,
+    isListed: () => true,
+    onContinued: () => {},
     clock,
     log,
     random,

@@ -31,11 +31,18 @@ export function derivePodStatus(input: StatusInput): PodStatus {
     conditions,
     ...words(input, phase),
     ...addressesOf(input),
-    startTime: previous.startTime ?? apiTime(nowMs),
+    startTime: previous.startTime ?? firstSeen(input),
     qosClass: previous.qosClass ?? qosClassOf(pod),
     ...(statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init }),
     containerStatuses: statuses.regular,
   };
+}
+
+/** Where nobody has said when a pod began, the runtime knows what is left of its beginning. */
+function firstSeen({ runtime, nowMs }: StatusInput): string {
+  const made = [...(runtime?.sandboxes ?? []), ...(runtime?.containers ?? [])];
+  const times = made.map(({ createdAt }) => Number(createdAt / 1_000_000n));
+  return apiTime(Math.min(nowMs, ...times.filter((time) => time > 0)));
 }
 
 /** What has ended stays as it ended. */

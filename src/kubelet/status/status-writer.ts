@@ -7,6 +7,8 @@ import type { Pod, PodStatus } from '../pod/pod.ts';
 import type { StatusSink } from '../ports.ts';
 import { isTerminal } from './phase.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
+import { isMirrorOf } from '../sources/mirror-pods.ts';
+import { continuedStatus } from './continued-status.ts';
 import { isSame, statusPatch } from './status-patch.ts';
 import { terminatedStatus } from './terminated-status.ts';
 import { illegalTransition, toldStatus } from './transitions.ts';
@@ -14,8 +16,12 @@ import { illegalTransition, toldStatus } from './transitions.ts';
 export interface StatusWriterOptions {
   /** Of pods; undefined: there is no API server, and statuses are kept alone. */
   readonly api: Pick<ObjectApi, 'get' | 'send'> | undefined;
-  /** The UID of a static pod's mirror; undefined: there is none yet. */
-  readonly mirrorUid: (pod: Pod) => string | undefined;
+  /** A static pod's mirror; undefined: there is none yet. */
+  readonly mirror: (pod: Pod) => Pod | undefined;
+  /** Whether a source still has the pod. */
+  readonly isListed: (pod: Pod) => boolean;
+  /** What was known of a pod before this process is part of its status now: what follows from it is to be derived. */
+  readonly onContinued: (uid: string) => void;
   readonly clock: Clock;
   readonly log: Log;
   /** In [0, 1). */
@@ -32,6 +38,8 @@ interface Entry {
   written: number;
   /** What the API had, as it was last seen from elsewhere. */
   seen: PodStatus | undefined;
+  /** What an earlier process told of it is in the status, or nothing was. */
+  isContinued: boolean;
   isTerminated: boolean;
   isDeleted: boolean;
   isBusy: boolean;
@@ -61,7 +69,8 @@ export class StatusWriter implements StatusSink {
   }
 
   current(pod: Pod): PodStatus {
-    return this.#entries.get(pod.metadata.uid)?.status ?? pod.status;
+    const entry = this.#entries.get(pod.metadata.uid);
+    return entry?.status ?? (this.#ownMirror(pod) ?? pod).status;
   }
 
   set(pod: Pod, status: PodStatus): void {
@@ -94,7 +103,23 @@ export class StatusWriter implements StatusSink {
     if (entry === undefined) return;
     entry.pod = pod;
     entry.seen = pod.status;
+    this.#continue(entry);
     if (entry.isTerminated && !entry.isDeleted && isLeaving(pod)) this.#touch(entry);
+  }
+
+  #continue(entry: Entry): void {
+    const before = entry.isContinued ? undefined : this.#ownMirror(entry.pod)?.status;
+    if (before === undefined) return;
+    entry.isContinued = true;
+    if (entry.isTerminated || isTerminal(entry.status.phase)) return;
+    entry.status = continuedStatus(entry.status, before);
+    this.#options.onContinued(entry.pod.metadata.uid);
+  }
+
+  /** The mirror of this very version of a static pod. */
+  #ownMirror(pod: Pod): Pod | undefined {
+    const mirror = isStaticPod(pod) ? this.#options.mirror(pod) : undefined;
+    return mirror !== undefined && isMirrorOf(mirror, pod) ? mirror : undefined;
   }
 
   /** Whether all that is known has been confirmed. */
@@ -113,7 +138,8 @@ export class StatusWriter implements StatusSink {
   #keep(pod: Pod, status: PodStatus): Entry {
     const { uid } = pod.metadata;
     const known = this.#entries.get(uid);
-    const entry = known ?? newEntry(pod, status);
+    const isContinued = !isStaticPod(pod) || this.#ownMirror(pod) !== undefined;
+    const entry = known ?? newEntry(pod, status, isContinued);
     this.#entries.set(uid, entry);
     entry.pod = pod;
     if (known !== undefined && isSame(known.status, status)) return entry;
@@ -202,7 +228,7 @@ export class StatusWriter implements StatusSink {
     }
     const path = pathOf(pod);
     const found = await api.get(path, signal);
-    if (found.status === 404) return;
+    if (this.#isGone(found, entry)) return;
     const object = objectOf(found);
     if (object.metadata.uid !== uid) return;
     const held = (object['status'] ?? {}) as PodStatus;
@@ -210,7 +236,7 @@ export class StatusWriter implements StatusSink {
     if (patch !== undefined) {
       const body = { metadata: { uid }, status: patch };
       const answer = await api.send('strategicMerge', `${path}/status`, body, signal);
-      if (answer.status === 404) return;
+      if (this.#isGone(answer, entry)) return;
       objectOf(answer);
     }
     const phase = (patch?.['phase'] ?? held.phase) as PodStatus['phase'];
@@ -238,13 +264,18 @@ export class StatusWriter implements StatusSink {
     };
     const answer = await api.send('delete', path, options, signal);
     // another of its name, or none: this one is gone
-    if (answer.status !== 404 && answer.status !== 409) objectOf(answer);
+    if (answer.status !== 409 && !this.#isGone(answer, entry)) objectOf(answer);
     entry.isDeleted = true;
     this.#options.log.info({ pod: podText(pod) }, `pod ${podText(pod)} is deleted in the API`);
   }
 
+  /** The node authoriser lets a node ask for no pod that is not its own: of one that has gone it says 403, and not 404. */
+  #isGone({ status }: ObjectAnswer, { pod, isDeleted }: Entry): boolean {
+    return status === 404 || (status === 403 && (isDeleted || !this.#options.isListed(pod)));
+  }
+
   #uidOf(pod: Pod): string | undefined {
-    return isStaticPod(pod) ? this.#options.mirrorUid(pod) : pod.metadata.uid;
+    return (isStaticPod(pod) ? this.#options.mirror(pod) : pod)?.metadata.uid;
   }
 
   #failed(entry: Entry, error: unknown): void {
@@ -256,14 +287,22 @@ export class StatusWriter implements StatusSink {
     const text = `status of ${podText(entry.pod)} is not written yet: ${reason}`;
     const fields = { pod: podText(entry.pod), failures: entry.failures };
     // the same words again and again are for those who look closely
-    if (reason === entry.lastFailure) log.debug(fields, text);
-    else log.warn(fields, text);
-    entry.lastFailure = reason;
+    if (reason === entry.lastFailure || isForAMoment(error, entry)) log.debug(fields, text);
+    else {
+      log.warn(fields, text);
+      entry.lastFailure = reason;
+    }
   }
 }
 
-function newEntry(pod: Pod, status: PodStatus): Entry {
-  const state = { isTerminated: false, isDeleted: false, isBusy: false, seen: undefined };
+function newEntry(pod: Pod, status: PodStatus, isContinued: boolean): Entry {
+  const state = {
+    isContinued,
+    isTerminated: false,
+    isDeleted: false,
+    isBusy: false,
+    seen: undefined,
+  };
   const tries = { failures: 0, notBeforeMs: 0, lastFailure: '' };
   return { pod, status, version: 0, written: 0, ...state, ...tries };
 }
@@ -282,7 +321,19 @@ function pathOf({ metadata }: Pod): string {
 
 function objectOf({ status, object, reason }: ObjectAnswer): ApiObject {
   if (object !== undefined) return object;
-  throw new SwitchyardError('source', reason === '' ? `answered ${status}` : reason, {
-    retryable: true,
-  });
+  throw new RefusedError(status, reason === '' ? `answered ${status}` : reason);
+}
+
+class RefusedError extends SwitchyardError {
+  readonly status: number;
+
+  constructor(status: number, reason: string) {
+    super('source', reason, { retryable: true });
+    this.status = status;
+  }
+}
+
+/** The node authoriser learns of a new pod, and the source of one that has gone, a moment later than this writer. */
+function isForAMoment(error: unknown, { failures }: Entry): boolean {
+  return error instanceof RefusedError && error.status === 403 && failures < 4;
 }

@@ -19,7 +19,10 @@ let writer: StatusWriter;
 let errors: string[];
 let stop: AbortController;
 let running: Promise<void>;
-let mirrors: Map<string, string>;
+let mirrors: Map<string, Pod>;
+let unlisted: Set<string>;
+let continued: string[];
+let warnings: string[];
 const path = '/api/v1/namespaces/default/pods/web';
 
 beforeEach(async () => {
@@ -27,13 +30,22 @@ beforeEach(async () => {
   clock = new VirtualClock();
   errors = [];
   mirrors = new Map();
+  unlisted = new Set();
+  continued = [];
+  warnings = [];
   stop = new AbortController();
-  const log = { ...silentLog, error: (_fields: object, text: string) => void errors.push(text) };
+  const log = {
+    ...silentLog,
+    error: (_fields: object, text: string) => void errors.push(text),
+    warn: (_fields: object, text: string) => void warnings.push(text),
+  };
   const loaded = await loadApiClient({ master: server.url, log, clock, env: {}, runProgram });
   client = loaded;
   writer = new StatusWriter({
     api: new ObjectApi(loaded, clock, { apiVersion: 'v1', resource: 'pods' }),
-    mirrorUid: ({ metadata }) => mirrors.get(metadata.uid),
+    mirror: ({ metadata }) => mirrors.get(metadata.uid),
+    isListed: ({ metadata }) => !unlisted.has(metadata.uid),
+    onContinued: (uid) => void continued.push(uid),
     clock,
     log,
     random: () => 0.5,
@@ -112,6 +124,20 @@ const ends: PodStatus = {
   phase: 'Failed',
   containerStatuses: [{ ...containerStatus, ready: false, state: { terminated: { exitCode: 1 } } }],
 };
+function staticPod(hash = 'h1'): Pod {
+  const annotations = {
+    'kubernetes.io/config.source': 'file',
+    'kubernetes.io/config.hash': hash,
+  };
+  return pod({}, { uid: 'static', annotations });
+}
+
+function mirrorOf(of: Pod, status: PodStatus = {}): Pod {
+  const hash = of.metadata.annotations['kubernetes.io/config.hash'] ?? '';
+  const annotations = { 'kubernetes.io/config.mirror': hash };
+  return { ...pod({}, { uid: 'mirror', annotations }), status };
+}
+
 const leaving = { deletionTimestamp: '2026-01-01T00:00:30Z', deletionGracePeriodSeconds: 30 };
 
 describe('a status', () => {
@@ -167,13 +193,12 @@ describe('a status', () => {
   });
 
   it('of a static pod goes to its mirror, once there is one', async () => {
-    const annotations = { 'kubernetes.io/config.source': 'file' };
-    const ours = pod({}, { uid: 'static', annotations });
+    const ours = staticPod();
     inApi(pod({}, { uid: 'mirror' }));
     writer.set(ours, runs);
     await clock.advance(0);
     expect(writes()).toEqual([]);
-    mirrors.set('static', 'mirror');
+    mirrors.set('static', mirrorOf(ours));
     await clock.advance(200);
     await settled();
     expect(writes()[0]).toMatchObject({ body: { metadata: { uid: 'mirror' } } });
@@ -254,6 +279,120 @@ describe('nothing is lost', () => {
     writer.seen({ ...pod(), status: { ...runs, reason: '' } });
     await clock.advance(60_000);
     expect(server.requests).toHaveLength(requests);
+  });
+});
+
+describe('a static pod that ran before this process', () => {
+  const before: PodStatus = {
+    ...runs,
+    startTime: '2025-12-31T00:00:00Z',
+    containerStatuses: [
+      { ...containerStatus, restartCount: 3, lastState: { terminated: { exitCode: 7 } } },
+    ],
+  };
+  const first: PodStatus = {
+    phase: 'Running',
+    startTime: '2026-01-01T00:00:00Z',
+    conditions: [
+      {
+        type: 'Ready',
+        status: 'False',
+        lastProbeTime: null,
+        lastTransitionTime: '2026-01-01T00:00:00Z',
+      },
+    ],
+    containerStatuses: [{ ...containerStatus, restartCount: 3, ready: false }],
+  };
+
+  it('goes on from the status of its mirror', () => {
+    const ours = staticPod();
+    mirrors.set('static', mirrorOf(ours, before));
+    expect(writer.current(ours)).toEqual(before);
+    writer.set(ours, first);
+    writer.seen({ ...ours, status: before });
+    expect(writer.current(ours)).toEqual(first);
+    expect(continued).toEqual([]);
+  });
+
+  it('goes on from it also where the mirror is heard of later, once', () => {
+    const ours = staticPod();
+    writer.set(ours, first);
+    mirrors.set('static', mirrorOf(ours, before));
+    writer.seen({ ...ours, status: before });
+    expect(writer.current(ours)).toMatchObject({
+      startTime: '2025-12-31T00:00:00Z',
+      conditions: before.conditions,
+      containerStatuses: [
+        { ready: true, restartCount: 3, lastState: { terminated: { exitCode: 7 } } },
+      ],
+    });
+    expect(continued).toEqual(['static']);
+    writer.set(ours, first);
+    writer.seen({ ...ours, status: before });
+    expect(writer.current(ours)).toEqual(first);
+    expect(continued).toEqual(['static']);
+  });
+
+  it('does not go on from the status of another container, nor from a mirror of another version', () => {
+    const ours = staticPod();
+    writer.set(ours, first);
+    const other = { ...containerStatus, containerID: 'containerd://app-9', restartCount: 9 };
+    const old = { ...before, containerStatuses: [other] };
+    mirrors.set('static', mirrorOf(staticPod('h0'), old));
+    writer.seen({ ...ours, status: old });
+    expect(writer.current(ours)).toEqual(first);
+    mirrors.set('static', mirrorOf(ours, old));
+    writer.seen({ ...ours, status: old });
+    expect(writer.current(ours).containerStatuses).toEqual(first.containerStatuses);
+  });
+
+  it('that has ended here has ended', () => {
+    const ours = staticPod();
+    writer.set(ours, ends);
+    mirrors.set('static', mirrorOf(ours, before));
+    writer.seen({ ...ours, status: before });
+    expect(writer.current(ours)).toEqual(ends);
+    expect(continued).toEqual([]);
+  });
+});
+
+describe('a pod that has gone, of which the API server says 403', () => {
+  it('is left alone, and nobody is warned', async () => {
+    server.inject({ on: 'get', type: 'status', status: 403 });
+    unlisted.add('u1');
+    writer.set(pod(), runs);
+    await settled();
+    await clock.advance(60_000);
+    expect(server.requests).toHaveLength(1);
+    expect(warnings).toEqual([]);
+  });
+
+  it('may be in the source for a moment longer', async () => {
+    server.inject({ on: 'get', type: 'status', status: 403, times: 99 });
+    writer.set(pod(), runs);
+    for (const requests of [1, 2]) {
+      await until(() => server.requests.length === requests);
+      await settle();
+      await clock.advance(400 * requests);
+    }
+    unlisted.add('u1');
+    await clock.advance(2000);
+    await settled();
+    expect(warnings).toEqual([]);
+  });
+
+  it('and which is there is told of after some tries', async () => {
+    inApi();
+    server.inject({ on: 'get', type: 'status', status: 403, times: 8 });
+    writer.set(pod(), runs);
+    for (let requests = 1; requests <= 8; requests += 1) {
+      await until(() => server.requests.length >= requests);
+      await settle();
+      await clock.advance(10_000);
+    }
+    await settled();
+    expect(warnings).toEqual([expect.stringContaining('is not written yet')]);
+    expect(storedStatus()?.phase).toBe('Running');
   });
 });
 
@@ -357,10 +496,9 @@ describe('a pod that has ended', () => {
   });
 
   it('of a file has a mirror that is not this writer’s to delete', async () => {
-    const annotations = { 'kubernetes.io/config.source': 'file' };
-    const ours = pod({}, { uid: 'static', annotations });
+    const ours = staticPod();
     inApi(pod({}, { ...leaving, uid: 'mirror' }), runs);
-    mirrors.set('static', 'mirror');
+    mirrors.set('static', mirrorOf(ours));
     writer.terminated(ours, ends);
     await settled();
     expect(storedStatus()?.phase).toBe('Failed');

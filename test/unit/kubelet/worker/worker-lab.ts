@@ -34,6 +34,8 @@ export class WorkerLab {
   /** Volumes that cannot be mounted. */
   volumesFail = false;
   networkProblem: string | undefined;
+  /** By the UID of the static pod that each stands for. */
+  readonly mirrors = new Map<string, Pod>();
   tornDown: string[] = [];
   #agent: Agent;
   readonly #pods = new Map<string, Pod>();
@@ -177,7 +179,9 @@ export class WorkerLab {
     };
     const status = new StatusWriter({
       api: undefined,
-      mirrorUid: () => undefined,
+      mirror: (pod) => this.mirrors.get(pod.metadata.uid),
+      isListed: () => true,
+      onContinued: (uid) => workers.wake(uid),
       clock,
       log: silentLog,
       random: () => 0,
