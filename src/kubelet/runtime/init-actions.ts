@@ -2,7 +2,7 @@ import { isSidecar } from '../pod/pod.ts';
 import type { Container, Pod } from '../pod/pod.ts';
 import { failedProbe, isChanged, startOrWait } from './pod-action.ts';
 import type { ActionsInput, PodAction } from './pod-action.ts';
-import { newest } from './runtime-pod.ts';
+import { newest, withoutCreated } from './runtime-pod.ts';
 import type { RuntimeContainer, RuntimePod, RuntimeSandbox } from './runtime-pod.ts';
 
 /** How far a pod's initialisation is, and what it needs next (spec 2.6, 2.7). */
@@ -22,10 +22,10 @@ export interface InitActions {
 export function initActions(input: ActionsInput, sandbox: RuntimeSandbox): InitActions {
   const { pod } = input;
   const init = pod.spec.initContainers;
-  const runtime = within(input.runtime, sandbox);
-  const steps = new Steps(input, runtime);
+  const runtime = withoutCreated(within(input.runtime, sandbox));
+  const steps = new Steps({ ...input, runtime: withoutCreated(input.runtime) }, runtime);
   if (init.length === 0) return steps.end(true);
-  if (hasRegular(pod, runtime)) {
+  if (hasRegular(pod, within(input.runtime, sandbox))) {
     for (const container of init) if (isSidecar(container)) steps.keep(container);
     return steps.end(true);
   }
@@ -53,6 +53,11 @@ function hasRegular({ spec }: Pod, runtime: RuntimePod | undefined): boolean {
     const state = newest(runtime, name)?.state;
     return state === 'created' || state === 'running';
   });
+}
+
+/** Of one that has ended. */
+export function hasPassed({ exitCode, reason }: RuntimeContainer): boolean {
+  return exitCode === 0 && reason !== 'OOMKilled';
 }
 
 class Steps {
@@ -106,11 +111,7 @@ class Steps {
     if (isSidecar(container)) return this.keep(container);
     const last = newest(this.#runtime, container.name);
     if (last === undefined || last.state === 'running') return false;
-    if (last.state === 'created') {
-      this.start(container);
-      return false;
-    }
-    if (last.state === 'exited' && last.exitCode === 0 && last.reason !== 'OOMKilled') return true;
+    if (last.state === 'exited' && hasPassed(last)) return true;
     if (this.#input.pod.spec.restartPolicy === 'Never') {
       this.#failed = true;
       return false;

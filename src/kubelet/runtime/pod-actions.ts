@@ -1,9 +1,9 @@
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, Pod } from '../pod/pod.ts';
-import { initActions } from './init-actions.ts';
+import { hasPassed, initActions } from './init-actions.ts';
 import { failedProbe, isChanged, startOrWait } from './pod-action.ts';
 import type { ActionsInput, PodAction } from './pod-action.ts';
-import { newest } from './runtime-pod.ts';
+import { newest, withoutCreated } from './runtime-pod.ts';
 import type { RuntimeContainer, RuntimePod, RuntimeSandbox } from './runtime-pod.ts';
 
 /** What a pod's containers need next; nothing where all is as it should be. */
@@ -43,13 +43,13 @@ export function hasSomethingToKill(runtime: RuntimePod | undefined): boolean {
   );
 }
 
-function inNewSandbox(input: ActionsInput): readonly PodAction[] {
+function inNewSandbox(given: ActionsInput): readonly PodAction[] {
+  const input = { ...given, runtime: withoutCreated(given.runtime) };
   const { pod, runtime } = input;
   const { restartPolicy, containers, initContainers } = pod.spec;
   const last = runtime?.sandboxes[0];
   const attempt = last === undefined ? 0 : last.attempt + 1;
-  const hasRun = runtime !== undefined && runtime.containers.length > 0;
-  if (restartPolicy === 'Never' && attempt !== 0 && hasRun) return ended(runtime);
+  if (restartPolicy === 'Never' && attempt !== 0 && hasBegun(pod, runtime)) return ended(runtime);
   const due = containers.filter((container) => !hasSucceededForGood(pod, runtime, container));
   // that they have succeeded shows that it was initialised, too, whatever is left of its init containers
   if (due.length === 0) return ended(runtime);
@@ -58,7 +58,21 @@ function inNewSandbox(input: ActionsInput): readonly PodAction[] {
     first === undefined
       ? due.map((container) => startOrWait(input, container, 'regular'))
       : [startOrWait(input, first, isSidecar(first) ? 'sidecar' : 'init')];
-  return [...clearing(input), { kind: 'createSandbox', attempt }, ...starts];
+  return [...clearing(given), { kind: 'createSandbox', attempt }, ...starts];
+}
+
+/**
+ * Whether a pod whose containers run once has had its turn: one of them ran, or an init container failed. A sandbox that is lost while
+ * it was initialised costs the pod nothing: it is initialised anew.
+ */
+function hasBegun({ spec }: Pod, runtime: RuntimePod | undefined): boolean {
+  const ran = ({ name }: Container): boolean =>
+    runtime?.containers.some((one) => one.name === name) ?? false;
+  const failed = (container: Container): boolean => {
+    const last = newest(runtime, container.name);
+    return !isSidecar(container) && last?.state === 'exited' && !hasPassed(last);
+  };
+  return spec.containers.some(ran) || spec.initContainers.some(failed);
 }
 
 function ended(runtime: RuntimePod | undefined): readonly PodAction[] {
@@ -73,17 +87,19 @@ function clearing({ pod, runtime }: ActionsInput): readonly PodAction[] {
   }
   const initNames = new Set(pod.spec.initContainers.map(({ name }) => name));
   for (const container of runtime?.containers ?? []) {
-    if (initNames.has(container.name)) list.push({ kind: 'removeContainer', container });
+    const isOfNoUse = initNames.has(container.name) || container.state === 'created';
+    if (isOfNoUse) list.push({ kind: 'removeContainer', container });
   }
   return list;
 }
 
 function inSandbox(given: ActionsInput, sandbox: RuntimeSandbox): readonly PodAction[] {
-  const { strays, input } = withoutStrays(given, sandbox);
+  const { strays, input: all } = withoutStrays(given, sandbox);
+  const input = { ...all, runtime: withoutCreated(all.runtime) };
   const { pod } = input;
-  const init = initActions(input, sandbox);
+  const init = initActions(all, sandbox);
   if (init.failed) return [{ kind: 'killPod', why: 'ended' }];
-  const surplus = surplusInit(input);
+  const surplus = [...neverStarted(all), ...surplusInit(input)];
   if (!init.done) return [...strays, ...init.kills, ...surplus, ...init.starts];
   const kills: PodAction[] = [];
   const starts: PodAction[] = [];
@@ -99,7 +115,7 @@ function inSandbox(given: ActionsInput, sandbox: RuntimeSandbox): readonly PodAc
   return [...strays, ...init.kills, ...kills, ...surplus, ...init.starts, ...starts];
 }
 
-/** A container that lives on in a sandbox that was replaced is killed, and counts as dead. */
+/** A container that lives on in a sandbox that was replaced is killed, and counts as dead; one that never lived counts for nothing. */
 function withoutStrays(
   input: ActionsInput,
   sandbox: RuntimeSandbox,
@@ -107,15 +123,23 @@ function withoutStrays(
   const { runtime } = input;
   const strays: PodAction[] = [];
   if (runtime === undefined) return { strays, input };
-  const containers = runtime.containers.map((one) => {
-    if (one.sandboxId === sandbox.id || one.state === 'exited') return one;
-    if (isAlive(one)) {
-      const message = `Container ${one.name} is in a sandbox that was replaced`;
-      strays.push({ kind: 'killContainer', container: one, why: 'unknown', message });
+  const containers = runtime.containers.flatMap((one): readonly RuntimeContainer[] => {
+    if (one.sandboxId === sandbox.id || one.state === 'exited') return [one];
+    if (!isAlive(one)) {
+      strays.push({ kind: 'removeContainer', container: one });
+      return [];
     }
-    return { ...one, state: 'exited' as const, exitCode: 137 };
+    const message = `Container ${one.name} is in a sandbox that was replaced`;
+    strays.push({ kind: 'killContainer', container: one, why: 'unknown', message });
+    return [{ ...one, state: 'exited', exitCode: 137 }];
   });
   return { strays, input: { ...input, runtime: { ...runtime, containers } } };
+}
+
+/** The agent was killed between making a container and starting it: another one takes its place, and its number. */
+function neverStarted({ runtime }: ActionsInput): readonly PodAction[] {
+  const created = runtime?.containers.filter(({ state }) => state === 'created') ?? [];
+  return created.map((container): PodAction => ({ kind: 'removeContainer', container }));
 }
 
 /** Dead instances of init containers but the newest of each. */
@@ -143,13 +167,14 @@ function judge(input: ActionsInput, container: Container): Verdict {
   if (last === undefined) return { start: true };
   const start = pod.spec.restartPolicy !== 'Never';
   switch (last.state) {
-    case 'created':
-      return { start: true };
     case 'unknown': {
       const message = `Container ${name} is in "unknown" state, try killing it before restart`;
       const kill: PodAction = { kind: 'killContainer', container: last, why: 'unknown', message };
       return { kill, start: true };
     }
+    case 'created':
+      // it is removed, and another one made
+      return { start: true };
     case 'exited':
       return { start: !hasEndedForGood(pod, last) };
     case 'running': {

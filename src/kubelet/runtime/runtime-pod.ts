@@ -49,6 +49,12 @@ export interface RuntimeContainer {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** What is left when those that were made and never started are removed: the agent was killed in between. */
+export function withoutCreated(pod: RuntimePod | undefined): RuntimePod | undefined {
+  if (pod === undefined) return undefined;
+  return { ...pod, containers: pod.containers.filter(({ state }) => state !== 'created') };
+}
+
 /** The newest instance of a container. */
 export function newest(pod: RuntimePod | undefined, name: string): RuntimeContainer | undefined {
   return pod?.containers.find((container) => container.name === name);

@@ -73,7 +73,30 @@ const cases: readonly Case[] = [
   ['a new pod', plain, undefined, ['sandbox 0', 'start regular app 0']],
   ['a sandbox without containers', plain, runtime([]), ['start regular app 0']],
   ['all runs', plain, runtime([instance('app', 'running')]), []],
-  ['created, never started', plain, runtime([instance('app', 'created')]), ['start regular app 1']],
+  [
+    'created, never started',
+    plain,
+    runtime([instance('app', 'created', { attempt: 1 }), instance('app', 'exited')]),
+    ['remove app-1', 'start regular app 1'],
+  ],
+  [
+    'created, never started, Never',
+    pod({ restartPolicy: 'Never' }),
+    runtime([instance('app', 'created')]),
+    ['remove app-0', 'start regular app 0'],
+  ],
+  [
+    'created, never started, in a sandbox that is gone',
+    pod({ restartPolicy: 'Never' }),
+    runtime([instance('app', 'created')], [gone]),
+    ['kill pod: recreate', 'remove app-0', 'sandbox 1', 'start regular app 0'],
+  ],
+  [
+    'created, never started, in a sandbox that was replaced',
+    pod({ restartPolicy: 'Never' }),
+    runtime([instance('app', 'created')], [sandbox({ id: 's1', attempt: 1 }), gone]),
+    ['remove app-0', 'start regular app 0'],
+  ],
   [
     'unknown',
     plain,
@@ -199,7 +222,24 @@ const cases: readonly Case[] = [
     runtime([instance('i2', 'exited'), instance('i1', 'exited')]),
     ['start regular app 0'],
   ],
-  ['init: created, never started', two, runtime([instance('i1', 'created')]), ['start init i1 1']],
+  [
+    'init: created, never started',
+    two,
+    runtime([instance('i1', 'created')]),
+    ['remove i1-0', 'start init i1 0'],
+  ],
+  [
+    'init: done, Never, and the sandbox is gone before the app has run',
+    pod({ restartPolicy: 'Never', initContainers: [container('i1')] }),
+    runtime([instance('app', 'created'), instance('i1', 'exited')], [gone]),
+    ['kill pod: recreate', 'remove app-0', 'remove i1-0', 'sandbox 1', 'start init i1 1'],
+  ],
+  [
+    'init: failed, Never, and the sandbox is gone',
+    pod({ restartPolicy: 'Never', initContainers: [container('i1')] }),
+    runtime([instance('i1', 'exited', { exitCode: 1 })], [gone]),
+    [],
+  ],
   ['init: records gone while the app runs', two, runtime([instance('app', 'running')]), []],
   [
     'init: records gone, app ended: again',

@@ -268,6 +268,19 @@ test('a sandbox that is stopped by others is made anew', async () => {
   ]);
 });
 
+test('a Never pod whose sandbox is lost before its app has run is initialised anew, and runs', async () => {
+  const init = script('i', 'exit 0');
+  const app = script('app', 'exit 0', { image: 'absent:1' });
+  lab.put(pod({ restartPolicy: 'Never', initContainers: [init], containers: [app] }));
+  await lab.until('waits for its image', () => lab.fake.log.count('PullImage') === 1);
+  const [id = ''] = lab.fake.sandboxes.keys();
+  await lab.fake.connect().runtime.stopPodSandbox({ podSandboxId: id });
+  lab.fake.images.offer({ name: 'docker.io/library/absent:1' });
+  await lab.pass('succeeded', phaseIs('Succeeded'), 60);
+  expect(lab.fake.sandboxes.size).toBe(2);
+  expect(lab.state('i')).toBe('Completed 0');
+});
+
 test('an image that cannot be pulled: ErrImagePull, then back-off, and it is there when the registry has it', async () => {
   lab.put(pod({ containers: [script('app', forever, { image: 'absent:1' })] }));
   await lab.untilState('waiting ErrImagePull');
@@ -375,6 +388,49 @@ describe('static pods', () => {
       'StopPodSandbox',
       'RunPodSandbox',
     ]);
+  });
+
+  test('began when they began, and have restarted as often, also for an agent that begins anew', async () => {
+    const crashing = script('app', 'sleep 5; exit 1');
+    const ours = pod({ containers: [crashing] }, { annotations: source });
+    lab.put(ours);
+    await lab.pass('restarts', () => lab.state() === 'running 2', 60);
+    const { startTime } = lab.status();
+    await lab.restart();
+    await lab.until('known again', () => lab.status().phase === 'Running');
+    expect(lab.status()).toMatchObject({
+      startTime,
+      containerStatuses: [{ restartCount: 2, lastState: { terminated: { exitCode: 1 } } }],
+    });
+  });
+
+  test('are as ready as their mirror says, until their probes say more', async () => {
+    const ready = script('app', forever, { readinessProbe: { periodSeconds: 10 } as never });
+    const hash = { ...source, 'kubernetes.io/config.hash': 'h' };
+    const ours = pod({ containers: [ready] }, { annotations: hash });
+    lab.put(ours);
+    await lab.untilState('running 0');
+    const [id = ''] = lab.fake.containers.keys();
+    lab.probes.set(`${id} readiness`, 'success');
+    lab.workers.wake('u1');
+    const isReady = (): boolean => lab.status().containerStatuses?.[0]?.ready === true;
+    await lab.until('ready', isReady);
+    const told = {
+      ...lab.status(),
+      startTime: '2025-12-31T23:00:00Z',
+    };
+    lab.probes.clear();
+    await lab.restart();
+    await lab.until('known again', () => lab.status().phase === 'Running');
+    expect(isReady()).toBe(false);
+    const mirror = pod({}, { uid: 'm', annotations: { 'kubernetes.io/config.mirror': 'h' } });
+    lab.mirrors.set('u1', { ...mirror, status: told });
+    lab.seen({ ...ours, status: told });
+    await lab.until('ready again', isReady);
+    expect(lab.status()).toEqual(told);
+    lab.probes.set(`${id} readiness`, 'failure');
+    lab.workers.wake('u1');
+    await lab.until('not ready', () => !isReady());
   });
 
   test('a UID that comes again while it ends is begun anew', async () => {

@@ -63,6 +63,11 @@ export class WorkerLab {
     this.workers.update(pod, isNew ? 'create' : 'update');
   }
 
+  /** The API server has another version of it; of a static pod, its mirror. */
+  seen(pod: Pod): void {
+    this.#agent.status.seen(pod);
+  }
+
   /** As the API server does with a grace period. */
   delete(pod: Pod, seconds: number): void {
     const deletionTimestamp = new Date(this.clock.now()).toISOString();
@@ -103,14 +108,15 @@ export class WorkerLab {
     await this.#agent.end();
   }
 
-  /** The agent is killed, and another one begins with nothing but what the runtime and the API have. */
+  /** The agent is killed, and another one begins with nothing but what the runtime and the API have; a file has no status. */
   async restart(): Promise<void> {
     const statuses = new Map([...this.#pods.keys()].map((uid) => [uid, this.status(uid)]));
     await this.#agent.end();
     this.#agent = this.#begin();
     await this.view.relist();
     for (const [uid, pod] of this.#pods) {
-      const known = { ...pod, status: statuses.get(uid) ?? pod.status };
+      const told = isStatic(pod) ? ({ phase: 'Pending' } as const) : statuses.get(uid);
+      const known = { ...pod, status: told ?? pod.status };
       this.#pods.set(uid, known);
       this.workers.update(known, 'create');
     }
@@ -245,7 +251,7 @@ export class WorkerLab {
       events,
       random: () => 0,
       syncFrequencyMs: 60_000,
-      isStatic: ({ metadata }) => metadata.annotations['kubernetes.io/config.source'] === 'file',
+      isStatic,
       inRuntime: () => view.pods,
     });
     const viewing = view.run(stopped.signal);
@@ -270,6 +276,10 @@ export class WorkerLab {
       known: async () => [],
     };
   }
+}
+
+function isStatic({ metadata }: Pod): boolean {
+  return metadata.annotations['kubernetes.io/config.source'] === 'file';
 }
 
 /** Without waiting for a disk, so that all that happens happens at the clock's moments. Containers have no termination message here. */
