@@ -43,6 +43,9 @@ const generationForm = /^\.\.\d{4}(?:_\d{2}){5}\.\d+$/;
 /**
  * Makes a folder hold just these files, in one step for whoever reads them (spec 4.5): a new folder is written whole, then the link
  * `..data` is turned to it. What was made by a writer that was interrupted is removed. Says whether anything had to be written.
+ *
+ * Who opens a file walks through `..data` to the folder that it names at that moment; where that one is removed before the walk is over the
+ * answer is ENOENT, and the next try finds the new folder. So it is with upstream's protocol, too: no name is ever absent from `..data`.
  */
 export async function writeAtomically(directory: string, write: AtomicWrite): Promise<boolean> {
   const paths = [...write.payload.keys()];
