@@ -6,7 +6,7 @@ import type { KubeletBase } from './kubelet.ts';
 import { quantityOf, wholeUnits } from './pod/quantity.ts';
 import type { PodTable } from './pod-table.ts';
 import type { PodCgroups } from './runtime/cgroups.ts';
-import { labels } from './runtime/labels.ts';
+import type { LogFolders } from './runtime/log-folders.ts';
 import type { RuntimeView } from './runtime/view.ts';
 import type { StatusWriter } from './status/status-writer.ts';
 import type { PodVolumes } from './volumes/volumes.ts';
@@ -20,6 +20,7 @@ export interface NodeUpkeepOptions {
   readonly volumes: PodVolumes;
   readonly cgroups: PodCgroups;
   readonly status: StatusWriter;
+  readonly logFolders: LogFolders;
   /** Whether all sources have spoken. */
   readonly isReady: () => boolean;
 }
@@ -47,7 +48,6 @@ export class NodeUpkeep {
       runtime,
       isReady,
       relist: async () => view.relist(),
-      foreignUids: async () => this.#allUids(),
       isWanted: (uid) => this.#isWanted(uid),
       isFinished: (uid) => this.#isFinished(uid),
       orphans: new OrphanedPods({
@@ -64,7 +64,7 @@ export class NodeUpkeep {
         workers: logFiles.workers,
         maxBytes: Number(wholeUnits(quantityOf(logFiles.maxSize))),
       }),
-      logsFolder: config.podLogsDir,
+      logFolders: options.logFolders,
       linksFolder: '/var/log/containers',
       rotateEveryMs: logFiles.monitorMs,
     });
@@ -150,11 +150,6 @@ export class NodeUpkeep {
     const { workers, base } = this.#options;
     await this.#housekeep();
     while (workers.isAlive(uid)) await base.clock.sleep(waitMs);
-  }
-
-  async #allUids(): Promise<ReadonlySet<string>> {
-    const { items } = await this.#options.base.cri.runtime.listPodSandbox({});
-    return new Set(items.map(({ labels: given }) => given[labels.podUid] ?? ''));
   }
 }
 

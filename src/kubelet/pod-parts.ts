@@ -23,6 +23,7 @@ import { PodProbes } from './probes/probes.ts';
 import { podCgroups, runtimeSettings } from './runtime-settings.ts';
 import { ContainerFiles } from './runtime/container-files.ts';
 import { Images } from './runtime/images.ts';
+import { LogFolders } from './runtime/log-folders.ts';
 import { pullSecrets } from './runtime/pull-secrets.ts';
 import { RuntimeView } from './runtime/view.ts';
 import { rejection } from './sources/admission.ts';
@@ -58,6 +59,7 @@ export class PodParts {
   readonly #mirrors: MirrorKeeper | undefined;
   readonly #appArmor: boolean;
   readonly #dns: NodeDns;
+  readonly #logFolders: LogFolders;
   #workers: PodWorkers | undefined;
   #dispatch: PodDispatch | undefined;
   #upkeep: NodeUpkeep | undefined;
@@ -71,6 +73,10 @@ export class PodParts {
     this.#base = base;
     this.#node = node;
     this.#appArmor = appArmor;
+    this.#logFolders = new LogFolders({
+      rootDir: base.rootDir,
+      podLogsDir: base.config.podLogsDir,
+    });
     this.#dns = new NodeDns({ config: base.config.dns, nodeIps: base.nodeIps, log: base.log });
     const { api, clock, log, random, events, cri, nodeName, rootDir, mounts } = base;
     if (api !== undefined) {
@@ -188,7 +194,7 @@ export class PodParts {
           findAuth: pullSecrets({ objects: this.#references, events }),
         }),
       }),
-      files: new ContainerFiles(settings, randomHex),
+      files: new ContainerFiles(settings, this.#logFolders, randomHex),
       volumes: this.#volumes,
       environment: new ContainerEnvironment({
         objects: this.#references,
@@ -236,6 +242,7 @@ export class PodParts {
       table: this.#table,
       volumes: this.#volumes,
       cgroups: around.cgroups,
+      logFolders: this.#logFolders,
       status: this.#status,
       isReady: () => this.#sources.allReady,
     });

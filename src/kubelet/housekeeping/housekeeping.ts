@@ -1,12 +1,14 @@
+import { rm } from 'node:fs/promises';
 import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
+import type { LogFolders } from '../runtime/log-folders.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import { collectGarbage } from './collect-garbage.ts';
 import type { CollectorOptions } from './collect-garbage.ts';
 import { chooseGarbage, usualLimits } from './container-gc.ts';
 import type { GarbageLimits } from './container-gc.ts';
-import { removeDeadLinks, removeLogFolders } from './log-files.ts';
+import { removeDeadLinks } from './log-files.ts';
 import type { LogRotation } from './log-rotation.ts';
 import type { OrphanedPods } from './orphaned-pods.ts';
 
@@ -16,8 +18,6 @@ export interface HousekeepingOptions {
   readonly runtime: CollectorOptions['runtime'];
   /** Lists the pods of ours in the runtime anew. */
   readonly relist: () => Promise<ReadonlyMap<string, RuntimePod>>;
-  /** UIDs of all pods in the runtime, whoever made them. */
-  readonly foreignUids: () => Promise<ReadonlySet<string>>;
   /** Every source has told of its pods: until then nobody can be said to be gone. */
   readonly isReady: () => boolean;
   /** A pod in a source, or one whose worker has not ended. */
@@ -26,8 +26,8 @@ export interface HousekeepingOptions {
   readonly isFinished: (uid: string) => boolean;
   readonly orphans: OrphanedPods;
   readonly rotation: LogRotation;
-  /** `/var/log/pods` and `/var/log/containers`. */
-  readonly logsFolder: string;
+  readonly logFolders: Pick<LogFolders, 'known' | 'forget'>;
+  /** `/var/log/containers`. */
   readonly linksFolder: string;
   /** `containerLogMonitorInterval`; default 10 s. */
   readonly rotateEveryMs?: number;
@@ -106,15 +106,18 @@ export class Housekeeping {
     return isReady() && (!isWanted(uid) || isFinished(uid));
   }
 
+  /** Of pods that are gone, and links into what was there; what is another's is not looked at. */
   async #logs(): Promise<void> {
-    const { relist, foreignUids, logsFolder, linksFolder } = this.#options;
+    const { relist, logFolders, linksFolder } = this.#options;
     const pods = await relist();
-    const foreign = await foreignUids();
-    const isThere = (uid: string): boolean => pods.has(uid) || foreign.has(uid);
-    await removeLogFolders(logsFolder, (uid) => !isThere(uid) && this.#isGone(uid));
+    const known = await logFolders.known();
+    const gone = known.filter(({ uid }) => !pods.has(uid) && this.#isGone(uid));
+    for (const { path } of gone) await rm(path, { recursive: true, force: true });
     const containers = [...pods.values()].flatMap((pod) => pod.containers);
     const live = new Set(containers.filter(({ state }) => state !== 'exited').map(({ id }) => id));
-    await removeDeadLinks(linksFolder, logsFolder, (id) => live.has(id));
+    const paths = known.map(({ path }) => path);
+    await removeDeadLinks(linksFolder, paths, (id) => live.has(id));
+    for (const folder of gone) await logFolders.forget(folder);
   }
 }
 

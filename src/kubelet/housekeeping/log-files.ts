@@ -21,35 +21,22 @@ export async function removeContainerLogs(
 
 /**
  * Removes links whose log is gone. `isLive`: whether a container with this ID may still write one, so that its link stays. Only links
- * into `logsFolder` are looked at.
+ * into `logFolders`, one a pod, are looked at.
  */
 export async function removeDeadLinks(
   linksFolder: string,
-  logsFolder: string,
+  logFolders: readonly string[],
   isLive: (id: string) => boolean,
 ): Promise<void> {
+  const own = new Set(logFolders);
   for (const name of await entries(linksFolder)) {
     const id = /-([0-9a-f]{64})\.log$/.exec(name)?.[1];
     const path = join(linksFolder, name);
     const target = await readlink(path).catch(() => undefined);
-    if (id === undefined || isLive(id) || target?.startsWith(`${logsFolder}/`) !== true) continue;
-    if (!(await exists(target))) await rm(path, { force: true });
-  }
-}
-
-/**
- * Removes the folders of pods that are gone: `<namespace>_<name>_<uid>`. `isGone` has to say yes only of pods that nobody has on this
- * machine: the folder may belong to another agent's.
- */
-export async function removeLogFolders(
-  logsFolder: string,
-  isGone: (uid: string) => boolean,
-): Promise<void> {
-  for (const name of await entries(logsFolder)) {
-    const uid = /^[^_]+_[^_]+_([^_]+)$/.exec(name)?.[1];
-    if (uid !== undefined && isGone(uid)) {
-      await rm(join(logsFolder, name), { recursive: true, force: true });
-    }
+    if (id === undefined || target === undefined || isLive(id)) continue;
+    // FOLDER/CONTAINER/0.log
+    if (own.has(dirname(dirname(target))) && !(await exists(target)))
+      await rm(path, { force: true });
   }
 }
 

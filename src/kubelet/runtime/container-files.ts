@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { isAbsent } from '../../error.ts';
 import { hostsFile, nodeHostsFile } from '../environment/hosts-file.ts';
 import type { Pod } from '../pod/pod.ts';
+import type { LogFolders } from './log-folders.ts';
 import { podDir, podLogDir } from './settings.ts';
 import type { RuntimeSettings } from './settings.ts';
 
@@ -12,16 +13,23 @@ export type Files = Pick<ContainerFiles, keyof ContainerFiles>;
 /** The files that a container brings along on the node: logs, links to them, its hosts file, its last words (spec 3.4 to 3.6). */
 export class ContainerFiles {
   readonly #settings: RuntimeSettings;
+  readonly #logFolders: Pick<LogFolders, 'note'>;
   readonly #randomHex: () => string;
 
-  constructor(settings: RuntimeSettings, randomHex: () => string) {
+  constructor(
+    settings: RuntimeSettings,
+    logFolders: Pick<LogFolders, 'note'>,
+    randomHex: () => string,
+  ) {
     this.#settings = settings;
+    this.#logFolders = logFolders;
     this.#randomHex = randomHex;
   }
 
   /** The pod's own directories, before anything of it runs. */
-  async makePodDirs({ metadata }: Pick<Pod, 'metadata'>): Promise<void> {
-    const dir = podDir(this.#settings, metadata.uid);
+  async makePodDirs(pod: Pick<Pod, 'metadata'>): Promise<void> {
+    await this.#logFolders.note(pod);
+    const dir = podDir(this.#settings, pod.metadata.uid);
     for (const path of [dir, join(dir, 'volumes'), join(dir, 'plugins')]) {
       await mkdir(path, { recursive: true, mode: 0o750 });
     }

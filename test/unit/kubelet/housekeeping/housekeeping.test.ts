@@ -1,4 +1,4 @@
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Housekeeping } from '../../../../src/kubelet/housekeeping/housekeeping.ts';
@@ -6,13 +6,13 @@ import { keepIptablesChains } from '../../../../src/kubelet/housekeeping/iptable
 import { LogRotation } from '../../../../src/kubelet/housekeeping/log-rotation.ts';
 import { OrphanedPods } from '../../../../src/kubelet/housekeeping/orphaned-pods.ts';
 import type { RuntimePod } from '../../../../src/kubelet/runtime/runtime-pod.ts';
+import { LogFolders } from '../../../../src/kubelet/runtime/log-folders.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
+import { ownFolder } from '../../../support/own-folder.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
 import { runtimeContainer, runtimePod, runtimeSandbox } from '../support/runtime-pods.ts';
 
 /** What is cleared away, when, and what never is (spec 11). */
-
-const nowhere = join(tmpdir(), 'switchyard-no-such-folder');
 
 function answered<T extends string>(name: T): { readonly $typeName: `runtime.v1.${T}Response` } {
   return { $typeName: `runtime.v1.${name}Response` };
@@ -29,6 +29,11 @@ class Scene {
   readonly stuck = new Set<string>();
   readonly complaints: string[] = [];
   pods = new Map<string, RuntimePod>();
+  readonly folder = ownFolder('switchyard-housekeeping');
+  readonly logFolders = new LogFolders({
+    rootDir: join(this.folder, 'root'),
+    podLogsDir: join(this.folder, 'logs'),
+  });
   isReady = true;
   readonly #running: Promise<void>;
   readonly housekeeping: Housekeeping;
@@ -82,7 +87,6 @@ class Scene {
         },
       },
       relist: async () => Promise.resolve(this.pods),
-      foreignUids: async () => Promise.resolve(new Set<string>()),
       isReady: () => this.isReady,
       isWanted: (uid) => this.wanted.has(uid),
       isFinished: (uid) => this.finished.has(uid),
@@ -94,8 +98,8 @@ class Scene {
         maxFiles: 2,
         workers: 1,
       }),
-      logsFolder: nowhere,
-      linksFolder: nowhere,
+      logFolders: this.logFolders,
+      linksFolder: join(this.folder, 'links'),
     });
     this.#running = this.housekeeping.run(this.stop.signal);
   }
@@ -103,8 +107,47 @@ class Scene {
   async end(): Promise<void> {
     this.stop.abort();
     await this.#running;
+    rmSync(this.folder, { recursive: true });
+  }
+
+  /** A pod's logs, with a link to one that is gone. */
+  logs(uid: string, container: string): void {
+    const path = join(this.folder, 'logs', `shop_web_${uid}`);
+    mkdirSync(path, { recursive: true });
+    mkdirSync(join(this.folder, 'links'), { recursive: true });
+    const link = `web_shop_app-${container.repeat(64)}.log`;
+    symlinkSync(join(path, 'app', '0.log'), join(this.folder, 'links', link));
+  }
+
+  names(folder: string): readonly string[] {
+    return readdirSync(join(this.folder, folder)).map((name) => name.slice(-5));
   }
 }
+
+test('logs of pods that are gone go, and those of other nodes and agents beside them stay', async () => {
+  const on = new Scene();
+  for (const [uid, container] of [
+    ['uid-1', 'a'],
+    ['uid-2', 'b'],
+    ['uid-3', 'c'],
+  ] as const) {
+    on.logs(uid, container);
+  }
+  for (const uid of ['uid-1', 'uid-2']) {
+    await on.logFolders.note({
+      metadata: { name: 'web', namespace: 'shop', uid, labels: {}, annotations: {} },
+    });
+  }
+  on.wanted.add('uid-2');
+  await on.housekeeping.collect();
+  expect(on.names('logs')).toEqual(['uid-2', 'uid-3']);
+  expect(on.names('links')).toEqual(['c.log']);
+  on.wanted.clear();
+  await on.housekeeping.collect();
+  expect(on.names('logs')).toEqual(['uid-3']);
+  expect(await on.logFolders.known()).toEqual([]);
+  await on.end();
+});
 
 test('a pod that no source has is ended, and then its volumes go', async () => {
   const on = new Scene();

@@ -15,7 +15,6 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
   removeContainerLogs,
   removeDeadLinks,
-  removeLogFolders,
 } from '../../../../src/kubelet/housekeeping/log-files.ts';
 import { LogRotation, planRotation } from '../../../../src/kubelet/housekeeping/log-rotation.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
@@ -176,16 +175,10 @@ test("with a container go its log, what was rotated of it and its link, and nobo
 test('dead links go: not those of live containers, nor what others have put there', async () => {
   const links = join(folder, 'containers');
   const logs = join(folder, 'pods');
-  await link(links, 'a', join(logs, 'gone.log'));
-  await link(links, 'b', join(logs, 'not-yet.log'));
-  await link(links, 'c', '/elsewhere/gone.log');
-  await removeDeadLinks(links, logs, (each) => each === 'b'.repeat(64));
-  expect((await readdir(links)).map((name) => name.at(-5))).toEqual(['b', 'c']);
-});
-
-test("the folder of a pod's logs goes when the pod is gone", async () => {
-  for (const name of ['shop_web_uid-1', 'shop_web_uid-2', 'other']) await mkdir(join(folder, name));
-  await writeFile(join(folder, 'shop_web_uid-1', '0.log'), 'text');
-  await removeLogFolders(folder, (uid) => uid === 'uid-1');
-  expect(await files()).toEqual(['other', 'shop_web_uid-2']);
+  await link(links, 'a', join(logs, 'app', 'gone.log'));
+  await link(links, 'b', join(logs, 'app', 'not-yet.log'));
+  await link(links, 'c', '/elsewhere/app/gone.log');
+  await link(links, 'd', join(logs, 'gone.log'));
+  await removeDeadLinks(links, [logs], (each) => each === 'b'.repeat(64));
+  expect((await readdir(links)).map((name) => name.at(-5))).toEqual(['b', 'c', 'd']);
 });
