@@ -6,6 +6,7 @@ import type { PodTable } from './pod-table.ts';
 import type { RuntimeView } from './runtime/view.ts';
 import { KubeletServer } from './server/server.ts';
 import { isStaticPod } from './sources/sourced-pod.ts';
+import { shownPod } from './status/shown-pod.ts';
 import type { StatusWriter } from './status/status-writer.ts';
 
 export interface PodServerOptions {
@@ -23,7 +24,7 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
   const { base, table, view, status, probeMetrics, isAlive } = options;
   const { config, nodeName, nodeIps, clock, log, cri, metrics, api } = base;
   metrics.collect(() => readings(table, view));
-  const now = (pod: Pod): Pod => ({ ...pod, status: status.current(pod) });
+  const now = (pod: Pod): Pod => shownPod(pod, status.current(pod));
   const server = new KubeletServer({
     config: config.server,
     certFolder: config.certDir,

@@ -14,6 +14,16 @@ const addresses = ['hostIPs', 'podIPs'] as const;
 /** Replaced as a whole. */
 const containers = ['initContainerStatuses', 'containerStatuses'] as const;
 
+/** What this kubelet writes; all else is others'. */
+export const ownFields: ReadonlySet<string> = new Set([
+  'conditions',
+  ...first,
+  ...words,
+  ...values,
+  ...addresses,
+  ...containers,
+]);
+
 /**
  * What turns the status that the API has into `wanted`, as a strategic merge patch; undefined: they say the same. Conditions of others, and
  * fields that this kubelet does not write, are left out.
