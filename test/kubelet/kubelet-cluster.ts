@@ -13,16 +13,24 @@ const folder = '/run/sy/pki';
 /** What makes pods of other objects, tokens and root certificates. */
 const controllers = ['serviceaccount', 'root-ca-certificate-publisher', 'deployment', 'replicaset']
   .concat(['daemonset', 'statefulset', 'job', 'endpointslice', 'node-lifecycle'])
-  .concat(['taint-eviction', 'garbage-collector', 'namespace'])
+  .concat(['taint-eviction', 'garbage-collector', 'pod-garbage-collector', 'namespace'])
   .map((name) => `${name}-controller`);
+
+/** How the control plane is set up, other than usual. */
+export interface ClusterSetting {
+  readonly apiServerFlags?: readonly string[];
+  readonly controllerFlags?: readonly string[];
+}
 
 /** A control plane in the sandbox's own network, and nodes that know it as real ones do: Node authorisation, NodeRestriction, TLS both ways. */
 export class KubeletCluster {
   readonly nodes: readonly NodeMachine[];
   readonly #authorities: Authorities;
+  readonly #setting: ClusterSetting;
   readonly control: ControlPlane;
 
-  constructor(names: readonly string[]) {
+  constructor(names: readonly string[], setting: ClusterSetting = {}) {
+    this.#setting = setting;
     this.nodes = names.map((name, at) => new NodeMachine(name, at + 1));
     mkdirSync(folder, { recursive: true });
     this.#authorities = new Authorities(folder);
@@ -30,6 +38,7 @@ export class KubeletCluster {
       namespace: '',
       address: fabricAddress,
       nodes: this.#authorities.trust(),
+      apiServerFlags: setting.apiServerFlags ?? [],
     });
   }
 
@@ -38,8 +47,14 @@ export class KubeletCluster {
     await Promise.all([this.control.start(), ...this.nodes.map(async (node) => node.start())]);
     for (const node of this.nodes) node.importImages(...images);
     joinNodes(this.nodes);
-    await this.#bindApiServer();
-    this.control.startControllers(controllers, this.control.accountFlags);
+    await this.#bind(apiServerAsClient, 'system:kubelet-api-admin');
+    const { controllerFlags = [] } = this.#setting;
+    this.control.startControllers(controllers, [...this.control.accountFlags, ...controllerFlags]);
+  }
+
+  /** Lets a node be that of a proxy too: for both halves in one process. */
+  async allowProxy(node: NodeMachine): Promise<void> {
+    await this.#bind(`system:node:${node.name}`, 'system:node-proxier');
   }
 
   /** A node's kubelet, not yet started, with the node's own rights. */
@@ -91,14 +106,14 @@ export class KubeletCluster {
     return file;
   }
 
-  async #bindApiServer(): Promise<void> {
+  async #bind(user: string, role: string): Promise<void> {
     const group = 'rbac.authorization.k8s.io';
     await this.control.must('POST', `/apis/${group}/v1/clusterrolebindings`, {
       apiVersion: `${group}/v1`,
       kind: 'ClusterRoleBinding',
-      metadata: { name: apiServerAsClient },
-      roleRef: { apiGroup: group, kind: 'ClusterRole', name: 'system:kubelet-api-admin' },
-      subjects: [{ apiGroup: group, kind: 'User', name: apiServerAsClient }],
+      metadata: { name: user },
+      roleRef: { apiGroup: group, kind: 'ClusterRole', name: role },
+      subjects: [{ apiGroup: group, kind: 'User', name: user }],
     });
   }
 }

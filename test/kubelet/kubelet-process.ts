@@ -1,9 +1,9 @@
-import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { CertificatePair } from './certificates.ts';
 import type { NodeMachine } from './node-machine.ts';
+import { SwitchyardProcess } from './switchyard-process.ts';
 
 /** How a node's kubelet is set up, other than usual. */
 export interface KubeletSetting {
@@ -14,55 +14,58 @@ export interface KubeletSetting {
   /** More fields of its KubeletConfiguration, or others. */
   readonly configuration?: Readonly<Record<string, unknown>>;
   readonly flags?: readonly string[];
+  /** Both halves run in one process: what the proxy is told besides. */
+  readonly proxyFlags?: readonly string[];
 }
-
-const program = join(import.meta.dirname, '../../src/cli/main.ts');
 
 /** Under which this run's cgroups lie. */
 export const testCgroup = process.env['SWITCHYARD_TEST_CGROUP'] ?? 'switchyard-kubelet-test-0';
 
-/** `switchyard kubelet` on a node of the sandbox. */
+/** `switchyard kubelet` on a node of the sandbox; `switchyard node`, where the setting has flags of a proxy. */
 export class KubeletProcess {
   readonly node: NodeMachine;
   readonly manifests: string;
   readonly #setting: KubeletSetting;
-  #child: ChildProcess | undefined;
+  readonly #process: SwitchyardProcess;
 
   constructor(node: NodeMachine, setting: KubeletSetting = {}) {
     this.node = node;
     this.#setting = setting;
     this.manifests = join(node.folder, 'manifests');
+    const command = setting.proxyFlags === undefined ? 'kubelet' : 'node';
+    this.#process = new SwitchyardProcess(node, command, 'kubelet.log');
   }
 
   start(): void {
     mkdirSync(this.manifests, { recursive: true });
     const config = join(this.node.folder, 'kubelet.json');
     writeFileSync(config, JSON.stringify(this.#configuration()));
-    const { kubeconfig, flags = [] } = this.#setting;
-    this.#child = this.node.spawn(
-      'kubelet.log',
-      process.execPath,
-      program,
-      'kubelet',
-      `--config=${config}`,
+    const { kubeconfig, flags = [], proxyFlags } = this.#setting;
+    const shared = [
       `--hostname-override=${this.node.name}`,
+      ...(kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
+    ];
+    const own = [
       `--node-ip=${this.node.address}`,
       `--root-dir=${join(this.node.folder, 'kubelet')}`,
       `--cert-dir=${join(this.node.folder, 'pki')}`,
-      ...(kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
       ...flags,
-    );
+    ];
+    if (proxyFlags === undefined) this.#process.start([`--config=${config}`, ...shared, ...own]);
+    else {
+      const halves = own.map((flag) => `--kubelet-flag=${flag}`);
+      halves.push(...proxyFlags.map((flag) => `--proxy-flag=${flag}`));
+      this.#process.start([`--kubelet-config=${config}`, ...shared, ...halves]);
+    }
   }
 
   /** Why it is not there any more, or undefined. */
   get ended(): string | undefined {
-    const child = this.#child;
-    if (!child || (child.exitCode === null && child.signalCode === null)) return undefined;
-    return `ended with ${child.exitCode ?? child.signalCode}: ${this.log}`;
+    return this.#process.ended;
   }
 
   get log(): string {
-    return readFileSync(join(this.node.folder, 'kubelet.log'), 'utf8');
+    return this.#process.log;
   }
 
   /** Puts a static pod there, or another in its place. */
@@ -70,28 +73,14 @@ export class KubeletProcess {
     writeFileSync(join(this.manifests, file), text);
   }
 
-  /** SIGKILL: it has no time for anything. The signal reaches nsenter's child, which is the program. */
+  /** SIGKILL: it has no time for anything. */
   async kill(): Promise<void> {
-    await this.#end('KILL');
+    await this.#process.end('KILL');
   }
 
   /** As a service manager does it. */
   async stop(): Promise<void> {
-    await this.#end('TERM');
-  }
-
-  async #end(signal: 'KILL' | 'TERM'): Promise<void> {
-    const child = this.#child;
-    if (!child || this.ended !== undefined) return;
-    const ended = new Promise<void>((resolve) => {
-      child.once('exit', () => {
-        resolve();
-      });
-    });
-    if (this.node.isHere) child.kill(`SIG${signal}`);
-    // What was spawned is nsenter: the program is its child.
-    else this.node.run('sh', '-c', `kill -${signal} $(pgrep -f "^[^ ]*node ${program} kubelet")`);
-    await ended;
+    await this.#process.end('TERM');
   }
 
   #configuration(): object {

@@ -1,7 +1,5 @@
-import { fromBinary } from '@bufbuild/protobuf';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Cri } from '../../../src/kubelet/cri/client.ts';
-import { TaskEventSchema } from '../../../src/kubelet/cri/gen/containerd-events_pb.ts';
+import { followTasks } from '../task-events.ts';
 
 /** What the runtime itself told of its first processes: by it, and not by any status, a scenario knows what ran, and how often. */
 export class TaskStarts {
@@ -24,29 +22,13 @@ export class TaskStarts {
   }
 
   follow(): void {
-    void this.#follow();
+    const told = ({ what, id }: { readonly what: string; readonly id: string }): void => {
+      if (what === 'start') this.#started.push(id);
+    };
+    void followTasks(this.#cri, { told }, this.#stop.signal);
   }
 
   leave(): void {
     this.#stop.abort();
-  }
-
-  async #follow(): Promise<void> {
-    const { signal } = this.#stop;
-    const headers = { 'containerd-namespace': 'k8s.io' };
-    const filters = ['topic=="/tasks/start"'];
-    while (!signal.aborted) {
-      try {
-        for await (const { event } of this.#cri.events.subscribe(
-          { filters },
-          { signal, headers },
-        )) {
-          if (event) this.#started.push(fromBinary(TaskEventSchema, event.value).containerId);
-        }
-      } catch {
-        // The runtime was restarted.
-      }
-      await delay(50);
-    }
   }
 }
