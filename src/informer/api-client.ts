@@ -8,9 +8,10 @@ import type { Clock } from '../clock.ts';
 import { errorText, SwitchyardError } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RestRequest } from '../telemetry/rest-client-metrics.ts';
-import type { ApiAccess, Credentials, TlsSettings } from './api-credentials.ts';
+import type { ApiAccess, TlsSettings } from './api-credentials.ts';
 import type { RunProgram } from './exec-plugin.ts';
 import { newDispatcher } from './api-dispatcher.ts';
+import { KeptAccess } from './kept-access.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
 /** An answer of the API server; its body has to be read to the end or destroyed. */
@@ -65,11 +66,6 @@ export interface ApiClientOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Default `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly serviceAccountDirectory?: string;
-  /**
-   * For many watches: they share a few connections over HTTP/2, where the server speaks it and no proxy is in between. Without, each that
-   * goes on has one to itself.
-   */
-  readonly shareConnections?: boolean;
   /** Told of each request when its status line is there, or when there will be none; for metrics. */
   readonly onRequest?: (request: RestRequest) => void;
 }
@@ -91,11 +87,22 @@ const writes = {
   WriteVerb,
   { readonly method: OwnRequest['method']; readonly type: string }
 >;
-/** Plugins may be slow and all sources ask at once after a 401: one reload serves them all. */
-const RELOAD_INTERVAL_MS = 1_000;
 
-/** Loads the settings and makes the client; opens no connection. Throws where the settings cannot be used. */
+/** Two ways to one API server, with the same credentials. */
+export interface ApiClients {
+  /** Each request that goes on has a connection to itself. */
+  readonly client: ApiClient & ApiWriter;
+  /** For many watches: they share a few connections over HTTP/2, where the server speaks it and no proxy is in between. */
+  readonly sharing: ApiClient;
+}
+
+/** As {@link loadApiClients}, for who has few watches. */
 export async function loadApiClient(options: ApiClientOptions): Promise<ApiClient & ApiWriter> {
+  return (await loadApiClients(options)).client;
+}
+
+/** Loads the settings and makes the clients; opens no connection. Throws where the settings cannot be used. */
+export async function loadApiClients(options: ApiClientOptions): Promise<ApiClients> {
   const load = (): ApiAccess =>
     loadKubeConfig({
       ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
@@ -106,7 +113,11 @@ export async function loadApiClient(options: ApiClientOptions): Promise<ApiClien
       runProgram: options.runProgram,
     });
   const undici = await import('undici');
-  return new UndiciApiClient(load(), load, undici, options);
+  const access = new KeptAccess(load, options);
+  return {
+    client: new UndiciApiClient(access, undici, options),
+    sharing: new UndiciApiClient(access, undici, { ...options, shareConnections: true }),
+  };
 }
 
 /** What differs between requests. */
@@ -116,33 +127,24 @@ interface OwnRequest {
   readonly body?: string;
 }
 
-/** One look at the credentials, for all who ask meanwhile. */
-interface Look {
-  readonly credentials: Promise<Credentials>;
-  readonly stop: AbortController;
-}
-
 class UndiciApiClient implements ApiClient, ApiWriter {
-  readonly #load: () => ApiAccess;
+  readonly #access: KeptAccess;
   readonly #undici: typeof Undici;
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #onRequest: ApiClientOptions['onRequest'];
-  #access: ApiAccess;
   #sharesConnections: boolean;
   #agent: { readonly key: string; readonly dispatcher: Undici.Dispatcher } | undefined;
-  #look: Look | undefined;
-  #reload: { readonly atMs: number; readonly done: Promise<void> } | undefined;
 
   constructor(
-    access: ApiAccess,
-    load: () => ApiAccess,
+    access: KeptAccess,
     undici: typeof Undici,
-    ports: Pick<ApiClientOptions, 'log' | 'clock' | 'onRequest' | 'shareConnections'>,
+    ports: Pick<ApiClientOptions, 'log' | 'clock' | 'onRequest'> & {
+      readonly shareConnections?: boolean;
+    },
   ) {
     this.#access = access;
     this.#sharesConnections = ports.shareConnections === true && access.server.startsWith('https:');
-    this.#load = load;
     this.#undici = undici;
     this.#log = ports.log;
     this.#clock = ports.clock;
@@ -197,7 +199,7 @@ class UndiciApiClient implements ApiClient, ApiWriter {
         receivedBytes: length === undefined ? undefined : Number(length),
       });
     try {
-      const { headers, tls } = await abortable(this.#currentCredentials(), signal);
+      const { headers, tls } = await abortable(this.#access.credentials(), signal);
       const response = await this.#undici.request(url, {
         ...request,
         headers: { ...OWN_HEADERS, ...request.headers, ...headers },
@@ -219,50 +221,14 @@ class UndiciApiClient implements ApiClient, ApiWriter {
   }
 
   async reloadCredentials(): Promise<void> {
-    const nowMs = this.#clock.monotonic();
-    if (this.#reload === undefined || nowMs - this.#reload.atMs >= RELOAD_INTERVAL_MS) {
-      this.#reload = { atMs: nowMs, done: this.#loadAgain() };
-    }
-    await this.#reload.done;
+    await this.#access.reload();
   }
 
   async close(): Promise<void> {
-    this.#dropLook('the client is closed');
+    this.#access.dropLook('the client is closed');
     const agent = this.#agent;
     this.#agent = undefined;
     await agent?.dispatcher.destroy();
-  }
-
-  /** A kubeconfig that is being rewritten must not cost us the one that we have. */
-  async #loadAgain(): Promise<void> {
-    try {
-      this.#access = this.#load();
-      this.#dropLook('the credentials are read anew');
-    } catch (error) {
-      this.#log.warn({ err: error }, `credentials not reloaded: ${errorText(error)}`);
-    }
-  }
-
-  /** Concurrent requests share one look at the credentials: a plugin must not run once for each. */
-  async #currentCredentials(): Promise<Credentials> {
-    this.#look ??= this.#newLook();
-    return this.#look.credentials;
-  }
-
-  #newLook(): Look {
-    const stop = new AbortController();
-    const over = (): void => {
-      if (this.#look === look) this.#look = undefined;
-    };
-    const credentials = this.#access.credentials(stop.signal).finally(over);
-    const look = { credentials, stop };
-    return look;
-  }
-
-  /** Ends a plugin that runs. */
-  #dropLook(reason: string): void {
-    this.#look?.stop.abort(new SwitchyardError('source', reason, { retryable: true }));
-    this.#look = undefined;
   }
 
   /** One agent for all requests, made anew only when certificates change; old watches end on the old one. */

@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { RestRequest } from '../telemetry/rest-client-metrics.ts';
-import { loadApiClient } from './api-client.ts';
-import type { ApiClient, ApiClientOptions, ApiWriter } from './api-client.ts';
+import { loadApiClients } from './api-client.ts';
+import type { ApiClientOptions, ApiClients } from './api-client.ts';
 import { ApiSource } from './api-source.ts';
 import type { RunProgram } from './exec-plugin.ts';
 import type { Kind, KubeObject } from './kind.ts';
@@ -20,10 +20,7 @@ export interface ApiUse {
 }
 
 /** An API server, as a part of the process has it. */
-export interface ApiConnection {
-  readonly client: ApiClient & ApiWriter;
-  /** For many watches of single objects: they share a few connections. */
-  sharing(): Promise<ApiClient>;
+export interface ApiConnection extends ApiClients {
   /** All objects of a kind, watched. */
   source<T extends KubeObject>(kind: Kind<T>, onEvent?: OnApiEvent): Source<T>;
   /** After the sources have ended; once. */
@@ -45,24 +42,16 @@ export interface ApiProcess {
 /** Each that asks has a connection of its own. */
 export function connectDirectly({ random, ...own }: ApiProcess): ConnectApi {
   return async (settings, use) => {
-    const options = { ...settings, ...own, ...use };
-    const client = await loadApiClient(options);
-    let sharing: Promise<ApiClient> | undefined;
+    const { client, sharing } = await loadApiClients({ ...settings, ...own, ...use });
+    const { clock } = own;
+    const { log } = use;
     return {
       client,
-      sharing: async () => (sharing ??= loadApiClient({ ...options, shareConnections: true })),
+      sharing,
       source: (kind, onEvent) =>
-        new ApiSource({
-          client,
-          kind,
-          clock: own.clock,
-          random,
-          log: use.log,
-          ...(onEvent && { onEvent }),
-        }),
+        new ApiSource({ client, kind, clock, random, log, ...(onEvent && { onEvent }) }),
       close: async () => {
-        await client.close();
-        await (await sharing)?.close();
+        await Promise.all([client.close(), sharing.close()]);
       },
     };
   };

@@ -38,7 +38,7 @@ export class SharedApi {
       const direct = await opened.connection;
       const source: ApiConnection['source'] = (kind, onEvent) =>
         opened.source(direct, kind, onEvent);
-      return { client: direct.client, sharing: async () => direct.sharing(), source, close };
+      return { ...direct, source, close };
     } catch (error) {
       if (this.#opened === opened) this.#opened = undefined;
       throw error;

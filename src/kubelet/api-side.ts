@@ -6,9 +6,7 @@ import { ObjectApi } from './api/object-api.ts';
 import type { KubeletOptions } from './kubelet.ts';
 
 /** The API server, as the parts of a kubelet see it. */
-export interface ApiSide extends Pick<ApiConnection, 'client' | 'source' | 'close'> {
-  /** For the many watches of single objects: they share a few connections. */
-  readonly sharing: ApiClient;
+export interface ApiSide extends ApiConnection {
   /** Single objects of a kind. */
   objects(apiVersion: string, resource: string): ObjectApi;
 }
@@ -25,11 +23,8 @@ export async function openApiSide(
   const { client } = connection;
   log.info({ server: client.server, node: nodeName }, 'API server');
   return {
-    client,
-    sharing: await connection.sharing(),
+    ...connection,
     objects: (apiVersion, resource) => objectApi(client, clock, apiVersion, resource),
-    source: (kind) => connection.source(kind),
-    close: async () => connection.close(),
   };
 }
 

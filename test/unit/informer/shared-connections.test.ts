@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { runProgram } from '../../../src/host/run-program.ts';
-import { loadApiClient } from '../../../src/informer/api-client.ts';
+import { loadApiClients } from '../../../src/informer/api-client.ts';
 import type { ApiClient, ApiResponse } from '../../../src/informer/api-client.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { startFakeApiServer } from '../../support/fake-api-server.ts';
@@ -38,13 +38,12 @@ async function clientOf(server: string): Promise<ApiClient> {
   ended.push(async () => rm(directory, { recursive: true }));
   const path = join(directory, 'kubeconfig');
   await writeFile(path, JSON.stringify(kubeconfig));
-  const client = await loadApiClient({
+  const { sharing: client } = await loadApiClients({
     kubeconfig: path,
     log: silentLog,
     clock: new ManualClock(),
     env: {},
     runProgram,
-    shareConnections: true,
   });
   ended.push(async () => client.close());
   return client;
