@@ -79,6 +79,7 @@ export class PodParts {
     });
     this.#dns = new NodeDns({ config: base.config.dns, nodeIps: base.nodeIps, log: base.log });
     const { api, clock, log, random, events, cri, nodeName, rootDir, mounts } = base;
+    const meter = base.metrics.pods;
     if (api !== undefined) {
       this.#services = new Informer({
         source: api.source(linkedServiceKind),
@@ -106,12 +107,14 @@ export class PodParts {
       clock,
       log,
       random,
+      meter,
     });
     this.#view = new RuntimeView({
       cri,
       clock,
       log,
       owner: nodeName,
+      meter,
       adopt: (uid) => this.#table.get(uid) !== undefined,
       changed: (uid) => {
         this.#workers?.wake(uid);
@@ -177,11 +180,13 @@ export class PodParts {
     await this.#dns.read();
     const settings = await runtimeSettings(config, nodeName, rootDir, machine.memoryBytes, cri);
     const { runtime } = config;
+    const meter = this.#base.metrics.pods;
     const around: PodSurroundings = {
       runtime: cri.runtime,
       clock,
       events,
       log,
+      meter,
       settings,
       userAgent: `kube-lifecycle/${likeVersion}`,
       images: new Images({
@@ -190,6 +195,7 @@ export class PodParts {
         clock,
         maxPulls: runtime.serializePulls ? 1 : runtime.maxParallelPulls || undefined,
         rate: { qps: runtime.pullQps, burst: runtime.pullBurst },
+        meter,
         ...(this.#references !== undefined && {
           findAuth: pullSecrets({ objects: this.#references, events }),
         }),
@@ -220,6 +226,7 @@ export class PodParts {
       log,
       events,
       random,
+      meter,
       syncFrequencyMs: config.syncMs,
       isStatic: isStaticPod,
       inRuntime: () => this.#view.pods,
@@ -256,6 +263,7 @@ export class PodParts {
       base: this.#base,
       table: this.#table,
       view: this.#view,
+      workers: () => this.#workers?.all() ?? [],
       status: this.#status,
       probeMetrics: this.#meter.registry,
       isAlive: () => clock.monotonic() - this.#beatMs < Math.max(2 * config.syncMs, 300_000),
@@ -295,7 +303,9 @@ export class PodParts {
       hasAppArmor: this.#appArmor,
       hasGroupsPolicy: this.#features.hasGroupsPolicy,
     };
-    return rejection({ pod, others, node: this.#node.admission(features) });
+    const found = rejection({ pod, others, node: this.#node.admission(features) });
+    if (found !== undefined) this.#base.metrics.pods.rejected(found.reason);
+    return found;
   }
 
   #linkedServices(): Iterable<LinkedService> | undefined {

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import type { KubeletReadings } from '../telemetry/kubelet-metrics.ts';
+import type { KubeletReadings, WorkingPods } from '../telemetry/kubelet-metrics.ts';
 import type { KubeletBase } from './kubelet.ts';
 import type { Pod } from './pod/pod.ts';
 import type { PodTable } from './pod-table.ts';
@@ -8,11 +8,13 @@ import { KubeletServer } from './server/server.ts';
 import { isStaticPod } from './sources/sourced-pod.ts';
 import { shownPod } from './status/shown-pod.ts';
 import type { StatusWriter } from './status/status-writer.ts';
+import type { PodWorkers } from './worker/pod-workers.ts';
 
 export interface PodServerOptions {
   readonly base: KubeletBase;
   readonly table: PodTable;
   readonly view: RuntimeView;
+  readonly workers: () => ReturnType<PodWorkers['all']>;
   readonly status: StatusWriter;
   readonly probeMetrics: Registry;
   /** Whether the main loop goes round. */
@@ -21,9 +23,9 @@ export interface PodServerOptions {
 
 /** Starts what listens. */
 export async function openServer(options: PodServerOptions): Promise<KubeletServer> {
-  const { base, table, view, status, probeMetrics, isAlive } = options;
+  const { base, table, view, workers, status, probeMetrics, isAlive } = options;
   const { config, nodeName, nodeIps, clock, log, cri, metrics, api } = base;
-  metrics.collect(() => readings(table, view));
+  metrics.collect(() => readings(table, view, workers()));
   const now = (pod: Pod): Pod => shownPod(pod, status.current(pod));
   const server = new KubeletServer({
     config: config.server,
@@ -51,7 +53,11 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
   return server;
 }
 
-function readings(table: PodTable, { pods, relistedAtMs }: RuntimeView): KubeletReadings {
+function readings(
+  table: PodTable,
+  { pods, relistedAtMs }: RuntimeView,
+  workers: ReturnType<PodWorkers['all']>,
+): KubeletReadings {
   const containers = new Map<string, number>();
   let runningPods = 0;
   for (const pod of pods.values()) {
@@ -64,8 +70,40 @@ function readings(table: PodTable, { pods, relistedAtMs }: RuntimeView): Kubelet
     runningPods,
     containers,
     mirrorPods: table.mirrors().length,
+    activePods: active(workers),
+    workingPods: working(table, workers),
     desiredPods: { static: fromFiles, others: all.length - fromFiles },
     lastListSeconds:
       relistedAtMs === undefined ? 0 : (performance.timeOrigin + relistedAtMs) / 1000,
   };
+}
+
+type Workers = ReturnType<PodWorkers['all']>;
+
+function active(workers: Workers): KubeletReadings['activePods'] {
+  const pods = workers
+    .filter(({ state }) => state.kind === 'syncing' || state.kind === 'terminating')
+    .flatMap(({ pod }) => pod ?? []);
+  const fromFiles = pods.filter(isStaticPod).length;
+  return { static: fromFiles, others: pods.length - fromFiles };
+}
+
+const lifecycles = {
+  syncing: 'sync',
+  terminating: 'terminating',
+  terminated: 'terminated',
+  finished: 'terminated',
+} as const;
+
+function working(table: PodTable, workers: Workers): readonly WorkingPods[] {
+  const alike = workers.map(({ uid, state, pod }): Omit<WorkingPods, 'count'> => ({
+    lifecycle: lifecycles[state.kind],
+    config:
+      pod === undefined ? 'runtime_only' : table.get(uid) === undefined ? 'orphan' : 'desired',
+    isStatic: pod !== undefined && isStaticPod(pod),
+  }));
+  const groups = Map.groupBy(alike, (each) => JSON.stringify(each));
+  return [...groups.values()].flatMap(([first, ...more]) =>
+    first === undefined ? [] : [{ ...first, count: 1 + more.length }],
+  );
 }

@@ -111,6 +111,25 @@ export interface SecretData {
   readonly immutable: boolean;
 }
 
+/** Counts and times what becomes of pods; all durations in seconds. Neither waits nor throws. */
+export interface PodMeter {
+  /** Since the pod was seen first. */
+  podRunning(seconds: number): void;
+  workerStarted(seconds: number): void;
+  worked(operation: 'sync' | 'kill', seconds: number): void;
+  /** Since the status changed. */
+  statusWritten(seconds: number): void;
+  /** `sinceLast`: from the begin of the list before; undefined: it is the first. */
+  listed(seconds: number, sinceLast: number | undefined): void;
+  containerStarting(type: 'container' | 'init_container'): void;
+  containerFailed(type: 'container' | 'init_container', reason: string): void;
+  pulled(seconds: number, bytes: number): void;
+  rejected(reason: string): void;
+  /** No source has a pod of the runtime. */
+  orphaned(): void;
+  restarted(isStatic: boolean): void;
+}
+
 /** Where the status of pods is kept, and written to the API from. */
 export interface StatusSink {
   /** The last status set, or what the API had when this process first saw the pod. */

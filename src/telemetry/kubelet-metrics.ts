@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { addBuildInfo } from './build-info.ts';
+import { PodMetrics } from './pod-metrics.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
 import { SliMetrics } from './sli-metrics.ts';
@@ -12,8 +13,21 @@ export interface KubeletReadings {
   readonly containers: ReadonlyMap<string, number>;
   readonly desiredPods: { readonly static: number; readonly others: number };
   readonly mirrorPods: number;
+  /** Pods that run or will, or end. */
+  readonly activePods: { readonly static: number; readonly others: number };
+  /** Pods that are looked after, by where they are in their life: `sync`, `terminating`, `terminated`. */
+  readonly workingPods: readonly WorkingPods[];
   /** Of the last good list of the runtime; seconds since the epoch, 0: there was none. */
   readonly lastListSeconds: number;
+}
+
+/** So many pods that are alike. */
+export interface WorkingPods {
+  readonly lifecycle: string;
+  /** `desired`: a source has them; `orphan`: none, and `runtime_only`: none ever had. */
+  readonly config: 'desired' | 'orphan' | 'runtime_only';
+  readonly isStatic: boolean;
+  readonly count: number;
 }
 
 const noReadings: KubeletReadings = {
@@ -21,6 +35,8 @@ const noReadings: KubeletReadings = {
   containers: new Map(),
   desiredPods: { static: 0, others: 0 },
   mirrorPods: 0,
+  activePods: { static: 0, others: 0 },
+  workingPods: [],
   lastListSeconds: 0,
 };
 const containerStates = ['created', 'running', 'exited', 'unknown'];
@@ -32,6 +48,7 @@ export class KubeletMetrics {
   readonly registry = new Registry();
   readonly slis = new SliMetrics();
   readonly restClient = new RestClientMetrics(this.registry);
+  readonly pods = new PodMetrics(this.registry);
   #read: () => KubeletReadings = () => noReadings;
   readonly #requests = this.#counter(
     'http_requests_total',
@@ -90,6 +107,7 @@ export class KubeletMetrics {
     this.#operations.inc(labels);
     this.#operationSeconds.observe(labels, seconds);
     if (failed) this.#operationErrors.inc(labels);
+    if (name === 'RunPodSandbox') this.pods.sandboxMade(seconds, failed);
   }
 
   #collectReadings(): void {
@@ -106,6 +124,18 @@ export class KubeletMetrics {
       const { desiredPods } = this.#read();
       gauge.set({ static: 'true' }, desiredPods.static);
       gauge.set({ static: '' }, desiredPods.others);
+    });
+    this.#gauge('active_pods', 'Pods that run or will, or end', ['static'] as const, (gauge) => {
+      const { activePods } = this.#read();
+      gauge.set({ static: 'true' }, activePods.static);
+      gauge.set({ static: '' }, activePods.others);
+    });
+    const working = ['lifecycle', 'config', 'static'] as const;
+    this.#gauge('working_pods', 'Pods that are looked after', working, (gauge) => {
+      gauge.reset();
+      for (const { lifecycle, config, isStatic, count } of this.#read().workingPods) {
+        gauge.set({ lifecycle, config, static: isStatic ? 'true' : '' }, count);
+      }
     });
     this.#gauge('mirror_pods', 'Pods of the API that stand for static ones', [], (gauge) => {
       gauge.set(this.#read().mirrorPods);

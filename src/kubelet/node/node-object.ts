@@ -35,6 +35,17 @@ export interface NodeStatus {
   readonly daemonEndpoints?: { readonly kubeletEndpoint: { readonly Port: number } };
   readonly nodeInfo?: NodeInfo;
   readonly images?: readonly { readonly names: readonly string[]; readonly sizeBytes: number }[];
+  readonly runtimeHandlers?: readonly RuntimeHandlerStatus[];
+  readonly features?: { readonly supplementalGroupsPolicy: boolean };
+}
+
+/** A way in which the runtime runs containers; '' is the usual one. */
+export interface RuntimeHandlerStatus {
+  readonly name: string;
+  readonly features: {
+    readonly recursiveReadOnlyMounts: boolean;
+    readonly userNamespaces: boolean;
+  };
 }
 
 export interface NodeInfo {

@@ -32,7 +32,7 @@ export interface NodeReporterOptions {
   readonly machine: MachineFacts;
   /** Read anew for each status. */
   readonly read: () => Promise<Omit<NodeReadings, 'problems'>>;
-  readonly health: Pick<RuntimeHealth, 'problems' | 'version' | 'images'>;
+  readonly health: Pick<RuntimeHealth, 'problems' | 'version' | 'images' | 'abilities'>;
   readonly events: NodeEvents;
   readonly clock: Clock;
   readonly log: Log;
@@ -198,6 +198,7 @@ export class NodeReporter {
       runtimeVersion: health.version,
       kubeletVersion: reportedVersion(this.#serverVersion),
       images: health.images,
+      abilities: health.abilities,
     };
     return nodeStatus(input, settings);
   }

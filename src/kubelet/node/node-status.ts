@@ -1,6 +1,7 @@
 import type { Image } from '../cri/gen/api_pb.ts';
 import type { MachineFacts } from '../../host/machine-facts.ts';
 import type { NodeCapacity } from './capacity.ts';
+import type { RuntimeAbilities } from './runtime-health.ts';
 import type { NodeCondition, NodeSettings, NodeStatus } from './node-object.ts';
 import { isSame } from '../status/status-patch.ts';
 
@@ -17,6 +18,7 @@ export interface NodeStatusInput {
   readonly runtimeVersion: string | undefined;
   readonly kubeletVersion: string;
   readonly images: readonly Pick<Image, 'repoTags' | 'repoDigests' | 'size'>[];
+  readonly abilities: RuntimeAbilities;
 }
 
 /** The most names that an image is listed with. */
@@ -49,6 +51,7 @@ export function nodeStatus(
       architecture: machine.architecture,
     },
     images: listedImages(input.images, maxImages),
+    ...input.abilities,
   };
 }
 
@@ -98,7 +101,7 @@ export function nodeStatusPatch(
 }
 
 function changedFields(api: NodeStatus, wanted: NodeStatus): Partial<NodeStatus> {
-  const names = ['daemonEndpoints', 'nodeInfo', 'images'] as const;
+  const names = ['daemonEndpoints', 'nodeInfo', 'images', 'runtimeHandlers', 'features'] as const;
   return Object.fromEntries(
     names
       .filter((name) => !isSame(api[name], wanted[name]))

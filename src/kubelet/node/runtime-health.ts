@@ -2,7 +2,8 @@ import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Cri } from '../cri/client.ts';
-import type { Image } from '../cri/gen/api_pb.ts';
+import type { Image, StatusResponse } from '../cri/gen/api_pb.ts';
+import type { NodeStatus } from './node-object.ts';
 
 export interface RuntimeHealthOptions {
   readonly cri: Pick<Cri, 'runtime' | 'images'>;
@@ -11,6 +12,8 @@ export interface RuntimeHealthOptions {
   /** When the pods were listed last, by the monotonic clock; undefined: never yet. */
   readonly relistedAtMs: () => number | undefined;
 }
+
+export type RuntimeAbilities = Pick<NodeStatus, 'runtimeHandlers' | 'features'>;
 
 const pollMs = 5000;
 const imagesEveryMs = 30_000;
@@ -30,6 +33,7 @@ export class RuntimeHealth {
   #images: readonly Image[] = [];
   #imagesAtMs = Number.NEGATIVE_INFINITY;
   #imageFolder: string | undefined;
+  #abilities: RuntimeAbilities = {};
   #lastFailure = '';
 
   constructor(options: RuntimeHealthOptions) {
@@ -49,6 +53,11 @@ export class RuntimeHealth {
   /** Where the runtime keeps images; undefined: it has not said it. */
   get imageFolder(): string | undefined {
     return this.#imageFolder;
+  }
+
+  /** What it says that it can do. */
+  get abilities(): RuntimeAbilities {
+    return this.#abilities;
   }
 
   /** Why pods with a network of their own cannot start; undefined: they can. */
@@ -90,7 +99,9 @@ export class RuntimeHealth {
   async ask(signal: AbortSignal): Promise<void> {
     const { clock, cri, log } = this.#options;
     try {
-      const { status } = await cri.runtime.status({}, { signal });
+      const answer = await cri.runtime.status({}, { signal });
+      const { status } = answer;
+      this.#abilities = abilitiesOf(answer);
       this.#runtimeProblem = problemOf(status?.conditions, 'RuntimeReady', 'runtime');
       this.#networkProblem = problemOf(status?.conditions, 'NetworkReady', 'runtime network');
       const nowMs = clock.monotonic();
@@ -123,6 +134,26 @@ export class RuntimeHealth {
     const answer = await this.#options.cri.runtime.version({ version: 'v1' }, { signal });
     return `${answer.runtimeName}://${answer.runtimeVersion.replace(/^v/, '')}`;
   }
+}
+
+/** A runtime before containerd 2.0 says nothing of it. User namespaces are none of what a pod can have here, whatever the runtime can do. */
+function abilitiesOf({
+  runtimeHandlers,
+  features,
+}: Pick<StatusResponse, 'runtimeHandlers' | 'features'>): RuntimeAbilities {
+  const handlers = runtimeHandlers.map((handler) => ({
+    name: handler.name,
+    features: {
+      recursiveReadOnlyMounts: handler.features?.recursiveReadOnlyMounts ?? false,
+      userNamespaces: false,
+    },
+  }));
+  return {
+    ...(handlers.length === 0 ? {} : { runtimeHandlers: handlers }),
+    ...(features === undefined
+      ? {}
+      : { features: { supplementalGroupsPolicy: features.supplementalGroupsPolicy } }),
+  };
 }
 
 interface Condition {

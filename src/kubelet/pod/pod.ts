@@ -339,6 +339,9 @@ export interface ContainerStatus {
     readonly readOnly?: boolean;
     readonly recursiveReadOnly?: string;
   }[];
+  /** What it was given when it was made: a spec that has changed since counts for the next one. */
+  readonly allocatedResources?: Readonly<Record<string, string>>;
+  readonly resources?: Resources;
 }
 
 /** At most one of the three. */

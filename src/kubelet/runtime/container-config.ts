@@ -86,6 +86,9 @@ function containerAnnotations(
     ...(metadata.deletionGracePeriodSeconds !== undefined && {
       [annotations.deletionGrace]: String(metadata.deletionGracePeriodSeconds),
     }),
+    ...(Object.keys(container.resources).length > 0 && {
+      [annotations.resources]: JSON.stringify(container.resources),
+    }),
     ...(preStop !== undefined && { [annotations.preStop]: JSON.stringify(preStop) }),
     ...(container.ports.length > 0 && { [annotations.ports]: JSON.stringify(container.ports) }),
   };

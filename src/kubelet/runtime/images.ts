@@ -6,7 +6,7 @@ import { CriError, criText } from '../cri/cri-error.ts';
 import type { AuthConfigSchema, Image } from '../cri/gen/api_pb.ts';
 import type { Container, Pod } from '../pod/pod.ts';
 import { TokenBucket } from '../../telemetry/token-bucket.ts';
-import type { PodEvents } from '../ports.ts';
+import type { PodEvents, PodMeter } from '../ports.ts';
 import { BackOff } from '../worker/back-off.ts';
 import { normalImageName } from './image-name.ts';
 import type { SandboxConfig } from './sandbox-config.ts';
@@ -27,6 +27,7 @@ export interface ImagesOptions {
   readonly findAuth?: FindAuth;
   /** Pulls a second, and at once after a rest; `qps` 0: any number. */
   readonly rate: { readonly qps: number; readonly burst: number };
+  readonly meter?: Pick<PodMeter, 'pulled'>;
 }
 
 /** An image that is there. */
@@ -147,6 +148,7 @@ export class Images {
       if (found === undefined) throw this.#failure(key, request, gone(image));
       this.#backOff.forget(key);
       this.#failed.delete(key);
+      this.#options.meter?.pulled((endedMs - begunMs) / 1000, Number(found.size));
       const took = `in ${inSeconds(endedMs - begunMs)} (${inSeconds(endedMs - askedMs)} including waiting)`;
       const message = `Successfully pulled image ${quoted(container)} ${took}. Image size: ${found.size} bytes.`;
       this.#tell(pod, container, 'Normal', 'Pulled', message);

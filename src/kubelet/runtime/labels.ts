@@ -20,6 +20,8 @@ export const annotations = {
   ports: 'io.kubernetes.container.ports',
   deletionGrace: 'io.kubernetes.pod.deletionGracePeriod',
   terminationGrace: 'io.kubernetes.pod.terminationGracePeriod',
+  /** Ours: what the container was given, as its pod wrote it; JSON. */
+  resources: 'switchyard.dev/resources',
 } as const;
 
 /**

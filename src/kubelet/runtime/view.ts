@@ -3,6 +3,7 @@ import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Cri } from '../cri/client.ts';
 import { isNotFound } from '../cri/cri-error.ts';
+import type { PodMeter } from '../ports.ts';
 import type {
   Container,
   ContainerStatus,
@@ -32,6 +33,7 @@ export interface RuntimeViewOptions {
   /** A pod's sandboxes or containers are others than before, or in other states. Neither waits nor throws. */
   changed(uid: string): void;
   readonly relistMs?: number;
+  readonly meter?: Pick<PodMeter, 'listed'>;
 }
 
 /** How many details are asked for at a time. */
@@ -100,6 +102,7 @@ export class RuntimeView {
   async #relistNow(): Promise<ReadonlyMap<string, RuntimePod>> {
     const begunMs = this.#options.clock.monotonic();
     const now = await this.#read({});
+    this.#meter(begunMs);
     const before = this.#pods;
     this.#pods = now;
     this.#relistedAtMs = begunMs;
@@ -108,6 +111,13 @@ export class RuntimeView {
       if (printOf(before.get(uid)) !== printOf(now.get(uid))) this.#options.changed(uid);
     }
     return now;
+  }
+
+  #meter(begunMs: number): void {
+    const { clock, meter } = this.#options;
+    const lastMs = this.#relistedAtMs;
+    const sinceLast = lastMs === undefined ? undefined : (begunMs - lastMs) / 1000;
+    meter?.listed((clock.monotonic() - begunMs) / 1000, sinceLast);
   }
 
   async #relistQuietly(signal: AbortSignal): Promise<void> {

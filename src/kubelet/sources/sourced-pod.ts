@@ -53,6 +53,12 @@ export function stamped(pod: Pod, more: Readonly<Record<string, string>>): Pod {
   return { ...pod, metadata: { ...pod.metadata, annotations } };
 }
 
+/** When a source had it first; undefined: it has not said it. */
+export function seenAtMs({ metadata }: WithAnnotations): number | undefined {
+  const ms = Date.parse(metadata.annotations[annotation.seen] ?? '');
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
 /** A moment with nine digits of fraction, as `config.seen` has it. */
 export function seenText(nowMs: number): string {
   return new Date(nowMs).toISOString().replace('Z', '000000Z');

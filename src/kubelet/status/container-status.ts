@@ -1,6 +1,7 @@
 import { isSidecar } from '../pod/pod.ts';
-import type { Container, ContainerStateValue, ContainerStatus } from '../pod/pod.ts';
+import type { Container, ContainerStateValue, ContainerStatus, Resources } from '../pod/pod.ts';
 import type { StatusInput } from '../ports.ts';
+import { annotations } from '../runtime/labels.ts';
 import type { RuntimeContainer } from '../runtime/runtime-pod.ts';
 import { apiContainerId, lostWhileRunning, stateOf } from './container-state.ts';
 import { mayRestart } from './may-restart.ts';
@@ -130,6 +131,7 @@ function fromRuntime(
     state: wasRunning ? lost(before) : read(last),
     lastState: second?.state === 'exited' ? read(second) : lastStateBefore(last, before),
     ...mountsOf(container),
+    ...resourcesOf(last),
   };
 }
 
@@ -151,6 +153,18 @@ function mountsOf({ volumeMounts }: Container): Pick<ContainerStatus, 'volumeMou
       mountPath,
       ...(readOnly === true ? { readOnly, recursiveReadOnly: 'Disabled' } : {}),
     })),
+  };
+}
+
+/** As it was made; of what another kubelet made nothing is known. */
+function resourcesOf({
+  annotations: { [annotations.resources]: text },
+}: RuntimeContainer): Pick<ContainerStatus, 'allocatedResources' | 'resources'> {
+  if (text === undefined) return {};
+  const resources = JSON.parse(text) as Resources;
+  return {
+    ...(resources.requests && { allocatedResources: resources.requests }),
+    resources,
   };
 }
 

@@ -4,7 +4,7 @@ import type { Log } from '../../telemetry/log.ts';
 import type { ApiObject, ObjectAnswer, ObjectApi } from '../api/object-api.ts';
 import { podText } from '../pod/pod.ts';
 import type { Pod, PodStatus } from '../pod/pod.ts';
-import type { StatusSink } from '../ports.ts';
+import type { PodMeter, StatusSink } from '../ports.ts';
 import { isTerminal } from './phase.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
 import { isMirrorOf } from '../sources/mirror-pods.ts';
@@ -26,6 +26,7 @@ export interface StatusWriterOptions {
   readonly log: Log;
   /** In [0, 1). */
   readonly random: () => number;
+  readonly meter?: Pick<PodMeter, 'statusWritten'>;
 }
 
 /** One pod's status, and how far the API knows it. */
@@ -36,6 +37,8 @@ interface Entry {
   version: number;
   /** The version that the API has; what is above it is to be written. */
   written: number;
+  /** When the first change came that is not written. */
+  changedAtMs: number;
   /** What the API had, as it was last seen from elsewhere. */
   seen: PodStatus | undefined;
   /** What an earlier process told of it is in the status, or nothing was. */
@@ -149,6 +152,7 @@ export class StatusWriter implements StatusSink {
   }
 
   #touch(entry: Entry): void {
+    if (!isDue(entry)) entry.changedAtMs = this.#options.clock.monotonic();
     entry.version += 1;
     this.#waiting.abort();
   }
@@ -201,11 +205,13 @@ export class StatusWriter implements StatusSink {
     entry: Entry,
     signal: AbortSignal,
   ): Promise<void> {
-    const { version } = entry;
+    const { version, changedAtMs } = entry;
+    const { clock, meter } = this.#options;
     entry.isBusy = true;
     try {
       await this.#write(api, entry, signal);
       entry.written = version;
+      meter?.statusWritten((clock.monotonic() - changedAtMs) / 1000);
       entry.failures = 0;
       entry.lastFailure = '';
     } catch (error) {
@@ -304,7 +310,7 @@ function newEntry(pod: Pod, status: PodStatus, isContinued: boolean): Entry {
     seen: undefined,
   };
   const tries = { failures: 0, notBeforeMs: 0, lastFailure: '' };
-  return { pod, status, version: 0, written: 0, ...state, ...tries };
+  return { pod, status, version: 0, written: 0, changedAtMs: 0, ...state, ...tries };
 }
 
 function isDue({ version, written }: Entry): boolean {

@@ -97,7 +97,7 @@ class Performance {
         await this.#createSandbox(action.attempt);
         return;
       case 'start':
-        await this.#start(action.container, action.attempt);
+        await this.#start(action);
         return;
       case 'wait':
         this.#wait(action.container, action);
@@ -157,10 +157,13 @@ class Performance {
     return podHostname(this.#target.pod, this.#around.dns().clusterDomain);
   }
 
-  async #start(container: Container, attempt: number): Promise<void> {
+  async #start({ container, attempt, as }: PodAction & { kind: 'start' }): Promise<void> {
     const { pod, runtime, mounted } = this.#target;
     const sandbox = this.#sandbox;
     if (sandbox === undefined) return;
+    const { meter } = this.#around;
+    const type = as === 'regular' ? 'container' : 'init_container';
+    meter?.containerStarting(type);
     const endedMs = lastExitMs(runtime, container.name);
     if (endedMs !== undefined) this.#around.backOff.next(crashLoopKey(pod, container), endedMs);
     try {
@@ -184,6 +187,7 @@ class Performance {
       this.#signal.throwIfAborted();
       if (!(thrown instanceof StartError)) throw thrown;
       const { reason, message, retryAtMs } = thrown;
+      meter?.containerFailed(type, reason);
       this.#memory.failures.set(container.name, { reason, message });
       if (retryAtMs === undefined) this.#failed = true;
       else this.#retryAt(retryAtMs);

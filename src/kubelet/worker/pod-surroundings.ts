@@ -2,7 +2,7 @@ import type { Cri } from '../cri/client.ts';
 import type { DnsSources } from '../environment/dns-config.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimeFeatures } from '../pod/unsupported.ts';
-import type { Probes, ReferencedObjects, StartFailure, StatusSink } from '../ports.ts';
+import type { PodMeter, Probes, ReferencedObjects, StartFailure, StatusSink } from '../ports.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { PodCgroups } from '../runtime/cgroups.ts';
 import type { StartSurroundings } from '../runtime/start-container.ts';
@@ -27,6 +27,7 @@ export interface PodSurroundings extends StartSurroundings {
   readonly features: RuntimeFeatures;
   /** Has the API server show a static pod as it is; neither waits nor throws. */
   readonly reconcileMirror?: (pod: Pod) => void;
+  readonly meter?: Pick<PodMeter, 'podRunning' | 'containerStarting' | 'containerFailed'>;
 }
 
 /** What a pod's worker keeps from one operation to the next. All else is read from the runtime. */

@@ -3,7 +3,8 @@ import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { isUnreachable } from '../cri/cri-error.ts';
 import type { Pod } from '../pod/pod.ts';
-import type { PodEvents } from '../ports.ts';
+import type { PodEvents, PodMeter } from '../ports.ts';
+import { seenAtMs } from '../sources/sourced-pod.ts';
 import { StartError } from '../runtime/start-error.ts';
 import type { Ending } from './end-pod.ts';
 import { newMemory } from './pod-surroundings.ts';
@@ -44,6 +45,7 @@ export interface WorkerSurroundings {
   /** Whether another pod with the same name has to end before; asked before the first sync alone. */
   readonly mayStart: (pod: Pod) => boolean;
   readonly finished: (uid: string) => void;
+  readonly meter?: Pick<PodMeter, 'worked' | 'workerStarted' | 'orphaned' | 'restarted'>;
 }
 
 const afterErrorMs = 10_000;
@@ -189,15 +191,18 @@ export class PodWorker {
   }
 
   async #step(): Promise<void> {
-    const { clock, log, events } = this.#around;
+    const { clock, log, events, meter } = this.#around;
     this.#operation = new AbortController();
     const { signal } = this.#operation;
     const before = this.#state;
     // what comes while it is under way makes the next one due
     this.#dueMs = Infinity;
+    const beganMs = clock.monotonic();
     try {
       const nextMs = await this.#operate(before, signal);
       if (this.#state === before) this.#dueMs = Math.min(this.#dueMs, nextMs);
+      const operation = before.kind === 'syncing' ? 'sync' : 'kill';
+      meter?.worked(operation, (clock.monotonic() - beganMs) / 1000);
     } catch (thrown) {
       if (signal.aborted || this.#state !== before) return;
       const error = errorText(thrown);
@@ -242,11 +247,18 @@ export class PodWorker {
     const pod = this.#pod;
     if (pod === undefined) return Infinity;
     if (!this.#hasStarted && !mayStart(pod)) return clock.now() + this.#jittered(afterErrorMs);
-    this.#hasStarted = true;
+    this.#noteStart(pod);
     const synced = await operations.sync(pod, this.#memory, signal);
     this.#inARow = synced.kind === 'again' ? this.#inARow + 1 : 0;
     if (synced.kind === 'ended') this.#terminate(this.#ownGrace());
     return this.#afterSync(synced);
+  }
+
+  #noteStart(pod: Pod): void {
+    const { clock, meter } = this.#around;
+    const seenMs = this.#hasStarted ? undefined : seenAtMs(pod);
+    if (seenMs !== undefined) meter?.workerStarted(Math.max(0, clock.now() - seenMs) / 1000);
+    this.#hasStarted = true;
   }
 
   #afterSync(synced: Synced): number {

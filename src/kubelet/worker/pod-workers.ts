@@ -85,6 +85,15 @@ export class PodWorkers {
     return this.#workers.get(uid)?.state;
   }
 
+  /** Each with its newest pod; undefined: no source ever had it. */
+  all(): readonly {
+    readonly uid: string;
+    readonly state: WorkerState;
+    readonly pod: Pod | undefined;
+  }[] {
+    return [...this.#workers.values()].map(({ uid, state, pod }) => ({ uid, state, pod }));
+  }
+
   /** Whether anything of the pod may still run, or be started. */
   isAlive(uid: string): boolean {
     const kind = this.#workers.get(uid)?.state.kind;
@@ -112,6 +121,7 @@ export class PodWorkers {
         { uid, pod: runtime.name, namespace: runtime.namespace },
         'a pod that no source has is ended',
       );
+      this.#options.meter?.orphaned();
       this.#workers.set(uid, new PodWorker({ orphan: uid }, this.#around()));
     }
   }
@@ -159,7 +169,9 @@ export class PodWorkers {
   #restart(uid: string): void {
     const pod = this.#again.get(uid);
     this.#forget(uid);
-    if (pod !== undefined && !this.#isStopped) this.#begin(pod);
+    if (pod === undefined || this.#isStopped) return;
+    this.#options.meter?.restarted(this.#options.isStatic(pod));
+    this.#begin(pod);
   }
 
   #forget(uid: string): void {

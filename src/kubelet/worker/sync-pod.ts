@@ -1,11 +1,12 @@
 import { SwitchyardError, errorText } from '../../error.ts';
-import type { Pod } from '../pod/pod.ts';
+import type { Pod, PodPhase } from '../pod/pod.ts';
 import { UNSUPPORTED, unsupportedFields, unsupportedText } from '../pod/unsupported.ts';
 import type { MountedVolume } from '../ports.ts';
 import { killPod } from '../runtime/kill-pod.ts';
 import { podActions } from '../runtime/pod-actions.ts';
 import { newest } from '../runtime/runtime-pod.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
+import { seenAtMs } from '../sources/sourced-pod.ts';
 import { isTerminal } from '../status/phase.ts';
 import { currentStatus } from './current-status.ts';
 import { deadlineExceeded, deadlineMs } from './deadline.ts';
@@ -36,8 +37,10 @@ export async function syncPod(
   forgetPastFailures(runtime, memory);
   const unsupported = refuseUnsupported(pod, memory, around);
   checkDeadline(pod, memory, around);
+  const before = around.status.current(pod).phase;
   const status = await currentStatus(pod, runtime, 'syncing', memory, around);
   around.status.set(pod, status);
+  noteRunning(pod, before, status.phase, around);
   if (isTerminal(status.phase)) return { kind: 'ended' };
   const deadline = deadlineMs(pod, status);
   if (unsupported) return { kind: 'settled', atMs: deadline };
@@ -65,6 +68,18 @@ export async function syncPod(
   const atMs = earliest(done.retryAtMs, deadline);
   if (done.failed) return { kind: 'failed', atMs };
   return done.changed ? { kind: 'again' } : { kind: 'settled', atMs };
+}
+
+/** Where it runs since this sync. */
+function noteRunning(
+  pod: Pod,
+  before: PodPhase | undefined,
+  phase: PodPhase | undefined,
+  { meter, clock }: PodSurroundings,
+): void {
+  if (before === phase || phase !== 'Running') return;
+  const seenMs = seenAtMs(pod);
+  if (seenMs !== undefined) meter?.podRunning(Math.max(0, clock.now() - seenMs) / 1000);
 }
 
 /** A container that runs has nothing to wait for any more. */

@@ -12,11 +12,15 @@ test('what there is now is read when it is asked for', async () => {
     containers: new Map([['running', 3]]),
     desiredPods: { static: 1, others: 4 },
     mirrorPods: 1,
+    activePods: { static: 1, others: 3 },
+    workingPods: [{ lifecycle: 'sync', config: 'desired', isStatic: true, count: 1 }],
     lastListSeconds: 1_700_000_000,
   }));
   const lines = (await metrics.registry.metrics())
     .split('\n')
-    .filter((line) => line.startsWith('kubelet_'));
+    .filter((line) =>
+      /^kubelet_(?:node|running|desired|active|working|mirror|pleg_last)/.test(line),
+    );
   expect(lines).toEqual([
     'kubelet_node_name{node="n1"} 1',
     'kubelet_running_pods 2',
@@ -26,6 +30,9 @@ test('what there is now is read when it is asked for', async () => {
     'kubelet_running_containers{container_state="unknown"} 0',
     'kubelet_desired_pods{static="true"} 1',
     'kubelet_desired_pods{static=""} 4',
+    'kubelet_active_pods{static="true"} 1',
+    'kubelet_active_pods{static=""} 3',
+    'kubelet_working_pods{lifecycle="sync",config="desired",static="true"} 1',
     'kubelet_mirror_pods 1',
     'kubelet_pleg_last_seen_seconds 1700000000',
   ]);
@@ -41,6 +48,53 @@ test('calls of the runtime are counted by their names at upstream', async () => 
     'kubelet_runtime_operations_errors_total{operation_type="list_containers"} 1',
   );
   expect(text).not.toContain('errors_total{operation_type="run_podsandbox"}');
+});
+
+test('sandboxes that are made are pods that are started', async () => {
+  const metrics = made();
+  metrics.runtimeCall('RunPodSandbox', 0.1, false);
+  metrics.runtimeCall('RunPodSandbox', 0.1, true);
+  metrics.runtimeCall('StopPodSandbox', 0.1, true);
+  const text = await metrics.registry.metrics();
+  expect(text).toContain('kubelet_started_pods_total 2');
+  expect(text).toContain('kubelet_started_pods_errors_total 1');
+  expect(text).toContain('kubelet_run_podsandbox_errors_total{runtime_handler=""} 1');
+  expect(text).toContain('kubelet_run_podsandbox_duration_seconds_count{runtime_handler=""} 2');
+});
+
+test('what becomes of pods is counted and timed', async () => {
+  const { pods, registry } = made();
+  pods.podRunning(2);
+  pods.workerStarted(0.01);
+  pods.worked('kill', 1);
+  pods.statusWritten(0.2);
+  pods.listed(0.1, undefined);
+  pods.listed(0.1, 1);
+  pods.containerStarting('init_container');
+  pods.containerFailed('container', 'ErrImagePull');
+  pods.pulled(3, 50 * 1024 ** 2);
+  pods.pulled(3, 1024 ** 4);
+  pods.rejected('OutOfcpu');
+  pods.orphaned();
+  pods.restarted(true);
+  const text = await registry.metrics();
+  for (const line of [
+    'pod_start_duration_seconds_sum 2',
+    'pod_worker_start_duration_seconds_count 1',
+    'pod_worker_duration_seconds_count{operation_type="kill"} 1',
+    'pod_status_sync_duration_seconds_sum 0.2',
+    'pleg_relist_duration_seconds_count 2',
+    'pleg_relist_interval_seconds_sum 1',
+    'started_containers_total{container_type="init_container"} 1',
+    'started_containers_errors_total{container_type="container",code="ErrImagePull"} 1',
+    'image_pull_duration_seconds_count{image_size_in_bytes="10MB-100MB"} 1',
+    'image_pull_duration_seconds_count{image_size_in_bytes="GT100GB"} 1',
+    'admission_rejections_total{reason="OutOfcpu"} 1',
+    'orphaned_runtime_pods_total 1',
+    'restarted_pods_total{static="true"} 1',
+  ]) {
+    expect(text).toContain(`kubelet_${line}`);
+  }
 });
 
 test('paths that nobody knows are one series', async () => {

@@ -6,6 +6,7 @@ import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
 import type { NodeReadings } from '../../../../src/kubelet/node/node-conditions.ts';
 import type { NodeSettings, NodeStatus } from '../../../../src/kubelet/node/node-object.ts';
 import { NodeReporter } from '../../../../src/kubelet/node/node-reporter.ts';
+import type { RuntimeAbilities } from '../../../../src/kubelet/node/runtime-health.ts';
 import { apiRig, field, until } from '../support/api-rig.ts';
 import type { ApiRig } from '../support/api-rig.ts';
 
@@ -50,11 +51,13 @@ let rig: ApiRig;
 let problems: string[];
 let readings: Omit<NodeReadings, 'problems'>;
 let told: string[];
+let abilities: RuntimeAbilities;
 
 beforeEach(async () => {
   rig = await apiRig();
   problems = [];
   told = [];
+  abilities = {};
   const disk = { bytes: 100 * gib, availableBytes: 50 * gib, inodes: 1000, freeInodes: 900 };
   const memory = { total: 4 * gib, available: 2 * gib };
   readings = { memory, disk, imageDisk: undefined, processes: undefined };
@@ -85,6 +88,9 @@ function reporter(more: Partial<NodeSettings> = {}, version = 'v1.36.2'): NodeRe
         return problems;
       },
       version: 'containerd://1.6.20',
+      get abilities() {
+        return abilities;
+      },
       images: [
         { repoTags: ['local/small:1'], repoDigests: [], size: 10n },
         { repoTags: ['local/big:1'], repoDigests: ['local/big@sha256:1'], size: 20n },
@@ -320,6 +326,23 @@ describe('a status', () => {
     of.seen(doubted);
     await rig.clock.advance(10_500);
     expect([patches(), of.node?.status?.conditions?.at(-1)?.status]).toEqual([before + 1, 'True']);
+  });
+
+  it('says what the runtime can do, from when it says so', async () => {
+    await started(reporter());
+    expect(status()).not.toHaveProperty('runtimeHandlers');
+    expect(status()).not.toHaveProperty('features');
+    const features = { recursiveReadOnlyMounts: true, userNamespaces: false };
+    abilities = {
+      runtimeHandlers: [{ name: '', features }],
+      features: { supplementalGroupsPolicy: true },
+    };
+    await rig.clock.advance(10_500);
+    await until('it is told', () => status()?.features !== undefined);
+    expect(status()).toMatchObject(abilities);
+    const asked = patches();
+    await rig.clock.advance(10_500);
+    expect(patches()).toBe(asked);
   });
 
   it('is told at once when a node that starts gets ready', async () => {

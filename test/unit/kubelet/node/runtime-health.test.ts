@@ -8,6 +8,8 @@ let clock: VirtualClock;
 let health: RuntimeHealth;
 let conditions: readonly object[];
 let isAway: boolean;
+let handlers: readonly object[];
+let features: object | undefined;
 let imageFolder: string;
 let listedAtMs: number | undefined;
 const { signal } = new AbortController();
@@ -20,6 +22,8 @@ beforeEach(() => {
   clock = new VirtualClock();
   conditions = well;
   isAway = false;
+  handlers = [];
+  features = undefined;
   imageFolder = '/images';
   listedAtMs = 0;
   const answer = async (value: object): Promise<never> => {
@@ -29,7 +33,7 @@ beforeEach(() => {
   health = new RuntimeHealth({
     cri: {
       runtime: {
-        status: async () => answer({ status: { conditions } }),
+        status: async () => answer({ status: { conditions }, runtimeHandlers: handlers, features }),
         version: async () => answer({ runtimeName: 'containerd', runtimeVersion: 'v1.7.2' }),
       },
       images: {
@@ -56,6 +60,24 @@ describe('a runtime', () => {
     expect(health.version).toBe('containerd://1.7.2');
     expect(health.images).toHaveLength(1);
     expect(health.imageFolder).toBe('/images');
+  });
+
+  it('says what it can do; pods have no user namespaces here, whatever it can', async () => {
+    await health.ask(signal);
+    expect(health.abilities).toEqual({});
+    handlers = [
+      { name: '', features: { recursiveReadOnlyMounts: true, userNamespaces: true } },
+      { name: 'runc' },
+    ];
+    features = { supplementalGroupsPolicy: true };
+    await health.ask(signal);
+    expect(health.abilities).toEqual({
+      runtimeHandlers: [
+        { name: '', features: { recursiveReadOnlyMounts: true, userNamespaces: false } },
+        { name: 'runc', features: { recursiveReadOnlyMounts: false, userNamespaces: false } },
+      ],
+      features: { supplementalGroupsPolicy: true },
+    });
   });
 
   it('need not say where its images are', async () => {

@@ -166,6 +166,12 @@ test('a container says whose it is, and all that is needed to know it again', ()
   });
 });
 
+test('a container keeps what it was given', () => {
+  const resources = { limits: { cpu: '1' }, requests: { cpu: '1' } };
+  const { annotations } = containerOf(pod(), container('app', { resources }));
+  expect(JSON.parse(annotations['switchyard.dev/resources'] ?? '')).toEqual(resources);
+});
+
 test('commands and arguments see the final environment; what is unknown stays', () => {
   const one = container('app', { command: ['sh', '$(A)'], args: ['$(B)', '$$(A)'] });
   const config = containerOf(pod(), one, { env: [{ name: 'A', value: '1' }] });

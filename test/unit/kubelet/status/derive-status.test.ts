@@ -219,6 +219,20 @@ describe('the state of a container', () => {
     });
   });
 
+  it('says what the container was given, whatever its spec says now', () => {
+    const resources = { requests: { cpu: '100m' }, limits: { memory: '64Mi' } };
+    const given = instance('app', 'running', {
+      annotations: { 'switchyard.dev/resources': JSON.stringify(resources) },
+    });
+    const more = { requests: { cpu: '200m' } };
+    const changed = pod({ containers: [container('app', { resources: more })] });
+    expect(one(derive(changed, runtime([given])))).toMatchObject({
+      allocatedResources: { cpu: '100m' },
+      resources,
+    });
+    expect(one(derive(changed, runtime([running])))).not.toHaveProperty('resources');
+  });
+
   it('names what is mounted', () => {
     const volumeMounts = [
       { name: 'data', mountPath: '/data' },

@@ -53,6 +53,26 @@ test('a pod starts, is deleted, and gives back what it had', async () => {
   expect(lab.workers.uids()).toEqual([]);
 });
 
+test('what becomes of a pod is metered', async () => {
+  const seen = { 'kubernetes.io/config.seen': new Date(lab.clock.now() - 2000).toISOString() };
+  const init = script('i', 'sleep 3');
+  const app = script('app', forever, { image: 'absent:1' });
+  lab.put(pod({ initContainers: [init], containers: [app] }, { annotations: seen }));
+  await lab.pass('waits for its image', () => lab.metered.length >= 4, 20);
+  expect(lab.metered.slice(0, 4)).toEqual([
+    'worker 2',
+    'starts init_container',
+    'starts container',
+    'failed container ErrImagePull',
+  ]);
+  lab.fake.images.offer({ name: 'docker.io/library/absent:1' });
+  const seconds = await lab.pass('runs', () => lab.state() === 'running 0', 60);
+  expect(seconds).toBeGreaterThan(5);
+  const running = lab.metered.filter((line) => line.startsWith('running'));
+  expect(running).toHaveLength(1);
+  expect(Number(running[0]?.split(' ')[1])).toBeGreaterThan(10);
+});
+
 test('crash loops: at once, then after 10, 20, 40 seconds', async () => {
   lab.put(pod({ containers: [script('app', 'exit 1')] }));
   const waits: number[] = [];

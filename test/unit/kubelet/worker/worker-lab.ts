@@ -27,6 +27,8 @@ export class WorkerLab {
   readonly folder = ownFolder('switchyard-workers');
   readonly fake: FakeRuntime;
   readonly events: string[] = [];
+  /** What was counted and timed. */
+  readonly metered: string[] = [];
   /** By container's id and type. */
   readonly probes = new Map<string, ProbeResult>();
   /** Statuses as they were set, phases and container states. */
@@ -183,6 +185,7 @@ export class WorkerLab {
       tell: (_: unknown, { type, reason, message }: PodEvent): void =>
         void told.push(`${type} ${reason}: ${message}`),
     };
+    const meter = this.#meter();
     const status = new StatusWriter({
       api: undefined,
       mirror: (pod) => this.mirrors.get(pod.metadata.uid),
@@ -235,6 +238,7 @@ export class WorkerLab {
       referenced: undefined,
       cgroups: noCgroups,
       backOff: new BackOff(clock),
+      meter,
       dns: () => ({
         clusterDNS: ['10.96.0.10'],
         clusterDomain: 'cluster.local',
@@ -253,6 +257,7 @@ export class WorkerLab {
       syncFrequencyMs: 60_000,
       isStatic,
       inRuntime: () => view.pods,
+      meter,
     });
     const viewing = view.run(stopped.signal);
     const end = async (): Promise<void> => {
@@ -263,6 +268,22 @@ export class WorkerLab {
       await viewing;
     };
     return { workers, view, status, end };
+  }
+
+  #meter() {
+    const note =
+      (what: string) =>
+      (...of: readonly unknown[]): void =>
+        void this.metered.push([what, ...of].join(' '));
+    return {
+      podRunning: note('running'),
+      workerStarted: note('worker'),
+      worked: () => {},
+      containerStarting: note('starts'),
+      containerFailed: note('failed'),
+      orphaned: note('orphan'),
+      restarted: note('again'),
+    };
   }
 
   #volumes(): Volumes {
