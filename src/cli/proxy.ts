@@ -18,7 +18,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { aloneIn, runLogged } from './agent-process.ts';
 import type { AgentProcess } from './agent-process.ts';
 import type { Command, CommandIo } from './command.ts';
-import { compileWhatIsHot, keepHeapSmall, shrinkHeap } from './heap.ts';
+import { keepHeapSmall, roomUnderLoad, shrinkHeap } from './heap.ts';
 import { configFrom, readConfig, readConfigText } from './read-config.ts';
 import { version } from './version.ts';
 import { writeConfig } from './write-config.ts';
@@ -82,10 +82,8 @@ export async function runProxyCommand(
           env: io.env,
           log,
           print: io.stdout,
-          onFirstRules: (mode) => {
-            shrinkHeap();
-            if (mode === 'userspace') compileWhatIsHot();
-          },
+          onFirstRules: shrinkHeap,
+          onBusy: roomUnderLoad(log),
           flagLines: flagLines(proxyFlags, flags),
           verbosity: log.verbosity,
         },

@@ -197,7 +197,7 @@ export class Agent {
     this.#events = this.#openEvents(sources, signal);
     let unwritten = families.length;
     const onFirstRules = (): void => {
-      if (--unwritten === 0) this.#options.onFirstRules(this.#options.config.mode);
+      if (--unwritten === 0) this.#options.onFirstRules();
     };
     this.#families = families.map((each) =>
       openFamily(each, {

@@ -55,8 +55,8 @@ export async function runSupervised(
   };
   let isFirst = true;
   /** With the first rules of a later agent the one before it is not gone yet. */
-  const tidyOnce = (mode: ProxyConfig['mode']): void => {
-    if (isFirst) agent.onFirstRules(mode);
+  const tidyOnce = (): void => {
+    if (isFirst) agent.onFirstRules();
     isFirst = false;
   };
   const supervisor = new Supervisor({
@@ -69,7 +69,7 @@ export async function runSupervised(
           config,
           ...(first.effective && { effectiveConfig: () => supervisor.reading.effective?.() ?? {} }),
           onFirstRules: () => {
-            tidyOnce(config.mode);
+            tidyOnce();
             onFirstRules();
           },
         },
@@ -79,9 +79,7 @@ export async function runSupervised(
     onInForce: ({ features = [] }) => {
       lasting.metrics.features(features);
     },
-    onRetired: () => {
-      agent.onFirstRules(supervisor.reading.config.mode);
-    },
+    onRetired: agent.onFirstRules,
     close: async () => lasting.close(),
     metrics: lasting.metrics.config,
     clock,

@@ -136,9 +136,10 @@ export async function prepareUserspace({ config, sysctls, log }: BackendsOptions
 
 export async function openRelay(
   config: Pick<UserspaceConfig, 'workers'>,
-  { log, random }: Pick<BackendsOptions, 'log' | 'random'>,
+  { log, random, onBusy }: Pick<BackendsOptions, 'log' | 'random' | 'onBusy'>,
 ): Promise<Relay> {
-  return new SocketRelay({ log, random, workers: workersOf(config), files: await fileLimit() });
+  const [workers, files] = [workersOf(config), await fileLimit()];
+  return new SocketRelay({ log, random, workers, files, onBusy });
 }
 
 /** Beyond eight, threads cost memory and bring little: the kernel's part of the work is done by whoever sends. */

@@ -44,6 +44,8 @@ export interface RelayOptions {
   readonly after?: After;
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number;
+  /** Called once, when clients begin to come in numbers: what an idle relay saves is worth more then. */
+  readonly onBusy?: (() => void) | undefined;
 }
 
 /** A listener on its way from how it was to how it is to be. */
@@ -66,6 +68,7 @@ export class SocketRelay implements Relay {
   readonly #log: Log;
   readonly #crew: WorkerCrew;
   readonly #after: After;
+  #onBusy: (() => void) | undefined;
   readonly #counters: SharedSlots;
   readonly #turns = new SharedSlots(turnBytes);
   readonly #entries = new Map<ListenerKey, Entry>();
@@ -77,11 +80,13 @@ export class SocketRelay implements Relay {
   /** Stops what waits to be tried again. */
   readonly #waits = new Set<() => void>();
 
-  constructor({ log, random, workers, wires, files, after = systemAfter, now }: RelayOptions) {
+  constructor(options: RelayOptions) {
+    const { log, random, workers, wires, files, after = systemAfter, now, onBusy } = options;
     const count = workers ?? Math.min(availableParallelism(), mostWorkers);
     this.#log = log;
     this.#random = random;
     this.#after = after;
+    this.#onBusy = onBusy;
     this.#counters = new SharedSlots(counterBytes(count));
     this.#crew = new WorkerCrew({
       workers: count,
@@ -92,8 +97,9 @@ export class SocketRelay implements Relay {
       log,
       after,
       now: now ?? (() => performance.now()),
-      word: (worker, { key, epoch }) => {
-        this.#gone(worker, key, epoch);
+      word: (worker, word) => {
+        if (word.say === 'gone') this.#gone(worker, word.key, word.epoch);
+        else this.#busy();
       },
       lost: (worker) => {
         this.#lost(worker);
@@ -318,6 +324,11 @@ export class SocketRelay implements Relay {
     this.#groups.delete(leaving.entry.listener);
     this.#counters.giveBack(leaving.entry.slot);
     releaseTurns(leaving.entry.routes, this.#turns);
+  }
+
+  #busy(): void {
+    this.#onBusy?.();
+    this.#onBusy = undefined;
   }
 
   #lost(worker: number): void {

@@ -196,6 +196,7 @@ export class TcpListener {
     }
     this.#counters.add('connections');
     this.#counters.add('active');
+    this.#context.rush.clientCame();
     this.#visit(client, place);
   }
 

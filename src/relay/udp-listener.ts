@@ -157,8 +157,10 @@ export class UdpListener implements FlowOwner {
       this.#counters.add('refused');
       return undefined;
     }
-    if (before === undefined) this.#counters.add('connections');
-    else this.#counters.add('retries');
+    if (before === undefined) {
+      this.#counters.add('connections');
+      this.#context.rush.clientCame();
+    } else this.#counters.add('retries');
     const flow = new UdpFlow(client, choice, chosen, this.#context.now());
     this.#makeRoom();
     this.#flows.set(client, flow);

@@ -1,12 +1,11 @@
 // A relay as a process of its own, for tests and figures that ask what it costs: RelayProcess speaks with it.
 import process from 'node:process';
-import { compileWhatIsHot, keepHeapSmall } from '../../src/cli/heap.ts';
+import { keepHeapSmall, roomUnderLoad } from '../../src/cli/heap.ts';
 import { SocketRelay } from '../../src/relay/socket-relay.ts';
 import type { RelayRequest, RelayReply } from './relay-process.ts';
 
 // As in the agent: V8's settings are those of the whole process.
 keepHeapSmall();
-compileWhatIsHot();
 const { workers, wires, files } = JSON.parse(process.argv[2] ?? '{}') as {
   readonly workers?: number;
   readonly wires?: 'handles' | 'sockets';
@@ -19,8 +18,10 @@ const say = (reply: RelayReply): void => {
 const line = (level: string) => (fields: object, message: string) => {
   say({ log: { level, message, fields: { ...fields } } });
 };
+const log = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
 const relay = new SocketRelay({
-  log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
+  log,
+  onBusy: roomUnderLoad(log),
   random: Math.random,
   ...(workers === undefined ? {} : { workers }),
   ...(wires === undefined ? {} : { wires }),
