@@ -1,13 +1,11 @@
 import { availableParallelism } from 'node:os';
-import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../telemetry/log.ts';
-import { field, partOf, sumOf } from './counters.ts';
 import { systemAfter } from './dialer.ts';
 import type { After } from './dialer.ts';
-import { orderOf, orderedRoutes, releaseTurns, samePlace, standsAlone } from './entry.ts';
-import type { Entry, Placement } from './entry.ts';
-import { Groups, keptOf, leadsOf } from './groups.ts';
-import type { Leads } from './groups.ts';
+import { orderOf } from './entry.ts';
+import type { Entry } from './entry.ts';
+import { ListenerBook } from './listener-book.ts';
+import type { Step } from './listener-book.ts';
 import type { KeptOrder, ListenerName, Order, WorkerStart } from './messages.ts';
 import type {
   ListenFailure,
@@ -21,8 +19,6 @@ import { counterBytes, turnBytes } from './relay-worker.ts';
 import { SharedSlots } from './shared-slots.ts';
 import { WorkerCrew } from './worker-crew.ts';
 
-/** So many listeners have a socket in every worker. More would need many files; they are spread over the workers instead. */
-const mostShared = 1024;
 const openedAtOnce = 500;
 /** Beyond, threads cost memory and bring little: the kernel's part of the work is done by whoever sends. */
 const mostWorkers = 8;
@@ -48,64 +44,45 @@ export interface RelayOptions {
   readonly onBusy?: (() => void) | undefined;
 }
 
-/** A listener on its way from how it was to how it is to be. */
-interface Step {
-  readonly entry: Entry;
-  readonly before: Entry['routes'];
-  /** Its socket stays as it is. */
-  readonly isThere: boolean;
-}
-
-interface Leaving {
-  readonly entry: Entry;
-  /** Workers that may still have connections of it. */
-  readonly left: Set<number>;
-}
-
 /** A relay on worker threads: the agent's own work never stops a byte. */
 export class SocketRelay implements Relay {
-  readonly #random: () => number;
   readonly #log: Log;
   readonly #crew: WorkerCrew;
+  readonly #book: ListenerBook;
   readonly #after: After;
   #onBusy: (() => void) | undefined;
-  readonly #counters: SharedSlots;
-  readonly #turns = new SharedSlots(turnBytes);
-  readonly #entries = new Map<ListenerKey, Entry>();
-  readonly #leaving = new Map<ListenerKey, Leaving>();
-  readonly #groups = new Groups();
-  /** Listeners that have a socket in every worker. */
-  #shared = 0;
   #last: Promise<unknown> = Promise.resolve();
   /** Stops what waits to be tried again. */
   readonly #waits = new Set<() => void>();
 
   constructor(options: RelayOptions) {
-    const { log, random, workers, wires, files, after = systemAfter, now, onBusy } = options;
-    const count = workers ?? Math.min(availableParallelism(), mostWorkers);
+    const { log, random, wires = 'handles', files, after = systemAfter, onBusy } = options;
+    const { now = () => performance.now() } = options;
+    const workers = options.workers ?? Math.min(availableParallelism(), mostWorkers);
+    const counters = new SharedSlots(counterBytes(workers));
+    const turns = new SharedSlots(turnBytes);
     this.#log = log;
-    this.#random = random;
     this.#after = after;
     this.#onBusy = onBusy;
-    this.#counters = new SharedSlots(counterBytes(count));
+    this.#book = new ListenerBook({ workers, counters, turns, random });
     this.#crew = new WorkerCrew({
-      workers: count,
-      wires: wires ?? 'handles',
+      workers,
+      wires,
       mostFiles: files === undefined ? undefined : files - Math.min(mostKept, Math.ceil(files / 4)),
-      counters: this.#counters,
-      turns: this.#turns,
+      counters,
+      turns,
       log,
       after,
-      now: now ?? (() => performance.now()),
+      now,
       word: (worker, word) => {
-        if (word.say === 'gone') this.#gone(worker, word.key, word.epoch);
+        if (word.say === 'gone') this.#book.gone(worker, word.key, word.epoch);
         else this.#busy();
       },
       lost: (worker) => {
-        this.#lost(worker);
+        this.#book.lost(worker);
       },
       replaced: (worker) => {
-        void this.#inTurn(async () => this.#reopen(worker, [...this.#entries.keys()]));
+        void this.#inTurn(async () => this.#reopen(worker, this.#book.all.map(keyOf)));
       },
     });
   }
@@ -117,29 +94,20 @@ export class SocketRelay implements Relay {
   async admit(keys: Iterable<ListenerKey>): Promise<void> {
     const wanted = [...keys];
     await this.#inTurn(async () => {
-      const entries = wanted.flatMap((key) => this.#entries.get(key) ?? []);
-      for (const entry of entries) {
-        this.#entries.set(entry.listener.key, { ...entry, isAdmitted: true });
-      }
+      const entries = this.#book.admit(wanted);
       await this.#toKnowing(entries, (each) => ({ do: 'admit', slots: each.map(slotOf) }));
     });
   }
 
   stats(): ReadonlyMap<ListenerKey, ListenerStats> {
-    const entries = [
-      ...[...this.#leaving.values()].map(({ entry }) => entry),
-      ...this.#entries.values(),
-    ];
-    return new Map(
-      entries.map(({ listener, slot }) => [listener.key, sumOf(this.#counters.floats(slot))]),
-    );
+    return this.#book.stats();
   }
 
   async leave(): Promise<void> {
     await this.#inTurn(async () => {
-      const all = [...this.#entries.values()];
-      for (const entry of all) this.#leave(entry);
-      await this.#toKnowing(all, (each) => ({ do: 'unbind', slots: each.map(slotOf) }));
+      const { all } = this.#book;
+      this.#book.leave(all);
+      await this.#unbind(all);
     });
   }
 
@@ -151,148 +119,60 @@ export class SocketRelay implements Relay {
   async close(): Promise<void> {
     for (const stop of this.#waits) stop();
     await this.#crew.end();
-    this.#entries.clear();
-    this.#leaving.clear();
+    this.#book.forgetAll();
   }
 
   async #change({ close, open }: RelayChange): Promise<readonly ListenFailure[]> {
-    const closed = close.flatMap((key) => this.#entries.get(key) ?? []);
-    const moved = open.flatMap((listener) => {
-      const entry = this.#entries.get(listener.key);
-      return entry !== undefined && !samePlace(entry.listener, listener) ? entry : [];
-    });
-    await this.#narrow(open.filter((listener) => this.#becomesAlone(listener)));
-    for (const listener of open) this.#groups.add(listener);
+    const book = this.#book;
+    const closed = book.among(close);
+    const moved = book.moved(open);
+    await this.#narrow(open.filter((listener) => book.becomesAlone(listener)));
+    book.group(open);
     const gone = closed.map(({ listener }) => listener);
-    for (const entry of closed) this.#leave(entry);
-    const leads = this.#leads([...gone, ...open], open);
-    await this.#keep([...gone, ...open], leads, open);
-    await this.#toKnowing(moved, (each) => ({ do: 'unbind', slots: each.map(slotOf) }));
-    await this.#toKnowing(closed, (each) => ({ do: 'close', listeners: each.map(nameOf) }));
+    book.leave(closed);
+    const leads = book.leads([...gone, ...open], open);
+    await this.#keep(book.keep([...gone, ...open], leads, open));
+    await this.#unbind(moved);
+    await this.#close(closed);
 
-    const all = [...this.#entries.values()];
-    this.#shared = all.filter(({ placement }) => placement === 'all').length;
-    const steps = open.map((listener) => this.#enter(listener, leads));
+    const steps = book.enter(open, leads);
     const failures: ListenFailure[] = [];
     // All at once, ten thousand would fill the workers' memory with what they read.
     for (let first = 0; first < steps.length; first += openedAtOnce) {
       failures.push(...(await this.#open(steps.slice(first, first + openedAtOnce))));
     }
-    for (const { before, entry } of steps) releaseTurns(before, this.#turns, entry.routes);
-    const failed = failures.flatMap(({ key }) => this.#entries.get(key) ?? []);
-    for (const entry of failed) this.#leave(entry);
+    book.settle(steps);
+    const failed = book.among(failures.map(({ key }) => key));
+    book.leave(failed);
     const unopened = failed.map(({ listener }) => listener);
-    await this.#keep(unopened, this.#leads(unopened));
-    await this.#toKnowing(failed, (each) => ({ do: 'close', listeners: each.map(nameOf) }));
+    await this.#keep(book.keep(unopened, book.leads(unopened)));
+    await this.#close(failed);
     return failures;
   }
 
-  /** What the groups of some listeners lead to, as soon as others are there. */
-  #leads(listeners: readonly Listener[], coming: readonly Listener[] = []): Leads {
-    const keys = new Set(this.#groups.around(listeners));
-    for (const { key } of coming) keys.delete(key);
-    const known = Array.from(keys).flatMap((key) => this.#entries.get(key)?.listener ?? []);
-    return leadsOf([...known, ...coming.filter((each) => !this.#groups.isAlone(each))]);
+  async #unbind(entries: readonly Entry[]): Promise<void> {
+    await this.#toKnowing(entries, (each) => ({ do: 'unbind', slots: each.map(slotOf) }));
   }
 
-  /** Tells those of the groups of some listeners that are not opened anyway to which endpoints connections stay. */
-  async #keep(
-    listeners: readonly Listener[],
-    leads: Leads,
-    opened: readonly Listener[] = [],
-  ): Promise<void> {
-    const keys = new Set(this.#groups.around(listeners));
-    for (const { key } of opened) keys.delete(key);
-    const changed = Array.from(keys).flatMap((key) => {
-      const [standing, leaving] = [this.#entries.get(key), this.#leaving.get(key)];
-      const entry = standing ?? leaving?.entry;
-      const kept = entry && keptOf(entry, standing?.listener, leads);
-      if (entry === undefined || isDeepStrictEqual(kept, entry.kept)) return [];
-      const now: Entry = { ...entry, kept: kept ?? [] };
-      if (standing) this.#entries.set(key, now);
-      else if (leaving) this.#leaving.set(key, { ...leaving, entry: now });
-      return now;
-    });
-    await this.#toKnowing(changed, (each) => ({ do: 'keep', kept: each.map(keptOrder) }));
+  async #close(entries: readonly Entry[]): Promise<void> {
+    await this.#toKnowing(entries, (each) => ({ do: 'close', listeners: each.map(nameOf) }));
   }
 
-  /** Notes a listener as it is to be. */
-  #enter(listener: Listener, leads: Leads): Step {
-    const known = this.#entries.get(listener.key);
-    const isThere = known !== undefined && samePlace(known.listener, listener);
-    const last = known ?? this.#comeBack(listener.key) ?? this.#blank(listener);
-    const isKept = isThere && !this.#becomesAlone(listener);
-    const placement = isKept ? known.placement : this.#place(listener);
-    const entry: Entry = {
-      listener,
-      slot: last.slot,
-      epoch: last.epoch,
-      placement,
-      isAdmitted: isThere && known.isAdmitted,
-      routes: orderedRoutes(listener, last.routes, this.#turns, this.#random),
-      kept: keptOf(last, listener, leads),
-      known: new Set([...last.known, ...(placement === 'all' ? this.#workers() : [placement])]),
-    };
-    this.#entries.set(listener.key, entry);
-    return { entry, before: last.routes, isThere };
-  }
-
-  /** A listener that was closed, and has connections left. */
-  #comeBack(key: ListenerKey): Entry | undefined {
-    const leaving = this.#leaving.get(key);
-    if (leaving === undefined) return undefined;
-    this.#leaving.delete(key);
-    return { ...leaving.entry, known: leaving.left, epoch: leaving.entry.epoch + 1 };
-  }
-
-  /** What was there before a listener that is new. */
-  #blank(listener: Listener): Entry {
-    const slot = this.#counters.take();
-    const known = new Set<number>();
-    return {
-      listener,
-      slot,
-      epoch: 1,
-      placement: 0,
-      isAdmitted: false,
-      routes: [],
-      kept: [],
-      known,
-    };
-  }
-
-  #place(listener: Listener): Placement {
-    if (this.#crew.size > 1 && this.#shared < mostShared && !standsAlone(listener)) {
-      this.#shared++;
-      return 'all';
-    }
-    return this.#alone(listener);
-  }
-
-  #alone({ key }: Listener): number {
-    return hash(key) % this.#crew.size;
-  }
-
-  /** Whether sockets of several workers have to become that of one. */
-  #becomesAlone(listener: Listener): boolean {
-    const known = this.#entries.get(listener.key);
-    const isShared = known?.placement === 'all' && samePlace(known.listener, listener);
-    return isShared && standsAlone(listener);
+  async #keep(entries: readonly Entry[]): Promise<void> {
+    await this.#toKnowing(entries, (each) => ({ do: 'keep', kept: each.map(keptOrder) }));
   }
 
   /** The others stop listening, the one that stays never does: nobody is refused, but whoever waits at theirs right then is reset. */
   async #narrow(listeners: readonly Listener[]): Promise<void> {
     await this.#toAll((worker) => {
-      const others = listeners.filter((listener) => this.#alone(listener) !== worker);
-      const slots = others.flatMap(({ key }) => this.#entries.get(key)?.slot ?? []);
+      const others = listeners.filter((listener) => this.#book.aloneAt(listener) !== worker);
+      const slots = this.#book.among(others.map(({ key }) => key)).map(slotOf);
       return slots.length === 0 ? undefined : { do: 'unbind', slots };
     });
   }
 
-  /** One worker opens a place first: it finds out whether it is free. The others follow. */
+  /** One worker opens a place first, the others follow. */
   async #open(steps: readonly Step[]): Promise<readonly ListenFailure[]> {
-    const isFirst = ({ entry, isThere }: Step, worker: number): boolean =>
-      isThere || entry.placement !== 'all' || worker === 0;
     const now = async (which: readonly Step[], first: boolean): Promise<readonly ListenFailure[]> =>
       this.#toAll((worker) => {
         const own = which.filter(
@@ -309,41 +189,15 @@ export class SocketRelay implements Relay {
     return [...failures, ...(await now(others, false))];
   }
 
-  /** A listener is no more; connections may be left. */
-  #leave(entry: Entry): void {
-    this.#entries.delete(entry.listener.key);
-    this.#leaving.set(entry.listener.key, { entry, left: new Set(entry.known) });
-  }
-
-  #gone(worker: number, key: ListenerKey, epoch: number): void {
-    const leaving = this.#leaving.get(key);
-    if (leaving === undefined || leaving.entry.epoch !== epoch) return;
-    leaving.left.delete(worker);
-    if (leaving.left.size > 0) return;
-    this.#leaving.delete(key);
-    this.#groups.delete(leaving.entry.listener);
-    this.#counters.giveBack(leaving.entry.slot);
-    releaseTurns(leaving.entry.routes, this.#turns);
-  }
-
   #busy(): void {
     this.#onBusy?.();
     this.#onBusy = undefined;
   }
 
-  #lost(worker: number): void {
-    const entries = [...this.#entries.values()];
-    const leaving = [...this.#leaving.values()].map(({ entry }) => entry);
-    for (const { slot } of [...entries, ...leaving]) {
-      partOf(this.#counters.floats(slot), worker)[field.active] = 0;
-    }
-    for (const { listener, epoch } of leaving) this.#gone(worker, listener.key, epoch);
-  }
-
   /** A worker that was started anew opens what the one before it had. Clients are led there: what cannot be opened is tried again. */
   async #reopen(worker: number, keys: readonly ListenerKey[]): Promise<void> {
-    const entries = keys.flatMap((key) => this.#entries.get(key) ?? []);
-    const listeners = entries
+    const listeners = this.#book
+      .among(keys)
       .filter(({ known }) => known.has(worker))
       .map((entry) => orderOf(entry, worker, false));
     const failures = await this.#crew.order(worker, { do: 'open', listeners });
@@ -391,6 +245,15 @@ export class SocketRelay implements Relay {
   }
 }
 
+/** Whether a worker opens a listener before the others: it finds out whether the place is free. */
+function isFirst({ entry, isThere }: Step, worker: number): boolean {
+  return isThere || entry.placement !== 'all' || worker === 0;
+}
+
+function keyOf({ listener }: Entry): ListenerKey {
+  return listener.key;
+}
+
 function slotOf({ slot }: Entry): number {
   return slot;
 }
@@ -401,13 +264,4 @@ function keptOrder({ slot, kept }: Entry): KeptOrder {
 
 function nameOf({ listener, slot, epoch }: Entry): ListenerName {
   return { key: listener.key, slot, epoch };
-}
-
-/** FNV-1a: spreads keys over workers. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) {
-    value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  }
-  return value;
 }
