@@ -1,0 +1,197 @@
+import { SwitchyardError } from '../../error.ts';
+import type { Origin } from '../../graph/rule-graph.ts';
+import type { Address } from '../../ip/address.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { Unprogrammed } from '../backend.ts';
+import { missingCure } from '../iptables/apply.ts';
+import type { SetMember } from '../iptables/diff-sets.ts';
+import type { Outcome } from '../iptables/meanwhile.ts';
+import type { AddressTable } from './address-table.ts';
+import type { ClosedFrontends } from './closed-frontends.ts';
+import type { TargetServer } from './diff.ts';
+import type { Draining, Drains } from './drains.ts';
+import type { ServerPlace } from './kernel-table.ts';
+import type { Lacking } from './lacking.ts';
+import { refusalReason } from './server-table.ts';
+import type { RefusedLine, ServerTable, Targets } from './server-table.ts';
+import { frontendMember, holds, ipvsSet } from './sets.ts';
+import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
+
+/** What a {@link ServerWriter} is made of. */
+export interface ServerWriterParts {
+  readonly table: ServerTable;
+  readonly addresses: AddressTable;
+  readonly closed: ClosedFrontends;
+  readonly drains: Drains;
+  readonly addMembers: (members: readonly SetMember[], signal: AbortSignal) => Promise<void>;
+  readonly isExcluded: (address: Address) => boolean;
+  readonly onDraining?: ((draining: Draining) => void) | undefined;
+  readonly log: Log;
+}
+
+/**
+ * Writes virtual servers and the addresses they are at, in the order in which nobody is led to the node's own sockets; knows what the
+ * kernel would not take.
+ */
+export class ServerWriter {
+  readonly #parts: ServerWriterParts;
+  /** Servers that are not as they were asked to be, and why. */
+  #refused = new Map<VirtualServerKey, RefusedLine>();
+  /** Servers whose members are not in their sets. */
+  #waiting: ReadonlySet<VirtualServerKey> = new Set();
+
+  constructor(parts: ServerWriterParts) {
+    this.#parts = parts;
+  }
+
+  get refused(): Iterable<VirtualServerKey> {
+    return this.#refused.keys();
+  }
+
+  /** How many servers and addresses are not as they were asked to be. */
+  get refusals(): number {
+    return this.#refused.size + this.#parts.addresses.refused.size;
+  }
+
+  /** What is to be made of some virtual servers. */
+  targets(state: IpvsState, keys: Iterable<VirtualServerKey>): Targets {
+    const targets = new Map<VirtualServerKey, TargetServer | undefined>();
+    for (const key of new Set(keys)) {
+      const have = this.#parts.table.servers.get(key);
+      const wanted = state.servers.get(key);
+      if (wanted === undefined && (have === undefined || this.#parts.isExcluded(have.address))) {
+        this.#parts.drains.forget(key);
+        continue;
+      }
+      const refused = (): boolean => have !== undefined && isRefused(state, have);
+      targets.set(key, this.#parts.drains.target(have, wanted, refused));
+    }
+    return targets;
+  }
+
+  /** Gives what is not to be closed any more. */
+  async program(
+    state: IpvsState,
+    targets: Targets,
+    lacking: Lacking,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    this.#refused = new Map();
+    this.#waiting = lacking.heldBack(targets, this.#parts.table.servers);
+    const ready = new Map([...targets].filter(([key]) => !this.#waiting.has(key)));
+    // What refused these, or goes with them, is needed until they have come or gone.
+    const isWaiting = this.#waiting.size > 0;
+    const going = this.#going(ready);
+    await this.write(ready, signal, 'wanted');
+    if (lacking.isUnknown) return { last: [], keepsMembers: true };
+    const wanted = this.#bindable(state, lacking);
+    const open = this.#missing(state).filter(
+      ({ address }) => wanted.has(address) || !state.addresses.has(address),
+    );
+    await this.#parts.addMembers(this.#parts.closed.close(open), signal);
+    await this.#parts.addresses.write(wanted, signal);
+    // An address that stays would lead to the node's own sockets.
+    const { stuck } = this.#parts.addresses;
+    const stays = new Set(going.filter(({ address }) => stuck.has(address)).map(({ key }) => key));
+    const free = new Map([...ready].filter(([key]) => !stays.has(key)));
+    await this.write(free, signal, 'unwanted');
+    const keepsMembers = isWaiting || stuck.size > 0;
+    this.settleDrains();
+    this.#checkAnythingServed(state);
+    const stay = [...this.#missing(state), ...(keepsMembers ? going : [])];
+    return { last: this.#parts.closed.open(stay), keepsMembers };
+  }
+
+  #going(targets: Targets): readonly ServerPlace[] {
+    return [...targets].flatMap(([key, target]) =>
+      target === undefined ? (this.#parts.table.servers.get(key) ?? []) : [],
+    );
+  }
+
+  /** Virtual servers that the kernel would not take, or that have to wait. */
+  #missing({ servers }: IpvsState): readonly VirtualServer[] {
+    return [...this.#refused.keys(), ...this.#waiting].flatMap((key) =>
+      this.#parts.table.servers.has(key) ? [] : (servers.get(key) ?? []),
+    );
+  }
+
+  async write(
+    targets: Targets,
+    signal: AbortSignal,
+    which: 'all' | 'wanted' | 'unwanted' = 'all',
+  ): Promise<void> {
+    const isChosen = (target: TargetServer | undefined): boolean =>
+      which === 'all' || (which === 'wanted') === (target !== undefined);
+    const some = new Map([...targets].filter(([, target]) => isChosen(target)));
+    const refused = await this.#parts.table.write(some, signal);
+    for (const key of some.keys()) this.#refused.delete(key);
+    for (const [key, line] of refused) {
+      this.#refused.set(key, line);
+      this.#parts.log.error({ servicePort: line.origin?.name, server: key }, refusalReason(line));
+    }
+  }
+
+  /** Without its virtual servers an address would lead to the node's own sockets. */
+  #bindable({ addresses, servers }: IpvsState, lacking: Lacking): IpvsState['addresses'] {
+    const isSettled = this.#refused.size + this.#waiting.size === 0;
+    if (isSettled && lacking.isNothing) return addresses;
+    const served = new Set([...this.#parts.table.servers.values()].map(({ address }) => address));
+    const unserved = (keys: Iterable<VirtualServerKey>): ReadonlySet<Address | undefined> => {
+      const all = Array.from(keys, (key) => servers.get(key)?.address);
+      return new Set(all.filter((address) => address && !served.has(address)));
+    };
+    const refused = unserved(this.#refused.keys());
+    const waiting = unserved(this.#waiting);
+    const waits = (address: Address): boolean =>
+      (waiting.has(address) || lacking.holdsBackAddress(address)) &&
+      this.#parts.addresses.bound?.has(address) !== true;
+    return new Map([...addresses].filter(([each]) => !refused.has(each) && !waits(each)));
+  }
+
+  /** What refuses everything has to be mended or passes: that is no matter of single services. */
+  #checkAnythingServed({ servers }: IpvsState): void {
+    const [first] = this.#refused.values();
+    if (first === undefined || servers.size < 2) return;
+    if ([...servers.keys()].some((key) => this.#parts.table.servers.has(key))) return;
+    throw new SwitchyardError('tool', `no virtual server is taken: ${refusalReason(first)}`, {
+      retryable: true,
+      hint: missingCure,
+    });
+  }
+
+  /** What is at an address that the kernel would not let go stays with it; the next sync reads what is there, and tries again. */
+  failure(): SwitchyardError | undefined {
+    const [reason] = this.#parts.addresses.stuck.values();
+    return reason === undefined
+      ? undefined
+      : new SwitchyardError('tool', reason, { retryable: true, hint: missingCure });
+  }
+
+  /** Service ports of whose servers or addresses something is missing. */
+  unprogrammed(): readonly Unprogrammed[] {
+    const reasons = new Map<Unprogrammed['name'], string>();
+    const add = ({ name }: Pick<Origin, 'name'>, reason: string): void => {
+      if (!reasons.has(name)) reasons.set(name, reason);
+    };
+    for (const line of this.#refused.values())
+      if (line.origin !== undefined) add(line.origin, refusalReason(line));
+    for (const { name, reason } of this.#parts.addresses.refused.values()) add({ name }, reason);
+    return [...reasons]
+      .map(([name, reason]) => ({ name, reason }))
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  settleDrains(): void {
+    const { drains, table, onDraining } = this.#parts;
+    drains.settle(table.servers);
+    onDraining?.(drains.draining);
+  }
+}
+
+/** Whether rules refuse new connections to a virtual server that is not wanted any more. */
+function isRefused({ family, rules }: IpvsState, place: Omit<ServerPlace, 'key'>): boolean {
+  const member = frontendMember(place.address, place.protocol, place.port);
+  return (['REJECTED', 'DROP-ALL'] as const).some((role) =>
+    holds(rules.sets.get(ipvsSet(role, family))?.members, member),
+  );
+}
