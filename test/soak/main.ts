@@ -1,6 +1,6 @@
 // `npm run test:soak`: half an hour of churn against a real API server, with a checker that asks all the while.
 // Prints a row a minute and tables at the end; fails by its exit status.
-// usage: npm run test:soak [-- --minutes=30] [--rate=20] [--tools=legacy|nft] [--lag=5] [--seed=N]
+// usage: npm run test:soak [-- --minutes=30] [--rate=20] [--mode=iptables|userspace] [--tools=legacy|nft] [--lag=5] [--seed=N]
 // An answer is wrong if no state of the last `lag` seconds explains it: 5 on a machine of its own.
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -15,6 +15,7 @@ const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '30' },
     rate: { type: 'string', default: '20' },
+    mode: { type: 'string', default: 'iptables' },
     tools: { type: 'string', default: 'legacy' },
     lag: { type: 'string', default: '5' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
@@ -31,7 +32,7 @@ if (blocked !== undefined) {
   process.exit(1);
 }
 process.stdout.write(
-  `node ${process.version}, ${values.tools} tools, allowed lag ${values.lag} s, seed ${values.seed}, ${new Date().toISOString().slice(0, 10)}\n`,
+  `node ${process.version}, ${values.mode} mode, ${values.tools} tools, allowed lag ${values.lag} s, seed ${values.seed}, ${new Date().toISOString().slice(0, 10)}\n`,
 );
 let printed = 0;
 await interruptible(async (signal) => {
@@ -46,6 +47,7 @@ await interruptible(async (signal) => {
     sampleEveryMs: 5000,
     seed: Number(values.seed),
     tools: values.tools === 'nft' ? 'nft' : 'legacy',
+    mode: values.mode === 'userspace' ? 'userspace' : 'iptables',
     // Heaps breathe by about one.
     heapToleranceMiB: 3,
     conntrackWaitMs: 200_000,

@@ -17,6 +17,9 @@ import { Random } from './random.ts';
 import { collectedHeapMiB, kernelState, readVitals } from './vitals.ts';
 import type { Vitals } from './vitals.ts';
 
+/** Modes whose answers the checker knows. */
+export type SoakMode = 'iptables' | 'userspace';
+
 export interface SoakOptions {
   readonly seconds: number;
   /** Churn before the figures that the end is compared with: code is compiled and caches are filled by then. */
@@ -28,6 +31,7 @@ export interface SoakOptions {
   readonly sampleEveryMs: number;
   readonly seed: number;
   readonly tools: 'legacy' | 'nft';
+  readonly mode: SoakMode;
   /** How much the heap may have grown; undefined: not looked at, for a run too short to fill the caches. */
   readonly heapToleranceMiB: number | undefined;
   /** Connections may take their time to be forgotten; undefined: not waited for. */
@@ -81,7 +85,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     await plane.start();
     await addNode(plane);
     options.signal?.throwIfAborted();
-    agent = startAgent(lab, plane);
+    agent = startAgent(lab, plane, options.mode);
     const run = new Soak(options, lab, plane, agent);
     return await unlessAborted(options.signal, async () => run.run());
   } finally {
@@ -100,7 +104,7 @@ async function addNode(plane: ControlPlane): Promise<void> {
 }
 
 /** What is shipped is what soaks: the bundle. */
-function startAgent(lab: NodeLab, plane: ControlPlane): AgentProcess {
+function startAgent(lab: NodeLab, plane: ControlPlane, mode: SoakMode): AgentProcess {
   const bundle = join(plane.folder, 'switchyard.mjs');
   execFileSync(process.execPath, ['scripts/build.ts', bundle], {
     cwd: join(import.meta.dirname, '../..'),
@@ -112,9 +116,28 @@ function startAgent(lab: NodeLab, plane: ControlPlane): AgentProcess {
     '--conntrack-max-per-core=0',
     '--conntrack-tcp-timeout-established=0s',
     '--conntrack-tcp-timeout-close-wait=0s',
+    ...modeFlags(lab, mode),
   ];
   return lab.startClusterAgent(flags, proxyCommand(bundle));
 }
+
+function modeFlags(lab: NodeLab, mode: SoakMode): readonly string[] {
+  if (mode === 'iptables') return [];
+  const state = join(lab.folder, 'userspace.json');
+  return [
+    '--proxy-mode=userspace',
+    `--userspace-state-file=${state}`,
+    '--userspace-workers=2',
+    // what drains holds a descriptor: there are to be none at the end
+    '--userspace-drain-timeout=20s',
+  ];
+}
+
+/** Whether all rules that Services which nobody touches have are in: the ServiceCIDR, for which these do not wait, makes other ones of them. */
+const hasSettled: Readonly<Record<SoakMode, (rules: string) => boolean>> = {
+  iptables: (rules) => serviceCidrs.every((cidr) => rules.includes(` -d ${cidr} -j MARK `)),
+  userspace: (rules) => rules.includes(' KUBE-USERSPACE '),
+};
 
 interface StableService {
   readonly name: string;
@@ -179,18 +202,17 @@ class Soak {
   }
 
   async run(): Promise<SoakReport> {
-    const { allowedLagMs, seed, slots, seconds, warmUpSeconds } = this.#options;
+    const { allowedLagMs, mode, seed, slots, seconds, warmUpSeconds } = this.#options;
     const stable = await this.#makeStable();
-    // Rules do not wait for the ServiceCIDR, which makes other ones of them.
     const untouched = await eventually(
       async () => kernelState(this.#lab),
-      (rules) => serviceCidrs.every((cidr) => rules.includes(` -d ${cidr} -j MARK `)),
+      hasSettled[mode],
       60_000,
     );
     const random = new Random(seed);
     const ledger = new Ledger(allowedLagMs);
     const churner = new Churner(this.#plane, ledger, random, slots);
-    const checker = new Checker(this.#lab, churner, ledger, random, stable);
+    const checker = new Checker(this.#lab, churner, ledger, random, { mode, stable });
 
     await this.#churn(churner, checker, warmUpSeconds);
     await this.#settle(churner, untouched);
