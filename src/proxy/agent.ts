@@ -112,6 +112,7 @@ export class Agent {
     }
     try {
       await this.#work(stop, async () => {
+        this.#lasting.awaitNext();
         await takeOver();
         this.#sysctls.keep();
       });
@@ -139,7 +140,7 @@ export class Agent {
     // A tool of this very process is none that a killed agent has left.
     if (this.#hasRules && takeOver === undefined) await endOrphans(this.#options);
     this.#answerAdmin(takeOver);
-    await this.#openFamilies(sources, signal);
+    await this.#openFamilies(sources, takeOver !== undefined, signal);
     if (takeOver === undefined) await this.#serve();
     const onStandstill = (ms: number): void => this.#health.stoodStill(ms);
     this.#running.push(watchStandstills(this.#options, onStandstill, signal));
@@ -155,6 +156,8 @@ export class Agent {
     }
     log.info(this.#summary(), 'started');
     this.#events?.node.starting(config.mode);
+    // Not before: what passes meanwhile is counted by the one that works.
+    if (this.#traffic) this.#running.push(this.#traffic.run(signal));
     for (const family of this.#families) this.#running.push(family.run(signal));
     await this.#untilStopped(Promise.all(this.#running), stop);
   }
@@ -176,7 +179,11 @@ export class Agent {
   }
 
   /** A pipeline for each family that this machine can do. */
-  async #openFamilies(sources: ObjectSources, signal: AbortSignal): Promise<void> {
+  async #openFamilies(
+    sources: ObjectSources,
+    takesOver: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { metrics } = this.#lasting;
     this.#mode = await openBackends(
       {
@@ -209,6 +216,8 @@ export class Agent {
         health: this.#health,
         metrics,
         serviceHealth: this.#lasting.serviceHealth(each.family),
+        told: this.#lasting.told(each.family),
+        takesOver,
         current: this.#current,
       }),
     );
@@ -239,7 +248,8 @@ export class Agent {
 
   #openEvents(sources: ObjectSources, signal: AbortSignal): OpenEvents | undefined {
     const onEnd = (end: 'written' | 'dropped'): void => this.#lasting.metrics.agent.eventEnded(end);
-    const settings = { ...this.#options, nodeName: this.#nodeName, onEnd };
+    const told = this.#lasting.toldAnnotations;
+    const settings = { ...this.#options, nodeName: this.#nodeName, told, onEnd };
     const opened = openEvents(sources.events, settings, signal);
     if (opened !== undefined) this.#running.push(opened.running);
     return opened;
@@ -318,7 +328,6 @@ export class Agent {
   }
 
   #inform(sources: ObjectSources, signal: AbortSignal): ObjectInformers {
-    if (this.#traffic) this.#running.push(this.#traffic.run(signal));
     const informers = new ObjectInformers({
       ...this.#options,
       sources,

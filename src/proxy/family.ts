@@ -14,6 +14,7 @@ import type { FamilyBackend } from './backends.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeState } from './node-state.ts';
+import type { Told } from './notices.ts';
 import { Pipeline } from './pipeline.ts';
 import type { OpenEvents } from './service-events.ts';
 import { healthTargets } from './service-health.ts';
@@ -32,6 +33,9 @@ export interface FamilyOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly events: Pick<OpenEvents, 'services' | 'node'> | undefined;
+  /** What was told of the family before, and whether the one who told it works still. */
+  readonly told: Told;
+  readonly takesOver: boolean;
   /** Called once, when rules were written for the first time. */
   readonly onFirstRules: () => void;
 }
@@ -52,7 +56,7 @@ export function openFamily(
   options: FamilyOptions,
 ): FamilyParts {
   const { current, nodeName, state, health, metrics, clock, log, events, onFirstRules } = options;
-  const { serviceHealth } = options;
+  const { serviceHealth, told, takesOver } = options;
   const conntrack = untracked ? undefined : openConntrack(family, answering, options);
   const record = new SyncRecord(clock);
   const pipeline = new Pipeline({
@@ -67,6 +71,8 @@ export function openFamily(
     log,
     events: events?.services,
     nodeEvents: events?.node,
+    told,
+    takesOver,
     record,
     get syncPeriodMs() {
       return current.config.syncPeriodMs;

@@ -7,7 +7,6 @@ import type { ToolRunner } from '../host/run-tool.ts';
 import type { Log } from '../telemetry/log.ts';
 import { ProxyMetrics } from '../telemetry/metrics.ts';
 import { AdminEndpoint } from './admin/endpoint.ts';
-import type { TrafficReadings } from '../telemetry/traffic-metrics.ts';
 import { answersOf } from './agent-servers.ts';
 import type { AgentAnswersOptions } from './agent-servers.ts';
 import type { ProxyHealth } from './health.ts';
@@ -15,10 +14,12 @@ import { HeldInstances } from './held-instances.ts';
 import { measureKernel } from './kernel-measures.ts';
 import type { Pipeline } from './pipeline.ts';
 import { ProcessServers } from './process-servers.ts';
-import { relayRows } from './relay-rows.ts';
-import type { OpenEvents } from './service-events.ts';
+import { Told } from './notices.ts';
+import { RelayRows } from './relay-rows.ts';
+import type { OpenEvents, ToldAnnotations } from './service-events.ts';
 import { ServiceHealth } from './service-health.ts';
 import { serviceStates } from './service-state-rows.ts';
+import type { ServiceTraffic } from './service-traffic.ts';
 
 export interface LastingPartsOptions {
   readonly version: string;
@@ -33,7 +34,7 @@ export interface AgentView extends Omit<AgentAnswersOptions, 'metrics'> {
   readonly events: OpenEvents | undefined;
   readonly pipelines: readonly Pick<Pipeline, 'programming'>[];
   readonly relay: Pick<Relay, 'stats'> | undefined;
-  readonly traffic: TrafficReadings | undefined;
+  readonly traffic: ServiceTraffic | undefined;
   readonly tools: ToolRunner;
 }
 
@@ -48,6 +49,9 @@ export class LastingParts {
   readonly instances = new HeldInstances();
   /** The families in which nothing of kube-proxy's nftables mode is left. */
   readonly withoutNftables = new Set<Family>();
+  readonly toldAnnotations: ToldAnnotations = new Map();
+  readonly #told = new Map<Family, Told>();
+  #relayRows = new RelayRows();
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #serviceHealth = new Map<Family, ServiceHealth>();
@@ -60,6 +64,13 @@ export class LastingParts {
     this.metrics.collectProcess();
     this.servers = new ProcessServers({ clock, log });
     this.admin = new AdminEndpoint({ clock, log });
+  }
+
+  /** What operators were told of a family. */
+  told(family: Family): Told {
+    const known = this.#told.get(family) ?? new Told();
+    this.#told.set(family, known);
+    return known;
   }
 
   /** The servers of healthCheckNodePorts of a family. */
@@ -82,7 +93,10 @@ export class LastingParts {
     const { config, health, pipelines, relay, traffic, clock } = view;
     const { metrics } = this;
     const before = this.#shown;
-    if (before !== undefined && before.config.mode !== config.mode) metrics.forgetMode();
+    if (before !== undefined && before.config.mode !== config.mode) {
+      metrics.forgetMode();
+      this.#relayRows = new RelayRows();
+    }
     this.#shown = view;
     metrics.agent.mode(config.mode);
     metrics.collectServices(
@@ -90,11 +104,24 @@ export class LastingParts {
     );
     metrics.agent.collectHealth(() => health.byFamily());
     metrics.slis.collect(() => health.checks());
-    // The same relay goes on with the sums it has: those of listeners that are gone are nowhere else.
-    if (relay && relay !== before?.relay) metrics.collectRelay(relayRows(relay));
+    if (relay) {
+      this.#relayRows.follow(relay);
+      metrics.collectRelay(this.#relayRows.rows);
+    }
+    if (traffic !== before?.traffic) traffic?.goOnFrom(before?.traffic);
     metrics.collectTraffic(traffic);
     measureKernel(metrics, view);
     this.servers.answerWith(answersOf({ ...view, metrics }));
+  }
+
+  /** The agent that is shown is about to end, and another one takes over. */
+  awaitNext(): void {
+    this.#relayRows.awaitNext();
+  }
+
+  /** The agent that is shown has written its first rules: what it does not have is no more. */
+  settled(): void {
+    this.#relayRows.settled();
   }
 
   /** What other families listened at is closed. */

@@ -11,33 +11,47 @@ import type { ServiceEvents, ServicePorts } from './service-events.ts';
 /** What fails for less may pass by itself: a lock that somebody holds, a tool that was killed. */
 const lastingMs = 30_000;
 
+/** What an operator was told of one family, and not yet that it is over. An agent that takes over goes on from there. */
+export class Told {
+  conflicts: ReadonlySet<string> = new Set();
+  conntrackFailure: string | undefined;
+  unprogrammed: ReadonlyMap<string, string> = new Map();
+  /** By Service and address. */
+  refused: ReadonlyMap<string, string> = new Map();
+  leftOut: ReadonlySet<string> = new Set();
+  failure = false;
+  inFront = '';
+}
+
+export interface NoticesOptions {
+  readonly log: Log;
+  readonly family: Family;
+  readonly events?: ServiceEvents | undefined;
+  readonly nodeEvents?: NodeEvents | undefined;
+  readonly told?: Told | undefined;
+}
+
 /** Says what an operator should know of one family's syncs: each thing once, and again when it is over. */
 export class Notices {
   readonly #log: Log;
   readonly #family: Family;
   readonly #events: ServiceEvents | undefined;
   readonly #nodeEvents: NodeEvents | undefined;
-  #conflicts = new Set<string>();
-  #conntrackFailure: string | undefined;
-  #unprogrammed = new Map<string, string>();
-  /** By Service and address. */
-  #refused = new Map<string, string>();
-  #leftOut: ReadonlySet<string> = new Set();
-  #isFailureTold = false;
-  #inFront = '';
+  readonly #told: Told;
 
   /** What concerns one object is an Event on it too, where there are any. */
-  constructor(log: Log, family: Family, events?: ServiceEvents, nodeEvents?: NodeEvents) {
+  constructor({ log, family, events, nodeEvents, told = new Told() }: NoticesOptions) {
     this.#log = log;
     this.#family = family;
     this.#events = events;
     this.#nodeEvents = nodeEvents;
+    this.#told = told;
   }
 
   /** Syncs have failed for so long. Who runs them logs each failure; an Event is for what lasts. */
   failed(error: unknown, forMs: number): void {
-    if (forMs < lastingMs || this.#isFailureTold) return;
-    this.#isFailureTold = true;
+    if (forMs < lastingMs || this.#told.failure) return;
+    this.#told.failure = true;
     this.#nodeEvents?.syncFails(this.#family, errorText(error), forMs);
   }
 
@@ -56,7 +70,7 @@ export class Notices {
     };
     if (before) this.#log.debug(fields, 'rules written');
     else this.#log.info(fields, 'first rules written');
-    if (report.failure === undefined) this.#isFailureTold = false;
+    if (report.failure === undefined) this.#told.failure = false;
     this.#tellConflicts(graph.conflicts);
     this.#tellUnprogrammed(report, servicePorts);
     this.#tellRefused(report.refusedAddresses ?? [], servicePorts);
@@ -82,8 +96,8 @@ export class Notices {
   /** Rules of others that leave nothing for ours; an audit has found them. */
   inFront(rules: readonly string[]): void {
     const text = rules.join(', ');
-    if (text === this.#inFront) return;
-    this.#inFront = text;
+    if (text === this.#told.inFront) return;
+    this.#told.inFront = text;
     if (rules.length === 0) {
       this.#log.info({ family: this.#family }, 'no rule of others stands before ours any more');
       return;
@@ -103,8 +117,8 @@ export class Notices {
 
   conntrackFailed(error: unknown): void {
     const reason = errorText(error);
-    if (reason === this.#conntrackFailure) return;
-    this.#conntrackFailure = reason;
+    if (reason === this.#told.conntrackFailure) return;
+    this.#told.conntrackFailure = reason;
     this.#log.warn(
       { family: this.#family, err: error },
       `cannot remove stale connection tracking entries, tried again each sync period: ${reason}`,
@@ -112,8 +126,8 @@ export class Notices {
   }
 
   conntrackReconciled(): void {
-    if (this.#conntrackFailure === undefined) return;
-    this.#conntrackFailure = undefined;
+    if (this.#told.conntrackFailure === undefined) return;
+    this.#told.conntrackFailure = undefined;
     this.#log.info({ family: this.#family }, 'stale connection tracking entries are removed again');
   }
 
@@ -123,29 +137,29 @@ export class Notices {
       const text = conflictText(conflict);
       now.add(text);
       const { claimed } = conflict;
-      if (!this.#conflicts.has(text)) this.#log.warn({ family: this.#family, claimed }, text);
+      if (!this.#told.conflicts.has(text)) this.#log.warn({ family: this.#family, claimed }, text);
     }
-    for (const text of this.#conflicts) {
+    for (const text of this.#told.conflicts) {
       if (!now.has(text)) this.#log.info({ family: this.#family }, `no longer: ${text}`);
     }
-    this.#conflicts = now;
+    this.#told.conflicts = now;
   }
 
   #tellUnprogrammed({ unprogrammed }: SyncReport, servicePorts: ServicePorts): void {
     const now = new Map<string, string>();
     for (const { name, reason } of unprogrammed) {
       now.set(name, reason);
-      if (this.#unprogrammed.get(name) === reason) continue;
+      if (this.#told.unprogrammed.get(name) === reason) continue;
       this.#events?.notProgrammed({ name, reason }, servicePorts);
       this.#log.error(
         { family: this.#family, servicePort: name, reason },
         `${name} is not programmed`,
       );
     }
-    for (const name of this.#unprogrammed.keys()) {
+    for (const name of this.#told.unprogrammed.keys()) {
       if (!now.has(name)) this.#log.info({ family: this.#family }, `${name} is programmed now`);
     }
-    this.#unprogrammed = now;
+    this.#told.unprogrammed = now;
   }
 
   #tellRefused(addresses: readonly RefusedAddress[], servicePorts: ServicePorts): void {
@@ -153,7 +167,7 @@ export class Notices {
     for (const refused of addresses) {
       const { address, origin, reason } = refused;
       const what = `${origin.service} is not served at ${address}`;
-      const isTold = now.has(what) || this.#refused.get(what) === reason;
+      const isTold = now.has(what) || this.#told.refused.get(what) === reason;
       now.set(what, reason);
       if (isTold) continue;
       this.#events?.addressRefused(refused, servicePorts);
@@ -162,9 +176,9 @@ export class Notices {
         `${what}: ${reason}`,
       );
     }
-    for (const what of this.#refused.keys())
+    for (const what of this.#told.refused.keys())
       if (!now.has(what)) this.#log.info({ family: this.#family }, `no longer: ${what}`);
-    this.#refused = now;
+    this.#told.refused = now;
   }
 
   #tellLeftOut(endpoints: readonly LeftOutEndpoint[]): void {
@@ -172,11 +186,11 @@ export class Notices {
     for (const { name, endpoint, reason } of endpoints) {
       const text = `${name}: nobody is led to the endpoint ${endpoint}: ${reason}`;
       now.add(text);
-      if (!this.#leftOut.has(text))
+      if (!this.#told.leftOut.has(text))
         this.#log.warn({ family: this.#family, servicePort: name, endpoint }, text);
     }
-    for (const text of this.#leftOut)
+    for (const text of this.#told.leftOut)
       if (!now.has(text)) this.#log.info({ family: this.#family }, `no longer: ${text}`);
-    this.#leftOut = now;
+    this.#told.leftOut = now;
   }
 }

@@ -17,6 +17,7 @@ import { ConntrackTurns } from './conntrack-turns.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeEvents } from './node-events.ts';
 import { Notices } from './notices.ts';
+import type { Told } from './notices.ts';
 import { Programming } from './programming-state.ts';
 import type { ServiceEvents } from './service-events.ts';
 import { SyncMeter } from './sync-meter.ts';
@@ -57,6 +58,10 @@ export interface PipelineOptions {
   readonly log: Log;
   readonly events?: ServiceEvents | undefined;
   readonly nodeEvents?: NodeEvents | undefined;
+  /** What was told by an agent before this one, and is told; left out: nothing. */
+  readonly told?: Told | undefined;
+  /** Another agent of the process counts what it is told of, until this one works in its place. */
+  readonly takesOver?: boolean;
   /** Remembers what somebody may ask. */
   readonly record?: SyncRecord;
   /** These two may change: {@link Pipeline.settingsChanged}. */
@@ -124,9 +129,8 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     this.#options = options;
     this.#createdMs = options.clock.now();
-    this.#meter = new SyncMeter(options.metrics, options.clock, options.family);
-    const { log, family, events, nodeEvents } = options;
-    this.#notices = new Notices(log, family, events, nodeEvents);
+    this.#meter = new SyncMeter(options);
+    this.#notices = new Notices(options);
     this.programming = new Programming({ ...options, waiting: () => options.catalog.waiting });
     this.#conntrack = new ConntrackTurns({
       clock: options.clock,

@@ -7,7 +7,7 @@ type Counted = Omit<ListenerStats, 'active'>;
 interface ServicePortCounts {
   /** Of listeners that are gone. */
   retired: Counted;
-  readonly listeners: Map<ListenerKey, ListenerStats>;
+  readonly listeners: Map<NumberedKey, ListenerStats>;
 }
 
 const nothing: Counted = {
@@ -20,14 +20,54 @@ const nothing: Counted = {
   evicted: 0,
 };
 
-/**
- * Sums the counters of listeners by service port, for metrics: a service port may have several, of both families, that come
- * and go. Its sums never fall as long as any is there; then it is forgotten. One that nobody has used is left out.
- */
-export class RelayTotals {
-  readonly #counts = new Map<string, ServicePortCounts>();
+/** A listener of one of several relays: `default/web:http/TCP cluster ipv4 #2`. */
+type NumberedKey = `${ListenerKey} #${number}`;
 
-  rows(stats: ReadonlyMap<ListenerKey, ListenerStats>): readonly RelayRow[] {
+/**
+ * Sums the counters of listeners by service port, for metrics: a service port may have several, of both families and of relays that
+ * take over from each other, that come and go. Its sums never fall as long as any is there; then it is forgotten. One that nobody has
+ * used is left out.
+ */
+export class RelayRows {
+  readonly #counts = new Map<string, ServicePortCounts>();
+  /** By number. Those before the last one have connections that drain. */
+  readonly #relays = new Map<number, Pick<Relay, 'stats'>>();
+  #last = 0;
+  /** Service ports for which the last relay has no listener yet, and may get one. */
+  readonly #awaited = new Set<string>();
+  #read: readonly RelayRow[] | undefined;
+
+  /** This relay has the listeners from now on. */
+  follow(relay: Pick<Relay, 'stats'>): void {
+    if (this.#relays.get(this.#last) === relay) return;
+    this.awaitNext();
+    this.#relays.set(++this.#last, relay);
+  }
+
+  /** The last relay is about to leave, and another one will follow: no service port is forgotten meanwhile. */
+  awaitNext(): void {
+    this.#sum();
+    for (const name of this.#counts.keys()) this.#awaited.add(name);
+  }
+
+  /** The last relay has all its listeners. */
+  settled(): void {
+    this.#awaited.clear();
+  }
+
+  /** Read at most once for all metrics of one answer. */
+  readonly rows = (): readonly RelayRow[] => {
+    if (this.#read === undefined) {
+      this.#read = this.#sum();
+      setImmediate(() => {
+        this.#read = undefined;
+      });
+    }
+    return this.#read;
+  };
+
+  #sum(): readonly RelayRow[] {
+    const stats = this.#stats();
     for (const [key, now] of stats) {
       const counts = this.#countsOf(servicePortOf(key));
       const before = counts.listeners.get(key);
@@ -43,10 +83,21 @@ export class RelayTotals {
         counts.retired = plus(counts.retired, last);
         counts.listeners.delete(key);
       }
-      if (counts.listeners.size === 0) this.#counts.delete(name);
+      if (counts.listeners.size === 0 && !this.#awaited.has(name)) this.#counts.delete(name);
       else rows.push(...rowOf(name, counts));
     }
     return rows;
+  }
+
+  /** Of all relays; one whose last connection has ended is known no more. */
+  #stats(): ReadonlyMap<NumberedKey, ListenerStats> {
+    const all = new Map<NumberedKey, ListenerStats>();
+    for (const [number, relay] of this.#relays) {
+      const stats = relay.stats();
+      for (const [key, each] of stats) all.set(`${key} #${number}`, each);
+      if (stats.size === 0 && number < this.#last) this.#relays.delete(number);
+    }
+    return all;
   }
 
   #countsOf(name: string): ServicePortCounts {
@@ -56,23 +107,15 @@ export class RelayTotals {
   }
 }
 
-/** Rows of a relay; read at most once for all metrics of one answer. */
+/** Rows of one relay. */
 export function relayRows(relay: Pick<Relay, 'stats'>): () => readonly RelayRow[] {
-  const totals = new RelayTotals();
-  let rows: readonly RelayRow[] | undefined;
-  return () => {
-    if (rows === undefined) {
-      rows = totals.rows(relay.stats());
-      setImmediate(() => {
-        rows = undefined;
-      });
-    }
-    return rows;
-  };
+  const all = new RelayRows();
+  all.follow(relay);
+  return all.rows;
 }
 
-/** `default/web:http/TCP` of `default/web:http/TCP cluster ipv4`. */
-function servicePortOf(key: ListenerKey): string {
+/** `default/web:http/TCP` of `default/web:http/TCP cluster ipv4 #1`. */
+function servicePortOf(key: NumberedKey): string {
   return key.split(' ', 1)[0] ?? key;
 }
 

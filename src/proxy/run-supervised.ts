@@ -69,6 +69,7 @@ export async function runSupervised(
           config,
           ...(first.effective && { effectiveConfig: () => supervisor.reading.effective?.() ?? {} }),
           onFirstRules: () => {
+            lasting.settled();
             tidyOnce();
             onFirstRules();
           },

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { RefusedAddress, Unprogrammed } from '../backends/backend.ts';
 import type { Clock } from '../clock.ts';
 import type { ObjectMeta } from '../informer/kind.ts';
@@ -18,6 +17,8 @@ export interface EventsOptions {
   readonly nodeName: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** What agents before this one have told; left out: nothing. */
+  readonly told?: ToldAnnotations;
   /** Told of what became of each Event; for metrics. */
   readonly onEnd?: (end: 'written' | 'dropped') => void;
 }
@@ -43,14 +44,19 @@ export interface FailedHealthPort {
 
 const controller = 'switchyard.io/proxy';
 
+/** What was told of the annotations of Services, by uid. An agent that takes over goes on from there. */
+export type ToldAnnotations = Map<string, string>;
+
 /** Events on Services for what an operator must act on. Who calls this tells each problem once, and again when it came back. */
 export class ServiceEvents {
   readonly #events: Events;
   readonly #nodeName: string;
+  readonly #told: ToldAnnotations;
 
-  constructor(events: Events, nodeName: string) {
+  constructor(events: Events, nodeName: string, told: ToldAnnotations = new Map()) {
     this.#events = events;
     this.#nodeName = nodeName;
+    this.#told = told;
   }
 
   /** Tells of annotations that are not understood; Services without any cost nothing. */
@@ -58,9 +64,11 @@ export class ServiceEvents {
     added: (service) => {
       this.#misunderstood(service);
     },
-    updated: (previous, service) => {
-      if (isDeepStrictEqual(previous.misunderstood, service.misunderstood)) return;
+    updated: (_previous, service) => {
       this.#misunderstood(service);
+    },
+    removed: ({ meta }) => {
+      this.#told.delete(meta.uid);
     },
   };
 
@@ -105,12 +113,17 @@ export class ServiceEvents {
   }
 
   #misunderstood({ meta, misunderstood = [] }: ServiceObject): void {
-    if (misunderstood.length === 0) return;
-    const each = misunderstood.map(({ field, reason }) => `${field}: ${reason}`);
+    const each = misunderstood.map(({ field, reason }) => `${field}: ${reason}`).join('; ');
+    if (each === (this.#told.get(meta.uid) ?? '')) return;
+    if (each === '') {
+      this.#told.delete(meta.uid);
+      return;
+    }
+    this.#told.set(meta.uid, each);
     this.#tellOn(meta, {
       reason: 'AnnotationNotUnderstood',
       action: 'ReadAnnotations',
-      note: `left out, the default is used: ${each.join('; ')}`,
+      note: `left out, the default is used: ${each}`,
       scope: 'cluster',
     });
   }
@@ -133,13 +146,13 @@ export class ServiceEvents {
 /** Events that go to `sink` until `signal` aborts; undefined without one: then the log alone has what they say. */
 export function openEvents(
   sink: EventSink | undefined,
-  { nodeName, ...options }: EventsOptions,
+  { nodeName, told, ...options }: EventsOptions,
   signal: AbortSignal,
 ): OpenEvents | undefined {
   if (sink === undefined) return undefined;
   const recorder = new EventRecorder({ ...options, sink, controller, instance: nodeName });
   return {
-    services: new ServiceEvents(recorder, nodeName),
+    services: new ServiceEvents(recorder, nodeName, told),
     node: new NodeEvents(recorder, nodeName),
     running: recorder.run(signal),
     flush: async () => recorder.flush(longestFlushMs),

@@ -61,6 +61,13 @@ export class ServiceTraffic implements TrafficCounting, TrafficReadings {
     },
   };
 
+  /** Goes on with what another one has counted, of service ports that exist still. */
+  goOnFrom(before: Pick<TrafficReadings, 'rows' | 'failures'> | undefined): void {
+    if (before === undefined) return;
+    this.#tally.goOnFrom(before.rows());
+    this.#failures += before.failures;
+  }
+
   watch(source: TrafficSource): void {
     this.#sources.push(source);
   }

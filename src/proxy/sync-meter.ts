@@ -15,19 +15,30 @@ export type Pending = ServiceCatalog['pending'];
 /** Tables that rules are counted in, kube-proxy's: in mangle is a chain without rules. */
 const ruleTables = ['filter', 'nat'] as const;
 
+export interface SyncMeterOptions {
+  readonly metrics: ProxyMetrics;
+  readonly clock: Clock;
+  readonly family: Family;
+  /** Another one counts objects that are told of, until this one begins. */
+  readonly takesOver?: boolean;
+}
+
 /** Keeps one family's metrics of the sync loop. */
 export class SyncMeter {
   readonly #metrics: ProxyMetrics;
   readonly #clock: Clock;
   readonly #label: { readonly ip_family: FamilyLabel };
   #hasBegun = false;
+  /** What is told is not counted by somebody else. */
+  #counts: boolean;
   /** What is told when it begins. */
   #queuedMs: number | undefined;
   #waiting: Pending | undefined;
 
-  constructor(metrics: ProxyMetrics, clock: Clock, family: Family) {
+  constructor({ metrics, clock, family, takesOver = false }: SyncMeterOptions) {
     this.#metrics = metrics;
     this.#clock = clock;
+    this.#counts = !takesOver;
     this.#label = { ip_family: familyLabel(family) };
     metrics.openFamily(this.#label.ip_family);
   }
@@ -35,22 +46,24 @@ export class SyncMeter {
   /** From now on it says what waits: before, that would be said of another one, which works while this one only lists. */
   begin(): void {
     this.#hasBegun = true;
+    this.#counts = true;
     this.#tellWaiting();
   }
 
   /** A Service was told of; kube-proxy counts each. */
   serviceTold(pending: Pending, changes: boolean): void {
+    this.#pending(pending);
+    if (!this.#counts) return;
     this.#metrics.agent.objectTold(this.#label.ip_family, 'Service', changes);
     this.#metrics.serviceChanges.inc();
-    this.#pending(pending);
   }
 
   /** An EndpointSlice was told of; kube-proxy counts those that change something. */
   sliceTold(pending: Pending, changes: boolean): void {
+    if (changes) this.#pending(pending);
+    if (!this.#counts) return;
     this.#metrics.agent.objectTold(this.#label.ip_family, 'EndpointSlice', changes);
-    if (!changes) return;
-    this.#metrics.endpointChanges.inc();
-    this.#pending(pending);
+    if (changes) this.#metrics.endpointChanges.inc();
   }
 
   /** Pending changes went into a sync. */

@@ -71,6 +71,18 @@ export class TrafficTally implements TrafficSink {
     sums.sent += sent;
   }
 
+  /** Adds what another tally had. A service port that is no more has had its time. */
+  goOnFrom(rows: readonly TrafficRow[]): void {
+    for (const row of rows) {
+      const { namespace, service, port, protocol } = row;
+      const key = `${namespace}/${service}${port === '' ? '' : `:${port}`}/${protocol}`;
+      const isRest = namespace === others;
+      if (isRest || this.#existing.get(`${namespace}/${service}`)?.has(key) === true) {
+        this.add(key, row);
+      }
+    }
+  }
+
   /** Series of their own; the sum of the rest is always there, and the last. */
   rows(): readonly TrafficRow[] {
     const named = Array.from(this.#named, ([key, sums]) => ({ ...namesOf(key), ...sums }));

@@ -20,6 +20,7 @@ describe.skipIf(blocked !== undefined)(
           slots: 40,
           // A machine that runs other things beside it is slow for seconds at a time.
           allowedLagMs: 10_000,
+          patienceMs: 2000,
           sampleEveryMs: 2000,
           seed: 1,
           tools: 'nft',

@@ -1,6 +1,6 @@
 // `npm run test:soak`: half an hour of churn against a real API server, with a checker that asks all the while.
 // Prints a row a minute and tables at the end; fails by its exit status.
-// usage: npm run test:soak [-- --minutes=30] [--rate=20] [--mode=iptables|userspace] [--tools=legacy|nft] [--lag=5] [--seed=N]
+// usage: npm run test:soak [-- --minutes=30] [--rate=20] [--mode=iptables|userspace] [--tools=legacy|nft] [--lag=5] [--patience=2] [--seed=N]
 // An answer is wrong if no state of the last `lag` seconds explains it: 5 on a machine of its own.
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     mode: { type: 'string', default: 'iptables' },
     tools: { type: 'string', default: 'legacy' },
     lag: { type: 'string', default: '5' },
+    patience: { type: 'string', default: '2' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
   },
 });
@@ -44,6 +45,7 @@ await interruptible(async (signal) => {
     questionsPerSecond: 40,
     slots: 40,
     allowedLagMs: Number(values.lag) * 1000,
+    patienceMs: Number(values.patience) * 1000,
     sampleEveryMs: 5000,
     seed: Number(values.seed),
     tools: values.tools === 'nft' ? 'nft' : 'legacy',

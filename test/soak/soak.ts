@@ -28,6 +28,8 @@ export interface SoakOptions {
   readonly questionsPerSecond: number;
   readonly slots: number;
   readonly allowedLagMs: number;
+  /** How long a question waits for an answer. */
+  readonly patienceMs: number;
   readonly sampleEveryMs: number;
   readonly seed: number;
   readonly tools: 'legacy' | 'nft';
@@ -212,7 +214,11 @@ class Soak {
     const random = new Random(seed);
     const ledger = new Ledger(allowedLagMs);
     const churner = new Churner(this.#plane, ledger, random, slots);
-    const checker = new Checker(this.#lab, churner, ledger, random, { mode, stable });
+    const checker = new Checker(this.#lab, churner, ledger, random, {
+      mode,
+      stable,
+      patienceMs: this.#options.patienceMs,
+    });
 
     await this.#churn(churner, checker, warmUpSeconds);
     await this.#settle(churner, untouched);
@@ -226,6 +232,11 @@ class Soak {
     if (checker.wrong > 0) {
       this.#problems.push(`${checker.wrong} wrong answers, the first: ${checker.complaints[0]}`);
     }
+    const { movedPins } = checker;
+    if (movedPins > after.failedDials)
+      this.#problems.push(
+        `a client that stays with its pod has moved ${movedPins} times, for ${after.failedDials} failed dials`,
+      );
     this.#compare(before, after);
     const apiFailures = churner.failures;
     return { samples: this.#samples, before, after, apiFailures, problems: this.#problems };

@@ -21,6 +21,8 @@ export interface Vitals {
   readonly syncs: number;
   readonly restoreFailures: number;
   readonly unprogrammed: number;
+  /** In userspace mode: of Services that nobody touches. */
+  readonly failedDials: number;
 }
 
 const MiB = 1024 * 1024;
@@ -50,6 +52,10 @@ export async function readVitals(lab: NodeLab, agent: AgentProcess): Promise<Vit
       metric(body, 'kubeproxy_sync_proxy_rules_iptables_restore_failures_total') +
       metric(body, 'kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total'),
     unprogrammed: metric(body, 'switchyard_services_not_programmed'),
+    failedDials: metric(
+      body.replace(/^.*service="churn-.*$/gm, ''),
+      'switchyard_relay_dial_failures_total',
+    ),
   };
 }
 

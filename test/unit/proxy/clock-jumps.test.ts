@@ -107,7 +107,7 @@ async function waitsForNode(stepMs: number): Promise<readonly boolean[]> {
 async function syncSeconds(stepMs: number): Promise<string | undefined> {
   const clock = new VirtualClock();
   const metrics = new ProxyMetrics({ version: 'test' });
-  const done = new SyncMeter(metrics, clock, 'ipv4').start();
+  const done = new SyncMeter({ metrics, clock, family: 'ipv4' }).start();
   clock.setDate(stepMs);
   await clock.advance(2000);
   done('full');
@@ -159,7 +159,7 @@ describe.each([
 
 it('a change dated ahead of our own date took no time, not less', async () => {
   const metrics = new ProxyMetrics({ version: 'test' });
-  const meter = new SyncMeter(metrics, new VirtualClock(), 'ipv4');
+  const meter = new SyncMeter({ metrics, clock: new VirtualClock(), family: 'ipv4' });
   meter.programmed([dayMs]);
   const text = await metrics.registry.metrics();
   expect(text).toContain('network_programming_duration_seconds_sum{ip_family="IPv4"} 0\n');

@@ -50,6 +50,10 @@ it('counters of a relay do not fall: what listeners that are gone have carried s
   expect(await counted(parts)).toBe('8');
   parts.show({ ...view });
   expect(await counted(parts)).toBe('8');
-  parts.show({ ...view, relay: relayOf({ 'a/b/TCP local ipv4': stats(1) }) });
-  expect(await counted(parts)).toBe('1');
+  const next = relayOf({});
+  parts.show({ ...view, relay: next });
+  expect(await counted(parts)).toBe('8');
+  next.is({ 'a/b/TCP local ipv4': stats(1) });
+  parts.settled();
+  expect(await counted(parts)).toBe('9');
 });

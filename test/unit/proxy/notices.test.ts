@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { SyncReport } from '../../../src/backends/backend.ts';
 import type { Origin } from '../../../src/graph/rule-graph.ts';
 import { NodeEvents } from '../../../src/proxy/node-events.ts';
-import { Notices } from '../../../src/proxy/notices.ts';
+import { Notices, Told } from '../../../src/proxy/notices.ts';
 import { ServiceEvents } from '../../../src/proxy/service-events.ts';
 import type { ServicePortKey, ServicePortName } from '../../../src/services/service-port.ts';
 import type { ObjectEvent } from '../../../src/telemetry/events.ts';
@@ -35,7 +35,11 @@ function listen(): {
   };
   const levels = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
   const told = new ServiceEvents({ tell: (event) => void events.push(event) }, 'node-a');
-  return { notices: new Notices({ ...silentLog, ...levels }, 'ipv4', told), lines, events };
+  return {
+    notices: new Notices({ log: { ...silentLog, ...levels }, family: 'ipv4', events: told }),
+    lines,
+    events,
+  };
 }
 
 describe('an operator is told', () => {
@@ -193,7 +197,15 @@ describe('an annotation that is not understood', () => {
     const events: ObjectEvent[] = [];
     const { handler } = new ServiceEvents({ tell: (event) => void events.push(event) }, 'node-a');
     const { 'switchyard.io/scheduler': _, ...less } = bad;
-    const steps = [{}, bad, bad, { ...bad, 'switchyard.io/weights': '10.244.1.5=2' }, less, {}];
+    const steps = [
+      bad,
+      {},
+      bad,
+      bad,
+      { ...bad, 'switchyard.io/weights': '10.244.1.5=2' },
+      less,
+      {},
+    ];
     handler.added?.(annotated(bad));
     for (let i = 1; i < steps.length; i++)
       handler.updated?.(annotated(steps[i - 1] ?? {}), annotated(steps[i] ?? {}));
@@ -210,6 +222,62 @@ describe('an annotation that is not understood', () => {
       reason: 'AnnotationNotUnderstood',
       scope: 'cluster',
     });
+  });
+});
+
+describe('an agent that takes over in the process', () => {
+  it('tells nothing again that the one before told, and says when it is over', () => {
+    const [told, annotations] = [new Told(), new Map<string, string>()];
+    const events: ObjectEvent[] = [];
+    const lines: string[] = [];
+    const say = (_fields: object, text: string): void => void lines.push(text);
+    const log = { ...silentLog, info: say, warn: say, error: say };
+    const agent = () => {
+      const sink = { tell: (event: ObjectEvent) => void events.push(event) };
+      const service = new ServiceEvents(sink, 'node-a', annotations);
+      const nodeEvents = new NodeEvents(sink, 'node-a');
+      const notices = new Notices({ log, family: 'ipv4', events: service, nodeEvents, told });
+      return { notices, handler: service.handler };
+    };
+    const { graph, changes } = new Scene([rawService()]);
+    const unprogrammed = [{ name: 'ns1/web:http' as ServicePortName, reason: 'no such match' }];
+    const work = ({ notices, handler }: ReturnType<typeof agent>, isBad: boolean): void => {
+      handler.added?.(annotated({ 'switchyard.io/scheduler': 'fast' }));
+      notices.failed(new Error('no tool'), 40_000);
+      const now = isBad ? { ...report, unprogrammed, failure: new Error('x') as never } : report;
+      notices.synced(graph, now, true, changes.servicePorts);
+      notices.inFront(isBad ? ['"-A FORWARD -j ACCEPT" in filter'] : []);
+    };
+    work(agent(), true);
+    const once = lines.length;
+    expect(events.map(({ reason }) => reason)).toEqual([
+      'AnnotationNotUnderstood',
+      'SyncFailed',
+      'NotProgrammed',
+    ]);
+    work(agent(), true);
+    expect(events).toHaveLength(3);
+    expect(lines).toHaveLength(once);
+    work(agent(), false);
+    expect(events).toHaveLength(3);
+    expect(lines.slice(once)).toEqual([
+      'ns1/web:http is programmed now',
+      'no rule of others stands before ours any more',
+    ]);
+  });
+
+  it('tells of an annotation that is spoilt again after the Service was made anew', () => {
+    const events: ObjectEvent[] = [];
+    const sink = { tell: (event: ObjectEvent) => void events.push(event) };
+    const annotations = new Map<string, string>();
+    const spoilt = annotated({ 'switchyard.io/scheduler': 'fast' });
+    const [first, second] = [0, 1].map(() => new ServiceEvents(sink, 'node-a', annotations));
+    first?.handler.added?.(spoilt);
+    second?.handler.added?.(spoilt);
+    expect(events).toHaveLength(1);
+    second?.handler.removed?.(spoilt);
+    second?.handler.added?.(spoilt);
+    expect(events).toHaveLength(2);
   });
 });
 
@@ -233,7 +301,7 @@ describe('syncs that fail', () => {
   it('are an Event on the Node when they do for long, once until one succeeds', () => {
     const events: ObjectEvent[] = [];
     const node = new NodeEvents({ tell: (event) => void events.push(event) }, 'node-a');
-    const notices = new Notices(silentLog, 'ipv6', undefined, node);
+    const notices = new Notices({ log: silentLog, family: 'ipv6', nodeEvents: node });
     const { graph } = new Scene([]);
     const error = new Error('ip6tables-restore is not on this machine');
     for (const forMs of [0, 29_000, 31_000, 61_000]) notices.failed(error, forMs);

@@ -139,3 +139,25 @@ describe('the traffic of listeners', () => {
     ]);
   });
 });
+
+describe('an agent that takes over', () => {
+  it('goes on with what was counted, of service ports that exist still', () => {
+    const make = () =>
+      new ServiceTraffic({ traffic: config, clock: new VirtualClock(), log: silentLog });
+    const [first, second] = [make(), make()];
+    const api = { meta: { namespace: 'default', name: 'api' }, ports: web.ports } as ServiceObject;
+    for (const service of [web, api]) first.handler.added?.(service);
+    first.add('default/web:http/TCP', { connections: 5 });
+    first.add('default/api:http/TCP', { connections: 7 });
+    first.add('default/unknown/TCP', { connections: 1 });
+    first.missed();
+    second.handler.added?.(web);
+    second.goOnFrom(first);
+    second.add('default/web:http/TCP', { connections: 2 });
+    expect(second.rows().map(({ service, connections }) => [service, connections])).toEqual([
+      ['web', 7],
+      ['_other', 1],
+    ]);
+    expect(second.failures).toBe(1);
+  });
+});

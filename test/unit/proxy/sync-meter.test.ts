@@ -5,7 +5,7 @@ import { VirtualClock } from './virtual-clock.ts';
 
 it('counts rules in the tables kube-proxy counts them in', async () => {
   const metrics = new ProxyMetrics({ version: 'test' });
-  new SyncMeter(metrics, new VirtualClock(), 'ipv4').gauges(new Map(), {
+  new SyncMeter({ metrics, clock: new VirtualClock(), family: 'ipv4' }).gauges(new Map(), {
     full: true,
     rulesTotal: { filter: 3, nat: 7, mangle: 0 },
     rulesWritten: { nat: 2 },
@@ -32,7 +32,7 @@ it('says nothing of what waits before it begins: an agent that works may be spea
     const lines = (await metrics.registry.metrics()).split('\n');
     return lines.filter((line) => /^kubeproxy_.*(_queued_.*|_pending) [1-9]/.test(line)).toSorted();
   };
-  const meter = new SyncMeter(metrics, clock, 'ipv4');
+  const meter = new SyncMeter({ metrics, clock, family: 'ipv4' });
   await clock.advance(2000);
   meter.serviceTold({ services: 2, endpoints: 0 }, true);
   meter.sliceTold({ services: 2, endpoints: 3 }, true);
@@ -50,4 +50,30 @@ it('says nothing of what waits before it begins: an agent that works may be spea
   meter.queued();
   meter.taken({ services: 0, endpoints: 0 });
   expect(await waiting()).toEqual([expect.not.stringContaining(said[1] ?? '')]);
+});
+
+it('counts objects once, where an agent that takes over is told of those that the one before was told of', async () => {
+  const metrics = new ProxyMetrics({ version: 'test' });
+  const own = { metrics, clock: new VirtualClock(), family: 'ipv4' } as const;
+  const counted = async (): Promise<readonly string[]> => {
+    const lines = (await metrics.registry.metrics()).split('\n');
+    return lines.filter((line) =>
+      /^[a-z_]*(changes|objects|events)[a-z_]*_total.* [1-9]/.test(line),
+    );
+  };
+  const tell = (meter: SyncMeter): void => {
+    meter.serviceTold({ services: 1, endpoints: 0 }, true);
+    meter.sliceTold({ services: 1, endpoints: 1 }, true);
+  };
+  const first = new SyncMeter(own);
+  tell(first);
+  first.begin();
+  const once = await counted();
+  expect(once).toHaveLength(4);
+  const second = new SyncMeter({ ...own, takesOver: true });
+  tell(second);
+  expect(await counted()).toEqual(once);
+  second.begin();
+  tell(second);
+  expect(await counted()).not.toEqual(once);
 });
