@@ -9,6 +9,9 @@ import type { Wire, WireEvents, WireListener, Wires } from './wire.ts';
 /** libuv's number for the end of a stream. */
 const endOfFile = -4095;
 
+/** More than wait at a socket that nobody floods. */
+const mostLast = 128;
+
 /** What the wires of one thread have in common. */
 interface Common {
   readonly handles: TcpHandles;
@@ -47,7 +50,9 @@ export class HandleWires implements Wires {
     const handle = new TCP(serverType);
     const { address, port } = place;
     const flags = shared ? reusePort : 0;
+    let came = 0;
     handle.onconnection = (error, client) => {
+      came++;
       if (error < 0) listener.failed(getSystemErrorName(error));
       else if (client.fd >= this.#mostFiles) {
         client.reset();
@@ -58,12 +63,16 @@ export class HandleWires implements Wires {
       (address.includes(':')
         ? handle.bind6(address, port, flags | ipv6Only)
         : handle.bind(address, port, flags)) || handle.listen(backlog);
-    const stop = async (): Promise<void> =>
+    const close = async (): Promise<void> =>
       new Promise((resolve) => {
         handle.close(resolve);
       });
+    const stop = async (): Promise<void> => {
+      await untilNobodyWaits(() => came);
+      await close();
+    };
     if (error < 0) {
-      await stop();
+      await close();
       throw systemError(getSystemErrorName(error), 'listen');
     }
     return stop;
@@ -85,6 +94,20 @@ export class HandleWires implements Wires {
       throw systemError(error < 0 ? getSystemErrorName(error) : 'EMFILE', 'connect');
     }
     return new HandleWire(handle, this.#common);
+  }
+}
+
+/**
+ * Waits until a look at the sockets has found no client: the kernel resets those that wait at a socket when it closes. Each turn of
+ * the loop lets one in.
+ */
+async function untilNobodyWaits(came: () => number): Promise<void> {
+  const turn = async (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+  await turn(); // the end of the present one
+  for (let turns = 0; turns < mostLast; turns++) {
+    const before = came();
+    await turn();
+    if (came() === before) return;
   }
 }
 

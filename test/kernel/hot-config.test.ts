@@ -64,6 +64,13 @@ describe.skipIf(!able)('a configuration file that changes (needs root on Linux)'
     return line?.slice(name.length + 1);
   }
 
+  /** All series of a metric together. */
+  async function total(name: string): Promise<number> {
+    const { body } = await lab.get('node', 'http://127.0.0.1:10249/metrics');
+    const lines = body.split('\n').filter((each) => each.startsWith(`${name}{`));
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  }
+
   const reloads = async (result: string): Promise<number> =>
     Number(await metric(`switchyard_config_reloads_total{result="${result}"}`));
 
@@ -221,8 +228,14 @@ describe.skipIf(!able)('a configuration file that changes (needs root on Linux)'
     expect(await inForce('userspace')).toBe(true);
     expect(await held.again()).toEqual(held.first);
     const relayed = await lab.open('client', web);
+    const told = await total('switchyard_object_events_total');
+    const carried = await total('switchyard_relay_connections_total');
+    expect(carried).toBeGreaterThan(0);
     const stream = new RequestStream(lab, 'client', [web], 2, 5);
     await publish(`${usual}mode: userspace\nudpIdleTimeout: 5s\n`, 'restart');
+    // What was counted goes on, and the objects are the same.
+    expect(await total('switchyard_relay_connections_total')).toBeGreaterThanOrEqual(carried);
+    expect(await total('switchyard_object_events_total')).toBe(told);
     expect(await relayed.again()).toEqual(relayed.first);
     for (const to of [web.to, 'fd00:10:96::10']) {
       await eventually(

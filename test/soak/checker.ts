@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { Answer, HeldConnection } from '../../src/cli/demo/actor.ts';
+import type { HeldConnection } from '../../src/cli/demo/actor.ts';
 import type { NodeLab } from '../support/node-lab.ts';
 import type { Churner } from './churner.ts';
 import type { Ledger, Observation } from './ledger.ts';
@@ -127,7 +127,7 @@ export class Checker {
     this.#pins.set(key, this.#mode === 'userspace' ? answer : pinned);
   }
 
-  /** Connections that were open before the churn go on. */
+  /** Connections that were open before the churn go on, to the same pod. */
   async #hold(signal: AbortSignal): Promise<void> {
     const held: Held[] = [];
     for (const target of this.#stable) {
@@ -140,20 +140,13 @@ export class Checker {
       for (const each of held) {
         const answer = await each.connection.again(this.#patienceMs);
         this.questions++;
-        if (this.#goesOn(each, answer)) continue;
+        if (isDeepStrictEqual(answer, each.connection.first)) continue;
         const [was, is] = [each.connection.first, answer].map((one) => JSON.stringify(one));
         this.#complain(`${each.target.key}: an open connection to ${was} now hears ${is}`);
       }
       await delay(1000, undefined, { signal }).catch(() => {});
     }
     for (const { connection } of held) await connection.close();
-  }
-
-  /** It is the same pod that answers, but where a flow ends when nothing has passed for a moment: it is whose turn it is then. */
-  #goesOn({ target, connection }: Held, answer: Answer): boolean {
-    if (this.#mode === 'userspace' && target.protocol === 'UDP')
-      return typeof answer !== 'string' && target.answers.has(answer.answeredBy);
-    return isDeepStrictEqual(answer, connection.first);
   }
 
   #judge(beforeMs: number): void {

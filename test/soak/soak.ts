@@ -130,8 +130,9 @@ function modeFlags(lab: NodeLab, mode: SoakMode): readonly string[] {
     '--proxy-mode=userspace',
     `--userspace-state-file=${state}`,
     '--userspace-workers=2',
-    // what drains holds a descriptor: there are to be none at the end
     '--userspace-drain-timeout=20s',
+    // in 250 ms a pod on a busy machine may not have answered
+    '--udp-timeout=10s',
   ];
 }
 
@@ -331,6 +332,12 @@ class Soak {
   }
 
   async #rest(): Promise<RestFigures> {
+    // Flows and what drains hold a descriptor each until they end.
+    await eventually(
+      async () => readVitals(this.#lab, this.#agent),
+      ({ carried }) => carried === 0,
+      60_000,
+    ).catch(() => {}); // the comparison says so
     const heapMiB = await collectedHeapMiB(this.#lab, this.#agent);
     const vitals = await readVitals(this.#lab, this.#agent);
     return { ...vitals, collectedHeapMiB: heapMiB };

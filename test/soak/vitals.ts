@@ -23,6 +23,8 @@ export interface Vitals {
   readonly unprogrammed: number;
   /** In userspace mode: of Services that nobody touches. */
   readonly failedDials: number;
+  /** In userspace mode: open connections and flows. */
+  readonly carried: number;
 }
 
 const MiB = 1024 * 1024;
@@ -52,6 +54,7 @@ export async function readVitals(lab: NodeLab, agent: AgentProcess): Promise<Vit
       metric(body, 'kubeproxy_sync_proxy_rules_iptables_restore_failures_total') +
       metric(body, 'kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total'),
     unprogrammed: metric(body, 'switchyard_services_not_programmed'),
+    carried: metric(body, 'switchyard_relay_active'),
     failedDials: metric(
       body.replace(/^.*service="churn-.*$/gm, ''),
       'switchyard_relay_dial_failures_total',
