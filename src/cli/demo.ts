@@ -9,6 +9,7 @@ import { systemTools, toolCure } from '../host/run-tool.ts';
 import type { Command, CommandArgs, CommandIo } from './command.ts';
 import { NetworkActor } from './demo/actor.ts';
 import { DemoAgent } from './demo/agent.ts';
+import { runClusterDemo } from './demo/cluster.ts';
 import { play } from './demo/scenes.ts';
 import {
   ShopManifests,
@@ -40,6 +41,18 @@ export const command: Command = {
       help: 'The folder with the shop’s manifests. Default: examples/ beside the program.',
     },
     {
+      name: 'cluster',
+      type: 'bool',
+      default: false,
+      help: 'A whole cluster instead: a control plane, and two nodes with containerd that run the pods of a Deployment. Needs the source tree; what it lacks it installs, or says.',
+    },
+    {
+      name: 'keep',
+      type: 'bool',
+      default: false,
+      help: 'With --cluster: leaves it running until Ctrl-C, and says how kubectl reaches it.',
+    },
+    {
       name: 'no-color',
       type: 'bool',
       default: false,
@@ -57,6 +70,11 @@ export const command: Command = {
 };
 
 async function run({ flags }: CommandArgs, io: CommandIo): Promise<number> {
+  const colour = !flags.bool('noColor') && !io.env['NO_COLOR'] && process.stdout.isTTY;
+  if (flags.bool('cluster')) {
+    const wanted = { folder: import.meta.dirname, keep: flags.bool('keep'), colour };
+    return runClusterDemo(wanted, io.signal);
+  }
   const missing = missingForDemo({
     platform: process.platform,
     uid: process.getuid?.(),
@@ -75,7 +93,6 @@ async function run({ flags }: CommandArgs, io: CommandIo): Promise<number> {
       hint: 'name it with --examples=PATH; it is part of the source tree',
     });
   }
-  const colour = !flags.bool('noColor') && !io.env['NO_COLOR'] && process.stdout.isTTY;
   const story = new Story(io.stdout, colour);
   return perform({ story, examples, mode: flags.text('mode'), io });
 }

@@ -5,9 +5,9 @@ import { processLives } from '../../src/host/process.ts';
 const base = '/sys/fs/cgroup';
 const name = 'switchyard-kubelet-test-';
 
-/** Under which all cgroups of a run lie, in each hierarchy. */
-export function cgroupPrefix(pid: number): string {
-  return `${name}${pid}`;
+/** Under which all cgroups of a run lie, in each hierarchy; `within`: under which those of the run lie that this one is a part of. */
+export function cgroupPrefix(pid: number, within?: string): string {
+  return within === undefined ? `${name}${pid}` : join(within, `part-${pid}`);
 }
 
 /** Of runs that are gone. */

@@ -16,6 +16,8 @@ export interface KubeletSetting {
   readonly flags?: readonly string[];
   /** Both halves run in one process: what the proxy is told besides. */
   readonly proxyFlags?: readonly string[];
+  /** What is run; default: the sources. */
+  readonly program?: string;
 }
 
 /** Under which this run's cgroups lie. */
@@ -33,7 +35,7 @@ export class KubeletProcess {
     this.#setting = setting;
     this.manifests = join(node.folder, 'manifests');
     const command = setting.proxyFlags === undefined ? 'kubelet' : 'node';
-    this.#process = new SwitchyardProcess(node, command, 'kubelet.log');
+    this.#process = new SwitchyardProcess(node, command, 'kubelet.log', setting.program);
   }
 
   start(): void {
@@ -62,6 +64,10 @@ export class KubeletProcess {
   /** Why it is not there any more, or undefined. */
   get ended(): string | undefined {
     return this.#process.ended;
+  }
+
+  get pid(): number {
+    return this.#process.pid;
   }
 
   get log(): string {

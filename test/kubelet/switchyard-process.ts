@@ -4,25 +4,35 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { NodeMachine } from './node-machine.ts';
 
-const program = join(import.meta.dirname, '../../src/cli/main.ts');
+const sources = join(import.meta.dirname, '../../src/cli/main.ts');
 
 /** A command of Switchyard that runs on a node of the sandbox. */
 export class SwitchyardProcess {
   readonly #node: NodeMachine;
   readonly #command: string;
   readonly #logFile: string;
+  readonly #program: string;
   #child: ChildProcess | undefined;
 
-  /** `logFile`: in the node's folder. */
-  constructor(node: NodeMachine, command: string, logFile: string) {
+  /** `logFile`: in the node's folder. `program`: the sources, or a bundle of them. */
+  constructor(node: NodeMachine, command: string, logFile: string, program = sources) {
     this.#node = node;
     this.#command = command;
     this.#logFile = logFile;
+    this.#program = program;
   }
 
   start(flags: readonly string[]): void {
-    const words = [process.execPath, program, this.#command, ...flags];
+    const words = [process.execPath, this.#program, this.#command, ...flags];
     this.#child = this.#node.spawn(this.#logFile, ...words);
+  }
+
+  /** The program's own process, as this one sees it. What was spawned for a node that is not here is nsenter, whose child it is. */
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error('it was not started');
+    if (this.#node.isHere) return pid;
+    return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim());
   }
 
   /** Why it is not there any more, or undefined. */
@@ -45,12 +55,7 @@ export class SwitchyardProcess {
         resolve();
       });
     });
-    if (this.#node.isHere) child.kill(`SIG${signal}`);
-    else {
-      // What was spawned is nsenter: the program is its child.
-      const found = `$(pgrep -f "^[^ ]*node ${program} ${this.#command}")`;
-      this.#node.run('sh', '-c', `kill -${signal} ${found}`);
-    }
+    process.kill(this.pid, `SIG${signal}`);
     await ended;
   }
 }

@@ -10,6 +10,9 @@ import { fileURLToPath } from 'node:url';
 const folder = import.meta.dirname;
 const version = { full: 'v1.37.2', major: '1', minor: '37' };
 
+/** The release of Kubernetes that it is. */
+export const controlPlaneVersion = version.full;
+
 /** Where the binary is, or will be, on this machine. */
 export function controlPlaneBinary(): string {
   const hash = createHash('sha256');
@@ -19,7 +22,7 @@ export function controlPlaneBinary(): string {
 }
 
 /** Builds the binary where it is missing; answers why it cannot. */
-function build(target: string): string | undefined {
+export function buildControlPlane(target: string): string | undefined {
   if (existsSync(target)) return undefined;
   if (spawnSync('go', ['version']).error)
     return 'Go is not installed (the control plane is built from Go modules)';
@@ -43,7 +46,7 @@ function build(target: string): string | undefined {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const target = controlPlaneBinary();
-  const problem = build(target);
+  const problem = buildControlPlane(target);
   if (problem !== undefined) {
     process.stderr.write(`cluster tests: ${problem}\n`);
     process.exit(1);
