@@ -1,5 +1,5 @@
 // `npm run bench`: figures of this machine, printed as tables with ratios against a baseline of the same minute.
-// usage: npm run bench [-- --sizes=1000,10000] [--nft-baseline]
+// usage: npm run bench [-- --sizes=1000,10000] [--nft-baseline]; --help names the benchmarks of other parts
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { toolPath } from '../../src/host/tool-path.ts';
@@ -12,12 +12,26 @@ import { printTable, ratio, seconds } from './table.ts';
 import { usualLayout } from './usual-layout.ts';
 import { workload } from './workload.ts';
 
+const help = `usage: npm run bench [-- --sizes=1000,10000,30000] [--nft-baseline]
+  the rules: from objects to what the kernel has, and connects through them
+
+others, each with figures of its own (docs/performance.md):
+  npm run bench:kubelet     pods until Ready, restarts and memory of the kubelet, with real containerd and a control plane
+  npm run bench:upstream    the proxy beside upstream's kube-proxy
+  npm run bench:ipvs        the same in ipvs mode, in a virtual machine
+  npm run bench:relay       the userspace mode's relay beside haproxy and socat
+`;
 const { values } = parseArgs({
   options: {
     sizes: { type: 'string', default: '1000,10000,30000' },
     'nft-baseline': { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 });
+if (values.help) {
+  process.stdout.write(help);
+  process.exit(0);
+}
 process.env['PATH'] = toolPath(process.env['PATH']);
 const sizes = values.sizes.split(',').map(Number);
 const endpoints = 3;

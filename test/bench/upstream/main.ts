@@ -4,7 +4,6 @@
 //          [--start-seconds=120] [--upstream-nft]
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import { cpus, loadavg, release } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -14,6 +13,7 @@ import { ControlPlane } from '../../cluster/control-plane.ts';
 import { controlPlaneBinary } from '../../cluster/controlplane/build.ts';
 import { interruptible } from '../../support/interruptible.ts';
 import { ownFolder } from '../../support/own-folder.ts';
+import { load, machine, version } from '../machine.ts';
 import { printTable } from '../table.ts';
 import type { Bench, Part } from './bench.ts';
 import { bigPart } from './big.ts';
@@ -73,7 +73,8 @@ async function main(folder: string, interrupted: AbortSignal): Promise<void> {
   }
   const bundle = join(folder, 'switchyard.mjs');
   execFileSync(process.execPath, ['scripts/build.ts', bundle]);
-  process.stdout.write(`${machine()}\n`);
+  const upstream = version(controlPlaneBinary(), 'kube-proxy', '--version').replace(/^\D+/, '');
+  process.stdout.write(`${machine(`upstream's kube-proxy ${upstream}`)}\n`);
   for (const [name, part] of Object.entries(parts)) {
     if (!names.includes(name) || interrupted.aborted) continue;
     await runPart(name, part, bundle, interrupted);
@@ -122,29 +123,4 @@ async function runPart(
   printTable(part.title, head, rows.map(cells));
   if (failure !== undefined) process.stdout.write(`\nFailed: ${failure}\n`);
   progress(`done; load average ${load()}`);
-}
-
-/** What the figures were taken on. */
-function machine(): string {
-  const facts = [
-    new Date().toISOString().slice(0, 16).replace('T', ' '),
-    `${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}`,
-    `kernel ${release()}`,
-    version('iptables', '--version').replace(/ \(.*/, ''),
-    `node ${process.version}`,
-    `commit ${version('git', 'describe', '--always', '--dirty')}`,
-    `upstream's kube-proxy ${version(controlPlaneBinary(), 'kube-proxy', '--version').replace(/^\D+/, '')}`,
-    `load average before ${load()}`,
-  ];
-  return facts.join('; ');
-}
-
-function version(program: string, ...args: readonly string[]): string {
-  return execFileSync(program, args, { encoding: 'utf8' }).trim();
-}
-
-function load(): string {
-  return loadavg()
-    .map((each) => each.toFixed(1))
-    .join(', ');
 }

@@ -34,6 +34,13 @@ export function cells({ what, upstream, own, target }: Row): readonly string[] {
   ];
 }
 
+/** Of a table without upstream. */
+export const ownHead = ['', 'Switchyard', 'must reach', ''] as const;
+
+export function ownCells({ what, own, target }: Row): readonly string[] {
+  return [what, own?.text ?? 'not run', targetText(target), verdict(target, own, undefined)];
+}
+
 /** Whether the target is met: told only where it is certain. */
 function verdict(target: Target, own: Figure | undefined, upstream: Figure | undefined): string {
   if (target.kind === 'none' || own === undefined) return '';
