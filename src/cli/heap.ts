@@ -1,5 +1,6 @@
-import { setFlagsFromString } from 'node:v8';
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { Clock } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /**
@@ -34,4 +35,38 @@ export function shrinkHeap(): void {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as (options: object) => void;
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+}
+
+/** How {@link shrinkNowAndThen} sees and treats the heap of its process. */
+export interface HeapPorts {
+  readonly clock: Clock;
+  /** What V8 has taken for the heap, garbage included. */
+  readonly size?: () => number;
+  readonly shrink?: () => void;
+}
+
+const lookEveryMs = 30_000;
+const smallestGrowthBytes = 6 * 1024 ** 2;
+const growthShare = 0.25;
+
+/**
+ * Gives back what bursts of work leave behind: V8 itself would collect it only when a heap that may be several times as large is full.
+ * Looks each half minute, and stops the process only where much has come since it was collected last. Until `signal`.
+ */
+export async function shrinkNowAndThen(
+  { clock, size = heapSize, shrink = shrinkHeap }: HeapPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  let kept = 0;
+  while (!signal.aborted) {
+    await clock.sleep(lookEveryMs, signal);
+    if (signal.aborted) return;
+    if (size() - kept < Math.max(smallestGrowthBytes, kept * growthShare)) continue;
+    shrink();
+    kept = size();
+  }
+}
+
+function heapSize(): number {
+  return getHeapStatistics().total_heap_size;
 }

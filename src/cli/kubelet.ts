@@ -9,7 +9,7 @@ import { createLogger } from '../telemetry/logger.ts';
 import { aloneIn, runLogged } from './agent-process.ts';
 import type { AgentProcess } from './agent-process.ts';
 import type { Command, CommandIo } from './command.ts';
-import { keepHeapSmall } from './heap.ts';
+import { keepHeapSmall, shrinkNowAndThen } from './heap.ts';
 import { readKubeletConfig } from './read-kubelet-config.ts';
 import { version } from './version.ts';
 
@@ -37,6 +37,8 @@ export async function runKubeletCommand(
   const terminal = process.stderr.isTTY;
   const log = await createLogger({ ...config.logging, terminal, fields: logFields });
   for (const warning of warnings) log.warn({}, warning);
+  const over = new AbortController();
+  const shrinking = shrinkNowAndThen({ clock: systemClock }, over.signal);
   await runLogged(log, io.signal, async () =>
     runKubelet(
       {
@@ -51,6 +53,7 @@ export async function runKubeletCommand(
       },
       io.signal,
     ),
-  );
+  ).finally(() => over.abort());
+  await shrinking;
   return 0;
 }
