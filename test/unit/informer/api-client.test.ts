@@ -11,7 +11,7 @@ import type { TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { runProgram } from '../../../src/host/run-program.ts';
-import { loadApiClient, type ApiClient } from '../../../src/informer/api-client.ts';
+import { loadApiClient, loadApiClients, type ApiClient } from '../../../src/informer/api-client.ts';
 import { ApiSource } from '../../../src/informer/api-source.ts';
 import { Informer } from '../../../src/informer/informer.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
@@ -169,6 +169,27 @@ test('an exec plugin is run once, beside the kubeconfig, and told which cluster 
   });
   await client.reloadCredentials();
   expect(await authorization(client)).toBe('Bearer from-plugin');
+  expect(await readFile(join(directory, 'runs'), 'utf8')).toBe('run\nrun\n');
+});
+
+test('an exec plugin is run once for both forms of connection', async () => {
+  await writeFile(join(directory, 'plugin.sh'), plugin);
+  await chmod(join(directory, 'plugin.sh'), 0o755);
+  const apiVersion = 'client.authentication.k8s.io/v1';
+  const path = await kubeconfig({ exec: { apiVersion, command: './plugin.sh' } });
+  const both = await loadApiClients({
+    log: silentLog,
+    clock,
+    env: {},
+    runProgram,
+    kubeconfig: path,
+  });
+  clients.push(both.client, both.sharing);
+  await Promise.all([status(both.client), status(both.sharing)]);
+  expect(await authorization(both.sharing)).toBe('Bearer from-plugin');
+  expect(await readFile(join(directory, 'runs'), 'utf8')).toBe('run\n');
+  await both.client.reloadCredentials();
+  expect(await authorization(both.sharing)).toBe('Bearer from-plugin');
   expect(await readFile(join(directory, 'runs'), 'utf8')).toBe('run\nrun\n');
 });
 
