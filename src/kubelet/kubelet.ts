@@ -6,6 +6,7 @@ import { listInterfaces } from '../host/interfaces.ts';
 import { readMachineFacts } from '../host/machine-facts.ts';
 import type { MachineFacts } from '../host/machine-facts.ts';
 import { SystemMounts } from '../host/mounts.ts';
+import type { Mounts } from '../host/mounts.ts';
 import { adjustOomScore } from '../host/oom-score.ts';
 import type { ToolRunner } from '../host/run-tool.ts';
 import { uplinks } from '../host/uplinks.ts';
@@ -47,7 +48,9 @@ export interface KubeletBase extends KubeletOptions {
   readonly machine: MachineFacts;
   /** The real path of the root directory. */
   readonly rootDir: string;
-  readonly mounts: SystemMounts;
+  readonly mounts: Mounts;
+  /** Where links to the logs of all containers are, for those who collect them. */
+  readonly containerLogsDir: string;
   readonly cri: Cri;
   readonly health: RuntimeHealth;
   readonly events: KubeletEvents;
@@ -68,30 +71,45 @@ export async function runKubelet(options: KubeletOptions, signal: AbortSignal): 
   const nodeName = config.node.hostnameOverride || hostname.trim().toLowerCase();
   const lock = await lockRoot(config.rootDir, nodeName);
   await adjustOomScore(config.oomScoreAdj, log);
+  let pods: PodParts | undefined;
+  let base: KubeletBase | undefined;
+  try {
+    base = await openBase(options, nodeName, () => pods?.relistedAtMs, signal);
+    const onOpened = (opened: PodParts): void => {
+      pods = opened;
+    };
+    await runParts(base, onOpened, signal);
+  } finally {
+    await base?.api?.close();
+    await lock.release();
+    log.info({}, 'stopped; containers run on');
+  }
+}
+
+/** Runs all parts of a kubelet until `signal`, or until one of them fails. */
+export async function runParts(
+  base: KubeletBase,
+  onOpened: (pods: PodParts) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const stop = new AbortController();
   const onStop = (): void => stop.abort();
   signal.addEventListener('abort', onStop, { once: true });
   if (signal.aborted) stop.abort();
-  let pods: PodParts | undefined;
-  let base: KubeletBase | undefined;
   const running: Promise<unknown>[] = [];
   try {
-    base = await openBase(options, nodeName, () => pods?.relistedAtMs, stop.signal);
     const node = new NodeParts(base);
     running.push(base.health.run(stop.signal), base.events.run(stop.signal), node.run(stop.signal));
-    await runtimeUp(base, stop.signal);
-    if (stop.signal.aborted) return;
-    pods = await PodParts.open(base, node, stop.signal);
-    log.info({ node: nodeName, ips: base.nodeIps }, 'started');
+    const pods = await openPods(base, node, stop.signal);
+    if (pods === undefined) return;
+    onOpened(pods);
+    base.log.info({ node: base.nodeName, ips: base.nodeIps }, 'started');
     running.push(pods.run(stop.signal));
     await Promise.race([Promise.all(running), aborted(stop.signal)]);
   } finally {
     stop.abort();
     signal.removeEventListener('abort', onStop);
     await Promise.allSettled(running);
-    await base?.api?.close();
-    await lock.release();
-    log.info({}, 'stopped; containers run on');
   }
 }
 
@@ -136,6 +154,7 @@ async function openBase(
     nodeName,
     rootDir,
     mounts,
+    containerLogsDir: '/var/log/containers',
     cri,
     api,
     health,
@@ -166,22 +185,28 @@ async function findNodeIps(
   return chooseNodeIps({ configured: config.node.ips, hostname, links, uplinks: routed, resolved });
 }
 
-/** Nothing can be known of pods before the runtime says it. */
-async function runtimeUp({ cri, clock, log }: KubeletBase, signal: AbortSignal): Promise<void> {
+/** Nothing can be known of pods before the runtime has said it, which may be away at any moment. undefined: `signal` came first. */
+async function openPods(
+  base: KubeletBase,
+  node: NodeParts,
+  signal: AbortSignal,
+): Promise<PodParts | undefined> {
+  const { cri, clock, log } = base;
   let waitMs = firstRetryMs;
   while (!signal.aborted) {
     try {
       const { name, version } = await checkVersion(cri, signal);
       log.info({ runtime: name, version, endpoint: cri.endpoint }, 'container runtime');
-      return;
+      return await PodParts.open(base, node, signal);
     } catch (error) {
-      if (signal.aborted) return;
-      if (error instanceof SwitchyardError && error.code === 'missing' && !error.retryable)
-        throw error;
+      if (signal.aborted) break;
+      if (!(error instanceof SwitchyardError)) throw error;
+      if (error.code === 'missing' && !error.retryable) throw error;
       if (waitMs === firstRetryMs || waitMs >= lastRetryMs)
         log.warn({}, `the container runtime is waited for: ${errorText(error)}`);
       await clock.sleep(waitMs, signal);
       waitMs = Math.min(waitMs * 2, lastRetryMs);
     }
   }
+  return undefined;
 }

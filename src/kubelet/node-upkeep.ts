@@ -65,7 +65,7 @@ export class NodeUpkeep {
         maxBytes: Number(wholeUnits(quantityOf(logFiles.maxSize))),
       }),
       logFolders: options.logFolders,
-      linksFolder: '/var/log/containers',
+      linksFolder: base.containerLogsDir,
       rotateEveryMs: logFiles.monitorMs,
     });
   }

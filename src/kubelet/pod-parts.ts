@@ -162,10 +162,11 @@ export class PodParts {
       });
   }
 
-  /** The runtime answers already. */
+  /** Throws where the runtime does not answer. */
   static async open(base: KubeletBase, node: NodeParts, signal: AbortSignal): Promise<PodParts> {
     const parts = new PodParts(base, node, await hasAppArmor());
     await parts.#start(signal);
+    await parts.#view.relist();
     return parts;
   }
 
@@ -175,10 +176,10 @@ export class PodParts {
   }
 
   async #start(signal: AbortSignal): Promise<void> {
-    const { config, cri, nodeName, rootDir, machine, clock, log, random, events } = this.#base;
+    const { config, cri, clock, log, random, events } = this.#base;
     await this.#readFeatures(signal);
     await this.#dns.read();
-    const settings = await runtimeSettings(config, nodeName, rootDir, machine.memoryBytes, cri);
+    const settings = await runtimeSettings(this.#base);
     const { runtime } = config;
     const meter = this.#base.metrics.pods;
     const around: PodSurroundings = {
@@ -258,7 +259,6 @@ export class PodParts {
   /** Runs pods until `signal`; then lets them be. */
   async run(signal: AbortSignal): Promise<void> {
     const { config, tools, clock, log } = this.#base;
-    await this.#view.relist();
     const server = await openServer({
       base: this.#base,
       table: this.#table,

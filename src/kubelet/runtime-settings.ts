@@ -1,34 +1,35 @@
-import type { KubeletConfig } from '../config/kubelet-config.ts';
 import { cgroupVersion, limitsSwap, CgroupTree } from '../host/cgroups.ts';
 import type { Clock } from '../clock.ts';
 import type { Cri } from './cri/client.ts';
+import type { KubeletBase } from './kubelet.ts';
 import { CgroupDriver } from './cri/gen/api_pb.ts';
 import { FileCgroups, noCgroups, SystemdCgroups } from './runtime/cgroups.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PodCgroups } from './runtime/cgroups.ts';
 import type { RuntimeSettings } from './runtime/settings.ts';
 
-/** What of the configuration and of this machine containers are made by. `rootDir`: its real path. */
-export async function runtimeSettings(
-  config: KubeletConfig,
-  nodeName: string,
-  rootDir: string,
-  memoryBytes: number,
-  cri: Pick<Cri, 'runtime'>,
-): Promise<RuntimeSettings> {
+/** What of the configuration and of this machine containers are made by. */
+export async function runtimeSettings({
+  config,
+  nodeName,
+  rootDir,
+  machine,
+  cri,
+  containerLogsDir,
+}: KubeletBase): Promise<RuntimeSettings> {
   const { runtime } = config;
   const version = await cgroupVersion();
   return {
     nodeName,
     rootDir,
     podLogsDir: config.podLogsDir,
-    containerLogsDir: '/var/log/containers',
+    containerLogsDir,
     cpuCFSQuota: runtime.cpuQuota,
     cpuCFSQuotaPeriodUs: BigInt(Math.round(runtime.cpuQuotaPeriodMs * 1000)),
     seccompDefault: runtime.seccompDefault,
     singleProcessOOMKill: runtime.singleProcessOomKill,
     pidsLimit: BigInt(Math.max(0, runtime.pidsLimit)),
-    memoryBytes: BigInt(memoryBytes),
+    memoryBytes: BigInt(machine.memoryBytes),
     cgroup: {
       version,
       driver: (await driverOf(cri)) ?? runtime.cgroups.driver,

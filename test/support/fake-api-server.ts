@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, ServerResponse, type IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { merged } from './merge-patch.ts';
 
@@ -75,6 +75,8 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
  */
 export class FakeApiServer {
   readonly requests: FakeRequest[] = [];
+  /** Cuts the connection of a request before it is done, or after it: it is never answered. */
+  cut: ((request: FakeRequest) => 'before' | 'after' | undefined) | undefined;
   readonly #objects = new Map<string, Map<string, RawObject>>();
   readonly #faults: { readonly fault: Fault; left: number }[] = [];
   readonly #watchers = new Set<Watcher>();
@@ -233,8 +235,18 @@ export class FakeApiServer {
     const query = Object.fromEntries(url.searchParams);
     const { method = 'GET', headers } = request;
     const body = method === 'GET' ? undefined : await bodyOf(request);
-    this.requests.push({ method, path, query, headers, body });
-    if (this.#token !== undefined && request.headers.authorization !== `Bearer ${this.#token}`) {
+    const asked = { method, path, query, headers, body };
+    this.requests.push(asked);
+    const cut = this.cut?.(asked);
+    if (cut !== 'before') await this.#handle(asked, cut ? new ServerResponse(request) : response);
+    if (cut) response.destroy();
+  }
+
+  async #handle(
+    { method, path, query, headers, body }: FakeRequest,
+    response: ServerResponse,
+  ): Promise<void> {
+    if (this.#token !== undefined && headers.authorization !== `Bearer ${this.#token}`) {
       sendStatus(response, 401);
       return;
     }
@@ -313,7 +325,9 @@ export class FakeApiServer {
     const { path, namespace, key } = resourceAt(at);
     // a subresource of another object, such as a token, is nothing that is kept
     if (key !== undefined) {
-      response.writeHead(201).end(JSON.stringify(given));
+      const token = { status: { token: `token-${++this.#version}` } };
+      const made = at.endsWith('/token') ? { ...given, ...token } : given;
+      response.writeHead(201).end(JSON.stringify(made));
       return;
     }
     const metadata = namespace === undefined ? given.metadata : { namespace, ...given.metadata };
