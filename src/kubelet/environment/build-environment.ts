@@ -10,6 +10,7 @@ import type {
   ReferencedObjects,
   SecretData,
 } from '../ports.ts';
+import { isStaticPod } from '../sources/sourced-pod.ts';
 import { expand } from './expand.ts';
 import { podField } from './pod-fields.ts';
 import { resourceField } from './resource-field.ts';
@@ -62,8 +63,10 @@ export class ContainerEnvironment implements Environment {
     return Array.from(values, ([name, value]) => ({ name, value }));
   }
 
-  #services({ metadata, spec }: Pod): ReadonlyMap<string, string> {
-    const services = this.#sources.services();
+  /** A static pod does not wait for them: the API server may be one itself. */
+  #services(pod: Pod): ReadonlyMap<string, string> {
+    const { metadata, spec } = pod;
+    const services = this.#sources.services() ?? (isStaticPod(pod) ? [] : undefined);
     if (services === undefined) {
       const message = 'services have not yet been read at least once, cannot construct envvars';
       throw new SwitchyardError('source', message, { retryable: true });

@@ -189,12 +189,15 @@ describe('variables of a container', () => {
     await expect(built({ env: [{ name: 'A', valueFrom }] })).rejects.toThrow(message);
   });
 
-  it('wait for services, and know no objects without an API server', async () => {
+  it('wait for services but in a static pod, and know no objects without an API server', async () => {
     const sources = { services: () => undefined, allocatable: () => undefined, objects };
     const early = new ContainerEnvironment(sources);
-    await expect(early.build(pod(), container(), addresses, signal)).rejects.toThrow(
+    const fromApi = pod({}, { annotations: { 'kubernetes.io/config.source': 'api' } });
+    await expect(early.build(fromApi, container(), addresses, signal)).rejects.toThrow(
       'services have not yet been read at least once, cannot construct envvars',
     );
+    const fixed = pod({}, { annotations: { 'kubernetes.io/config.source': 'file' } });
+    expect(await early.build(fixed, container(), addresses, signal)).toEqual([]);
     const alone = new ContainerEnvironment({ ...sources, services: () => [], objects: undefined });
     const own = container({ envFrom: [{ configMapRef: { name: 'settings' } }] });
     await expect(alone.build(pod(), own, addresses, signal)).rejects.toThrow(
