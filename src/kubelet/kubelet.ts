@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { KubeletConfig } from '../config/kubelet-config.ts';
-import { SwitchyardError, errorText } from '../error.ts';
+import { SwitchyardError } from '../error.ts';
 import { InstanceLock } from '../host/instance-lock.ts';
 import { listInterfaces } from '../host/interfaces.ts';
 import { readMachineFacts } from '../host/machine-facts.ts';
@@ -16,7 +16,7 @@ import { KubeletMetrics } from '../telemetry/kubelet-metrics.ts';
 import type { Log } from '../telemetry/log.ts';
 import { openApiSide } from './api-side.ts';
 import type { ApiSide } from './api-side.ts';
-import { checkVersion, connectCri } from './cri/client.ts';
+import { connectCri } from './cri/client.ts';
 import type { Cri } from './cri/client.ts';
 import { meteredCri } from './cri/metered.ts';
 import { KubeletEvents } from './node/kubelet-events.ts';
@@ -59,9 +59,6 @@ export interface KubeletBase extends KubeletOptions {
   readonly metrics: KubeletMetrics;
 }
 
-const firstRetryMs = 100;
-const lastRetryMs = 5000;
-
 /**
  * Runs the pods of this node until `signal` aborts; containers run on then. Rejects where the start cannot succeed: also where
  * another kubelet has the same root directory.
@@ -100,10 +97,8 @@ export async function runParts(
   try {
     const node = new NodeParts(base);
     running.push(base.health.run(stop.signal), base.events.run(stop.signal), node.run(stop.signal));
-    const pods = await openPods(base, node, stop.signal);
-    if (pods === undefined) return;
+    const pods = await PodParts.open(base, node);
     onOpened(pods);
-    base.log.info({ node: base.nodeName, ips: base.nodeIps }, 'started');
     running.push(pods.run(stop.signal));
     await Promise.race([Promise.all(running), aborted(stop.signal)]);
   } finally {
@@ -183,30 +178,4 @@ async function findNodeIps(
     config.node.ips.length > 0 ? [] : resolveHost(hostname),
   ]);
   return chooseNodeIps({ configured: config.node.ips, hostname, links, uplinks: routed, resolved });
-}
-
-/** Nothing can be known of pods before the runtime has said it, which may be away at any moment. undefined: `signal` came first. */
-async function openPods(
-  base: KubeletBase,
-  node: NodeParts,
-  signal: AbortSignal,
-): Promise<PodParts | undefined> {
-  const { cri, clock, log } = base;
-  let waitMs = firstRetryMs;
-  while (!signal.aborted) {
-    try {
-      const { name, version } = await checkVersion(cri, signal);
-      log.info({ runtime: name, version, endpoint: cri.endpoint }, 'container runtime');
-      return await PodParts.open(base, node, signal);
-    } catch (error) {
-      if (signal.aborted) break;
-      if (!(error instanceof SwitchyardError)) throw error;
-      if (error.code === 'missing' && !error.retryable) throw error;
-      if (waitMs === firstRetryMs || waitMs >= lastRetryMs)
-        log.warn({}, `the container runtime is waited for: ${errorText(error)}`);
-      await clock.sleep(waitMs, signal);
-      waitMs = Math.min(waitMs * 2, lastRetryMs);
-    }
-  }
-  return undefined;
 }

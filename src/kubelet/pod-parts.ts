@@ -1,46 +1,39 @@
-import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { Informer } from '../informer/informer.ts';
-import { ContainerEnvironment } from './environment/build-environment.ts';
 import { NodeDns } from './environment/node-dns.ts';
-import { linkedServiceKind } from './environment/service-variables.ts';
-import type { LinkedService } from './environment/service-variables.ts';
 import { keepIptablesChains } from './housekeeping/iptables-chains.ts';
 import type { KubeletBase } from './kubelet.ts';
 import { MirrorKeeper } from './mirror-keeper.ts';
 import type { NodeParts } from './node-parts.ts';
 import { NodeUpkeep } from './node-upkeep.ts';
-import type { Pod } from './pod/pod.ts';
-import { fewestFeatures } from './pod/unsupported.ts';
-import type { RuntimeFeatures } from './pod/unsupported.ts';
+import { PodAdmission } from './pod-admission.ts';
 import { PodDispatch } from './pod-dispatch.ts';
+import { PodObjects } from './pod-objects.ts';
 import { openServer } from './pod-server.ts';
 import { PodSources } from './pod-sources.ts';
 import { PodTable } from './pod-table.ts';
 import { probeHandlers } from './probes/handlers.ts';
 import { ProbeMeter } from './probes/probe-meter.ts';
 import { PodProbes } from './probes/probes.ts';
-import { podCgroups, runtimeSettings } from './runtime-settings.ts';
-import { ContainerFiles } from './runtime/container-files.ts';
-import { Images } from './runtime/images.ts';
+import { runtimeSettings } from './runtime-settings.ts';
+import { onceRuntimeAnswers } from './runtime-up.ts';
 import { LogFolders } from './runtime/log-folders.ts';
-import { pullSecrets } from './runtime/pull-secrets.ts';
+import type { RuntimeSettings } from './runtime/settings.ts';
 import { RuntimeView } from './runtime/view.ts';
-import { rejection } from './sources/admission.ts';
-import type { AdmissionNode } from './sources/admission.ts';
+import type { KubeletServer } from './server/server.ts';
 import { isStaticPod } from './sources/sourced-pod.ts';
 import { StatusWriter } from './status/status-writer.ts';
+import { surroundings } from './surroundings.ts';
 import { PodDirectories } from './volumes/pod-directories.ts';
-import { WatchedReferences } from './volumes/referenced-objects.ts';
-import { tokenRequester } from './volumes/token-request.ts';
-import { Tokens } from './volumes/tokens.ts';
 import { PodVolumes } from './volumes/volumes.ts';
-import { BackOff } from './worker/back-off.ts';
-import type { PodSurroundings } from './worker/pod-surroundings.ts';
 import { PodWorkers, podOperations } from './worker/pod-workers.ts';
 
 /** `1.37`: what clients of ours say that they are like. */
 const likeVersion = '1.37';
+
+/** What only a runtime that answers can say. */
+interface Found {
+  readonly settings: RuntimeSettings;
+  readonly admission: PodAdmission;
+}
 
 /** All that runs pods: sources, workers, and what these work with. */
 export class PodParts {
@@ -48,57 +41,36 @@ export class PodParts {
   readonly #node: NodeParts;
   readonly #table = new PodTable();
   readonly #meter = new ProbeMeter();
-  readonly #services: Informer<LinkedService> | undefined;
-  readonly #references: WatchedReferences | undefined;
-  readonly #tokens: Tokens | undefined;
+  readonly #objects: PodObjects;
   readonly #status: StatusWriter;
   readonly #view: RuntimeView;
   readonly #probes: PodProbes;
   readonly #volumes: PodVolumes;
   readonly #sources: PodSources;
   readonly #mirrors: MirrorKeeper | undefined;
-  readonly #appArmor: boolean;
   readonly #dns: NodeDns;
   readonly #logFolders: LogFolders;
+  #server: KubeletServer | undefined;
   #workers: PodWorkers | undefined;
   #dispatch: PodDispatch | undefined;
   #upkeep: NodeUpkeep | undefined;
-  #features: RuntimeFeatures & Pick<AdmissionNode, 'hasGroupsPolicy'> = {
-    ...fewestFeatures,
-    hasGroupsPolicy: false,
-  };
-  #beatMs = 0;
+  #waitsFor: string | undefined = 'the container runtime is asked';
+  #beatMs: number;
 
-  private constructor(base: KubeletBase, node: NodeParts, appArmor: boolean) {
+  private constructor(base: KubeletBase, node: NodeParts) {
     this.#base = base;
     this.#node = node;
-    this.#appArmor = appArmor;
-    this.#logFolders = new LogFolders({
-      rootDir: base.rootDir,
-      podLogsDir: base.config.podLogsDir,
-    });
-    this.#dns = new NodeDns({ config: base.config.dns, nodeIps: base.nodeIps, log: base.log });
-    const { api, clock, log, random, events, cri, nodeName, rootDir, mounts } = base;
+    const { api, clock, log, random, events, cri, config, nodeName, nodeIps, rootDir, mounts } =
+      base;
     const meter = base.metrics.pods;
-    if (api !== undefined) {
-      this.#services = new Informer({
-        source: api.source(linkedServiceKind),
-        log,
-        name: 'services',
-        handlers: [{ synced: () => this.#workers?.wakeAll() }],
-      });
-      const onChange = (uids: readonly string[]): void => {
-        for (const uid of uids) this.#workers?.wake(uid);
-      };
-      this.#references = new WatchedReferences({
-        client: api.sharing,
-        clock,
-        random,
-        log,
-        onChange,
-      });
-      this.#tokens = new Tokens({ request: tokenRequester(api.client, clock), clock, random, log });
-    }
+    this.#beatMs = clock.monotonic();
+    this.#logFolders = new LogFolders({ rootDir, podLogsDir: config.podLogsDir });
+    this.#dns = new NodeDns({ config: config.dns, nodeIps, log });
+    this.#objects = new PodObjects({
+      base,
+      wake: (uid) => this.#workers?.wake(uid),
+      wakeAll: () => this.#workers?.wakeAll(),
+    });
     this.#status = new StatusWriter({
       api: api?.objects('v1', 'pods'),
       mirror: (pod) => this.#table.mirrorOf(pod),
@@ -137,12 +109,12 @@ export class PodParts {
     this.#volumes = new PodVolumes({
       directories: new PodDirectories(rootDir),
       sources: {
-        objects: this.#references,
-        tokens: this.#tokens,
+        objects: this.#objects.references,
+        tokens: this.#objects.tokens,
         allocatable: (resource) => node.allocatable(resource),
       },
       mounts,
-      tokens: this.#tokens,
+      tokens: this.#objects.tokens,
       events,
       clock,
       random,
@@ -162,11 +134,10 @@ export class PodParts {
       });
   }
 
-  /** Throws where the runtime does not answer. */
-  static async open(base: KubeletBase, node: NodeParts, signal: AbortSignal): Promise<PodParts> {
-    const parts = new PodParts(base, node, await hasAppArmor());
-    await parts.#start(signal);
-    await parts.#view.relist();
+  /** Listens from now on, and says that it waits; {@link run} has to follow. */
+  static async open(base: KubeletBase, node: NodeParts): Promise<PodParts> {
+    const parts = new PodParts(base, node);
+    parts.#server = await parts.#listen();
     return parts;
   }
 
@@ -175,59 +146,76 @@ export class PodParts {
     return this.#view.relistedAtMs;
   }
 
-  async #start(signal: AbortSignal): Promise<void> {
-    const { config, cri, clock, log, random, events } = this.#base;
-    await this.#readFeatures(signal);
+  /** Waits for the runtime and runs pods until `signal`; then lets them be. */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      const waits = (problem: string): void => {
+        this.#waitsFor = problem;
+      };
+      const find = async (): Promise<Found> => this.#find(signal);
+      const found = await onceRuntimeAnswers(this.#base, find, waits, signal);
+      if (found === undefined) return;
+      this.#build(found);
+      this.#waitsFor = undefined;
+      const { log, nodeName, nodeIps } = this.#base;
+      log.info({ node: nodeName, ips: nodeIps }, 'started');
+      await this.#runAll(signal);
+    } finally {
+      await this.#server?.stop();
+      await this.#workers?.stop();
+      await this.#probes.close();
+      await this.#objects.close();
+    }
+  }
+
+  async #listen(): Promise<KubeletServer> {
+    const { config, clock } = this.#base;
+    return openServer({
+      base: this.#base,
+      table: this.#table,
+      view: this.#view,
+      workers: () => this.#workers?.all() ?? [],
+      status: this.#status,
+      probeMetrics: this.#meter.registry,
+      health: () => ({
+        isAlive: clock.monotonic() - this.#beatMs < Math.max(2 * config.syncMs, 300_000),
+        waitsFor: this.#waitsFor,
+      }),
+    });
+  }
+
+  async #find(signal: AbortSignal): Promise<Found> {
+    const admission = await PodAdmission.open(this.#base, this.#node, signal);
     await this.#dns.read();
     const settings = await runtimeSettings(this.#base);
-    const { runtime } = config;
-    const meter = this.#base.metrics.pods;
-    const around: PodSurroundings = {
-      runtime: cri.runtime,
-      clock,
-      events,
-      log,
-      meter,
+    await this.#view.relist();
+    return { settings, admission };
+  }
+
+  #build({ settings, admission }: Found): void {
+    const { config, clock, log, random, events, metrics } = this.#base;
+    const around = surroundings({
+      base: this.#base,
+      node: this.#node,
       settings,
-      userAgent: `kube-lifecycle/${likeVersion}`,
-      images: new Images({
-        images: cri.images,
-        events,
-        clock,
-        maxPulls: runtime.serializePulls ? 1 : runtime.maxParallelPulls || undefined,
-        rate: { qps: runtime.pullQps, burst: runtime.pullBurst },
-        meter,
-        ...(this.#references !== undefined && {
-          findAuth: pullSecrets({ objects: this.#references, events }),
-        }),
-      }),
-      files: new ContainerFiles(settings, this.#logFolders, randomHex),
+      admission,
+      objects: this.#objects,
+      dns: this.#dns,
+      logFolders: this.#logFolders,
       volumes: this.#volumes,
-      environment: new ContainerEnvironment({
-        objects: this.#references,
-        services: () => this.#linkedServices(),
-        allocatable: (resource) => this.#node.allocatable(resource),
-      }),
-      recursiveReadOnly: this.#features.recursiveReadOnlyMounts,
       view: this.#view,
       status: this.#status,
       probes: this.#probes,
-      referenced: this.#references,
-      cgroups: podCgroups(settings, clock, log),
-      backOff: new BackOff(clock, { longestMs: runtime.maxRestartWaitMs }),
-      dns: () => this.#dns.sources,
-      hostIPs: () => this.#base.nodeIps,
-      networkProblem: () => this.#base.health.networkProblem,
-      features: this.#features,
       reconcileMirror: () => this.#mirrors?.ring(),
-    };
+      likeVersion,
+    });
     const workers = new PodWorkers({
       operations: podOperations(around),
       clock,
       log,
       events,
       random,
-      meter,
+      meter: metrics.pods,
       syncFrequencyMs: config.syncMs,
       isStatic: isStaticPod,
       inRuntime: () => this.#view.pods,
@@ -238,7 +226,7 @@ export class PodParts {
       workers,
       events,
       log,
-      admit: (pod, others) => this.#admit(pod, others),
+      admit: (pod, others) => admission.judge(pod, others),
       seen: (pod) => this.#status.seen(pod),
       mirrorsChanged: () => this.#mirrors?.ring(),
       isReady: () => this.#sources.allReady,
@@ -256,36 +244,22 @@ export class PodParts {
     });
   }
 
-  /** Runs pods until `signal`; then lets them be. */
-  async run(signal: AbortSignal): Promise<void> {
+  async #runAll(signal: AbortSignal): Promise<void> {
     const { config, tools, clock, log } = this.#base;
-    const server = await openServer({
-      base: this.#base,
-      table: this.#table,
-      view: this.#view,
-      workers: () => this.#workers?.all() ?? [],
-      status: this.#status,
-      probeMetrics: this.#meter.registry,
-      isAlive: () => clock.monotonic() - this.#beatMs < Math.max(2 * config.syncMs, 300_000),
-    });
-    const running: (Promise<void> | undefined)[] = [
+    const running = [
       this.#view.run(signal),
       this.#sources.run(signal),
       this.#status.run(signal),
-      this.#services?.start(signal),
+      this.#objects.run(signal),
       this.#mirrors?.run(signal),
       this.#upkeep?.run(signal),
       this.#beat(signal),
       config.iptablesChains ? keepIptablesChains({ tools, clock, log }, signal) : undefined,
-    ];
+    ].filter((each) => each !== undefined);
     try {
-      await Promise.all(running.filter((each) => each !== undefined));
+      await Promise.all(running);
     } finally {
-      await Promise.allSettled(running.filter((each) => each !== undefined));
-      await server.stop();
-      await this.#workers?.stop();
-      await this.#probes.close();
-      await this.#references?.close();
+      await Promise.allSettled(running);
     }
   }
 
@@ -297,39 +271,4 @@ export class PodParts {
       await this.#base.clock.sleep(1000, signal);
     }
   }
-
-  #admit(pod: Pod, others: readonly Pod[]): ReturnType<typeof rejection> {
-    const features = {
-      hasAppArmor: this.#appArmor,
-      hasGroupsPolicy: this.#features.hasGroupsPolicy,
-    };
-    const found = rejection({ pod, others, node: this.#node.admission(features) });
-    if (found !== undefined) this.#base.metrics.pods.rejected(found.reason);
-    return found;
-  }
-
-  #linkedServices(): Iterable<LinkedService> | undefined {
-    if (this.#services === undefined) return [];
-    return this.#services.synced ? this.#services.store.values() : undefined;
-  }
-
-  async #readFeatures(signal: AbortSignal): Promise<void> {
-    const { runtimeHandlers, features } = await this.#base.cri.runtime.status({}, { signal });
-    const usual = runtimeHandlers.find(({ name }) => name === '');
-    this.#features = {
-      recursiveReadOnlyMounts: usual?.features?.recursiveReadOnlyMounts ?? false,
-      hasGroupsPolicy: features?.supplementalGroupsPolicy ?? false,
-    };
-  }
-}
-
-/** Whether the kernel keeps AppArmor profiles. */
-async function hasAppArmor(): Promise<boolean> {
-  const text = await readFile('/sys/module/apparmor/parameters/enabled', 'utf8').catch(() => '');
-  return text.startsWith('Y');
-}
-
-/** For names of files that nobody guesses. */
-function randomHex(): string {
-  return randomBytes(4).toString('hex');
 }

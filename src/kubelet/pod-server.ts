@@ -4,6 +4,7 @@ import type { KubeletBase } from './kubelet.ts';
 import type { Pod } from './pod/pod.ts';
 import type { PodTable } from './pod-table.ts';
 import type { RuntimeView } from './runtime/view.ts';
+import type { KubeletRoutesOptions } from './server/kubelet-routes.ts';
 import { KubeletServer } from './server/server.ts';
 import { isStaticPod } from './sources/sourced-pod.ts';
 import { shownPod } from './status/shown-pod.ts';
@@ -17,13 +18,12 @@ export interface PodServerOptions {
   readonly workers: () => ReturnType<PodWorkers['all']>;
   readonly status: StatusWriter;
   readonly probeMetrics: Registry;
-  /** Whether the main loop goes round. */
-  readonly isAlive: () => boolean;
+  readonly health: KubeletRoutesOptions['health'];
 }
 
 /** Starts what listens. */
 export async function openServer(options: PodServerOptions): Promise<KubeletServer> {
-  const { base, table, view, workers, status, probeMetrics, isAlive } = options;
+  const { base, table, view, workers, status, probeMetrics, health } = options;
   const { config, nodeName, nodeIps, clock, log, cri, metrics, api } = base;
   metrics.collect(() => readings(table, view, workers()));
   const now = (pod: Pod): Pod => shownPod(pod, status.current(pod));
@@ -44,7 +44,7 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
     ownAddresses: () => nodeIps,
     listPods: () => table.all().map(now),
     runtimePods: () => [...view.pods.values()],
-    syncLoop: () => ({ isAlive: isAlive() }),
+    health,
     metrics: metrics.registry,
     sliMetrics: metrics.slis.registry,
     onRequest: (request) => metrics.request(request),

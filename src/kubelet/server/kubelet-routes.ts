@@ -5,6 +5,14 @@ import type { PodRoutes } from './pod-routes.ts';
 import type { Exchange, Routes } from './routes.ts';
 import { sayJson, sayText } from './say.ts';
 
+/** How the kubelet itself is. */
+export interface KubeletHealth {
+  /** Whether the main loop goes round. */
+  readonly isAlive: boolean;
+  /** Why no pods are run yet, nor known of; undefined: they are. */
+  readonly waitsFor: string | undefined;
+}
+
 export interface KubeletRoutesOptions {
   /** All pods of the sources with the status that counts now; static ones with the UID made for them, no mirrors. */
   readonly listPods: () => readonly Pod[];
@@ -13,8 +21,7 @@ export interface KubeletRoutesOptions {
   readonly pods: PodRoutes | undefined;
   /** `enableDebuggingHandlers`. */
   readonly debugging: boolean;
-  /** When the main loop last went round, on any scale that `now` is of, and when it is given up. */
-  readonly syncLoop: () => { readonly isAlive: boolean };
+  readonly health: () => KubeletHealth;
   readonly metrics: Registry;
   readonly probeMetrics: Registry;
   readonly sliMetrics?: Registry;
@@ -49,9 +56,14 @@ export class KubeletRoutes implements Routes {
       sayText(response, 405, 'Debug endpoints are disabled.');
       return;
     }
+    const { waitsFor } = this.#options.health();
+    if (waitsFor !== undefined && first !== 'healthz' && first !== 'metrics') {
+      sayText(response, 503, `no pods are known yet: ${waitsFor}\n`);
+      return;
+    }
     switch (first) {
       case 'healthz':
-        this.#health(exchange);
+        sayHealth(exchange, this.#options.health(), true);
         return;
       case 'pods':
         sayJson(response, podList(this.#options.listPods()));
@@ -75,25 +87,6 @@ export class KubeletRoutes implements Routes {
     else notFound(exchange);
   }
 
-  #health(exchange: Exchange): void {
-    const { response, url } = exchange;
-    const { isAlive } = this.#options.syncLoop();
-    const checks: Readonly<Record<string, boolean>> = { ping: true, log: true, syncloop: isAlive };
-    const name = url.pathname.split('/')[2] ?? '';
-    const asked =
-      name === ''
-        ? Object.entries(checks)
-        : Object.entries(checks).filter(([each]) => each === name);
-    if (asked.length === 0) notFound(exchange);
-    else if (asked.every(([, good]) => good)) sayText(response, 200, 'ok');
-    else {
-      const lines = asked.map(
-        ([each, good]) => `[${good ? '+' : '-'}]${each} ${good ? 'ok' : 'failed'}`,
-      );
-      sayText(response, 500, `${lines.join('\n')}\nhealthz check failed\n`);
-    }
-  }
-
   async #metrics(exchange: Exchange): Promise<void> {
     const { metrics, probeMetrics, sliMetrics } = this.#options;
     const registries: Readonly<Record<string, Registry | undefined>> = {
@@ -111,16 +104,42 @@ export class KubeletRoutes implements Routes {
   }
 }
 
-/** Port 10248: whether there is a process that answers, and nothing more. */
-export const plainHealth: Routes = {
-  upgrades: () => false,
-  async answer({ response, url }) {
-    if (url.pathname === '/healthz' || url.pathname === '/healthz/ping')
-      sayText(response, 200, 'ok');
-    else sayText(response, 404, '404 page not found\n');
-    return Promise.resolve();
-  },
-};
+/** Port 10248: whether there is a process that answers and runs pods; a loop that is stuck is told of on the main port alone, as by upstream. */
+export function plainHealth(health: () => KubeletHealth): Routes {
+  return {
+    upgrades: () => false,
+    async answer(exchange) {
+      if (exchange.url.pathname.split('/')[1] === 'healthz') sayHealth(exchange, health(), false);
+      else notFound(exchange);
+      return Promise.resolve();
+    },
+  };
+}
+
+/** `/healthz`, or one of its checks by its name. */
+function sayHealth(
+  exchange: Exchange,
+  { isAlive, waitsFor }: KubeletHealth,
+  isMain: boolean,
+): void {
+  const { response, url } = exchange;
+  const checks: readonly (readonly [name: string, problem: string | undefined])[] = [
+    ['ping', undefined],
+    ...(isMain ? ([['log', undefined]] as const) : []),
+    ...(isMain ? ([['syncloop', isAlive ? undefined : 'failed']] as const) : []),
+    ['runtime', waitsFor],
+  ];
+  const name = url.pathname.split('/')[2] ?? '';
+  const asked = name === '' ? checks : checks.filter(([each]) => each === name);
+  if (asked.length === 0) notFound(exchange);
+  else if (asked.every(([, problem]) => problem === undefined)) sayText(response, 200, 'ok');
+  else {
+    const lines = asked.map(([each, problem]) =>
+      problem === undefined ? `[+]${each} ok` : `[-]${each} ${problem}`,
+    );
+    sayText(response, 500, `${lines.join('\n')}\nhealthz check failed\n`);
+  }
+}
 
 function notFound({ response }: Exchange): void {
   sayText(response, 404, '404 page not found\n');

@@ -59,7 +59,8 @@ export class KubeletServer {
   async start(): Promise<void> {
     const { bind, readOnly, healthz } = this.#options.config;
     try {
-      if (healthz) this.#healthz = await this.#listen(healthz, { routes: plainHealth });
+      const plain = plainHealth(this.#options.health);
+      if (healthz) this.#healthz = await this.#listen(healthz, { routes: plain });
       if (readOnly) await this.#listen(readOnly, { routes: this.#routes(false) });
       if (bind) {
         const secrets = await this.#secrets();

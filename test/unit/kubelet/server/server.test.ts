@@ -131,7 +131,7 @@ async function served(
     runtimePod: (uid) => (uid === 'uid-1' ? runtimePod() : undefined),
     runtimePods: () => [runtimePod()],
     ownAddresses: () => [],
-    syncLoop: () => ({ isAlive: true }),
+    health: () => ({ isAlive: true, waitsFor: undefined }),
     metrics: new Registry(),
     probeMetrics: new Registry(),
     ...options,
@@ -257,6 +257,7 @@ test.each([
   ['/healthz', 200, 'ok'],
   ['/healthz/ping', 200, 'ok'],
   ['/healthz/syncloop', 200, 'ok'],
+  ['/healthz/runtime', 200, 'ok'],
   ['/healthz/nothing', 404, '404 page not found\n'],
   ['/nothing', 404, '404 page not found\n'],
   ['/metrics/nothing', 404, '404 page not found\n'],
@@ -269,11 +270,37 @@ test.each([
 test('a main loop that stands still is seen at 10250, and not at the port for /healthz', async () => {
   const { port } = await served(
     { healthz: here(await freePort()) },
-    { syncLoop: () => ({ isAlive: false }) },
+    { health: () => ({ isAlive: false, waitsFor: undefined }) },
   );
   expect(await ask(port, '/healthz/syncloop')).toMatchObject({ status: 500 });
   expect(await ask(port, '/healthz')).toMatchObject({ status: 500 });
   expect(await ask(port, '/healthz/ping')).toMatchObject({ status: 200 });
+});
+
+test('while the runtime is waited for both ports for health say so, and pods are not known', async () => {
+  let waitsFor: string | undefined = 'the container runtime is waited for';
+  const { server, port } = await served(
+    { healthz: here(await freePort()) },
+    { health: () => ({ isAlive: true, waitsFor }) },
+  );
+  const plain = server.healthzPort ?? 0;
+  const said = `[-]runtime ${waitsFor}\nhealthz check failed\n`;
+  expect(await askPlainly(plain, '/healthz')).toEqual([500, `[+]ping ok\n${said}`]);
+  expect(await askPlainly(plain, '/healthz/ping')).toEqual([200, 'ok']);
+  expect(await ask(port, '/healthz')).toMatchObject({
+    status: 500,
+    body: `[+]ping ok\n[+]log ok\n[+]syncloop ok\n${said}`,
+  });
+  for (const path of ['/pods', '/containerLogs/shop/web/app', '/runningpods']) {
+    expect(await ask(port, path)).toMatchObject({
+      status: 503,
+      body: `no pods are known yet: ${waitsFor}\n`,
+    });
+  }
+  expect(await ask(port, '/metrics')).toMatchObject({ status: 200 });
+  waitsFor = undefined;
+  expect(await askPlainly(plain, '/healthz')).toEqual([200, 'ok']);
+  expect(await ask(port, '/pods')).toMatchObject({ status: 200 });
 });
 
 test('/healthz has a port of its own, without TLS and for anybody, and nothing else is there', async () => {
