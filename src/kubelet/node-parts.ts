@@ -24,6 +24,7 @@ export class NodeParts {
   readonly #lease: NodeLease | undefined;
   readonly #watch: Informer<WholeNode> | undefined;
   #disk: DiskSpace | undefined;
+  #stopping: AbortSignal = new AbortController().signal;
 
   constructor(base: KubeletBase) {
     this.#base = base;
@@ -64,6 +65,7 @@ export class NodeParts {
 
   /** Until `signal`. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#stopping = signal;
     this.#disk = await readDiskSpace(this.#base.rootDir).catch(() => undefined);
     await Promise.all([
       this.#reporter?.run(signal),
@@ -85,6 +87,11 @@ export class NodeParts {
     return name === undefined || uid === undefined ? undefined : { name, uid };
   }
 
+  /** Reads this node's object anew; nothing where there is no API server, or it does not answer. */
+  async refresh(): Promise<void> {
+    await this.#reporter?.refresh(this.#stopping).catch(() => {});
+  }
+
   /** What pods can have of a resource. */
   allocatable(resource: string): Quantity | undefined {
     const text = this.#allocatable()[resource];
@@ -95,14 +102,16 @@ export class NodeParts {
   admission(features: Pick<AdmissionNode, 'hasAppArmor' | 'hasGroupsPolicy'>): AdmissionNode {
     const { nodeName, config, machine } = this.#base;
     const node = this.#reporter?.node;
-    const conditions = node?.status?.conditions ?? [];
-    const pressures = conditions.filter(
+    const pressures = (this.#reporter?.conditions ?? []).filter(
       ({ type, status }) => type.endsWith('Pressure') && status === 'True',
     );
     return {
       ...features,
       name: nodeName,
-      labels: node?.metadata.labels ?? ownLabels(nodeName, machine.architecture),
+      labels: node?.metadata.labels ?? {
+        ...config.node.labels,
+        ...ownLabels(nodeName, machine.architecture),
+      },
       taints: node?.spec?.taints ?? [],
       allocatable: amountsOf(this.#allocatable()),
       pressures: new Set(pressures.map(({ type }) => type)),

@@ -11,24 +11,22 @@ type Features = RuntimeFeatures & Pick<AdmissionNode, 'hasGroupsPolicy' | 'hasAp
 /** What the machine and its runtime can do, and which pods are let in by that and by the node. */
 export class PodAdmission {
   readonly features: Features;
-  readonly #base: Pick<KubeletBase, 'metrics'>;
   readonly #node: NodeParts;
 
-  private constructor(base: Pick<KubeletBase, 'metrics'>, node: NodeParts, features: Features) {
-    this.#base = base;
+  private constructor(node: NodeParts, features: Features) {
     this.#node = node;
     this.features = features;
   }
 
   /** Asks the runtime. */
   static async open(
-    base: Pick<KubeletBase, 'metrics' | 'cri'>,
+    { cri }: Pick<KubeletBase, 'cri'>,
     node: NodeParts,
     signal: AbortSignal,
   ): Promise<PodAdmission> {
-    const { runtimeHandlers, features } = await base.cri.runtime.status({}, { signal });
+    const { runtimeHandlers, features } = await cri.runtime.status({}, { signal });
     const usual = runtimeHandlers.find(({ name }) => name === '');
-    return new PodAdmission(base, node, {
+    return new PodAdmission(node, {
       recursiveReadOnlyMounts: usual?.features?.recursiveReadOnlyMounts ?? false,
       hasGroupsPolicy: features?.supplementalGroupsPolicy ?? false,
       hasAppArmor: await hasAppArmor(),
@@ -39,9 +37,7 @@ export class PodAdmission {
   judge(pod: Pod, others: readonly Pod[]): Rejection | undefined {
     const { hasAppArmor: apparmor, hasGroupsPolicy } = this.features;
     const node = this.#node.admission({ hasAppArmor: apparmor, hasGroupsPolicy });
-    const found = rejection({ pod, others, node });
-    if (found !== undefined) this.#base.metrics.pods.rejected(found.reason);
-    return found;
+    return rejection({ pod, others, node });
   }
 }
 

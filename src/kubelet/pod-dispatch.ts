@@ -2,7 +2,7 @@ import type { Log } from '../telemetry/log.ts';
 import { podText } from './pod/pod.ts';
 import type { Pod } from './pod/pod.ts';
 import type { PodTable } from './pod-table.ts';
-import type { PodEvents } from './ports.ts';
+import type { PodEvents, PodMeter } from './ports.ts';
 import type { Rejection } from './sources/admission.ts';
 import type { PodChange } from './sources/merge.ts';
 import { isMirrorPod } from './sources/sourced-pod.ts';
@@ -14,6 +14,8 @@ export interface PodDispatchOptions {
   readonly workers: Pick<PodWorkers, 'update' | 'reject' | 'remove' | 'wake' | 'state'>;
   /** undefined: the pod may run. */
   readonly admit: (pod: Pod, others: readonly Pod[]) => Rejection | undefined;
+  /** Reads the node's object anew: a pod may come before the change of the node that lets it in. Rejects never. */
+  readonly refreshNode: () => Promise<void>;
   readonly events: PodEvents;
   /** The API has this version of a pod; a static one comes with the status of its mirror. */
   readonly seen: (pod: Pod) => void;
@@ -21,14 +23,25 @@ export interface PodDispatchOptions {
   readonly mirrorsChanged: () => void;
   /** Whether all sources have spoken. */
   readonly isReady: () => boolean;
+  readonly meter?: Pick<PodMeter, 'rejected'>;
   readonly log: Log;
 }
 
 const endings: ReadonlySet<string | undefined> = new Set(['Failed', 'Succeeded']);
 
+/** Reasons that lie in labels and taints of the node, which others may have just changed. */
+const ofNode: ReadonlySet<string> = new Set(['NodeAffinity', 'TaintToleration']);
+
+/** Whether a pod's worker has something to do by a change; a gate that others open counts for the pod's readiness. */
+function matters(op: PodChange['op'], { spec }: Pod): boolean {
+  return op !== 'RECONCILE' || (spec.readinessGates ?? []).length > 0;
+}
+
 /** Tells the pods' workers what the sources say (spec 1.7). */
 export class PodDispatch {
   readonly #options: PodDispatchOptions;
+  /** Pods that wait for the node to be read anew, by UID. */
+  readonly #waiting = new Set<string>();
 
   constructor(options: PodDispatchOptions) {
     this.#options = options;
@@ -50,25 +63,37 @@ export class PodDispatch {
     if (op === 'ADD') {
       this.#add(pod, others);
       mirrorsChanged();
-    } else if (op !== 'RECONCILE') workers.update(pod, 'update');
-    else if ((pod.spec.readinessGates ?? []).length > 0) {
-      // a gate that others open counts for the pod's readiness
+    } else if (!this.#waiting.has(pod.metadata.uid) && matters(op, pod)) {
       workers.update(pod, 'update');
     }
     seen(pod);
   }
 
   /** Asked once whether it may run, unless it is ending already, or is to be run once more. */
-  #add(pod: Pod, others: readonly Pod[]): void {
-    const { workers, admit, events, log } = this.#options;
+  #add(pod: Pod, others: readonly Pod[], isFinal = false): void {
+    const { workers, admit } = this.#options;
     const { uid, deletionTimestamp } = pod.metadata;
     const isOver = deletionTimestamp !== undefined || endings.has(pod.status.phase);
     const isNew = !isOver && workers.state(uid) === undefined;
     const rejection = isNew ? admit(pod, others) : undefined;
-    if (rejection === undefined) {
-      workers.update(pod, 'create');
-      return;
-    }
+    if (rejection === undefined) workers.update(pod, 'create');
+    else if (isFinal || !ofNode.has(rejection.reason)) this.#reject(pod, rejection);
+    else void this.#addAgain(uid);
+  }
+
+  /** By the node as it is now. */
+  async #addAgain(uid: string): Promise<void> {
+    const { table, refreshNode } = this.#options;
+    this.#waiting.add(uid);
+    await refreshNode();
+    this.#waiting.delete(uid);
+    const pod = table.get(uid);
+    if (pod !== undefined) this.#add(pod, this.#active(), true);
+  }
+
+  #reject(pod: Pod, rejection: Rejection): void {
+    const { workers, events, log, meter } = this.#options;
+    meter?.rejected(rejection.reason);
     log.warn({ pod: podText(pod), reason: rejection.reason }, rejection.message);
     events.tell(pod, { type: 'Warning', ...rejection });
     workers.reject(pod, rejection);

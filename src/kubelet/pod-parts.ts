@@ -227,6 +227,8 @@ export class PodParts {
       events,
       log,
       admit: (pod, others) => admission.judge(pod, others),
+      meter: metrics.pods,
+      refreshNode: async () => this.#node.refresh(),
       seen: (pod) => this.#status.seen(pod),
       mirrorsChanged: () => this.#mirrors?.ring(),
       isReady: () => this.#sources.allReady,

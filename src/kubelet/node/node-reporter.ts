@@ -15,7 +15,7 @@ import type { NodeReadings } from './node-conditions.ts';
 import type { NodeEvents } from './node-events.ts';
 import { conditionEvents } from './node-events.ts';
 import { newNode, nodePatch } from './node-object.ts';
-import type { NodeObject, NodeSettings, NodeStatus } from './node-object.ts';
+import type { NodeCondition, NodeObject, NodeSettings, NodeStatus } from './node-object.ts';
 import { nodeStatus, nodeStatusPatch } from './node-status.ts';
 import type { RuntimeHealth } from './runtime-health.ts';
 
@@ -58,6 +58,7 @@ export class NodeReporter {
   readonly #path: string;
   #node: NodeObject | undefined;
   #disk: DiskSpace | undefined;
+  #judged: readonly NodeCondition[] = [];
   #serverVersion: string | undefined;
   #reportedAtMs = Number.NEGATIVE_INFINITY;
   #reportEveryMs: number;
@@ -74,6 +75,17 @@ export class NodeReporter {
   /** As the API had it last; undefined: it is not registered yet. */
   get node(): NodeObject | undefined {
     return this.#node;
+  }
+
+  /** As they were judged last, whether or not the API has been told. */
+  get conditions(): readonly NodeCondition[] {
+    return this.#judged;
+  }
+
+  /** Reads the Node now: what a watch will tell of in a moment is known then. Throws where the API does not answer. */
+  async refresh(signal: AbortSignal): Promise<void> {
+    const node = nodeOf(await this.#options.api.get(this.#path, signal));
+    this.seen(node);
   }
 
   /** What pods may use of the machine, as of the last reading. */
@@ -188,6 +200,7 @@ export class NodeReporter {
     this.#disk = readings.disk;
     const now = { nowMs: clock.now(), monotonicMs: clock.monotonic() };
     const conditions = this.#conditions.judge(readings, before.conditions ?? [], now);
+    this.#judged = conditions;
     const input = {
       name,
       ips,

@@ -1,5 +1,5 @@
 // What the sources say is handed on to the pods' workers (spec 1.7).
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { defaultPod } from '../../../src/kubelet/pod/default-pod.ts';
 import type { Pod } from '../../../src/kubelet/pod/pod.ts';
 import { PodDispatch } from '../../../src/kubelet/pod-dispatch.ts';
@@ -7,10 +7,14 @@ import { PodTable } from '../../../src/kubelet/pod-table.ts';
 import type { ChangeOp } from '../../../src/kubelet/sources/merge.ts';
 import type { WorkerState } from '../../../src/kubelet/worker/pod-worker.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
+import { settle } from '../proxy/virtual-clock.ts';
 
 const states = new Map<string, WorkerState>();
 const told: string[] = [];
 let refusing = '';
+let refusal = 'OutOfpods';
+/** The node was read anew. */
+let refreshed = Promise.withResolvers<void>();
 let ready = true;
 let table = new PodTable();
 let dispatch = newDispatch();
@@ -30,12 +34,17 @@ function newDispatch(): PodDispatch {
     },
     admit: (of, others) =>
       of.metadata.uid === refusing
-        ? { reason: 'OutOfpods', message: `beside ${others.length}` }
+        ? { reason: refusal, message: `beside ${others.length}` }
         : undefined,
+    refreshNode: async () => {
+      told.push('node');
+      return refreshed.promise;
+    },
     events: { tell: (of, { reason }) => void told.push(`event ${of.metadata.uid} ${reason}`) },
     seen: (of) => void told.push(`seen ${of.metadata.uid} ${of.status.phase ?? ''}`.trim()),
     mirrorsChanged: () => void told.push('mirrors'),
     isReady: () => ready,
+    meter: { rejected: (of) => void told.push(`metered ${of}`) },
     log: silentLog,
   });
 }
@@ -44,6 +53,8 @@ beforeEach(() => {
   states.clear();
   told.length = 0;
   refusing = '';
+  refusal = 'OutOfpods';
+  refreshed = Promise.withResolvers();
   ready = true;
   table = new PodTable();
   dispatch = newDispatch();
@@ -88,11 +99,54 @@ test('one that is not let in fails, with an Event', () => {
   after('ADD', pod('a'), pod('b', { status: { phase: 'Succeeded' } }));
   refusing = 'c';
   expect(after('ADD', pod('c'))).toEqual([
+    'metered OutOfpods',
     'event c OutOfpods',
     'reject c OutOfpods',
     'mirrors',
     'seen c',
   ]);
+});
+
+/** What follows when the node has been read anew. */
+async function read(): Promise<readonly string[]> {
+  told.length = 0;
+  refreshed.resolve();
+  await settle();
+  return told;
+}
+
+describe('one that the node as it is known does not let in', () => {
+  beforeEach(() => {
+    refusing = 'a';
+    refusal = 'NodeAffinity';
+  });
+
+  test('is let in by the node as it is now', async () => {
+    expect(after('ADD', pod('a'))).toEqual(['node', 'mirrors', 'seen a']);
+    expect(after('UPDATE', pod('a', { metadata: { labels: { x: 'y' } } }))).toEqual(['seen a']);
+    refusing = '';
+    expect(await read()).toEqual(['create a']);
+    expect(after('UPDATE', pod('a'))).toEqual(['update a', 'seen a']);
+  });
+
+  test('fails where that does not either, and is not asked a third time', async () => {
+    after('ADD', pod('a'));
+    expect(await read()).toEqual([
+      'metered NodeAffinity',
+      'event a NodeAffinity',
+      'reject a NodeAffinity',
+    ]);
+  });
+
+  test('and that is to go meanwhile, or is gone, is not asked for', async () => {
+    after('ADD', pod('a'));
+    expect(after('REMOVE', pod('a'))).toEqual(['mirrors', 'remove a']);
+    expect(await read()).toEqual([]);
+    refreshed = Promise.withResolvers();
+    after('ADD', pod('a'));
+    after('DELETE', pod('a', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }));
+    expect(await read()).toEqual(['create a']);
+  });
 });
 
 test.for<readonly [string, Parameters<typeof pod>[1], WorkerState | undefined]>([

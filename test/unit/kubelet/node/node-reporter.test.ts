@@ -355,6 +355,28 @@ describe('a status', () => {
     expect(condition('Ready')).toBe('True | KubeletReady | kubelet is posting ready status');
   });
 
+  it('is judged, and counts here, also where the API server is not told', async () => {
+    const of = reporter();
+    await started(of);
+    await rig.server.down();
+    readings = { ...readings, memory: { total: 4 * gib, available: 1024 } };
+    await rig.clock.advance(10_500);
+    const pressing = (): readonly string[] =>
+      of.conditions.filter((each) => each.status === 'True').map((each) => each.type);
+    await until('it presses', () => pressing().includes('MemoryPressure'));
+    expect(of.node?.status?.conditions?.[0]?.status).toBe('False');
+    await rig.server.up();
+  });
+
+  it('is read anew when somebody asks for it', async () => {
+    const of = reporter();
+    await started(of);
+    rig.server.put(nodes, { ...node(), metadata: { name: 'n1', labels: { new: 'yes' } } });
+    expect(of.node?.metadata.labels).not.toHaveProperty('new');
+    await of.refresh(new AbortController().signal);
+    expect(of.node?.metadata.labels).toHaveProperty('new', 'yes');
+  });
+
   it('comes through after an API server that was away for minutes', async () => {
     await started(reporter());
     await rig.server.down();
