@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client';
 import type { KubeletReadings, WorkingPods } from '../telemetry/kubelet-metrics.ts';
 import type { KubeletBase } from './kubelet.ts';
+import { readUsage } from './node/resource-usage.ts';
 import type { Pod } from './pod/pod.ts';
 import type { PodTable } from './pod-table.ts';
 import type { RuntimeView } from './runtime/view.ts';
@@ -45,6 +46,7 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
     listPods: () => table.all().map(now),
     runtimePods: () => [...view.pods.values()],
     health,
+    usage: async () => readUsage(cri.runtime, view.pods.values(), clock.now()),
     metrics: metrics.registry,
     sliMetrics: metrics.slis.registry,
     onRequest: (request) => metrics.request(request),

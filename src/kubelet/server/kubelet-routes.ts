@@ -1,7 +1,9 @@
 import type { Registry } from 'prom-client';
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
+import type { NodeUsage } from '../node/resource-usage.ts';
 import type { PodRoutes } from './pod-routes.ts';
+import { resourceMetrics } from './resource-metrics.ts';
 import type { Exchange, Routes } from './routes.ts';
 import { sayJson, sayText } from './say.ts';
 
@@ -24,6 +26,8 @@ export interface KubeletRoutesOptions {
   readonly health: () => KubeletHealth;
   readonly metrics: Registry;
   readonly probeMetrics: Registry;
+  /** What the node and its containers use; rejects where the runtime does not say it. */
+  readonly usage: () => Promise<NodeUsage>;
   readonly sliMetrics?: Registry;
 }
 
@@ -88,7 +92,12 @@ export class KubeletRoutes implements Routes {
   }
 
   async #metrics(exchange: Exchange): Promise<void> {
-    const { metrics, probeMetrics, sliMetrics } = this.#options;
+    const { metrics, probeMetrics, sliMetrics, usage } = this.#options;
+    if (exchange.url.pathname === '/metrics/resource') {
+      const text = resourceMetrics(await usage().catch(() => undefined));
+      exchange.response.writeHead(200, { 'Content-Type': metrics.contentType }).end(text);
+      return;
+    }
     const registries: Readonly<Record<string, Registry | undefined>> = {
       '/metrics': metrics,
       '/metrics/probes': probeMetrics,

@@ -132,6 +132,10 @@ async function served(
     runtimePods: () => [runtimePod()],
     ownAddresses: () => [],
     health: () => ({ isAlive: true, waitsFor: undefined }),
+    usage: async () => ({
+      node: { cpuSeconds: 1.5, memoryBytes: 1024, atMs: 5 },
+      containers: [],
+    }),
     metrics: new Registry(),
     probeMetrics: new Registry(),
     ...options,
@@ -275,6 +279,19 @@ test('a main loop that stands still is seen at 10250, and not at the port for /h
   expect(await ask(port, '/healthz/syncloop')).toMatchObject({ status: 500 });
   expect(await ask(port, '/healthz')).toMatchObject({ status: 500 });
   expect(await ask(port, '/healthz/ping')).toMatchObject({ status: 200 });
+});
+
+test('what the node and its containers use is at a path of its own', async () => {
+  const { port } = await served();
+  const { status, body } = await ask(port, '/metrics/resource');
+  expect(status).toBe(200);
+  expect(body).toContain('\nnode_cpu_usage_seconds_total 1.5 5\n');
+  expect(body).toContain('\nresource_scrape_error 0\n');
+  const silent = await served({}, { usage: async () => Promise.reject(new Error('away')) });
+  const answer = await ask(silent.port, '/metrics/resource');
+  expect(answer.body).toMatch(
+    /^# HELP resource_scrape_error [^\n]+\n[^\n]+\nresource_scrape_error 1\n$/,
+  );
 });
 
 test('while the runtime is waited for both ports for health say so, and pods are not known', async () => {
