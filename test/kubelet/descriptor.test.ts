@@ -22,6 +22,7 @@ const later = [
   'Mount.recursive_read_only',
   'ImageSpec.user_specified_image',
   'ImageSpec.runtime_handler',
+  'ContainerStatus.user',
   'StatusResponse.runtime_handlers',
   'StatusResponse.features',
   'RuntimeService/RuntimeConfig',
@@ -54,7 +55,9 @@ describe('containerd’s events', () => {
 function isOf(name: string, each: string): boolean {
   return (
     name === each ||
-    /^(?:RuntimeHandler|RuntimeFeatures|CgroupDriver|LinuxRuntimeConf|RuntimeConfigRe)/.test(name)
+    /^(?:RuntimeHandler|ContainerUser|LinuxContainerUser|RuntimeFeatures|CgroupDriver|LinuxRuntimeConf|RuntimeConfigRe)/.test(
+      name,
+    )
   );
 }
 

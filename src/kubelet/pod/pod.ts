@@ -342,6 +342,13 @@ export interface ContainerStatus {
   /** What it was given when it was made: a spec that has changed since counts for the next one. */
   readonly allocatedResources?: Readonly<Record<string, string>>;
   readonly resources?: Resources;
+  readonly user?: {
+    readonly linux: {
+      readonly uid: number;
+      readonly gid: number;
+      readonly supplementalGroups?: readonly number[];
+    };
+  };
 }
 
 /** At most one of the three. */

@@ -78,6 +78,19 @@ export function runtimeContainer(listed: Container, detail: ContainerStatus): Ru
     terminationMessageFile: terminationMessageFile(detail),
     labels: listed.labels,
     annotations: detail.annotations,
+    ...userOf(detail),
+  };
+}
+
+function userOf({ user }: ContainerStatus): Pick<RuntimeContainer, 'user'> {
+  if (user?.linux === undefined) return {};
+  const { uid, gid, supplementalGroups } = user.linux;
+  return {
+    user: {
+      uid: Number(uid),
+      gid: Number(gid),
+      supplementalGroups: supplementalGroups.map(Number),
+    },
   };
 }
 

@@ -45,8 +45,17 @@ export interface RuntimeContainer {
   readonly logPath: string;
   /** Of the file with the termination message on the node; '' for none. */
   readonly terminationMessageFile: string;
+  /** Of its first process; undefined: the runtime does not say it (containerd before 2.0). */
+  readonly user?: ContainerUser;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** As the API has it. */
+export interface ContainerUser {
+  readonly uid: number;
+  readonly gid: number;
+  readonly supplementalGroups: readonly number[];
 }
 
 /** What is left when those that were made and never started are removed: the agent was killed in between. */

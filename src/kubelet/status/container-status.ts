@@ -132,6 +132,7 @@ function fromRuntime(
     lastState: second?.state === 'exited' ? read(second) : lastStateBefore(last, before),
     ...mountsOf(container),
     ...resourcesOf(last),
+    ...(last.user !== undefined && { user: { linux: last.user } }),
   };
 }
 

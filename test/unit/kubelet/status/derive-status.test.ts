@@ -233,6 +233,13 @@ describe('the state of a container', () => {
     expect(one(derive(changed, runtime([running])))).not.toHaveProperty('resources');
   });
 
+  it('says who runs, where the runtime does', () => {
+    const user = { uid: 1000, gid: 0, supplementalGroups: [0, 2000] };
+    const status = derive(pod(), runtime([instance('app', 'running', { user })]));
+    expect(one(status)?.user).toEqual({ linux: user });
+    expect(one(derive(pod(), runtime([running])))).not.toHaveProperty('user');
+  });
+
   it('names what is mounted', () => {
     const volumeMounts = [
       { name: 'data', mountPath: '/data' },
