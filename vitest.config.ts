@@ -61,6 +61,8 @@ export default defineConfig({
           // In the sandbox of test/kubelet/main.ts; what is there once (bridge, addresses) is one file's at a time.
           name: 'kubelet',
           include: ['test/kubelet/**/*.test.ts'],
+          // Scenarios of the contract, which mostly wait.
+          maxConcurrency: 12,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,

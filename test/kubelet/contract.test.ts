@@ -12,7 +12,8 @@ let real: World;
 let memory: World;
 
 beforeAll(async () => {
-  await cluster.start([pauseImage(), busyboxImage()]);
+  const other = busyboxImage('docker.io/local/busybox:2', { StopSignal: 'SIGTERM' });
+  await cluster.start([pauseImage(), busyboxImage(), other]);
   const [node] = cluster.nodes;
   real = new World(containerdRuntime(node ?? expect.fail()), cluster);
   const runtime = new MemoryRuntime(new NodeMachine('memory', 0));
@@ -34,5 +35,4 @@ describe('the scenarios', () => {
   });
 });
 
-contract('containerd', () => real);
-contract('memory', () => memory);
+contract({ containerd: () => real, memory: () => memory });

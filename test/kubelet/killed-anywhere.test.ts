@@ -2,7 +2,8 @@
 // brings the pod to its end, and nothing ran twice by what the runtime itself told of its processes.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MemoryRuntime } from './contract/runtimes.ts';
-import { World, box, forever } from './contract/world.ts';
+import { Trial, box, forever } from './contract/trial.ts';
+import { World } from './contract/world.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import { NodeMachine } from './node-machine.ts';
 import type { Phase, RuntimeCall } from '../support/fake-cri/call-log.ts';
@@ -26,15 +27,10 @@ afterAll(async () => {
 
 /** Starts a pod, waits until it is ready, deletes it, and waits until it is gone. */
 async function live(name: string): Promise<void> {
-  await world.withoutKubelet(async () => {
-    await world.create(name, {
-      initContainers: [box('init', 'exit 0')],
-      containers: [box('main', forever)],
-    });
-    await world.running(name);
-    await world.delete(name);
-    await world.gone(name);
-  });
+  const spec = { initContainers: [box('init', 'exit 0')], containers: [box('main', forever)] };
+  const pod = await new Trial(world, 0).pod(spec, { name });
+  await pod.running();
+  await pod.remove();
 }
 
 /** What changes something in a pod's life; what is removed after it, minutes later, is not of it. */
@@ -69,8 +65,7 @@ function killAt(
     if (phase === 'before') seen++;
     if (seen !== wanted || phase !== wantedPhase || fired !== undefined) return;
     fired = `${phase} ${name}`;
-    await world.kubelet.kill();
-    world.restartKubelet();
+    await world.replaceKubelet('kill');
     // Who asked is gone; a call that was not begun is never made.
     throw new Error('killed');
   };

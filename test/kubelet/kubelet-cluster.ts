@@ -68,6 +68,11 @@ export class KubeletCluster {
     });
   }
 
+  /** A node's kubeconfig of an API server that does not answer. */
+  unreachable(node: NodeMachine): string {
+    return this.#writeKubeconfig(`${node.name}-nowhere`, this.#server(6442), {});
+  }
+
   async stop(): Promise<void> {
     for (const node of this.nodes) {
       await node.crash();
@@ -84,16 +89,19 @@ export class KubeletCluster {
 
   #kubeconfig(name: string): string {
     const pair: CertificatePair = this.#authorities.node(name);
-    const file = join(folder, `${name}.kubeconfig`);
-    const ca = Buffer.from(this.control.certificate).toString('base64');
-    const cluster = {
-      server: `https://${fabricAddress}:6443`,
-      'certificate-authority-data': ca,
-    };
-    const user = {
+    return this.#writeKubeconfig(name, this.#server(6443), {
       'client-certificate-data': readFileSync(pair.certificate).toString('base64'),
       'client-key-data': readFileSync(pair.key).toString('base64'),
-    };
+    });
+  }
+
+  #server(port: number): object {
+    const ca = Buffer.from(this.control.certificate).toString('base64');
+    return { server: `https://${fabricAddress}:${port}`, 'certificate-authority-data': ca };
+  }
+
+  #writeKubeconfig(name: string, cluster: object, user: object): string {
+    const file = join(folder, `${name}.kubeconfig`);
     const value = {
       apiVersion: 'v1',
       kind: 'Config',

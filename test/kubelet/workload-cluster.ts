@@ -4,7 +4,7 @@ import type { PodStatus } from '../../src/kubelet/pod/pod.ts';
 import { labels } from '../../src/kubelet/runtime/labels.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { listCgroups } from './cgroups.ts';
-import { isReady } from './contract/world.ts';
+import { isReady } from './contract/test-pod.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import type { ClusterSetting } from './kubelet-cluster.ts';

@@ -1,7 +1,7 @@
 import { cpus } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { labels } from '../../../src/kubelet/runtime/labels.ts';
-import { TaskStarts } from '../../kubelet/contract/task-starts.ts';
+import { Tasks } from '../../kubelet/contract/tasks.ts';
 import { none, secondsLimit } from '../upstream/rows.ts';
 import type { Row } from '../upstream/rows.ts';
 import { memoryRow, podSpec, podsPath } from './kubelet-bench.ts';
@@ -19,15 +19,15 @@ export const burst: KubeletPart = {
   async run(bench, scale, note) {
     await apply(bench, scale, note);
     await rest(bench, scale, note);
-    const starts = new TaskStarts(bench.node.connect());
-    starts.follow();
+    const tasks = new Tasks(bench.node.connect());
+    tasks.follow();
     await delay(500);
     const seconds: number[] = [];
     for (const [i, signal] of ends.entries()) {
       seconds.push(await restart(bench, `witness-${i}`, signal));
       bench.progress(`restart after ${signal}: ${seconds.at(-1)?.toFixed(2)} s`);
     }
-    starts.leave();
+    tasks.leave();
     note({
       what: `restart: started → status is true again, worst of ${ends.length}`,
       own: {
@@ -37,7 +37,7 @@ export const burst: KubeletPart = {
       target: secondsLimit(5),
     });
     // A witness is two of its own: its sandbox and its container.
-    const again = starts.all.length - 2 * ends.length;
+    const again = tasks.started - 2 * ends.length;
     note(countRow('containers started by restarts', again));
     note(countRow('restarts that containers are said to have', bench.watch.mostRestarts));
     note(countRow('pods that were not Ready for a moment, by restarts', bench.watch.faltered.size));

@@ -1,90 +1,75 @@
 /** What becomes of containers that end: restart policies, init containers, sidecars. */
 import { expect } from 'vitest';
 import type { Scenario } from './scenario.ts';
-import { box, conditionOf, forever, isReady, statusOf } from './world.ts';
+import { conditionOf, isReady, statusOf } from './test-pod.ts';
+import { box, forever, one } from './trial.ts';
 
 const shared = {
   volumes: [{ name: 'shared', emptyDir: {} }],
 };
 const mounted = { volumeMounts: [{ name: 'shared', mountPath: '/shared' }] };
+const never = { restartPolicy: 'Never' };
 
 export const lifecycle: readonly Scenario[] = [
   {
     number: 17,
     title: 'Always, and it exits with 0 again and again: restarted at once, then with back-off',
-    async run(world) {
-      const name = world.name('loop');
-      const { metadata } = await world.create(name, { containers: [box('main', 'exit 0')] });
-      const status = await world.waitFor(
-        name,
-        'CrashLoopBackOff after the first restart',
-        (each) => statusOf(each, 'main')?.state.waiting?.reason === 'CrashLoopBackOff',
-      );
+    async run(trial) {
+      const pod = await trial.pod(one('exit 0'));
+      const status = await pod.waiting('CrashLoopBackOff');
       expect(statusOf(status, 'main')).toMatchObject({
         restartCount: 1,
         ready: false,
         lastState: { terminated: { reason: 'Completed', exitCode: 0 } },
         state: {
           waiting: {
-            message: `back-off 10s restarting failed container=main pod=${name}_default(${metadata.uid})`,
+            message: `back-off 10s restarting failed container=main pod=${pod.name}_default(${pod.uid})`,
           },
         },
       });
       expect(status.phase).toBe('Running');
-      await world.waitForEvent(name, 'BackOff', 'Back-off restarting failed container main in pod');
-      await world.waitFor(
-        name,
-        'a second restart',
-        (each) => statusOf(each, 'main')?.restartCount === 2,
-      );
-      await world.remove(name);
+      await pod.event('BackOff', 'Back-off restarting failed container main in pod');
+      await pod.restarted(2);
     },
   },
   {
     number: 18,
     title: 'OnFailure, and it exits with 0: Succeeded, and the sandbox is stopped',
-    async run(world) {
-      const name = world.name('done');
-      const spec = { restartPolicy: 'OnFailure', containers: [box('main', 'exit 0')] };
-      const { metadata } = await world.create(name, spec);
-      const status = await world.phase(name, 'Succeeded');
+    async run(trial) {
+      const pod = await trial.pod({ restartPolicy: 'OnFailure', ...one('exit 0') });
+      const status = await pod.phase('Succeeded');
       expect(conditionOf(status, 'Ready')).toMatchObject({
         status: 'False',
         reason: 'PodCompleted',
       });
       expect(statusOf(status, 'main')).toMatchObject({ restartCount: 0 });
-      await world.until('the sandbox is stopped', async () =>
-        (await world.sandboxes(metadata.uid)).every(({ ready }) => !ready),
+      await pod.until('the sandbox is stopped', async () =>
+        (await pod.sandboxes()).every(({ ready }) => !ready),
       );
-      await world.remove(name);
     },
   },
   {
     number: 19,
     title: 'Never, and it exits with 3: Failed, once',
-    async run(world) {
-      const name = world.name('failed');
-      const spec = { restartPolicy: 'Never', containers: [box('main', 'exit 3')] };
-      const { metadata } = await world.create(name, spec);
-      const status = await world.phase(name, 'Failed');
+    async run(trial) {
+      const pod = await trial.pod({ ...never, ...one('exit 3') });
+      const status = await pod.phase('Failed');
       expect(statusOf(status, 'main')).toMatchObject({
         restartCount: 0,
         state: { terminated: { exitCode: 3, reason: 'Error' } },
       });
-      const [container] = await world.containers(metadata.uid);
-      expect(world.starts.count(container?.id ?? '')).toBe(1);
-      await world.remove(name);
+      expect(await pod.starts('main')).toEqual([1]);
     },
   },
   {
     number: 20,
     title: 'one of two containers ended for good: the pod runs, and is not ready',
-    async run(world) {
-      const name = world.name('half');
-      const containers = [box('a', 'exit 0'), box('b', forever)];
-      await world.create(name, { restartPolicy: 'Never', containers });
-      const status = await world.waitFor(
-        name,
+    async run(trial) {
+      const pod = await trial.pod({
+        ...never,
+        containers: [box('a', 'exit 0'), box('b', forever)],
+      });
+      const status = await pod.waitFor(
         'a has ended and b runs',
         (each) =>
           statusOf(each, 'a')?.state.terminated !== undefined &&
@@ -96,15 +81,13 @@ export const lifecycle: readonly Scenario[] = [
         reason: 'ContainersNotReady',
         message: 'containers with unready status: [a]',
       });
-      await world.remove(name);
     },
   },
   {
     number: 22,
     title: 'init containers run one after the other, and the rest waits for them',
-    async run(world) {
-      const name = world.name('init');
-      await world.create(name, {
+    async run(trial) {
+      const pod = await trial.pod({
         ...shared,
         initContainers: [
           box('init1', 'echo init1 >> /shared/order', mounted),
@@ -116,8 +99,7 @@ export const lifecycle: readonly Scenario[] = [
         ],
         containers: [box('app', `echo app >> /shared/order; ${forever}`, mounted)],
       });
-      const between = await world.waitFor(
-        name,
+      const between = await pod.waitFor(
         'init2 runs',
         (each) => statusOf(each, 'init2')?.state.running !== undefined,
       );
@@ -129,131 +111,138 @@ export const lifecycle: readonly Scenario[] = [
         reason: 'ContainersNotInitialized',
         message: 'containers with incomplete status: [init2]',
       });
-      await world.exec(name, 'init2', 'touch', '/shared/go');
-      await world.running(name);
-      expect(await world.exec(name, 'app', 'cat', '/shared/order')).toBe('init1\ninit2\napp\n');
-      await world.remove(name);
+      await pod.exec('init2', 'touch', '/shared/go');
+      await pod.running();
+      expect(await pod.exec('app', 'cat', '/shared/order')).toBe('init1\ninit2\napp\n');
     },
   },
   {
     number: 23,
     title: 'an init container fails for good: Failed, and no other is ever made',
-    async run(world) {
-      const name = world.name('init-failed');
-      const { metadata } = await world.create(name, {
-        restartPolicy: 'Never',
+    async run(trial) {
+      const pod = await trial.pod({
+        ...never,
         initContainers: [box('init', 'exit 1')],
         containers: [box('app', forever)],
       });
-      const status = await world.phase(name, 'Failed');
+      const status = await pod.phase('Failed');
       expect(statusOf(status, 'app')?.state.waiting).toMatchObject({ reason: 'PodInitializing' });
-      expect((await world.containers(metadata.uid)).map((each) => each.name)).not.toContain('app');
-      await world.remove(name);
+      expect(await pod.containers('app')).toEqual([]);
     },
   },
   {
     number: 24,
     title: 'an init container that fails is tried again with back-off',
-    async run(world) {
-      const name = world.name('init-again');
-      await world.create(name, {
-        initContainers: [box('init', 'exit 1')],
-        containers: [box('app', forever)],
-      });
-      const status = await world.waitFor(
-        name,
-        'the init container waits',
-        (each) => statusOf(each, 'init')?.state.waiting?.reason === 'CrashLoopBackOff',
-      );
+    async run(trial) {
+      const pod = await trial.pod({ initContainers: [box('init', 'exit 1')], ...one(forever) });
+      const status = await pod.waiting('CrashLoopBackOff', 'init');
       expect(status.phase).toBe('Pending');
       expect(statusOf(status, 'init')).toMatchObject({
         restartCount: 1,
         lastState: { terminated: { exitCode: 1 } },
       });
-      await world.remove(name);
     },
   },
   {
     number: 25,
     title: 'what follows a sidecar waits until its startup probe has succeeded',
-    async run(world) {
-      const name = world.name('sidecar-probe');
+    async run(trial) {
       const startupProbe = {
         exec: { command: ['test', '-e', '/shared/ok'] },
         periodSeconds: 1,
+        timeoutSeconds: 10,
         failureThreshold: 60,
       };
-      await world.create(name, {
+      const sidecar = { ...mounted, restartPolicy: 'Always', startupProbe };
+      const pod = await trial.pod({
         ...shared,
-        restartPolicy: 'Never',
+        ...never,
         initContainers: [
-          box('sidecar', `sleep 2; touch /shared/ok; ${forever}`, {
-            ...mounted,
-            restartPolicy: 'Always',
-            startupProbe,
-          }),
+          box('sidecar', `sleep 2; touch /shared/ok; ${forever}`, sidecar),
           // Ends the pod if it comes too early.
           box('after', 'test -e /shared/ok', mounted),
         ],
-        containers: [box('app', forever)],
+        ...one(forever),
       });
-      const status = await world.running(name);
+      const status = await pod.running();
       expect(statusOf(status, 'after')).toMatchObject({
         restartCount: 0,
         state: { terminated: { exitCode: 0 } },
       });
       expect(statusOf(status, 'sidecar')).toMatchObject({ started: true, ready: true });
-      await world.remove(name);
     },
   },
   {
     number: 26,
     title: 'a sidecar that exits is restarted, and nothing else is',
-    async run(world) {
-      const name = world.name('sidecar-exit');
-      const { metadata } = await world.create(name, {
-        restartPolicy: 'Never',
+    async run(trial) {
+      const pod = await trial.pod({
+        ...never,
         initContainers: [box('sidecar', 'sleep 2', { restartPolicy: 'Always' })],
-        containers: [box('app', forever)],
+        ...one(forever),
       });
-      const status = await world.waitFor(
-        name,
-        'the sidecar runs again',
-        (each) => (statusOf(each, 'sidecar')?.restartCount ?? 0) > 0,
-      );
-      expect(statusOf(status, 'app')).toMatchObject({ restartCount: 0 });
-      const apps = (await world.containers(metadata.uid)).filter((each) => each.name === 'app');
-      expect(apps.map(({ id }) => world.starts.count(id))).toEqual([1]);
-      await world.remove(name);
+      const status = await pod.restarted(1, 'sidecar');
+      expect(statusOf(status, 'main')).toMatchObject({ restartCount: 0 });
+      expect(await pod.starts('main')).toEqual([1]);
     },
   },
   {
     number: 27,
     title: 'a sidecar does not keep a pod alive whose work is done',
-    async run(world) {
-      const name = world.name('sidecar-end');
-      await world.create(name, {
-        restartPolicy: 'Never',
+    async run(trial) {
+      const pod = await trial.pod({
+        ...never,
         initContainers: [box('sidecar', forever, { restartPolicy: 'Always' })],
-        containers: [box('app', 'sleep 1')],
+        ...one('sleep 1'),
       });
-      const status = await world.phase(name, 'Succeeded');
-      expect(statusOf(status, 'app')?.state.terminated).toMatchObject({ exitCode: 0 });
-      await world.waitFor(
-        name,
+      const status = await pod.phase('Succeeded');
+      expect(statusOf(status, 'main')?.state.terminated).toMatchObject({ exitCode: 0 });
+      await pod.waitFor(
         'the sidecar has ended',
         (each) => statusOf(each, 'sidecar')?.state.terminated !== undefined,
       );
-      await world.remove(name);
+    },
+  },
+  {
+    number: 37,
+    title: 'another image: the container is replaced once, though the policy is Never',
+    async run(trial) {
+      const pod = await trial.pod({ ...never, ...one(forever) });
+      await pod.running();
+      const image = 'docker.io/local/busybox:2';
+      await pod.patch({ spec: { containers: [{ name: 'main', image }] } });
+      const status = await pod.waitFor(
+        'the other one runs',
+        (each) => statusOf(each, 'main')?.image === image && isReady(each),
+      );
+      expect(statusOf(status, 'main')).toMatchObject({ restartCount: 1 });
+      await pod.event('Killing', 'Container main definition changed, will be restarted');
+      expect(await pod.starts('main')).toEqual([1, 1]);
+    },
+  },
+  {
+    number: 38,
+    title: 'a sandbox that somebody stops is made anew, and the pod begins from its start',
+    async run(trial) {
+      const init = [box('init', 'echo init >> /shared/runs', mounted)];
+      const pod = await trial.pod({ ...shared, initContainers: init, ...one(forever, mounted) });
+      const { podIP } = await pod.running();
+      const [sandbox] = await pod.sandboxes();
+      await trial.world.cri.runtime.stopPodSandbox({ podSandboxId: sandbox?.id ?? '' });
+      await pod.event('SandboxChanged');
+      await pod.restarted(1);
+      const status = await pod.running();
+      expect(status.podIP).not.toBe(podIP);
+      expect((await pod.sandboxes()).find(({ ready }) => ready)).toMatchObject({ attempt: 1 });
+      expect(await pod.exec('main', 'cat', '/shared/runs')).toBe('init\ninit\n');
     },
   },
   {
     number: 85,
     title: 'conditions of a pod that starts: scheduled, initialised, its sandbox there, ready',
-    async run(world) {
-      const name = world.name('conditions');
-      await world.create(name, { containers: [box('main', forever)] });
-      const status = await world.waitFor(name, 'it is ready', isReady);
+    async run(trial) {
+      const pod = await trial.pod(one(forever));
+      const status = await pod.running();
       const types = ['PodScheduled', 'Initialized', 'PodReadyToStartContainers', 'ContainersReady'];
       for (const type of types) expect(conditionOf(status, type)).toMatchObject({ status: 'True' });
       expect(status).toMatchObject({ phase: 'Running', qosClass: 'BestEffort' });
@@ -263,7 +252,6 @@ export const lifecycle: readonly Scenario[] = [
         ready: true,
         restartCount: 0,
       });
-      await world.remove(name);
     },
   },
 ];

@@ -1,186 +1,162 @@
-/** What probes make of containers, and how many records and logs of them are kept. */
+/** What probes make of containers, what these leave for their last words, and how many records of them are kept. */
 import { expect } from 'vitest';
 import type { Scenario } from './scenario.ts';
-import { box, forever, isReady, statusOf } from './world.ts';
-import type { World } from './world.ts';
+import { isReady, statusOf } from './test-pod.ts';
+import { forever, one } from './trial.ts';
 
-const noNetwork = 'its pods have no network';
 const file = '/tmp/good';
-const asLongAsThere = { exec: { command: ['cat', file] } };
+/** A probe that is patient with a machine that has much to do. */
+const eachSecond = { periodSeconds: 1, timeoutSeconds: 10 };
+const asLongAsThere = { exec: { command: ['cat', file] }, ...eachSecond };
 /** Makes the file, and waits. */
 const good = `touch ${file}; ${forever}`;
-/** What busybox serves, and everything else is a 404. */
-const web = 'httpd -f -p 8080 -h /www';
-
-async function restarts(world: World, name: string, count: number): Promise<void> {
-  await world.waitFor(
-    name,
-    `restarted ${count} times`,
-    (status) => statusOf(status, 'main')?.restartCount === count,
-  );
-}
+/** Serves one page, and everything else is a 404. */
+const web = 'mkdir -p /www; echo hello > /www/index.html; httpd -f -p 8080 -h /www';
 
 function ask(path: string): object {
-  return { httpGet: { path, port: 'web' }, periodSeconds: 1 };
+  return { httpGet: { path, port: 'web' }, ...eachSecond };
 }
 
 export const probing: readonly Scenario[] = [
   {
     number: 69,
     title: 'without a probe: ready as soon as it runs',
-    async run(world) {
-      const name = world.name('plain');
-      await world.create(name, { containers: [box('main', forever)] });
-      const status = await world.running(name);
+    async run(trial) {
+      const pod = await trial.pod(one(forever));
+      const status = await pod.running();
       expect(statusOf(status, 'main')).toMatchObject({ ready: true, started: true });
-      await world.remove(name);
     },
   },
   {
     number: 70,
     title: 'readiness comes after its delay, and goes without a restart',
-    async run(world) {
-      const name = world.name('readiness');
-      const readinessProbe = {
-        ...asLongAsThere,
-        initialDelaySeconds: 3,
-        periodSeconds: 1,
-        failureThreshold: 2,
-      };
-      await world.create(name, { containers: [box('main', good, { readinessProbe })] });
-      const { containerStatuses, conditions } = await world.running(name);
+    async run(trial) {
+      const readinessProbe = { ...asLongAsThere, initialDelaySeconds: 3, failureThreshold: 2 };
+      const pod = await trial.pod(one(good, { readinessProbe }));
+      const { containerStatuses, conditions } = await pod.running();
       const startedAt = Date.parse(containerStatuses?.[0]?.state.running?.startedAt ?? '');
       const readyAt = conditions?.find(({ type }) => type === 'Ready')?.lastTransitionTime ?? '';
       expect(Date.parse(readyAt) - startedAt).toBeGreaterThanOrEqual(3_000);
-      await world.exec(name, 'main', 'rm', file);
-      await world.waitForEvent(name, 'Unhealthy', /^Readiness probe failed: .*No such file/);
-      const unready = await world.waitFor(name, 'not ready', (status) => !isReady(status));
+      await pod.exec('main', 'rm', file);
+      await pod.event('Unhealthy', /^Readiness probe failed: .*No such file/);
+      const unready = await pod.waitFor('not ready', (status) => !isReady(status));
       expect(statusOf(unready, 'main')).toMatchObject({ restartCount: 0, ready: false });
-      await world.exec(name, 'main', 'touch', file);
-      await world.running(name);
-      await world.remove(name);
+      await pod.exec('main', 'touch', file);
+      await pod.running();
     },
   },
   {
     number: 71,
     title: 'a liveness probe that fails has the container killed and restarted',
-    async run(world) {
-      const name = world.name('liveness');
-      const livenessProbe = { ...asLongAsThere, periodSeconds: 1, failureThreshold: 2 };
-      const readinessProbe = { ...asLongAsThere, periodSeconds: 1 };
-      const more = { livenessProbe, readinessProbe };
-      await world.create(name, { containers: [box('main', good, more)] });
-      await world.running(name);
-      await world.exec(name, 'main', 'rm', file);
-      await world.waitForEvent(name, 'Unhealthy', 'Liveness probe failed: ');
-      await world.waitForEvent(name, 'Killing', 'failed liveness probe');
-      await restarts(world, name, 1);
-      const status = await world.running(name);
+    async run(trial) {
+      const livenessProbe = { ...asLongAsThere, failureThreshold: 2 };
+      const pod = await trial.pod(one(good, { livenessProbe, readinessProbe: asLongAsThere }));
+      await pod.running();
+      await pod.exec('main', 'rm', file);
+      await pod.event('Unhealthy', 'Liveness probe failed: ');
+      await pod.event('Killing', 'failed liveness probe');
+      await pod.restarted(1);
+      const status = await pod.running();
       expect(statusOf(status, 'main')?.lastState.terminated).toBeDefined();
-      await world.remove(name);
     },
   },
   {
     number: 73,
     title: 'a web server that answers with 404 is not alive',
-    notInMemory: noNetwork,
-    async run(world) {
-      const name = world.name('http');
-      const more = {
-        ports: [{ name: 'web', containerPort: 8080 }],
-        readinessProbe: ask('/index.html'),
-        livenessProbe: { ...ask('/none'), failureThreshold: 1, initialDelaySeconds: 3 },
-      };
-      await world.create(name, { containers: [box('main', web, more)] });
-      await world.running(name);
+    async run(trial) {
+      const pod = await trial.pod(
+        one(web, {
+          ports: [{ name: 'web', containerPort: 8080 }],
+          readinessProbe: ask('/index.html'),
+          livenessProbe: { ...ask('/none'), failureThreshold: 1, initialDelaySeconds: 3 },
+        }),
+      );
+      await pod.running();
       const words = 'Liveness probe failed: HTTP probe failed with statuscode: 404';
-      await world.waitForEvent(name, 'Unhealthy', words);
-      await restarts(world, name, 1);
-      await world.remove(name);
+      await pod.event('Unhealthy', words);
+      await pod.restarted(1);
     },
   },
   {
     number: 74,
     title: 'a startup probe that fails to its threshold kills, and no liveness probe ran before',
-    async run(world) {
-      const name = world.name('startup');
-      const never = { exec: { command: ['false'] }, periodSeconds: 1, failureThreshold: 3 };
+    async run(trial) {
+      const never = { exec: { command: ['false'] }, ...eachSecond, failureThreshold: 3 };
       const more = { startupProbe: never, livenessProbe: { ...never, failureThreshold: 1 } };
-      await world.create(name, { containers: [box('main', forever, more)] });
-      await world.waitForEvent(name, 'Killing', 'failed startup probe');
-      const unhealthy = (await world.events(name)).filter(({ reason }) => reason === 'Unhealthy');
+      const pod = await trial.pod(one(forever, more));
+      await pod.event('Killing', 'failed startup probe');
+      const unhealthy = (await pod.events()).filter(({ reason }) => reason === 'Unhealthy');
       expect(unhealthy.map(({ message }) => message.split(' ', 1)[0])).toEqual(['Startup']);
-      await restarts(world, name, 1);
-      await world.remove(name);
+      await pod.restarted(1);
     },
   },
   {
     number: 76,
     title: 'a probe that takes too long has failed',
-    async run(world) {
-      const name = world.name('slow');
+    async run(trial) {
       const readinessProbe = { exec: { command: ['sleep', '30'] }, periodSeconds: 1 };
-      await world.create(name, { containers: [box('main', forever, { readinessProbe })] });
-      await world.waitForEvent(name, 'Unhealthy', 'Readiness probe failed: command timed out');
-      await world.remove(name);
+      const pod = await trial.pod(one(forever, { readinessProbe }));
+      await pod.event('Unhealthy', 'Readiness probe failed: command timed out');
     },
   },
   {
     number: 77,
     title: 'a kubelet that comes back leaves a ready pod ready',
-    async run(world) {
-      const name = world.name('stays');
-      const readinessProbe = { ...asLongAsThere, periodSeconds: 1 };
-      const livenessProbe = { ...asLongAsThere, periodSeconds: 1 };
-      const more = { readinessProbe, livenessProbe, startupProbe: livenessProbe };
-      const { metadata } = await world.create(name, { containers: [box('main', good, more)] });
-      await world.running(name);
+    alone: 'the kubelet is another one',
+    async run(trial) {
+      const { world } = trial;
+      const probes = { readinessProbe: asLongAsThere, livenessProbe: asLongAsThere };
+      const pod = await trial.pod(one(good, { ...probes, startupProbe: asLongAsThere }));
+      const { containerStatuses } = await pod.running();
       // What has run for less than ten seconds is probed anew.
-      const oldEnough = Date.now() + 12_000;
-      await world.until('it has run for a while', () => Date.now() > oldEnough);
-      const before = (await world.pod(name))?.status;
-      await world.withoutKubelet(async () => {
-        await world.kubelet.kill();
-        world.restartKubelet();
-      });
-      const other = world.name('after');
-      await world.create(other, { containers: [box('main', forever)] });
-      await world.running(other);
-      await world.exec(name, 'main', 'rm', file);
-      await restarts(world, name, 1);
-      const ready = before?.conditions?.find(({ type }) => type === 'Ready');
-      const after = (await world.pod(name))?.status;
+      const started = Date.parse(containerStatuses?.[0]?.state.running?.startedAt ?? '');
+      await world.until('it has run for a while', () => Date.now() > started + 12_000);
+      const before = await pod.status();
+      await world.replaceKubelet('kill');
+      await trial.kubeletWorks();
+      const ready = before.conditions?.find(({ type }) => type === 'Ready');
       expect(ready?.status).toBe('True');
-      expect(after?.startTime).toBe(before?.startTime);
-      expect((await world.pod(name))?.metadata.uid).toBe(metadata.uid);
-      await world.remove(name);
-      await world.remove(other);
+      const after = await pod.status();
+      // Ready since then, and taken up no second time.
+      expect(after.conditions).toContainEqual(ready);
+      expect(after.startTime).toBe(before.startTime);
+      await pod.exec('main', 'rm', file);
+      await pod.restarted(1);
+    },
+  },
+  {
+    number: 86,
+    title: 'the last words of a container: its file, or the end of its log where that is asked for',
+    async run(trial) {
+      const once = { restartPolicy: 'Never' };
+      const spoken = 'echo no words of mine; printf DONE > /dev/termination-log';
+      const fallback = { terminationMessagePolicy: 'FallbackToLogsOnError' };
+      const own = await trial.pod({ ...once, ...one(`${spoken}; exit 1`) });
+      const log = await trial.pod({ ...once, ...one('echo the end; exit 1', fallback) });
+      const quiet = await trial.pod({ ...once, ...one('echo the end; exit 0', fallback) });
+      const said = (status: Awaited<ReturnType<typeof own.status>>): string | undefined =>
+        statusOf(status, 'main')?.state.terminated?.message;
+      expect(said(await own.phase('Failed'))).toBe('DONE');
+      expect(said(await log.phase('Failed'))).toBe('the end');
+      expect(said(await quiet.phase('Succeeded'))).toBeUndefined();
     },
   },
   {
     number: 101,
     title: 'of many ends of a container one record is kept beside the one that runs',
-    async run(world) {
-      const name = world.name('records');
-      const volumes = [{ name: 'kept', emptyDir: {} }];
+    async run(trial) {
       const third = `if test -e /kept/second; then ${forever}; fi`;
       const second = 'if test -e /kept/first; then touch /kept/second; exit 1; fi';
       const script = `${third}; ${second}; touch /kept/first; exit 1`;
-      const more = { volumeMounts: [{ name: 'kept', mountPath: '/kept' }] };
-      const { metadata } = await world.create(name, {
-        volumes,
-        containers: [box('main', script, more)],
+      const pod = await trial.pod({
+        volumes: [{ name: 'kept', emptyDir: {} }],
+        ...one(script, { volumeMounts: [{ name: 'kept', mountPath: '/kept' }] }),
       });
-      await restarts(world, name, 2);
-      await world.running(name);
-      await world.until(
-        'two records are left',
-        async () => (await world.containers(metadata.uid)).length === 2,
-        90,
-      );
-      const states = (await world.containers(metadata.uid)).map(({ state }) => state);
+      await pod.restarted(2);
+      await pod.running();
+      await pod.until('two records are left', async () => (await pod.containers()).length === 2);
+      const states = (await pod.containers()).map(({ state }) => state);
       expect(states.toSorted((a, b) => a - b)).toEqual([1, 2]);
-      await world.remove(name);
     },
   },
 ];

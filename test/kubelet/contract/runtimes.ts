@@ -1,10 +1,11 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http2';
 import type { Http2Server } from 'node:http2';
 import { join } from 'node:path';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { systemClock } from '../../../src/clock.ts';
 import { FakeRuntime } from '../../support/fake-cri/fake-runtime.ts';
+import { cniConfig } from '../containerd-config.ts';
 import type { NodeMachine } from '../node-machine.ts';
 import type { WorldRuntime } from './world.ts';
 
@@ -14,6 +15,11 @@ export function containerdRuntime(node: NodeMachine): WorldRuntime {
     kind: 'containerd',
     node,
     connect: () => node.connect(),
+    setNetwork: (works) => {
+      const file = join(node.folder, 'cni/10-pods.conflist');
+      if (works) writeFileSync(file, cniConfig(node));
+      else rmSync(file, { force: true });
+    },
     stop: async () => node.crash(),
   };
 }
@@ -30,7 +36,9 @@ export class MemoryRuntime implements WorldRuntime {
     const folder = join(node.folder, 'memory');
     mkdirSync(folder, { recursive: true });
     this.fake = new FakeRuntime({ clock: systemClock, folder });
-    this.fake.images.add({ name: 'docker.io/local/busybox:1', command: ['sh'] });
+    for (const tag of ['1', '2']) {
+      this.fake.images.add({ name: `docker.io/local/busybox:${tag}`, command: ['sh'] });
+    }
   }
 
   async start(): Promise<void> {
@@ -48,6 +56,10 @@ export class MemoryRuntime implements WorldRuntime {
 
   connect() {
     return this.node.connect();
+  }
+
+  setNetwork(works: boolean): void {
+    this.fake.networkBroken = works ? undefined : 'cni plugin not initialized';
   }
 
   async stop(): Promise<void> {

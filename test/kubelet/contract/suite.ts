@@ -1,28 +1,60 @@
 import { describe, it } from 'vitest';
+import { ending } from './ending.ts';
+import { environment } from './environment.ts';
 import { lifecycle } from './lifecycle.ts';
-import { recovery } from './recovery.ts';
 import { probing } from './probing.ts';
+import { recovery } from './recovery.ts';
+import { sandbox } from './sandbox.ts';
 import type { Scenario } from './scenario.ts';
+import { sources } from './sources.ts';
+import { Trial } from './trial.ts';
 import { volumes } from './volumes.ts';
-import type { World } from './world.ts';
+import type { World, WorldRuntime } from './world.ts';
 
 /** All scenarios, in the order of their numbers. */
 export const scenarios: readonly Scenario[] = [
+  ...sources,
   ...lifecycle,
+  ...ending,
+  ...sandbox,
   ...volumes,
+  ...environment,
   ...probing,
   ...recovery,
 ].toSorted((a, b) => a.number - b.number);
 
-/** Asks everything of one world. */
-export function contract(kind: World['runtime']['kind'], world: () => World): void {
-  describe(`the contract with ${kind}`, () => {
-    for (const scenario of scenarios) {
-      const { number, title, notInMemory } = scenario;
-      const skipped = kind === 'memory' && notInMemory !== undefined;
-      it.skipIf(skipped)(`${number}: ${title}${skipped ? ` (${notInMemory})` : ''}`, async () => {
-        await scenario.run(world());
-      });
-    }
+export type Worlds = Readonly<Record<WorldRuntime['kind'], () => World>>;
+
+/** Asks everything of each world: many scenarios at a time, since most of their time is waiting; those that cannot be with others, one by one. */
+export function contract(worlds: Worlds): void {
+  const together = scenarios.filter(({ alone }) => alone === undefined);
+  const longFirst = together.toSorted((a, b) => Number(b.long ?? false) - Number(a.long ?? false));
+  describe('the contract', () => {
+    for (const scenario of longFirst) ask(scenario, worlds);
   });
+  for (const scenario of scenarios.filter(({ alone }) => alone !== undefined)) {
+    describe(`the contract, one at a time: ${scenario.alone}`, () => {
+      ask(scenario, worlds);
+    });
+  }
+}
+
+function ask(scenario: Scenario, worlds: Worlds): void {
+  const { number, title, notInMemory } = scenario;
+  for (const [kind, world] of Object.entries(worlds)) {
+    const reason = kind === 'memory' ? notInMemory : undefined;
+    const name = `${number}: ${title}, with ${kind}${reason === undefined ? '' : ` (${reason})`}`;
+    it.skipIf(reason !== undefined).concurrent(
+      name,
+      async () => {
+        const trial = new Trial(world(), number);
+        try {
+          await scenario.run(trial);
+        } finally {
+          await trial.end();
+        }
+      },
+      240_000,
+    );
+  }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code, ConnectError, createRouterTransport } from '@connectrpc/connect';
 import type { ConnectRouter, Transport } from '@connectrpc/connect';
@@ -26,7 +26,7 @@ import { CallLog } from './call-log.ts';
 import { FakeContainer, missingSources } from './fake-container.ts';
 import { FakeImages } from './fake-images.ts';
 import type { FakeImage } from './fake-images.ts';
-import { listedSandbox, sandboxStatus, withNodeNetwork } from './fake-sandbox.ts';
+import { listedSandbox, resolvConf, sandboxStatus, withNodeNetwork } from './fake-sandbox.ts';
 import type { FakeSandbox } from './fake-sandbox.ts';
 import { TaskEvents } from './task-events.ts';
 
@@ -273,7 +273,8 @@ export class FakeRuntime {
     this.#reserve('container', reserved, id);
     for (const path of missingSources(config)) mkdirSync(path, { recursive: true });
     const root = join(this.#options.folder, 'containers', id);
-    mkdirSync(join(root, 'tmp'), { recursive: true });
+    for (const each of ['tmp', 'etc']) mkdirSync(join(root, each), { recursive: true });
+    writeFileSync(join(root, 'etc/resolv.conf'), resolvConf(sandbox.config.dnsConfig));
     const place = {
       id,
       sandboxId: podSandboxId,

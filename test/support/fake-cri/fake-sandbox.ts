@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { NamespaceMode, PodSandboxState } from '../../../src/kubelet/cri/gen/api_pb.ts';
 import type {
+  DNSConfig,
   PodSandboxConfig,
   PodSandboxSchema,
   PodSandboxStatusSchema,
@@ -49,6 +50,17 @@ export function sandboxStatus(
     network: { ip: sandbox.ready ? sandbox.ip : '' },
     ...(options ? { linux: { namespaces: { options } } } : {}),
   };
+}
+
+/** As containerd writes it for the containers of a sandbox. */
+export function resolvConf(dns: DNSConfig | undefined): string {
+  const { servers = [], searches = [], options = [] } = dns ?? {};
+  const lines = [
+    ...(searches.length > 0 ? [`search ${searches.join(' ')}`] : []),
+    ...servers.map((server) => `nameserver ${server}`),
+    ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
+  ];
+  return lines.map((line) => `${line}\n`).join('');
 }
 
 function stateOf({ ready }: FakeSandbox): PodSandboxState {

@@ -7,6 +7,7 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
@@ -224,6 +225,27 @@ function mkdir(args: readonly string[], shell: Shell): number {
   return 0;
 }
 
+/** `ln -s TARGET LINK`. */
+function link(args: readonly string[], shell: Shell): number {
+  const [target = '', path = ''] = args.filter((word) => !word.startsWith('-'));
+  symlinkSync(target, place(shell, path));
+  return 0;
+}
+
+/** `stat -L -c '%a %u %g' FILE…`: of what links lead to. */
+function stat(args: readonly string[], shell: Shell): number {
+  const format = option(args, '-c') ?? '%n';
+  for (const path of args.filter((word) => word.startsWith('/'))) {
+    const found = statSync(place(shell, path));
+    const fields = { a: (found.mode & 0o7777).toString(8), u: found.uid, g: found.gid, n: path };
+    shell.write(
+      1,
+      `${format.replaceAll(/%(?<name>[augn])/g, (_, name: keyof typeof fields) => String(fields[name]))}\n`,
+    );
+  }
+  return 0;
+}
+
 function trap([action = '', ...signals]: readonly string[], shell: Shell): number {
   shell.trap(action, signals);
   return 0;
@@ -265,6 +287,9 @@ const list: Readonly<Record<string, Program>> = {
   touch,
   rm,
   mkdir,
+  ln: link,
+  stat,
+  printf: (args, shell) => echo(['-n', ...args], shell),
   sleep,
   timeout,
   tail,

@@ -28,6 +28,7 @@ import { FakeMounts } from './fake-mounts.ts';
 
 const podsPath = '/api/v1/namespaces/default/pods';
 const stepMs = 250;
+const random = (): number => 0.5;
 
 /** A call of the agent to the API server, and whether it was done. */
 export interface Death {
@@ -180,7 +181,6 @@ export class AgentLab {
   async #run(signal: AbortSignal): Promise<void> {
     const { clock, folder, fake } = this;
     const nodeName = 'n1';
-    const random = (): number => 0.5;
     const config = this.#config();
     const cri = fake.connect();
     const options = {

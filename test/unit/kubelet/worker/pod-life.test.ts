@@ -317,6 +317,20 @@ test('an image that cannot be pulled: ErrImagePull, then back-off, and it is the
   await lab.pass('runs', () => lab.state() === 'running 0', 60);
 });
 
+test('a pod that is deleted while its image is pulled fails, and nothing of it was started', async () => {
+  lab.fake.images.offer({ name: 'docker.io/library/big:1', pullMs: 60_000 });
+  const initContainers = [script('init', 'exit 0', { image: 'big:1' })];
+  const big = pod({ initContainers, containers: [script('app', forever)] });
+  lab.put(big);
+  await lab.until('it is pulled', () => lab.fake.log.count('PullImage') === 1);
+  lab.delete(big, 30);
+  await lab.pass('finished', () => lab.workers.state('u1')?.kind === 'finished', 70);
+  expect(lab.status().phase).toBe('Failed');
+  expect([lab.state('init'), lab.state()]).toEqual(Array(2).fill('waiting PodInitializing'));
+  expect(lab.fake.log.count('CreateContainer')).toBe(0);
+  expect([...lab.fake.sandboxes.values()].map(({ ready }) => ready)).toEqual([false]);
+});
+
 const waiting = [
   ['Never', 'absent:1', 'ErrImageNeverPull'],
   ['IfNotPresent', 'BUSYBOX:1', 'InvalidImageName'],

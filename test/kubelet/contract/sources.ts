@@ -1,0 +1,220 @@
+/** Where pods come from: manifests on the node with their mirrors, the API server, and what no source has. */
+import { writeFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import type { Scenario } from './scenario.ts';
+import { statusOf } from './test-pod.ts';
+import { forever, one } from './trial.ts';
+
+export const sources: readonly Scenario[] = [
+  {
+    number: 1,
+    title: 'a hidden manifest is none',
+    async run(trial) {
+      const pod = await trial.staticPod(one(forever));
+      const { kubelet, runtime } = trial.world;
+      const hidden = join(kubelet.manifests, `.${pod.file}`);
+      const other = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'hidden' } };
+      writeFileSync(hidden, JSON.stringify({ ...other, spec: one(forever) }));
+      await (await pod.mirrored()).running();
+      const path = `/api/v1/namespaces/default/pods/hidden-${runtime.node.name}`;
+      expect(await trial.world.cluster.get(path)).toBeUndefined();
+      rmSync(hidden);
+    },
+  },
+  {
+    number: 3,
+    title: 'a manifest that is no YAML is told of, and the others run',
+    async run(trial) {
+      const { kubelet } = trial.world;
+      const bad = `${trial.name()}.yaml`;
+      kubelet.writeManifest(bad, 'spec: [');
+      const pod = await trial.staticPod(one(forever));
+      await (await pod.mirrored()).running();
+      await trial.world.until('it is told', () => kubelet.log.includes(bad));
+      rmSync(join(kubelet.manifests, bad));
+    },
+  },
+  {
+    number: 4,
+    title: 'a manifest says little: the namespace is default, the UID of what it says',
+    async run(trial) {
+      const pod = await trial.staticPod(one(forever));
+      const found = await pod.mirrored();
+      expect(found.uid).toMatch(/^[0-9a-f]{32}$/);
+      expect((await pod.mirror())?.metadata.annotations).toMatchObject({
+        'kubernetes.io/config.source': 'file',
+        'kubernetes.io/config.mirror': found.uid,
+      });
+      await found.running();
+      expect(await found.starts('main')).toEqual([1]);
+    },
+  },
+  {
+    number: 5,
+    title: 'a manifest that changes is another pod, which starts when the one before has ended',
+    async run(trial) {
+      const folder = trial.folder();
+      const spec = (value: string): object => ({
+        volumes: [{ name: 'out', hostPath: { path: folder.path } }],
+        ...one(
+          'echo begin $VALUE >> /out/order; trap "sleep 1; echo end $VALUE >> /out/order; exit 0" TERM; while true; do sleep 0.1; done',
+          {
+            env: [{ name: 'VALUE', value }],
+            volumeMounts: [{ name: 'out', mountPath: '/out' }],
+          },
+        ),
+      });
+      const pod = await trial.staticPod({ terminationGracePeriodSeconds: 20, ...spec('a') });
+      const first = await pod.mirrored();
+      await first.running();
+      await pod.write({ terminationGracePeriodSeconds: 20, ...spec('b') });
+      const second = await pod.mirrored(first.uid);
+      await trial.world.until('the other one runs', async () => second.isRunning());
+      expect(folder.read('order')).toBe('begin a\nend a\nbegin b\n');
+    },
+  },
+  {
+    number: 6,
+    title: 'a manifest with an UID and another image is the same pod, its container replaced',
+    async run(trial) {
+      const uid = `fixed-${trial.name()}`;
+      const pod = await trial.staticPod(one(forever), { uid });
+      const found = await pod.mirrored();
+      expect(found.uid).toBe(uid);
+      await found.running();
+      await pod.write(one(forever, { image: 'docker.io/local/busybox:2' }), { uid });
+      await trial.world.until(
+        'it was restarted',
+        async () => (await found.containers('main')).length === 2 && found.isRunning(),
+      );
+      await found.waitFor('that is told', (status) => statusOf(status, 'main')?.restartCount === 1);
+      expect(await found.sandboxes()).toHaveLength(1);
+    },
+  },
+  {
+    number: 7,
+    title: 'a manifest that is removed: its pod ends, and its folder goes',
+    async run(trial) {
+      const pod = await trial.staticPod(one(forever));
+      const found = await pod.mirrored();
+      await found.running();
+      await pod.remove();
+      const { world } = trial;
+      await world.until('nothing of it runs', async () => !(await found.isRunning()));
+      await world.until('its folder is gone', () => !world.podFolders().includes(found.uid));
+    },
+  },
+  {
+    number: 10,
+    title: 'a manifest that refers to a Secret is left out, and the others run',
+    async run(trial) {
+      const volumes = [{ name: 'data', secret: { secretName: 'any' } }];
+      const bad = await trial.staticPod({ volumes, ...one(forever) });
+      const good = await trial.staticPod(one(forever));
+      await (await good.mirrored()).running();
+      const { world } = trial;
+      await world.until('it is told', () => world.kubelet.log.includes(bad.file));
+      expect(await bad.mirror()).toBeUndefined();
+    },
+  },
+  {
+    number: 11,
+    title: 'a status that others write is put right within seconds, and nothing is restarted',
+    async run(trial) {
+      const pod = await trial.pod(one(forever));
+      const before = await pod.running();
+      await pod.patch({ status: { phase: 'Pending' } }, '/status');
+      const after = await pod.phase('Running');
+      expect(after.containerStatuses).toEqual(before.containerStatuses);
+      expect(await pod.starts('main')).toEqual([1]);
+    },
+  },
+  {
+    number: 14,
+    title: 'without the API server static pods begin, and nothing that runs is ended',
+    alone: 'the kubelet is another one',
+    async run(trial) {
+      const { world } = trial;
+      const running = await trial.pod(one(forever));
+      await running.running();
+      await trial.otherKubelet({ kubeconfig: world.cluster.unreachable(world.runtime.node) });
+      const pod = await trial.staticPod(one(forever));
+      const label = { 'io.kubernetes.pod.namespace': 'default' };
+      await world.until('the static pod runs', async () => {
+        const { containers } = await world.cri.runtime.listContainers({
+          filter: { labelSelector: label, state: { state: 1 } },
+        });
+        return containers.some(
+          ({ labels: own }) => own['io.kubernetes.pod.name'] === pod.mirrorName,
+        );
+      });
+      expect(await running.isRunning()).toBe(true);
+      expect(await pod.mirror()).toBeUndefined();
+      await trial.usualKubelet();
+      const found = await pod.mirrored();
+      await found.running();
+      expect(await found.starts('main')).toEqual([1]);
+      expect(await running.starts('main')).toEqual([1]);
+    },
+  },
+  {
+    number: 16,
+    title: 'what others run on the same runtime is left alone',
+    long: true,
+    async run(trial) {
+      const { runtime } = trial.world.cri;
+      const uid = trial.name();
+      const config = {
+        metadata: { name: uid, namespace: 'default', uid, attempt: 0 },
+        labels: { 'io.kubernetes.pod.uid': uid },
+        linux: { cgroupParent: trial.world.cgroup },
+      };
+      const { podSandboxId } = await runtime.runPodSandbox({ config });
+      const ours = await trial.pod(one(forever));
+      await ours.running();
+      await ours.remove();
+      await ours.until(
+        'all that is ours was cleared away',
+        async () => (await ours.sandboxes()).length === 0,
+        120,
+      );
+      const { status } = await runtime.podSandboxStatus({ podSandboxId });
+      expect(status?.state).toBe(0);
+      await runtime.removePodSandbox({ podSandboxId });
+    },
+  },
+  {
+    number: 92,
+    title: 'a mirror that somebody deletes is made anew, and its pod runs on',
+    async run(trial) {
+      const pod = await trial.staticPod(one(forever));
+      const found = await pod.mirrored();
+      await found.running();
+      const { uid = '' } = (await pod.mirror())?.metadata ?? {};
+      await found.delete(0);
+      await trial.world.until('there is another mirror', async () => {
+        const mirror = await pod.mirror();
+        return mirror !== undefined && mirror.metadata.uid !== uid;
+      });
+      await found.running();
+      expect(await found.starts('main')).toEqual([1]);
+    },
+  },
+  {
+    number: 93,
+    title: 'the mirror of a manifest that changes has its new hash',
+    async run(trial) {
+      const pod = await trial.staticPod(one(forever));
+      const first = await pod.mirrored();
+      await first.running();
+      await pod.write(one(`: another; ${forever}`));
+      const second = await pod.mirrored(first.uid);
+      expect((await pod.mirror())?.metadata.annotations).toMatchObject({
+        'kubernetes.io/config.mirror': second.uid,
+      });
+      await second.running();
+      await trial.world.until('the first one has ended', async () => !(await first.isRunning()));
+    },
+  },
+];

@@ -1,0 +1,166 @@
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { TestPod } from './test-pod.ts';
+import type { ApiPod } from './test-pod.ts';
+import type { KubeletSetting } from '../kubelet-process.ts';
+import type { World } from './world.ts';
+
+/** One run of a scenario in a world. What it makes has names that nothing else has, and is gone when it ends. */
+export class Trial {
+  readonly world: World;
+  readonly #number: number;
+  readonly #leave: (() => Promise<void>)[] = [];
+  #isOther = false;
+
+  constructor(world: World, number: number) {
+    this.world = world;
+    this.#number = number;
+  }
+
+  name(): string {
+    return this.world.name(`s${this.#number}`);
+  }
+
+  /** Makes a pod on this node, without a scheduler. */
+  async pod(spec: object, metadata: object = {}): Promise<TestPod> {
+    const grace = { terminationGracePeriodSeconds: 2 };
+    const made = await this.create<ApiPod>('Pod', 'pods', {
+      metadata,
+      spec: { nodeName: this.world.node, ...grace, ...spec },
+    });
+    const pod = new TestPod(this.world, made.metadata);
+    this.#leave.push(async () => pod.remove());
+    return pod;
+  }
+
+  /** Makes an object in the namespace default; gives it as it is stored. */
+  async create<T>(kind: string, resource: string, { metadata, ...rest }: Given): Promise<T> {
+    const object = {
+      apiVersion: 'v1',
+      kind,
+      metadata: { name: this.name(), ...metadata },
+      ...rest,
+    };
+    const path = `/api/v1/namespaces/default/${resource}`;
+    return (await this.world.cluster.control.must('POST', path, object)) as T;
+  }
+
+  async configMap(name: string, data: object): Promise<void> {
+    await this.create('ConfigMap', 'configmaps', { metadata: { name }, data });
+  }
+
+  async secret(name: string, stringData: object): Promise<void> {
+    await this.create('Secret', 'secrets', { metadata: { name }, stringData });
+  }
+
+  /** Changes an object as `kubectl patch --type=merge` does. */
+  async merge(resource: string, name: string, change: object): Promise<void> {
+    const path = `/api/v1/namespaces/default/${resource}/${name}`;
+    await this.world.cluster.control.must('PATCH', path, change, 'application/merge-patch+json');
+  }
+
+  /** Writes the manifest of a pod. */
+  async staticPod(spec: object, metadata: object = {}): Promise<StaticPod> {
+    const { world } = this;
+    const pod = new StaticPod(world, this.name());
+    this.#leave.push(async () => pod.remove());
+    await pod.write(spec, metadata);
+    return pod;
+  }
+
+  /** A folder of the node that pods can have as a hostPath, and the test reads. */
+  folder(): { readonly path: string; read(file: string): string } {
+    const path = join(this.world.runtime.node.folder, this.name());
+    mkdirSync(path, { recursive: true });
+    this.#leave.push(async () => rmSync(path, { recursive: true, force: true }));
+    return { path, read: (file) => readFileSync(join(path, file), 'utf8') };
+  }
+
+  /** Kills the kubelet and starts one that is set up otherwise, until the end at most. */
+  async otherKubelet(setting: KubeletSetting): Promise<void> {
+    this.#leave.push(async () => this.usualKubelet());
+    await this.world.replaceKubelet('kill', undefined, setting);
+    this.#isOther = true;
+  }
+
+  async usualKubelet(): Promise<void> {
+    if (this.#isOther) await this.world.replaceKubelet('kill');
+    this.#isOther = false;
+  }
+
+  /** Another pod comes to run: what only a kubelet can bring about that has taken up its work. */
+  async kubeletWorks(): Promise<void> {
+    const pod = await this.pod(one(forever));
+    await pod.running();
+    await pod.remove();
+  }
+
+  /** At the end, whatever became of the scenario: nothing is left to the next. */
+  async end(): Promise<void> {
+    for (const leave of this.#leave.toReversed()) await leave();
+  }
+}
+
+type Given = { readonly metadata?: object } & Readonly<Record<string, unknown>>;
+
+/** A pod that comes of a manifest on the node; the API server knows its mirror. */
+export class StaticPod {
+  readonly file: string;
+  readonly mirrorName: string;
+  readonly #world: World;
+  readonly #name: string;
+
+  constructor(world: World, name: string) {
+    this.#world = world;
+    this.#name = name;
+    this.file = `${name}.yaml`;
+    this.mirrorName = `${name}-${world.node}`;
+  }
+
+  /** Puts its manifest there, or another in its place. */
+  async write(spec: object, metadata: object = {}): Promise<void> {
+    const grace = { terminationGracePeriodSeconds: 2 };
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: this.#name, ...metadata },
+      spec: { ...grace, ...spec },
+    };
+    this.#world.kubelet.writeManifest(this.file, JSON.stringify(pod));
+  }
+
+  async mirror(): Promise<ApiPod | undefined> {
+    return this.#world.cluster.get(`/api/v1/namespaces/default/pods/${this.mirrorName}`);
+  }
+
+  /** Waits for a mirror of another version than this one; gives the pod as the runtime knows it. */
+  async mirrored(than?: string): Promise<TestPod> {
+    let hash = '';
+    await this.#world.until(`static pod ${this.#name} has a mirror`, async () => {
+      hash = (await this.mirror())?.metadata.annotations?.['kubernetes.io/config.hash'] ?? '';
+      return hash !== '' && hash !== than;
+    });
+    return new TestPod(this.#world, { name: this.mirrorName, uid: hash });
+  }
+
+  async remove(): Promise<void> {
+    rmSync(join(this.#world.kubelet.manifests, this.file), { force: true });
+    await this.#world.until(
+      `the mirror of ${this.#name} is gone`,
+      async () => (await this.mirror()) === undefined,
+    );
+  }
+}
+
+/** A container of busybox that runs this script. */
+export function box(name: string, script: string, more: object = {}): object {
+  return { name, image: 'docker.io/local/busybox:1', command: ['sh', '-c', script], ...more };
+}
+
+/** A pod of one container, which runs this script. */
+export function one(script: string, more: object = {}): object {
+  return { containers: [box('main', script, more)] };
+}
+
+/** Waits, and ends with the signal. */
+export const forever = 'trap "exit 0" TERM; while true; do sleep 0.1; done';
