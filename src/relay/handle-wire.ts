@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
 import { parseAddress } from '../ip/address.ts';
 import type { Place } from './proxy-protocol.ts';
@@ -102,11 +103,10 @@ export class HandleWires implements Wires {
  * the loop lets one in.
  */
 async function untilNobodyWaits(came: () => number): Promise<void> {
-  const turn = async (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
-  await turn(); // the end of the present one
+  await setImmediate(); // the end of the present turn
   for (let turns = 0; turns < mostLast; turns++) {
     const before = came();
-    await turn();
+    await setImmediate();
     if (came() === before) return;
   }
 }

@@ -140,11 +140,13 @@ describe('the traffic of listeners', () => {
   });
 });
 
+function counting(): ServiceTraffic {
+  return new ServiceTraffic({ traffic: config, clock: new VirtualClock(), log: silentLog });
+}
+
 describe('an agent that takes over', () => {
   it('goes on with what was counted, of service ports that exist still', () => {
-    const make = () =>
-      new ServiceTraffic({ traffic: config, clock: new VirtualClock(), log: silentLog });
-    const [first, second] = [make(), make()];
+    const [first, second] = [counting(), counting()];
     const api = { meta: { namespace: 'default', name: 'api' }, ports: web.ports } as ServiceObject;
     for (const service of [web, api]) first.handler.added?.(service);
     first.add('default/web:http/TCP', { connections: 5 });

@@ -52,6 +52,12 @@ it('says nothing of what waits before it begins: an agent that works may be spea
   expect(await waiting()).toEqual([expect.not.stringContaining(said[1] ?? '')]);
 });
 
+/** Of a Service and a slice that change something. */
+function tell(meter: SyncMeter): void {
+  meter.serviceTold({ services: 1, endpoints: 0 }, true);
+  meter.sliceTold({ services: 1, endpoints: 1 }, true);
+}
+
 it('counts objects once, where an agent that takes over is told of those that the one before was told of', async () => {
   const metrics = new ProxyMetrics({ version: 'test' });
   const own = { metrics, clock: new VirtualClock(), family: 'ipv4' } as const;
@@ -60,10 +66,6 @@ it('counts objects once, where an agent that takes over is told of those that th
     return lines.filter((line) =>
       /^[a-z_]*(changes|objects|events)[a-z_]*_total.* [1-9]/.test(line),
     );
-  };
-  const tell = (meter: SyncMeter): void => {
-    meter.serviceTold({ services: 1, endpoints: 0 }, true);
-    meter.sliceTold({ services: 1, endpoints: 1 }, true);
   };
   const first = new SyncMeter(own);
   tell(first);
