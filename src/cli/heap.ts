@@ -1,4 +1,5 @@
-import { getHeapStatistics, setFlagsFromString } from 'node:v8';
+import process from 'node:process';
+import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -37,36 +38,52 @@ export function shrinkHeap(): void {
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }
 
-/** How {@link shrinkNowAndThen} sees and treats the heap of its process. */
-export interface HeapPorts {
-  readonly clock: Clock;
-  /** What V8 has taken for the heap, garbage included. */
-  readonly size?: () => number;
-  readonly shrink?: () => void;
+/** What a process needs to know of itself to choose the moment. */
+export interface OwnProcess {
+  /** Resident memory. */
+  readonly rssBytes: () => number;
+  /** CPU time used so far, by all threads. */
+  readonly cpuMs: () => number;
+  /** Gives memory back, as {@link shrinkHeap} does. */
+  readonly shrink: () => void;
 }
 
-const lookEveryMs = 30_000;
-const smallestGrowthBytes = 6 * 1024 ** 2;
-const growthShare = 0.25;
+const lookEveryMs = 5000;
+/** Busier than that, of one core, it would soon have as much garbage again. */
+const quietShare = 0.2;
+/** For less the whole heap is not looked at. */
+const worthBytes = 4 * 1024 * 1024;
 
 /**
- * Gives back what bursts of work leave behind: V8 itself would collect it only when a heap that may be several times as large is full.
- * Looks each half minute, and stops the process only where much has come since it was collected last. Until `signal`.
+ * For a process that has much to do at times and little in between: when such a time is over and memory has grown, gives back what is
+ * garbage, which V8 alone would keep until it is needed again. Until `signal` aborts.
  */
-export async function shrinkNowAndThen(
-  { clock, size = heapSize, shrink = shrinkHeap }: HeapPorts,
+export async function shrinkWhenQuiet(
+  clock: Clock,
   signal: AbortSignal,
+  { rssBytes, cpuMs, shrink }: OwnProcess = thisProcess,
 ): Promise<void> {
-  let kept = 0;
+  let leastBytes = 0;
+  let usedMs = cpuMs();
+  let lookedAtMs = clock.monotonic();
   while (!signal.aborted) {
     await clock.sleep(lookEveryMs, signal);
     if (signal.aborted) return;
-    if (size() - kept < Math.max(smallestGrowthBytes, kept * growthShare)) continue;
-    shrink();
-    kept = size();
+    const share = (cpuMs() - usedMs) / (clock.monotonic() - lookedAtMs);
+    if (share < quietShare && rssBytes() > leastBytes + worthBytes) {
+      shrink();
+      leastBytes = rssBytes();
+    }
+    usedMs = cpuMs();
+    lookedAtMs = clock.monotonic();
   }
 }
 
-function heapSize(): number {
-  return getHeapStatistics().total_heap_size;
-}
+const thisProcess: OwnProcess = {
+  rssBytes: () => process.memoryUsage.rss(),
+  cpuMs: () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  },
+  shrink: shrinkHeap,
+};

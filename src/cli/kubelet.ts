@@ -9,7 +9,7 @@ import { createLogger } from '../telemetry/logger.ts';
 import { aloneIn, runLogged } from './agent-process.ts';
 import type { AgentProcess } from './agent-process.ts';
 import type { Command, CommandIo } from './command.ts';
-import { keepHeapSmall, shrinkNowAndThen } from './heap.ts';
+import { keepHeapSmall, shrinkWhenQuiet } from './heap.ts';
 import { readKubeletConfig } from './read-kubelet-config.ts';
 import { version } from './version.ts';
 
@@ -38,22 +38,26 @@ export async function runKubeletCommand(
   const log = await createLogger({ ...config.logging, terminal, fields: logFields });
   for (const warning of warnings) log.warn({}, warning);
   const over = new AbortController();
-  const shrinking = shrinkNowAndThen({ clock: systemClock }, over.signal);
-  await runLogged(log, io.signal, async () =>
-    runKubelet(
-      {
-        config,
-        hostname: hostname(),
-        version,
-        tools: systemTools,
-        connect,
-        clock: systemClock,
-        random: Math.random,
-        log,
-      },
-      io.signal,
-    ),
-  ).finally(() => over.abort());
-  await shrinking;
+  const shrinking = shrinkWhenQuiet(systemClock, AbortSignal.any([io.signal, over.signal]));
+  try {
+    await runLogged(log, io.signal, async () =>
+      runKubelet(
+        {
+          config,
+          hostname: hostname(),
+          version,
+          tools: systemTools,
+          connect,
+          clock: systemClock,
+          random: Math.random,
+          log,
+        },
+        io.signal,
+      ),
+    );
+  } finally {
+    over.abort();
+    await shrinking;
+  }
   return 0;
 }

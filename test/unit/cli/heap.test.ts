@@ -1,37 +1,63 @@
-// When the heap of a process that lives for months is collected.
-import { expect, it } from 'vitest';
-import { shrinkNowAndThen } from '../../../src/cli/heap.ts';
-import { VirtualClock } from '../proxy/virtual-clock.ts';
+// When a process gives memory back: after work, not during it, and not for little.
+import { expect, test } from 'vitest';
+import { shrinkWhenQuiet } from '../../../src/cli/heap.ts';
+import type { Clock } from '../../../src/clock.ts';
 
-const mib = 1024 ** 2;
+const MiB = 1024 * 1024;
+const lookMs = 5000;
 
-it('collects where much has come since the last time, and not else', async () => {
-  const clock = new VirtualClock();
+/** What happens between two looks. */
+interface Span {
+  /** CPU used, of one core. */
+  readonly share: number;
+  /** Resident in the end. */
+  readonly rssMiB: number;
+}
+
+/** How often memory had been given back at the end of each span; 100 MiB stay then. */
+async function shrinksAfter(...spans: readonly Span[]): Promise<readonly number[]> {
   const stop = new AbortController();
-  let [size, kept, times] = [30, 20, 0];
-  const shrink = (): void => {
-    times++;
-    size = kept;
+  const counts: number[] = [];
+  let at = -1;
+  let nowMs = 0;
+  let cpuMs = 0;
+  let rss = 0;
+  let shrinks = 0;
+  const clock: Clock = {
+    now: () => nowMs,
+    monotonic: () => nowMs,
+    sleep: async (ms) => {
+      if (at >= 0) counts.push(shrinks);
+      const span = spans[++at];
+      if (span === undefined) {
+        stop.abort();
+        return;
+      }
+      nowMs += ms;
+      cpuMs += span.share * ms;
+      rss = span.rssMiB * MiB;
+      expect(ms).toBe(lookMs);
+    },
   };
-  const done = shrinkNowAndThen({ clock, size: () => size * mib, shrink }, stop.signal);
-  expect(times).toBe(0);
-  await clock.advance(30_000);
-  expect(times).toBe(1);
-  size = 25;
-  await clock.advance(30_000);
-  expect(times).toBe(1);
-  size = 26;
-  await clock.advance(30_000);
-  expect(times).toBe(2);
-  // of a large heap a larger part has to be worth the stop
-  [size, kept] = [100, 100];
-  await clock.advance(30_000);
-  size = 124;
-  await clock.advance(30_000);
-  expect(times).toBe(3);
-  size = 125;
-  await clock.advance(30_000);
-  expect(times).toBe(4);
-  stop.abort();
-  await done;
+  await shrinkWhenQuiet(clock, stop.signal, {
+    rssBytes: () => rss,
+    cpuMs: () => cpuMs,
+    shrink: () => {
+      shrinks++;
+      rss = 100 * MiB;
+    },
+  });
+  return counts;
+}
+
+const busy = (rssMiB: number): Span => ({ share: 0.8, rssMiB });
+const quiet = (rssMiB: number): Span => ({ share: 0.02, rssMiB });
+
+test.each<[string, readonly Span[], readonly number[]]>([
+  ['a start is over', [busy(120), quiet(125)], [0, 1]],
+  ['work goes on', [busy(120), busy(200), busy(250)], [0, 0, 0]],
+  ['nothing has grown since', [quiet(120), quiet(101), quiet(103)], [1, 1, 1]],
+  ['another burst is over', [quiet(120), busy(200), quiet(200), quiet(102)], [1, 1, 2, 2]],
+])('%s', async (_, spans, expected) => {
+  expect(await shrinksAfter(...spans)).toEqual(expected);
 });
