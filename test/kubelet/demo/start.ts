@@ -38,8 +38,11 @@ export async function runClusterDemo(args: readonly string[]): Promise<number> {
     return 1;
   }
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
-  if (end.interrupted) process.stdout.write('\nInterrupted; everything is removed again.\n');
-  else if (end.status === 0) {
+  if (end.interrupted) {
+    process.stdout.write('\nInterrupted; everything is removed again.\n');
+    return 130;
+  }
+  if (end.status === 0) {
     process.stdout.write(`\nAll as it should be, in ${seconds} s; everything is removed again.\n`);
   }
   return end.status;
