@@ -48,11 +48,10 @@ function ask(scenario: Scenario, worlds: Worlds): void {
       name,
       async () => {
         const trial = new Trial(world(), number);
-        try {
-          await scenario.run(trial);
-        } finally {
-          await trial.end();
-        }
+        const [ran] = await Promise.allSettled([scenario.run(trial)]);
+        const [ended] = await Promise.allSettled([trial.end()]);
+        // What came of a failure says less than the failure.
+        for (const each of [ran, ended]) if (each.status === 'rejected') throw each.reason;
       },
       240_000,
     );

@@ -97,7 +97,11 @@ export class Trial {
 
   /** At the end, whatever became of the scenario: nothing is left to the next. */
   async end(): Promise<void> {
-    for (const leave of this.#leave.toReversed()) await leave();
+    const failed: unknown[] = [];
+    for (const leave of this.#leave.toReversed()) {
+      await leave().catch((error: unknown) => failed.push(error));
+    }
+    if (failed.length > 0) throw failed[0];
   }
 }
 
