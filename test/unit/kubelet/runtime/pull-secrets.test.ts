@@ -101,19 +101,19 @@ test.each(matches)('for the image %s credentials of %s count: %s', (image, regis
   expect(credentialsFor(image, [{ registry, auth }])).toEqual(expected ? [auth] : []);
 });
 
-function of(registry: string, username = registry): RegistryCredential {
+function forRegistry(registry: string, username = registry): RegistryCredential {
   return { registry, auth: { username } };
 }
 
 test('the most particular is tried first, and none twice', () => {
   const list = [
-    of('*.test'),
-    of('*.test/team'),
-    of('reg.test', 'first'),
-    of('reg.test', 'second'),
-    of('reg.test/team/app'),
-    of('reg.test/team'),
-    of('https://reg.test', 'first'),
+    forRegistry('*.test'),
+    forRegistry('*.test/team'),
+    forRegistry('reg.test', 'first'),
+    forRegistry('reg.test', 'second'),
+    forRegistry('reg.test/team/app'),
+    forRegistry('reg.test/team'),
+    forRegistry('https://reg.test', 'first'),
   ];
   const names = credentialsFor('reg.test/team/app:1', list).map(({ username }) => username);
   expect(names).toEqual([
