@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import type { KubeletProcess } from './kubelet-process.ts';
+import { proxyFlags } from './proxy-flags.ts';
 
 const folder = '/run/sy/audit';
 const auditLog = join(folder, 'audit.log');
@@ -22,18 +23,6 @@ const machine = (): KubeletCluster['nodes'][number] => {
   return only;
 };
 
-const proxyFlags = [
-  '--mode=iptables',
-  '--cluster-cidr=10.244.0.0/16',
-  // what is the machine's stays as it is
-  '--conntrack-max-per-core=0',
-  '--conntrack-tcp-timeout-established=0s',
-  '--conntrack-tcp-timeout-close-wait=0s',
-  '--oom-score-adj=0',
-  '--state-file=',
-  '--admin-socket=',
-];
-
 beforeAll(async () => {
   mkdirSync(folder, { recursive: true });
   writeFileSync(
@@ -46,7 +35,7 @@ beforeAll(async () => {
   );
   await cluster.start([pauseImage(), busyboxImage()]);
   await cluster.allowProxy(machine());
-  node = cluster.kubelet(machine(), { proxyFlags });
+  node = cluster.kubelet(machine(), { proxyFlags: proxyFlags(machine()) });
   node.start();
 });
 
@@ -188,7 +177,7 @@ describe('both halves in one process', () => {
 
   it('end both where one cannot start, which is named', async () => {
     const bad = cluster.kubelet(machine(), {
-      proxyFlags: [...proxyFlags, '--kubeconfig=/run/sy/missing'],
+      proxyFlags: [...proxyFlags(machine()), '--kubeconfig=/run/sy/missing'],
     });
     const before = await running();
     bad.start();
