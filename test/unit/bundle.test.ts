@@ -42,6 +42,14 @@ describe('the bundle', () => {
     expect(bytes.findIndex((byte) => byte > 127)).toBe(-1);
   });
 
+  it('loads no fetch of Node’s own, which would stay in memory', () => {
+    const loads = 'process.moduleLoadList.some((name) => name.endsWith("deps/undici/undici"))';
+    const hook = `data:text/javascript,process.on("exit",()=>console.log("loaded:",${loads}))`;
+    const args = ['--import', hook, bundle, 'version'];
+    const said = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: 'pipe' });
+    expect(said).toContain('loaded: false');
+  });
+
   it('draws: Graphviz is inside', () => {
     expect(run(bundle, 'render', '-f', scenario, '--ip-family=ipv4', '--output=svg')).toMatch(
       /^<svg|<\?xml/,
