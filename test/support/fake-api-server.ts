@@ -77,6 +77,8 @@ export class FakeApiServer {
   readonly requests: FakeRequest[] = [];
   /** Cuts the connection of a request before it is done, or after it: it is never answered. */
   cut: ((request: FakeRequest) => 'before' | 'after' | undefined) | undefined;
+  /** Answers TokenRequests with a token. */
+  givesTokens = false;
   readonly #objects = new Map<string, Map<string, RawObject>>();
   readonly #faults: { readonly fault: Fault; left: number }[] = [];
   readonly #watchers = new Set<Watcher>();
@@ -326,7 +328,7 @@ export class FakeApiServer {
     // a subresource of another object, such as a token, is nothing that is kept
     if (key !== undefined) {
       const token = { status: { token: `token-${++this.#version}` } };
-      const made = at.endsWith('/token') ? { ...given, ...token } : given;
+      const made = this.givesTokens && at.endsWith('/token') ? { ...given, ...token } : given;
       response.writeHead(201).end(JSON.stringify(made));
       return;
     }

@@ -56,6 +56,7 @@ export class AgentLab {
   /** With what each namespace has. */
   async up(): Promise<void> {
     await this.api.up();
+    this.api.givesTokens = true;
     const data = { 'ca.crt': 'certificate' };
     this.put('configmaps', { metadata: { name: 'kube-root-ca.crt' }, data });
   }
