@@ -106,8 +106,6 @@ export class TcpConnection {
   readonly #client: End;
   readonly #server: End;
   readonly #closed: (connection: TcpConnection) => void;
-  /** A drain is waiting for its end: milliseconds of the clock at which it is reset. */
-  deadline: number | undefined;
   #isKeptAlive = false;
   #isOver = false;
 
