@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ControlPlane } from '../cluster/control-plane.ts';
+import { ApiTap } from './api-tap.ts';
 import { Authorities, apiServerAsClient } from './certificates.ts';
 import type { CertificatePair } from './certificates.ts';
 import type { BuiltImage } from './images.ts';
@@ -71,6 +72,15 @@ export class KubeletCluster {
   /** A node's kubeconfig of an API server that does not answer. */
   unreachable(node: NodeMachine): string {
     return this.#writeKubeconfig(`${node.name}-nowhere`, this.#server(6442), {});
+  }
+
+  /** What stands between a node and the API server, and the kubeconfig by which the node goes through it. */
+  async tap({ name }: NodeMachine): Promise<{ readonly tap: ApiTap; readonly kubeconfig: string }> {
+    const server = { port: 6443, ca: this.control.certificate };
+    const node = this.#authorities.node(name);
+    const tap = new ApiTap({ address: fabricAddress, server, node });
+    const kubeconfig = this.#writeKubeconfig(`${name}-tap`, { server: await tap.start() }, {});
+    return { tap, kubeconfig };
   }
 
   async stop(): Promise<void> {
