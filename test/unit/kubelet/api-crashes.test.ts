@@ -120,5 +120,5 @@ describe.each(['before', 'after'] as const)('dies %s a call was done', (phase) =
       if (death() === undefined) return;
       expect(index).toBeLessThan(200);
     }
-  }, 240_000);
+  }, 600_000);
 });
