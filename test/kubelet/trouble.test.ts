@@ -2,7 +2,7 @@
 // store that are away. Pods go on, come back or are replaced as they should be, and nothing runs twice by what the runtimes themselves tell.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from './ask.ts';
-import { box } from './contract/world.ts';
+import { box } from './contract/trial.ts';
 import { until } from './node-machine.ts';
 import type { NodeMachine } from './node-machine.ts';
 import type { Run } from './runs.ts';
