@@ -45,8 +45,11 @@ const plurals = {
 
 export type WorkloadKind = keyof typeof plurals;
 
-/** Faster than usual, so that tests need not wait for minutes: a node that is silent for so long is not ready any more. */
-const graceSeconds = 8;
+/**
+ * Faster than usual, so that tests need not wait for minutes: a node that is silent for so long is not ready any more. Longer than a call to the
+ * API server may take: a busy one must not cost the other node its readiness.
+ */
+const graceSeconds = 15;
 const leaseSeconds = 4;
 
 /** Two nodes of one cluster, on each of which Switchyard runs both halves: on the first as two processes, on the second as one. */
