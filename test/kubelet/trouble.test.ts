@@ -154,7 +154,9 @@ describe('a machine that is switched off', () => {
       const pods = await world.pods('');
       return pods.every((pod) => pod.spec.nodeName !== second.name || !isUp(pod));
     });
-    const here = (await world.pods('app=everywhere')).find(isUp);
+    const here = (await world.pods('app=everywhere')).find(
+      ({ spec }) => spec.nodeName === first.name,
+    );
     const service = await world.get<{ spec: { ports: readonly { nodePort: number }[] } }>(
       'Service',
       'everywhere',
