@@ -70,7 +70,10 @@ export const sources: readonly Scenario[] = [
       await first.running();
       await pod.write({ terminationGracePeriodSeconds: 20, ...spec('b') });
       const second = await pod.mirrored(first.uid);
-      await trial.world.until('the other one runs', async () => second.isRunning());
+      await trial.world.until('the other one has begun', () =>
+        folder.read('order').includes('begin b'),
+      );
+      expect(await second.isRunning()).toBe(true);
       expect(folder.read('order')).toBe('begin a\nend a\nbegin b\n');
     },
   },
