@@ -395,5 +395,5 @@ export function chosen(app: string): object {
 export const waits = 'trap "exit 0" TERM; sleep 100000 & wait';
 
 /** Serves at 8080: which version it is, of which pod. */
-const serves =
+export const serves =
   'echo $VERSION $(hostname) > /www/index.html; trap "exit 0" TERM; httpd -f -p 8080 -h /www & wait';
