@@ -146,9 +146,19 @@ export class ControlPlane {
   /** Makes etcd forget all but the present: what began before cannot be watched any more. */
   async compactEtcd(): Promise<void> {
     const script = `
+      const deadline = Date.now() + 20_000;
+      const reach = async (url, init) => {
+        try {
+          return await fetch(url, init);
+        } catch (error) { // it was started a moment ago
+          if (Date.now() > deadline) throw error;
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          return reach(url, init);
+        }
+      };
       const call = async (what, body) => {
         const init = { method: 'POST', body: JSON.stringify(body) };
-        const answer = await fetch('${etcdUrl}/v3/kv/' + what, init);
+        const answer = await reach('${etcdUrl}/v3/kv/' + what, init);
         if (!answer.ok) throw new Error(what + ': ' + answer.status + ' ' + (await answer.text()));
         return answer.json();
       };
