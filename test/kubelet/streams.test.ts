@@ -1,4 +1,4 @@
-// What `kubectl` is told by a node, through the API server, over TLS: logs, commands with and without a terminal, their exit codes.
+// What `kubectl` is told of a node and by it, through the API server, over TLS: what is there, logs, commands with and without a terminal, their exit codes.
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -103,6 +103,36 @@ beforeAll(async () => {
 afterAll(async () => {
   await kubelet?.stop();
   if (isThere) await cluster.stop();
+});
+
+describe.skipIf(!isThere)('what is there', () => {
+  it('is told as of any node', async () => {
+    await cluster.control.until('the pod is ready in the table', async () =>
+      ask('get', 'pod', 'talker').then(({ out }) => /talker +1\/1 +Running +0 /.test(out)),
+    );
+    expect((await ask('get', 'node', 'n1')).out).toMatch(/n1 +Ready +<none> +\S+ +v1\./);
+  });
+
+  it('is described, with what happened to the pod and to the node', async () => {
+    const words = async (what: string, name: string): Promise<string> =>
+      (await ask('describe', what, name)).out.replaceAll(/ +/g, ' ');
+    const happened = ['Pulled', 'Created', 'Started'];
+    await cluster.control.until('the Events are there', async () => {
+      const said = await words('pod', 'talker');
+      return happened.every((reason) => said.includes(`Normal ${reason} `));
+    });
+    const pod = await words('pod', 'talker');
+    expect(pod).toMatch(/Container ID: containerd:\/\/[0-9a-f]{64}/);
+    expect(pod).toMatch(/State: Running\n\s*Started: /);
+    for (const each of ['PodScheduled', 'Initialized', 'ContainersReady', 'Ready']) {
+      expect(pod).toMatch(new RegExp(`\\n\\s*${each} True`));
+    }
+    const node = await words('node', 'n1');
+    expect(node).toMatch(/Ready True .* KubeletReady/);
+    expect(node).toMatch(/Container Runtime Version: containerd:\/\//);
+    expect(node).toMatch(/default talker 0 \(0%\)/);
+    expect(node).toMatch(/Normal Starting /);
+  });
 });
 
 describe.skipIf(!isThere)('logs', () => {
