@@ -144,11 +144,13 @@ export class ProbeWorker {
     const { uid, container, type } = this;
     // Already known: another worker, that ended since, has said it.
     if (this.#around.results.result(uid, containerId, type) !== undefined) return;
-    if (this.#isAdopted(found)) return;
     if (type === 'startup') {
-      if (isSidecar(container) && found.started === true) this.#set(containerId, 'success');
+      // It is not probed any more, and what comes after the sidecar waits for this, also where another agent has probed it.
+      const hasStarted = isSidecar(container) && found.started === true;
+      if (hasStarted && this.#set(containerId, 'success')) this.#around.onChange(uid, type);
       return;
     }
+    if (this.#isAdopted(found)) return;
     this.#set(containerId, type === 'liveness' ? 'success' : 'failure');
   }
 

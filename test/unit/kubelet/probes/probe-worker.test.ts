@@ -340,22 +340,31 @@ test('a pod that has ended is not probed', async () => {
   expect(on.executed).toEqual(['live@0']);
 });
 
-test('of the init containers only sidecars are probed, and one that had started is taken for started', async () => {
-  const on = await scene();
-  const web = pod({
-    initContainers: [
-      container({ name: 'setup', startupProbe: asks('setup') }),
-      container({ name: 'mesh', restartPolicy: 'Always', startupProbe: asks('mesh') }),
-    ],
-  });
-  const both = ['setup', 'mesh'].map((name) =>
-    running({ name, containerID: `containerd://${name}` }, on.clock.now()),
-  );
-  await on.sync(web, { phase: 'Pending', initContainerStatuses: both });
-  expect(on.executed).toEqual([]);
-  expect(on.result('startup', 'containerd://mesh')).toBe('success');
-  expect(on.result('startup', 'containerd://setup')).toBeUndefined();
-});
+const ages = [
+  ['just now', 0],
+  ['a minute before this agent', 60_000],
+] as const;
+
+test.each(ages)(
+  'of the init containers only sidecars are probed, and one that had started (%s) is taken for started',
+  async (_, ageMs) => {
+    const on = await scene();
+    const web = pod({
+      initContainers: [
+        container({ name: 'setup', startupProbe: asks('setup') }),
+        container({ name: 'mesh', restartPolicy: 'Always', startupProbe: asks('mesh') }),
+      ],
+    });
+    const both = ['setup', 'mesh'].map((name) =>
+      running({ name, containerID: `containerd://${name}` }, on.clock.now() - ageMs),
+    );
+    await on.sync(web, { phase: 'Pending', initContainerStatuses: both });
+    expect(on.executed).toEqual([]);
+    expect(on.result('startup', 'containerd://mesh')).toBe('success');
+    expect(on.result('startup', 'containerd://setup')).toBeUndefined();
+    expect(on.changes).toEqual(['uid-1 startup']);
+  },
+);
 
 test('executions are counted by what came of them, and the series go with the pod', async () => {
   const on = await scene();
