@@ -14,6 +14,8 @@ export interface PodDispatchOptions {
   readonly workers: Pick<PodWorkers, 'update' | 'reject' | 'remove' | 'wake' | 'state'>;
   /** undefined: the pod may run. */
   readonly admit: (pod: Pod, others: readonly Pod[]) => Rejection | undefined;
+  /** Whether the runtime has something of it that is up. */
+  readonly isUp: (uid: string) => boolean;
   /** Reads the node's object anew: a pod may come before the change of the node that lets it in. Rejects never. */
   readonly refreshNode: () => Promise<void>;
   readonly events: PodEvents;
@@ -49,11 +51,20 @@ export class PodDispatch {
 
   /** What a source says. */
   apply({ op, pods }: PodChange): void {
-    for (const pod of pods) {
+    for (const pod of op === 'ADD' ? this.#upFirst(pods) : pods) {
       if (op === 'REMOVE') this.#remove(pod);
       else if (isMirrorPod(pod)) this.#mirror(pod);
       else this.#take(op, pod);
     }
+  }
+
+  /** What those have that are up already is not there for others. */
+  #upFirst(pods: readonly Pod[]): readonly Pod[] {
+    const { isUp } = this.#options;
+    const { up = [], others = [] } = Object.groupBy(pods, ({ metadata }) =>
+      isUp(metadata.uid) ? 'up' : 'others',
+    );
+    return [...up, ...others];
   }
 
   #take(op: PodChange['op'], pod: Pod): void {
@@ -69,12 +80,15 @@ export class PodDispatch {
     seen(pod);
   }
 
-  /** Asked once whether it may run, unless it is ending already, or is to be run once more. */
+  /**
+   * Asked once whether it may run, unless it is ending already, or is to be run once more. One that an earlier agent let in and that is
+   * up stays, whatever has become of the node since.
+   */
   #add(pod: Pod, others: readonly Pod[], isFinal = false): void {
-    const { workers, admit } = this.#options;
+    const { workers, admit, isUp } = this.#options;
     const { uid, deletionTimestamp } = pod.metadata;
     const isOver = deletionTimestamp !== undefined || endings.has(pod.status.phase);
-    const isNew = !isOver && workers.state(uid) === undefined;
+    const isNew = !isOver && workers.state(uid) === undefined && !isUp(uid);
     const rejection = isNew ? admit(pod, others) : undefined;
     if (rejection === undefined) workers.update(pod, 'create');
     else if (isFinal || !ofNode.has(rejection.reason)) this.#reject(pod, rejection);

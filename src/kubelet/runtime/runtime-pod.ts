@@ -64,6 +64,16 @@ export function withoutCreated(pod: RuntimePod | undefined): RuntimePod | undefi
   return { ...pod, containers: pod.containers.filter(({ state }) => state !== 'created') };
 }
 
+/** Whether anything of it is up: a sandbox is, if nothing else. */
+export function isUp(pod: RuntimePod | undefined): boolean {
+  if (pod === undefined) return false;
+  const { sandboxes, containers } = pod;
+  return (
+    sandboxes.some(({ state }) => state === 'ready') ||
+    containers.some(({ state }) => state === 'running')
+  );
+}
+
 /** The newest instance of a container. */
 export function newest(pod: RuntimePod | undefined, name: string): RuntimeContainer | undefined {
   return pod?.containers.find((container) => container.name === name);

@@ -10,7 +10,11 @@ import { silentLog } from '../../../src/telemetry/log.ts';
 import { settle } from '../proxy/virtual-clock.ts';
 
 const states = new Map<string, WorkerState>();
+/** What the runtime has of pods before they come. */
+const up = new Set<string>();
 const told: string[] = [];
+/** Of each pod that was asked about: beside which others. */
+const asked: string[] = [];
 let refusing = '';
 let refusal = 'OutOfpods';
 /** The node was read anew. */
@@ -32,10 +36,11 @@ function newDispatch(): PodDispatch {
       wake: (uid) => void told.push(`wake ${uid}`),
       state: (uid) => states.get(uid),
     },
-    admit: (of, others) =>
-      of.metadata.uid === refusing
-        ? { reason: refusal, message: `beside ${others.length}` }
-        : undefined,
+    admit: (of, others) => {
+      asked.push([of, ...others].map(({ metadata }) => metadata.uid).join(' beside '));
+      return of.metadata.uid === refusing ? { reason: refusal, message: 'no' } : undefined;
+    },
+    isUp: (uid) => up.has(uid),
     refreshNode: async () => {
       told.push('node');
       return refreshed.promise;
@@ -51,7 +56,9 @@ function newDispatch(): PodDispatch {
 
 beforeEach(() => {
   states.clear();
+  up.clear();
   told.length = 0;
+  asked.length = 0;
   refusing = '';
   refusal = 'OutOfpods';
   refreshed = Promise.withResolvers();
@@ -105,6 +112,24 @@ test('one that is not let in fails, with an Event', () => {
     'mirrors',
     'seen c',
   ]);
+});
+
+describe('after a restart of the agent, one that is up', () => {
+  beforeEach(() => {
+    up.add('old');
+    refusal = 'Evicted';
+  });
+
+  test('is not asked whether it fits', () => {
+    refusing = 'old';
+    expect(after('ADD', pod('old'))).toEqual(['create old', 'mirrors', 'seen old']);
+    expect(asked).toEqual([]);
+  });
+
+  test('counts for those that come with it', () => {
+    after('ADD', pod('new'), pod('old'));
+    expect(asked).toEqual(['new beside old']);
+  });
 });
 
 /** What follows when the node has been read anew. */
