@@ -60,13 +60,23 @@ export class CgroupTree {
     this.#clock = clock;
   }
 
-  /** Makes it with all that it is in. `path` is below the root: `/kubepods/burstable/podUID`. */
-  async make(path: string, limits: CgroupLimits | undefined): Promise<void> {
+  /**
+   * Makes it with all that it is in. `path` is below the root: `/kubepods/burstable/podUID`. `raising`: where it stands already, limits
+   * of memory and of CPU time are raised and never lowered, for its members may have more than the new ones (version 2 kills them then,
+   * version 1 refuses).
+   */
+  async make(
+    path: string,
+    limits: CgroupLimits | undefined,
+    { raising = false } = {},
+  ): Promise<void> {
     for (const tree of this.#limiting()) {
-      await this.#makeIn(tree, path);
+      const isNew = await this.#makeIn(tree, path);
       if (limits === undefined) continue;
-      for (const [file, value] of this.#values(limits, tree)) {
-        await writeFile(join(tree, this.#root, checked(path), file), value);
+      const folder = join(tree, this.#root, checked(path));
+      const wanted = raising && !isNew ? raised(limits, await this.#standing(folder)) : limits;
+      for (const [file, value] of this.#values(wanted, tree)) {
+        await writeFile(join(folder, file), value);
       }
     }
     if (limits !== undefined) await this.#limitPids(path, limits.pids);
@@ -104,14 +114,31 @@ export class CgroupTree {
     return (await directories(this.#mount)).map((name) => join(this.#mount, name));
   }
 
-  async #makeIn(tree: string, path: string): Promise<void> {
+  /** Whether it was not there. */
+  async #makeIn(tree: string, path: string): Promise<boolean> {
     let at = tree;
+    let made: string | undefined;
     for (const name of [...this.#root.split('/'), ...checked(path).split('/')]) {
       if (name === '') continue;
       if (this.#version === 2) await enableControllers(at);
       at = join(at, name);
-      await mkdir(at, { recursive: true, mode: 0o755 });
+      made = await mkdir(at, { recursive: true, mode: 0o755 });
     }
+    return made !== undefined;
+  }
+
+  /** With version 1 each controller has its own, and the others' stand nowhere. */
+  async #standing(folder: string): Promise<StandingLimits> {
+    const read = async (file: string): Promise<string> => contents(join(folder, file));
+    if (this.#version === 2) {
+      const [quota = '', period = ''] = (await read('cpu.max')).split(' ');
+      return standing(await read('memory.max'), quota, period);
+    }
+    return standing(
+      await read('memory.limit_in_bytes'),
+      await read('cpu.cfs_quota_us'),
+      await read('cpu.cfs_period_us'),
+    );
   }
 
   /** Where nothing is to be limited, there need be no such controller. */
@@ -162,6 +189,53 @@ export class CgroupTree {
       await killAllOf(path);
       await this.#clock.sleep(removePauseMs * 2 ** tried);
     }
+  }
+}
+
+/** As far as they stand there; in {@link CgroupLimits}' terms. */
+type StandingLimits = Partial<Pick<CgroupLimits, 'memoryBytes' | 'cpuQuotaUs' | 'cpuPeriodUs'>>;
+
+/** Version 1 shows no limit of memory as the highest number of whole pages. */
+const unlimitedBytes = 2n ** 62n;
+
+function standing(memory: string, quota: string, period: string): StandingLimits {
+  const bytes = amount(memory);
+  const [cpuQuotaUs, cpuPeriodUs] = [amount(quota), amount(period)];
+  return {
+    ...(bytes === undefined ? {} : { memoryBytes: bytes >= unlimitedBytes ? 0n : bytes }),
+    ...(cpuQuotaUs === undefined || cpuPeriodUs === undefined ? {} : { cpuQuotaUs, cpuPeriodUs }),
+  };
+}
+
+function amount(text: string): bigint | undefined {
+  if (text === 'max' || text === '-1') return 0n;
+  return /^\d+$/.test(text) ? BigInt(text) : undefined;
+}
+
+/** These, or what stands there where that is more. */
+function raised(limits: CgroupLimits, stands: StandingLimits): CgroupLimits {
+  const { memoryBytes = limits.memoryBytes } = stands;
+  const { cpuQuotaUs = limits.cpuQuotaUs, cpuPeriodUs = limits.cpuPeriodUs } = stands;
+  const lowersMemory = isLower(limits.memoryBytes, memoryBytes);
+  const lowersCpu = isLower(limits.cpuQuotaUs * cpuPeriodUs, cpuQuotaUs * limits.cpuPeriodUs);
+  return {
+    ...limits,
+    ...(lowersMemory ? { memoryBytes } : {}),
+    ...(lowersCpu ? { cpuQuotaUs, cpuPeriodUs } : {}),
+  };
+}
+
+/** 0: no limit. */
+function isLower(limit: bigint, than: bigint): boolean {
+  return limit !== 0n && (than === 0n || limit < than);
+}
+
+async function contents(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (thrown) {
+    if (isAbsent(thrown)) return '';
+    throw thrown;
   }
 }
 

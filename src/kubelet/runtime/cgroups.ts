@@ -15,8 +15,8 @@ const kubepods = '/kubepods';
 export interface PodCgroups {
   /** What the runtime is told: containers go below it. '' for none. */
   parent(pod: PodOfCgroup): string;
-  /** Before the sandbox; again with each sync. */
-  ensure(pod: PodOfCgroup): Promise<void>;
+  /** Before the sandbox; again with each sync. `isUp`: something of the pod runs, which a lower limit could end. */
+  ensure(pod: PodOfCgroup, isUp: boolean): Promise<void>;
   exists(pod: PodOfCgroup): Promise<boolean>;
   /** After the pod; also by its UID alone. */
   remove(uid: string): Promise<void>;
@@ -75,17 +75,18 @@ export class FileCgroups implements PodCgroups {
     return this.#settings.cgroup.root.replace(/\/+$/, '') + cgroupPath(pod);
   }
 
-  async ensure(pod: PodOfCgroup): Promise<void> {
+  async ensure(pod: PodOfCgroup, isUp: boolean): Promise<void> {
     const shares = podResources(pod, this.#settings);
     const asks = milliUnits(podRequests(pod).get('cpu') ?? 0n);
     await this.#ensureClasses(pod.metadata.uid, qosClassOf(pod) === 'Burstable' ? asks : undefined);
-    await this.#tree.make(cgroupPath(pod), {
+    const limits = {
       cpuShares: shares.cpuShares ?? 2n,
       cpuPeriodUs: shares.cpuPeriod ?? 100_000n,
       cpuQuotaUs: shares.cpuQuota ?? 0n,
       memoryBytes: shares.memoryLimitInBytes ?? 0n,
       pids: this.#settings.pidsLimit,
-    });
+    };
+    await this.#tree.make(cgroupPath(pod), limits, { raising: isUp });
   }
 
   async exists(pod: PodOfCgroup): Promise<boolean> {

@@ -4,7 +4,7 @@ import { UNSUPPORTED, unsupportedFields, unsupportedText } from '../pod/unsuppor
 import type { MountedVolume } from '../ports.ts';
 import { killPod } from '../runtime/kill-pod.ts';
 import { podActions } from '../runtime/pod-actions.ts';
-import { newest } from '../runtime/runtime-pod.ts';
+import { isUp, newest } from '../runtime/runtime-pod.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import { seenAtMs } from '../sources/sourced-pod.ts';
 import { isTerminal } from '../status/phase.ts';
@@ -142,10 +142,9 @@ async function ensureCgroup(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    if (!isFirst && runtime !== undefined && !(await around.cgroups.exists(pod))) {
-      await killPod({ pod, runtime }, {}, around, signal);
-    }
-    await around.cgroups.ensure(pod);
+    const hasGone = !isFirst && runtime !== undefined && !(await around.cgroups.exists(pod));
+    if (hasGone) await killPod({ pod, runtime }, {}, around, signal);
+    await around.cgroups.ensure(pod, !hasGone && isUp(runtime));
   } catch (thrown) {
     signal.throwIfAborted();
     const message = `unable to ensure pod container exists: ${errorText(thrown)}`;

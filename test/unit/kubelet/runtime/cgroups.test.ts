@@ -31,6 +31,12 @@ const limited = {
 };
 const burstable = pod({ containers: [container('app', { resources: limited })] });
 
+/** One that is Burstable whatever its limits are. */
+function asking(limits: Readonly<Record<string, string>>): ReturnType<typeof pod> {
+  const requests = { cpu: '100m', memory: '16Mi' };
+  return pod({ containers: [container('app', { resources: { limits, requests } })] });
+}
+
 function made(version: 1 | 2, pidsLimit = 0n): FileCgroups {
   const tree = new CgroupTree({ version, root: '/n1', mount }, new VirtualClock());
   return new FileCgroups(tree, {
@@ -66,7 +72,7 @@ test('systemd: each slice carries the names above it', () => {
 test('version 1: limits by controller, the class has what its pods ask for', async () => {
   for (const name of ['cpu', 'memory', 'pids']) mkdirSync(join(mount, name));
   const cgroups = made(1);
-  await cgroups.ensure(burstable);
+  await cgroups.ensure(burstable, false);
   expect(cgroups.parent(burstable)).toBe('/n1/kubepods/burstable/podu1');
   expect(read('cpu/n1/kubepods/burstable/podu1/cpu.shares')).toBe('256');
   expect(read('cpu/n1/kubepods/burstable/podu1/cpu.cfs_quota_us')).toBe('50000');
@@ -83,7 +89,7 @@ test('version 2: one tree, with weights', async () => {
     writeFileSync(join(mount, at, 'cgroup.controllers'), 'cpu memory pids\n');
     writeFileSync(join(mount, at, 'cgroup.subtree_control'), 'cpu\n');
   }
-  await made(2).ensure(burstable);
+  await made(2).ensure(burstable, false);
   for (const at of ['', 'n1', 'n1/kubepods', 'n1/kubepods/burstable']) {
     expect(read(join(at, 'cgroup.subtree_control'))).toContain('+memory +pids');
   }
@@ -104,13 +110,78 @@ test.each([1, 2] as const)(
       }
     }
     const limit = join(trees.at(-1) ?? '', 'n1/kubepods/burstable/podu1/pids.max');
-    await made(version).ensure(burstable);
+    await made(version).ensure(burstable, false);
     expect(existsSync(join(mount, limit))).toBe(false);
-    await made(version, 64n).ensure(burstable);
+    await made(version, 64n).ensure(burstable, false);
     expect(read(limit)).toBe('64');
     expect(existsSync(join(mount, limit, '../../pids.max'))).toBe(false);
-    await made(version).ensure(burstable);
+    await made(version).ensure(burstable, false);
     expect(read(limit)).toBe('max');
+  },
+);
+
+describe.each([1, 2] as const)(
+  'version %i: resources that change while something of the pod is up',
+  (version) => {
+    const [cpu, memory] = version === 1 ? ['cpu', 'memory'] : ['.', '.'];
+    const own = 'n1/kubepods/burstable/podu1';
+    const quotaFile = version === 1 ? 'cpu.cfs_quota_us' : 'cpu.max';
+    const memoryFile = version === 1 ? 'memory.limit_in_bytes' : 'memory.max';
+    /** Thousandths of a core and MiB; undefined: none. */
+    const limits = (): readonly (number | undefined)[] => {
+      const [quota, bytes] = [read(join(cpu, own, quotaFile)), read(join(memory, own, memoryFile))];
+      return [Number.parseInt(quota, 10) / 100, Number(bytes) / 1024 / 1024].map((each) =>
+        each > 0 && each < 1e6 ? each : undefined,
+      );
+    };
+    beforeEach(() => {
+      for (const tree of version === 1 ? ['cpu', 'memory'] : ['.']) {
+        for (const at of ['', 'n1', 'n1/kubepods', 'n1/kubepods/burstable']) {
+          mkdirSync(join(mount, tree, at), { recursive: true });
+          writeFileSync(join(mount, tree, at, 'cgroup.controllers'), 'cpu memory\n');
+          writeFileSync(join(mount, tree, at, 'cgroup.subtree_control'), 'cpu memory\n');
+        }
+      }
+    });
+
+    const small = { cpu: '250m', memory: '32Mi' };
+    const middle = { cpu: '500m', memory: '64Mi' };
+    const large = { cpu: '750m', memory: '96Mi' };
+    const cases = [
+      ['lower: later', middle, small, [500, 64], [250, 32]],
+      ['higher: at once', middle, large, [750, 96], [750, 96]],
+      ['one of each', middle, { cpu: '250m', memory: '96Mi' }, [500, 96], [250, 96]],
+      ['none any more', middle, {}, [undefined, undefined], [undefined, undefined]],
+      ['limits where there were none: later', {}, middle, [undefined, undefined], [500, 64]],
+    ] as const;
+
+    test.each(cases)('%s', async (_, before, after, whileUp, afterwards) => {
+      const cgroups = made(version);
+      await cgroups.ensure(asking(before), false);
+      // as the kernel shows what was written as -1
+      if (version === 1 && read(join(memory, own, memoryFile)) === '-1') {
+        writeFileSync(join(mount, memory, own, memoryFile), '9223372036854771712\n');
+      }
+      await cgroups.ensure(asking(after), true);
+      expect(limits()).toEqual(whileUp);
+      await cgroups.ensure(asking(after), false);
+      expect(limits()).toEqual(afterwards);
+    });
+
+    test('a cgroup that was not there has its limits at once', async () => {
+      await made(version).ensure(asking(middle), true);
+      expect(limits()).toEqual([500, 64]);
+    });
+
+    test('what it has beside others follows', async () => {
+      const cgroups = made(version);
+      await cgroups.ensure(burstable, false);
+      await cgroups.ensure(asking(middle), true);
+      const shares = version === 1 ? 'cpu.shares' : 'cpu.weight';
+      const expected = version === 1 ? '102' : '4';
+      expect(read(join(cpu, own, shares))).toBe(expected);
+      expect(read(join(cpu, own, '..', shares))).toBe(expected);
+    });
   },
 );
 

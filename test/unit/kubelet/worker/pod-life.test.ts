@@ -359,6 +359,16 @@ test("without a network only pods with the node's start", async () => {
   await lab.pass('runs', () => lab.state() === 'running 0', 5);
 });
 
+test('limits of a cgroup are not lowered below what runs: it is said what is up', async () => {
+  lab.put(pod({ containers: [script('app', forever)] }));
+  await lab.untilState('running 0');
+  expect(lab.ensured[0]).toBe(false);
+  lab.ensured.length = 0;
+  lab.put(pod({ containers: [script('app', forever)] }, { labels: { x: 'y' } }));
+  await lab.until('ensured', () => lab.ensured.length > 0);
+  expect(lab.ensured[0]).toBe(true);
+});
+
 test('volumes that cannot be mounted hold a pod back, until they can', async () => {
   lab.volumesFail = true;
   lab.put(pod({ containers: [script('app', forever)] }));

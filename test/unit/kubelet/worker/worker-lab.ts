@@ -39,6 +39,8 @@ export class WorkerLab {
   /** By the UID of the static pod that each stands for. */
   readonly mirrors = new Map<string, Pod>();
   tornDown: string[] = [];
+  /** For each time that a cgroup was ensured: whether something of its pod was up. */
+  readonly ensured: boolean[] = [];
   #agent: Agent;
   readonly #pods = new Map<string, Pod>();
 
@@ -236,7 +238,7 @@ export class WorkerLab {
         remove: () => {},
       },
       referenced: undefined,
-      cgroups: noCgroups,
+      cgroups: { ...noCgroups, ensure: async (_, isUp) => void this.ensured.push(isUp) },
       backOff: new BackOff(clock),
       meter,
       dns: () => ({
