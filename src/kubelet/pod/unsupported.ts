@@ -77,6 +77,16 @@ export function unsupportedFields(
   return found.fields;
 }
 
+/** Fields that cannot be honoured either, and that a pod runs without: it has them only since it runs. */
+export function ignoredFields({ spec }: Pick<Pod, 'spec'>): readonly UnsupportedField[] {
+  const names = mapsOf(spec as unknown as Raw, 'ephemeralContainers').map(({ name }) =>
+    textOf(name),
+  );
+  if (names.length === 0) return [];
+  const reason = `ephemeral containers are not supported, not started: ${names.join(', ')}`;
+  return [{ field: 'spec.ephemeralContainers', why: reason }];
+}
+
 /** `spec.volumes[0].csi: volumes of this kind …` */
 export function unsupportedText(fields: readonly UnsupportedField[]): string {
   return fields.map((each) => `${each.field}: ${each.why}`).join('; ');

@@ -42,6 +42,8 @@ export interface PodMemory {
   isFirst: boolean;
   /** The fields that an Event was told of. */
   toldUnsupported: string | undefined;
+  /** The same of fields that it runs without. */
+  toldIgnored: string | undefined;
 }
 
 export function newMemory(): PodMemory {
@@ -51,5 +53,6 @@ export function newMemory(): PodMemory {
     forced: undefined,
     isFirst: true,
     toldUnsupported: undefined,
+    toldIgnored: undefined,
   };
 }

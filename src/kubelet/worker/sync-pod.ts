@@ -1,6 +1,11 @@
 import { SwitchyardError, errorText } from '../../error.ts';
 import type { Pod, PodPhase } from '../pod/pod.ts';
-import { UNSUPPORTED, unsupportedFields, unsupportedText } from '../pod/unsupported.ts';
+import {
+  UNSUPPORTED,
+  ignoredFields,
+  unsupportedFields,
+  unsupportedText,
+} from '../pod/unsupported.ts';
 import type { MountedVolume } from '../ports.ts';
 import { killPod } from '../runtime/kill-pod.ts';
 import { podActions } from '../runtime/pod-actions.ts';
@@ -36,6 +41,7 @@ export async function syncPod(
   const runtime = await around.view.pod(pod.metadata.uid, signal);
   forgetPastFailures(runtime, memory);
   const unsupported = refuseUnsupported(pod, memory, around);
+  tellIgnored(pod, memory, around);
   checkDeadline(pod, memory, around);
   const before = around.status.current(pod).phase;
   const status = await currentStatus(pod, runtime, 'syncing', memory, around);
@@ -116,6 +122,15 @@ function refuseUnsupported(pod: Pod, memory: PodMemory, around: PodSurroundings)
     around.events.tell(pod, { type: 'Warning', reason: UNSUPPORTED, message });
   }
   return true;
+}
+
+/** Once of each set of fields that it runs without. */
+function tellIgnored(pod: Pod, memory: PodMemory, { events }: PodSurroundings): void {
+  const fields = ignoredFields(pod);
+  const message = fields.length === 0 ? undefined : unsupportedText(fields);
+  if (message === memory.toldIgnored) return;
+  memory.toldIgnored = message;
+  if (message !== undefined) events.tell(pod, { type: 'Warning', reason: UNSUPPORTED, message });
 }
 
 function checkDeadline(pod: Pod, memory: PodMemory, around: PodSurroundings): void {
