@@ -37,6 +37,8 @@ interface Entry {
   version: number;
   /** The version that the API has; what is above it is to be written. */
   written: number;
+  /** The version that is being written, or was last tried. */
+  tried: number;
   /** When the first change came that is not written. */
   changedAtMs: number;
   /** What the API had, as it was last seen from elsewhere. */
@@ -152,7 +154,8 @@ export class StatusWriter implements StatusSink {
   }
 
   #touch(entry: Entry): void {
-    if (!isDue(entry)) entry.changedAtMs = this.#options.clock.monotonic();
+    const isFirst = !isDue(entry) || (entry.isBusy && entry.version === entry.tried);
+    if (isFirst) entry.changedAtMs = this.#options.clock.monotonic();
     entry.version += 1;
     this.#waiting.abort();
   }
@@ -191,13 +194,14 @@ export class StatusWriter implements StatusSink {
   #next(): { readonly entry?: Entry; readonly waitMs: number } {
     const nowMs = this.#options.clock.monotonic();
     let waitMs = batchMs;
+    let first: Entry | undefined;
     for (const entry of this.#entries.values()) {
       if (entry.isBusy || !isDue(entry)) continue;
-      const restMs = entry.notBeforeMs - nowMs;
-      if (restMs <= 0) return { entry, waitMs: 0 };
-      waitMs = Math.min(waitMs, restMs);
+      waitMs = Math.min(waitMs, entry.notBeforeMs - nowMs);
+      if (entry.notBeforeMs > nowMs) continue;
+      if (first === undefined || entry.changedAtMs < first.changedAtMs) first = entry;
     }
-    return { waitMs };
+    return first === undefined ? { waitMs } : { entry: first, waitMs: 0 };
   }
 
   async #attempt(
@@ -208,6 +212,7 @@ export class StatusWriter implements StatusSink {
     const { version, changedAtMs } = entry;
     const { clock, meter } = this.#options;
     entry.isBusy = true;
+    entry.tried = version;
     try {
       await this.#write(api, entry, signal);
       entry.written = version;
@@ -215,6 +220,7 @@ export class StatusWriter implements StatusSink {
       entry.failures = 0;
       entry.lastFailure = '';
     } catch (error) {
+      entry.changedAtMs = changedAtMs;
       if (!signal.aborted) this.#failed(entry, error);
     } finally {
       entry.isBusy = false;
@@ -310,7 +316,7 @@ function newEntry(pod: Pod, status: PodStatus, isContinued: boolean): Entry {
     seen: undefined,
   };
   const tries = { failures: 0, notBeforeMs: 0, lastFailure: '' };
-  return { pod, status, version: 0, written: 0, changedAtMs: 0, ...state, ...tries };
+  return { pod, status, version: 0, written: 0, tried: 0, changedAtMs: 0, ...state, ...tries };
 }
 
 function isDue({ version, written }: Entry): boolean {

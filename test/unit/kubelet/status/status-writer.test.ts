@@ -205,6 +205,38 @@ describe('a status', () => {
   });
 });
 
+describe('who has waited longest is written first', () => {
+  const [old, young, ...others] = ['old', 'young', 'other-1', 'other-2', 'other-3'].map((name) =>
+    pod({}, { name, uid: `uid-${name}` }),
+  );
+  const all = Promise.withResolvers<void>();
+  const one = Promise.withResolvers<void>();
+
+  it('whichever was known first, and although it has changed while it was written', async () => {
+    if (old === undefined || young === undefined) throw new Error('no pods');
+    for (const each of [old, young, ...others]) inApi(each);
+    // all lanes but one have their hands full
+    for (const each of others) {
+      server.inject({ on: 'get', type: 'hold', until: all.promise });
+      writer.set(each, runs);
+    }
+    await until(() => server.requests.length === others.length);
+    server.inject({ on: 'get', type: 'hold', until: one.promise });
+    writer.set(old, { ...runs, podIP: '10.0.0.1' });
+    await until(() => server.requests.length === others.length + 1);
+    await clock.advance(100);
+    writer.set(young, runs);
+    await clock.advance(100);
+    writer.set(old, runs);
+    one.resolve();
+    await until(() => writes().length === 3);
+    const order = server.requests.filter(({ method }) => method === 'PATCH');
+    expect(order.map((request) => request.path.split('/').at(-2))).toEqual(['old', 'young', 'old']);
+    all.resolve();
+    await settled();
+  });
+});
+
 describe('nothing is lost', () => {
   test.each([
     ['an answer 500', { type: 'status', status: 500 }],
