@@ -50,7 +50,7 @@ function authOf(entry: unknown, form: string): Auth | undefined {
     const [username, password] = [text('username'), text('password')];
     return username === '' && password === '' ? undefined : { username, password };
   }
-  const decoded = Buffer.from(encoded, 'base64').toString('utf8').replace(/\0+$/, '');
+  const decoded = trimmedEnd(Buffer.from(encoded, 'base64').toString('utf8'), '\0');
   const at = decoded.indexOf(':');
   if (at < 0) throw unreadable(`${form}: auth is not base64 of USER:PASSWORD`);
   return { username: decoded.slice(0, at), password: decoded.slice(at + 1) };
@@ -106,7 +106,14 @@ function placeOfRegistry(registry: string): Place {
   const host = slash < 0 ? bare : bare.slice(0, slash);
   const path = slash < 0 ? '' : bare.slice(slash).replace(/^\/v[12](?=\/|$)/, '');
   const named = isHub(host) ? { host: hub, port: '' } : hostOf(host);
-  return { ...named, path: path.replace(/\/+$/, '') };
+  return { ...named, path: trimmedEnd(path, '/') };
+}
+
+/** Without this character at its end. By hand: a regular expression begins anew at each of a run that is not at the end. */
+function trimmedEnd(text: string, character: string): string {
+  let end = text.length;
+  while (end > 0 && text[end - 1] === character) end -= 1;
+  return text.slice(0, end);
 }
 
 function isHub(host: string): boolean {
@@ -114,8 +121,10 @@ function isHub(host: string): boolean {
 }
 
 function hostOf(text: string): Pick<Place, 'host' | 'port'> {
-  const [, host = text, port = ''] = /^(.*?)(?::(\d+))?$/.exec(text) ?? [];
-  return { host: host.toLowerCase(), port };
+  const colon = text.lastIndexOf(':');
+  const port = colon < 0 ? '' : text.slice(colon + 1);
+  if (!/^\d+$/.test(port)) return { host: text.toLowerCase(), port: '' };
+  return { host: text.slice(0, colon).toLowerCase(), port };
 }
 
 function covers(place: Place, wanted: Place): boolean {
@@ -136,11 +145,16 @@ function matchesHost(pattern: string, host: string): boolean {
   );
 }
 
+/** The longest label that a name in DNS has. */
+const longestLabel = 63;
+
 /**
  * `*` stands for any rest, `?` for one character. By hand: whoever may make a Secret could write a regular expression that is tried for
  * hours.
  */
 function matchesLabel(pattern: string, label: string): boolean {
+  // each character of a label is compared with the pattern as often as the label is long
+  if (label.length > longestLabel) return pattern === label;
   let at = 0;
   let star = -1;
   let from = 0;

@@ -61,6 +61,13 @@ test.each(names)('the name %s is %s', (given, expected) => {
   expect(normalImageName(given)).toBe(expected);
 });
 
+test('a name of more than 4096 characters is none', () => {
+  const longest = `a${'/a'.repeat(2047)}b`;
+  expect(normalImageName(longest)).toBe(`${longest}:latest`);
+  expect(normalImageName(`${longest}c`)).toBeUndefined();
+  expect(normalImageName(`a${'/a'.repeat(500_000)}`)).toBeUndefined();
+});
+
 test('Always pulls, and tells how long it took', async () => {
   fake.images.offer({ name: 'docker.io/library/app:1', pullMs: 1200, sizeBytes: 42 });
   const app = container('app', { image: 'app:1', imagePullPolicy: 'Always' });

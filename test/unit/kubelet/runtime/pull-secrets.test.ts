@@ -101,6 +101,38 @@ test.each(matches)('for the image %s credentials of %s count: %s', (image, regis
   expect(credentialsFor(image, [{ registry, auth }])).toEqual(expected ? [auth] : []);
 });
 
+// Whoever may make a Secret chooses these: work that grows with the square of a length would end with the test's time alone.
+const million = 1_000_000;
+
+test.each([
+  ['slashes', `reg.test/${'/'.repeat(million)}/x`],
+  ['slashes at the end', `reg.test/x${'/'.repeat(million)}`],
+  ['colons', `reg.test${':1'.repeat(million / 2)}x`],
+  ['stars', `${'*'.repeat(million)}x.test`],
+  ['blanks', `reg.test${' '.repeat(million)}x`],
+])('a registry with a million %s is read all the same', (name, registry) => {
+  const found = credentialsFor('reg.test/x/app', [{ registry, auth: { username: 'a' } }]);
+  expect(found).toHaveLength(name === 'slashes at the end' ? 1 : 0);
+});
+
+test('a million NULs in an auth are read all the same', () => {
+  const nuls = '\0'.repeat(million);
+  const config = { within: { auth: base64(`${nuls}:x`) }, end: { auth: base64(`bob:pw${nuls}`) } };
+  expect(readDockerConfig(bytes(config), '.dockercfg')).toEqual([
+    { registry: 'within', auth: { username: nuls, password: 'x' } },
+    { registry: 'end', auth: { username: 'bob', password: 'pw' } },
+  ]);
+});
+
+test('a label longer than any in DNS fits no pattern, however many are tried', () => {
+  const label = 'a'.repeat(4000);
+  const credentials = Array.from({ length: 5000 }, (_, at) =>
+    forRegistry(`*${'a'.repeat(2000)}b.test`, `${at}`),
+  );
+  expect(credentialsFor(`${label}.test/app`, [...credentials, forRegistry('*.test')])).toEqual([]);
+  expect(credentialsFor(`${label}.test/app`, [forRegistry(`${label}.test`)])).toHaveLength(1);
+});
+
 function forRegistry(registry: string, username = registry): RegistryCredential {
   return { registry, auth: { username } };
 }
