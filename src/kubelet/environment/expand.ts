@@ -6,10 +6,13 @@ export type Lookup = (name: string) => string | undefined;
  * `$(NAME)`. What is unknown, unclosed or no `$(` stays as it is (spec 8.3).
  */
 export function expand(text: string, lookup: Lookup): string {
-  return text.replaceAll(reference, (found, name: string | undefined) => {
+  // after the last bracket none is closed: a regular expression would look for one from each `$(`, to the end
+  const open = text.lastIndexOf(')') + 1;
+  const closed = text.slice(0, open).replaceAll(reference, (found, name: string | undefined) => {
     if (found === '$$') return '$';
     return name === undefined ? found : (lookup(name) ?? found);
   });
+  return closed + text.slice(open).replaceAll('$$', () => '$');
 }
 
 /** As {@link expand}, for a `subPathExpr`: also tells the first variable that is not there. */

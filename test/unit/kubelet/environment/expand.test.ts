@@ -17,6 +17,7 @@ it.each([
   ['$$$(A)', '$1'],
   ['$$$$(A)', '$$(A)'],
   ['$(A', '$(A'],
+  ['$(A)$$(A', '1$(A'],
   ['$A ${A} $', '$A ${A} $'],
   ['$()', '$()'],
   ['$(constructor)', '$(constructor)'],
@@ -24,6 +25,11 @@ it.each([
   ['$(B)', '$(A)'],
 ])('%s is %s', (text, expanded) => {
   expect(expand(text, lookup)).toBe(expanded);
+});
+
+test('half a million that are not closed stay as they are, however long that would take from each to the end', () => {
+  const text = '$('.repeat(500_000);
+  expect(expand(`$(A)$$${text}`, lookup)).toBe(`1$${text}`);
 });
 
 test('text without a dollar stays, and a doubled one stays a single one', () => {
