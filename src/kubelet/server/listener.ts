@@ -3,6 +3,7 @@ import { createServer, ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { SecureContextOptions } from 'node:tls';
 import { SwitchyardError, errorText } from '../../error.ts';
 import { requestUrl } from '../../telemetry/http-server.ts';
 import type { Log } from '../../telemetry/log.ts';
@@ -64,13 +65,11 @@ export class KubeletListener {
         ? createServer(common)
         : createTlsServer({
             ...common,
-            ...guarded.pair,
-            minVersion: guarded.minVersion,
-            ...(guarded.ciphers.length === 0 ? {} : { ciphers: guarded.ciphers.join(':') }),
+            ...contextOf(guarded),
             ALPNProtocols: ['http/1.1'],
             ...(guarded.clientCa === undefined
               ? {}
-              : { requestCert: true, rejectUnauthorized: false, ca: guarded.clientCa }),
+              : { requestCert: true, rejectUnauthorized: false }),
           });
     this.#server.on('request', (request, response) => {
       void this.#answer({ request, response });
@@ -101,12 +100,13 @@ export class KubeletListener {
   }
 
   /** Another pair, or other CAs, for connections from now on. */
-  renew({ cert, key }: ServingPair, clientCa: string | undefined): void {
-    if (!('setSecureContext' in this.#server)) return;
+  renew(pair: ServingPair, clientCa: string | undefined): void {
+    const { guarded } = this.#options;
+    if (guarded === undefined || !('setSecureContext' in this.#server)) return;
     const server = this.#server as PlainServer & {
-      setSecureContext: (options: object) => void;
+      setSecureContext: (options: SecureContextOptions) => void;
     };
-    server.setSecureContext({ cert, key, ...(clientCa === undefined ? {} : { ca: clientCa }) });
+    server.setSecureContext(contextOf({ ...guarded, pair, clientCa }));
   }
 
   /** Ends what is open, too. */
@@ -185,6 +185,25 @@ export class KubeletListener {
     sayText(response, 403, decision.text);
     return false;
   }
+}
+
+/** All of it, each time: what is not named when a context is replaced, is Node's default from then on. */
+function contextOf({
+  pair: { cert, key },
+  clientCa,
+  minVersion,
+  ciphers,
+}: Pick<
+  NonNullable<ListenerOptions['guarded']>,
+  'pair' | 'clientCa' | 'minVersion' | 'ciphers'
+>): SecureContextOptions {
+  return {
+    cert,
+    key,
+    minVersion,
+    ...(ciphers.length === 0 ? {} : { ciphers: ciphers.join(':') }),
+    ...(clientCa === undefined ? {} : { ca: clientCa }),
+  };
 }
 
 function pathOf(request: IncomingMessage): string {
