@@ -100,11 +100,12 @@ export function nodeStatusPatch(
   return { ...patch, ...(conditions.length === 0 ? {} : { conditions }) };
 }
 
+/** What is not known, or not yet, is nothing to tell: what the API has of it stays. */
 function changedFields(api: NodeStatus, wanted: NodeStatus): Partial<NodeStatus> {
   const names = ['daemonEndpoints', 'nodeInfo', 'images', 'runtimeHandlers', 'features'] as const;
   return Object.fromEntries(
     names
-      .filter((name) => !isSame(api[name], wanted[name]))
+      .filter((name) => wanted[name] !== undefined && !isSame(api[name], wanted[name]))
       .map((name) => [name, wanted[name]] as const),
   );
 }

@@ -343,6 +343,11 @@ describe('a status', () => {
     const asked = patches();
     await rig.clock.advance(10_500);
     expect(patches()).toBe(asked);
+    // one that does not answer yet has not lost what it can do
+    abilities = {};
+    await rig.clock.advance(10_500);
+    expect(patches()).toBe(asked);
+    expect(status()?.features).toEqual({ supplementalGroupsPolicy: true });
   });
 
   it('is told at once when a node that starts gets ready', async () => {
