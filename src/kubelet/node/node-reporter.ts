@@ -57,6 +57,8 @@ export class NodeReporter {
   readonly #conditions: NodeConditions;
   readonly #path: string;
   #node: NodeObject | undefined;
+  /** What the watch gave last. */
+  #watched: NodeObject | undefined;
   #disk: DiskSpace | undefined;
   #judged: readonly NodeCondition[] = [];
   #serverVersion: string | undefined;
@@ -85,7 +87,7 @@ export class NodeReporter {
   /** Reads the Node now: what a watch will tell of in a moment is known then. Throws where the API does not answer. */
   async refresh(signal: AbortSignal): Promise<void> {
     const node = nodeOf(await this.#options.api.get(this.#path, signal));
-    this.seen(node);
+    if (this.#node !== undefined) this.#know(node);
   }
 
   /** What pods may use of the machine, as of the last reading. */
@@ -94,9 +96,16 @@ export class NodeReporter {
     return nodeCapacity(machine, this.#disk, settings);
   }
 
-  /** A version that came by a watch: what others do to the Node is seen by that. */
+  /**
+   * A version that came by a watch: what others do to the Node is seen by that. A watch goes back where history did, as after a restore of
+   * the API server's store: what was known before is no more then.
+   */
   seen(node: NodeObject): void {
-    if (this.#node !== undefined) this.#know(node);
+    const wentBack = this.#watched !== undefined && isOlder(node, this.#watched);
+    this.#watched = node;
+    if (this.#node === undefined) return;
+    if (wentBack) this.#node = node;
+    else this.#know(node);
   }
 
   /** Registers, then reports until `signal` aborts. Rejects never. */

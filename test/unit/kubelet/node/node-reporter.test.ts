@@ -103,6 +103,11 @@ function reporter(more: Partial<NodeSettings> = {}, version = 'v1.36.2'): NodeRe
   });
 }
 
+/** This Node at some version, with a label. */
+function at(resourceVersion: string, rack: string) {
+  return { metadata: { name: 'n1', resourceVersion, labels: { rack } } };
+}
+
 function node() {
   return rig.server.object(`${nodes}/n1`);
 }
@@ -276,6 +281,26 @@ describe('a node that was there before', () => {
     const labels = { rack: 'r2' };
     of.seen(rig.server.put(nodes, { ...node(), metadata: { name: 'n1', labels } }));
     expect(of.node?.metadata.labels).toEqual(labels);
+  });
+
+  it('is known as it is after the past came back, and not by what overtakes the watch', async () => {
+    const of = reporter();
+    await started(of);
+    const rack = () => of.node?.metadata.labels?.['rack'];
+    await of.refresh(new AbortController().signal);
+    of.seen(at('1', 'late'));
+    expect(rack()).toBeUndefined();
+    of.seen(at('1000', 'new'));
+    expect(rack()).toBe('new');
+    // an answer of a server that is behind
+    await of.refresh(new AbortController().signal);
+    expect(rack()).toBe('new');
+    of.seen(at('900', 'restored'));
+    expect(rack()).toBe('restored');
+    of.seen(at('901', 'since'));
+    expect(rack()).toBe('since');
+    await of.refresh(new AbortController().signal);
+    expect(rack()).toBe('since');
   });
 
   it('that is deleted stays so until the next start', async () => {
