@@ -175,3 +175,50 @@ test('a pull whose pod ends is left off', async () => {
   await expect(pulling).rejects.toThrow(/abort/);
   expect(events).toEqual(['Pulling: Pulling image "app:1"']);
 });
+
+interface Waiting {
+  readonly stop: AbortController;
+  readonly pulling: Promise<unknown>;
+}
+
+/** Pulls that have one turn among them, each for a minute. */
+function waitingPulls<T extends string>(...called: readonly T[]): Readonly<Record<T, Waiting>> {
+  const all = images(1);
+  const pulls = called.map((name) => {
+    fake.images.offer({ name: `docker.io/library/${name}:1`, pullMs: 60_000 });
+    const stop = new AbortController();
+    const app = container(name, { image: `${name}:1`, imagePullPolicy: 'Always' });
+    const pulling = all.ensure(pod({}, { uid: name }), app, {}, stop.signal);
+    pulling.catch(() => {});
+    return [name, { stop, pulling }] as const;
+  });
+  return Object.fromEntries(pulls) as Readonly<Record<T, Waiting>>;
+}
+
+test('one that waits for its turn is let go when its pod ends, and the turn goes to the next', async () => {
+  const { a, b, c } = waitingPulls('a', 'b', 'c');
+  await settle();
+  const reason = new Error('pod b has ended');
+  b.stop.abort(reason);
+  await expect(b.pulling).rejects.toBe(reason);
+  expect(events).toEqual(['Pulling: Pulling image "a:1"']);
+  await clock.advance(60_000);
+  await a.pulling;
+  await settle();
+  expect(events.at(-1)).toBe('Pulling: Pulling image "c:1"');
+  await clock.advance(60_000);
+  await c.pulling;
+});
+
+test('one whose pod ends while it pulls hands its turn on', async () => {
+  const { a, b, c } = waitingPulls('a', 'b', 'c');
+  await settle();
+  for (const { stop, pulling } of [a, b]) {
+    stop.abort();
+    await expect(pulling).rejects.toThrow(/abort/);
+    await settle();
+  }
+  expect(events).toEqual(['a', 'b', 'c'].map((name) => `Pulling: Pulling image "${name}:1"`));
+  await clock.advance(60_000);
+  await c.pulling;
+});
