@@ -1,5 +1,9 @@
 /** How pods end that are deleted or have had their time: order, grace and hooks. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect } from 'vitest';
+import { fabricAddress } from '../node-machine.ts';
 import type { Scenario } from './scenario.ts';
 import { isReady, statusOf } from './test-pod.ts';
 import type { TestPod } from './test-pod.ts';
@@ -98,13 +102,30 @@ export const ending: readonly Scenario[] = [
     number: 33,
     title: 'a preStop that is answered with an error holds nothing up',
     async run(trial) {
-      const lifecycle = { preStop: { httpGet: { path: '/none', port: 8080 } } };
-      const readinessProbe = { tcpSocket: { port: 8080 }, periodSeconds: 1, timeoutSeconds: 10 };
-      const pod = await trial.pod(one('httpd -f -p 8080 -h /tmp', { lifecycle, readinessProbe }));
-      await pod.running();
-      await pod.remove();
-      const reasons = (await pod.events()).map(({ reason }) => reason);
-      expect(reasons).toContain('Killing');
+      const asked: string[] = [];
+      const server = createServer((request, response) => {
+        asked.push(`${request.method} ${request.url}`);
+        response.writeHead(500).end('not now');
+      });
+      await once(server.listen(0, fabricAddress), 'listening');
+      try {
+        const { port } = server.address() as AddressInfo;
+        const preStop = { httpGet: { host: fabricAddress, port, path: '/stop' } };
+        const pod = await trial.pod(one(deaf, { lifecycle: { preStop } }));
+        await pod.running();
+        const main = await ids(pod, 'main');
+        expect(asked).toEqual([]);
+        await pod.remove();
+        expect(asked).toEqual(['GET /stop']);
+        // It heeds no signal: it was killed when the rest of its grace was over.
+        await pod.until('its end is told', async () => trial.world.tasks.ended(main).length > 0);
+        const reasons = (await pod.events()).map(({ reason }) => reason);
+        expect(reasons).toContain('Killing');
+        expect(reasons).not.toContain('FailedPreStopHook');
+      } finally {
+        server.close();
+        server.closeAllConnections();
+      }
     },
   },
   {

@@ -92,11 +92,19 @@ export const probing: readonly Scenario[] = [
   },
   {
     number: 76,
-    title: 'a probe that takes too long has failed',
+    title: 'a probe that takes too long has failed, and its process is killed',
     async run(trial) {
-      const readinessProbe = { exec: { command: ['sleep', '30'] }, periodSeconds: 1 };
+      const command = ['sh', '-c', 'echo begun >> /tmp/told; sleep 3; echo survived >> /tmp/told'];
+      const readinessProbe = { exec: { command }, periodSeconds: 1, timeoutSeconds: 1 };
       const pod = await trial.pod(one(forever, { readinessProbe }));
       await pod.event('Unhealthy', 'Readiness probe failed: command timed out');
+      let told: readonly string[] = [];
+      // One begins when the one before has had its second: the first would have spoken by then.
+      await pod.until('six were tried', async () => {
+        told = (await pod.exec('main', 'cat', '/tmp/told')).trim().split('\n');
+        return told.length >= 6;
+      });
+      expect(told).not.toContain('survived');
     },
   },
   {

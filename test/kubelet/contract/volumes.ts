@@ -6,6 +6,12 @@ import { statusOf } from './test-pod.ts';
 import { box, forever, one } from './trial.ts';
 import type { Trial } from './trial.ts';
 
+/**
+ * Less than the minute after which the kubelet looks at a pod anyway that has settled: what reaches one sooner was seen by a watch. One
+ * that has failed is tried again every ten to fifteen seconds.
+ */
+const soonSeconds = 40;
+
 /** A pod of one container with this one volume at `/data`. */
 function holding(source: object, script = forever, more: object = {}): object {
   return {
@@ -111,7 +117,7 @@ export const volumes: readonly Scenario[] = [
       await pod.until(
         'the file has the new text',
         async () => (await pod.exec('main', 'cat', '/data/key')) === 'new',
-        120,
+        soonSeconds,
       );
       expect(await pod.exec('main', 'cat', '/single')).toBe('old');
       const seen = (await pod.exec('main', 'cat', '/tmp/seen')).trim().split('\n');
@@ -129,7 +135,7 @@ export const volumes: readonly Scenario[] = [
       const status = await pod.waiting('ContainerCreating');
       expect(status.phase).toBe('Pending');
       await trial.configMap(name, { key: 'here' });
-      await pod.waitFor('it runs', (each) => statusOf(each, 'main')?.ready === true, 120);
+      await pod.waitFor('it runs', (each) => statusOf(each, 'main')?.ready === true, soonSeconds);
       expect(await pod.exec('main', 'cat', '/data/key')).toBe('here');
     },
   },
@@ -145,7 +151,7 @@ export const volumes: readonly Scenario[] = [
       await pod.until(
         'its file is there',
         async () => (await pod.exec('main', 'ls', '/data')) === 'key\n',
-        120,
+        soonSeconds,
       );
       expect(await pod.exec('main', 'cat', '/data/key')).toBe('hidden');
     },
@@ -207,7 +213,7 @@ export const volumes: readonly Scenario[] = [
       expect(statSync(`${volume}/${pod.name}/file`).isFile()).toBe(true);
       await later.waiting('CreateContainerConfigError');
       await later.patch({ metadata: { annotations: { later: 'now' } } });
-      await later.waitFor('it runs', (each) => statusOf(each, 'main')?.ready === true, 120);
+      await later.waitFor('it runs', (each) => statusOf(each, 'main')?.ready === true, soonSeconds);
     },
   },
   {
