@@ -44,6 +44,11 @@ async function ask(...args: readonly string[]): Promise<Said> {
   }
 }
 
+/** What describes it, with one blank for many. */
+async function described(what: string, name: string): Promise<string> {
+  return (await ask('describe', what, name)).out.replaceAll(/ +/g, ' ');
+}
+
 async function startPod(name: string, script: string, more: object = {}): Promise<void> {
   const container = {
     name: 'main',
@@ -114,20 +119,18 @@ describe.skipIf(!isThere)('what is there', () => {
   });
 
   it('is described, with what happened to the pod and to the node', async () => {
-    const words = async (what: string, name: string): Promise<string> =>
-      (await ask('describe', what, name)).out.replaceAll(/ +/g, ' ');
     const happened = ['Pulled', 'Created', 'Started'];
     await cluster.control.until('the Events are there', async () => {
-      const said = await words('pod', 'talker');
+      const said = await described('pod', 'talker');
       return happened.every((reason) => said.includes(`Normal ${reason} `));
     });
-    const pod = await words('pod', 'talker');
+    const pod = await described('pod', 'talker');
     expect(pod).toMatch(/Container ID: containerd:\/\/[0-9a-f]{64}/);
     expect(pod).toMatch(/State: Running\n\s*Started: /);
     for (const each of ['PodScheduled', 'Initialized', 'ContainersReady', 'Ready']) {
       expect(pod).toMatch(new RegExp(`\\n\\s*${each} True`));
     }
-    const node = await words('node', 'n1');
+    const node = await described('node', 'n1');
     expect(node).toMatch(/Ready True .* KubeletReady/);
     expect(node).toMatch(/Container Runtime Version: containerd:\/\//);
     expect(node).toMatch(/default talker 0 \(0%\)/);

@@ -1,16 +1,27 @@
+import { SwitchyardError } from '../../error.ts';
+
 /** The value of a variable; undefined: there is none of this name. */
 export type Lookup = (name: string) => string | undefined;
 
+/** What Linux takes of one argument or variable (MAX_ARG_STRLEN, binfmts.h), in bytes. */
+const longestBytes = 131_072;
+
 /**
  * Replaces `$(NAME)` by the variable's value, once: values are not read again. `$$` is a `$`, so that `$$(NAME)` stays a literal
- * `$(NAME)`. What is unknown, unclosed or no `$(` stays as it is (spec 8.3).
+ * `$(NAME)`. What is unknown, unclosed or no `$(` stays as it is (spec 8.3). Throws where values make the text longer than any program can be
+ * given: thirty variables that each name the one before twice would be a gigabyte.
  */
 export function expand(text: string, lookup: Lookup): string {
   // after the last bracket none is closed: a regular expression would look for one from each `$(`, to the end
   const open = text.lastIndexOf(')') + 1;
+  let grown = text.length;
   const closed = text.slice(0, open).replaceAll(reference, (found, name: string | undefined) => {
     if (found === '$$') return '$';
-    return name === undefined ? found : (lookup(name) ?? found);
+    const value = name === undefined ? undefined : lookup(name);
+    if (value === undefined) return found;
+    grown += value.length - found.length;
+    if (grown > longestBytes && grown > text.length) throw tooLong(text);
+    return value;
   });
   return closed + text.slice(open).replaceAll('$$', () => '$');
 }
@@ -31,3 +42,11 @@ export function expandStrictly(
 }
 
 const reference = /\$\$|\$\((?<name>[^)]*)\)/g;
+
+function tooLong(text: string): SwitchyardError {
+  const begin = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+  return new SwitchyardError(
+    'object',
+    `with its variables, "${begin}" is longer than the ${longestBytes} bytes that the kernel takes`,
+  );
+}

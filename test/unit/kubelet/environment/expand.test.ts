@@ -46,3 +46,18 @@ test('strictly, the first variable that is missing is told', () => {
   expect(expandStrictly('$(A)/$(X)/$(Y)', lookup)).toEqual({ missing: 'X' });
   expect(expandStrictly('$(A)/$$(X)', lookup)).toEqual({ text: '1/$(X)' });
 });
+
+test('variables that each name the one before twice end at what the kernel takes', () => {
+  const values = new Map([['v0', 'x'.repeat(1000)]]);
+  const grow = (): void => {
+    for (let index = 1; index < 60; index++) {
+      const before = `$(v${index - 1})`;
+      values.set(
+        `v${index}`,
+        expand(before + before, (name) => values.get(name)),
+      );
+    }
+  };
+  expect(grow).toThrow(/"\$\(v7\)\$\(v7\)" is longer than the 131072 bytes/);
+  expect(values.get('v7')).toHaveLength(128_000);
+});

@@ -40,7 +40,7 @@ async function shown({ port }: KubeletListener, options: ConnectionOptions): Pro
   const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...options });
   try {
     await once(socket, 'secureConnect');
-    return `${socket.getPeerCertificate().subject.CN} ${socket.getCipher().name}`;
+    return `${String(socket.getPeerCertificate().subject.CN)} ${socket.getCipher().name}`;
   } catch {
     return 'refused';
   } finally {
