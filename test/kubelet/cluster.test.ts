@@ -57,9 +57,7 @@ describe('a node', () => {
 
 describe('the controllers', () => {
   it('give the namespace its account and the root certificate', async () => {
-    await cluster.control.until('there is a default account', async () =>
-      cluster.get('/api/v1/namespaces/default/serviceaccounts/default').then(Boolean),
-    );
+    await cluster.control.until('there is a default account', async () => cluster.hasAccount());
     await cluster.control.until('there is kube-root-ca.crt', async () =>
       cluster.get('/api/v1/namespaces/default/configmaps/kube-root-ca.crt').then(Boolean),
     );

@@ -97,6 +97,11 @@ export class KubeletCluster {
     return answer.status === 200 ? (JSON.parse(answer.text) as T) : undefined;
   }
 
+  /** Whether pods of the default namespace may be made: before the controllers have made its account there, they are refused. */
+  async hasAccount(): Promise<boolean> {
+    return (await this.get('/api/v1/namespaces/default/serviceaccounts/default')) !== undefined;
+  }
+
   #kubeconfig(name: string): string {
     const pair: CertificatePair = this.#authorities.node(name);
     return this.#writeKubeconfig(name, this.#server(6443), {

@@ -133,9 +133,7 @@ describe('both halves in one process', () => {
       spec: { selector: { app: 'web' }, ports: [{ port: 80, targetPort: 8080 }] },
     })) as { readonly spec: { readonly clusterIP: string } };
     address = made.spec.clusterIP;
-    await cluster.control.until('there is a default account', async () =>
-      cluster.get('/api/v1/namespaces/default/serviceaccounts/default').then(Boolean),
-    );
+    await cluster.control.until('there is a default account', async () => cluster.hasAccount());
     await startPod('web', { containers: [container('exec httpd -f -p 8080 -h /www')] });
     await until('web runs', async () => (await phase('web')) === 'Running');
     const asks = request('$WEB_SERVICE_HOST', '$WEB_SERVICE_PORT');

@@ -131,9 +131,7 @@ const minor = (text: string | undefined): number => Number(text?.split('.')[1]);
 const pods = '/api/v1/namespaces/default/pods';
 
 async function makePod(name: string): Promise<Pod> {
-  await cluster.control.until('there is a default account', async () =>
-    cluster.get('/api/v1/namespaces/default/serviceaccounts/default').then(Boolean),
-  );
+  await cluster.control.until('there is a default account', async () => cluster.hasAccount());
   const spec = {
     nodeName: 'n1',
     containers: [

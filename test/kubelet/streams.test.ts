@@ -98,9 +98,7 @@ beforeAll(async () => {
   if (node === undefined) throw new Error('no node');
   kubelet = cluster.kubelet(node);
   kubelet.start();
-  await cluster.control.until('there is a default account', async () =>
-    cluster.get('/api/v1/namespaces/default/serviceaccounts/default').then(Boolean),
-  );
+  await cluster.control.until('there is a default account', async () => cluster.hasAccount());
   await startPod('talker', 'i=0; while true; do echo line $i; i=$((i+1)); sleep 0.2; done');
   await untilPod('talker', 'runs', isRunning);
 });

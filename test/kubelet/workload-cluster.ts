@@ -12,6 +12,7 @@ import { testCgroup } from './kubelet-process.ts';
 import type { KubeletProcess } from './kubelet-process.ts';
 import { joinNodes, until } from './node-machine.ts';
 import type { NodeMachine } from './node-machine.ts';
+import { proxyFlags } from './proxy-flags.ts';
 import { Runs } from './runs.ts';
 import { SwitchyardProcess } from './switchyard-process.ts';
 
@@ -83,11 +84,7 @@ export class WorkloadCluster {
       this.startAgents(node);
     }
     for (const node of this.cluster.nodes) await this.nodeReady(node, 'True');
-    await this.until('the default account is there', async () =>
-      this.cluster
-        .get('/api/v1/namespaces/default/serviceaccounts/default')
-        .then((account) => account !== undefined),
-    );
+    await this.until('the default account is there', async () => this.cluster.hasAccount());
   }
 
   async stop(): Promise<void> {
@@ -101,7 +98,7 @@ export class WorkloadCluster {
       nodeLeaseDurationSeconds: leaseSeconds,
       nodeStatusUpdateFrequency: '2s',
     };
-    const flags = proxyFlags(node, this.#mode);
+    const flags = [`--proxy-mode=${this.#mode}`, ...proxyFlags(node)];
     const isOne = node === this.second;
     const setting = { configuration, ...(isOne && { proxyFlags: flags }) };
     const kubelet = this.cluster.kubelet(node, setting);
@@ -306,21 +303,6 @@ export class WorkloadCluster {
       throw new Error(`${String(thrown)}\n${state}\n${said.join('\n')}`, { cause: thrown });
     }
   }
-}
-
-/** Nothing of it stands where another node's proxy, or one of the machine, would look. */
-function proxyFlags({ folder }: NodeMachine, mode: ProxyMode): readonly string[] {
-  return [
-    `--proxy-mode=${mode}`,
-    '--cluster-cidr=10.244.0.0/16',
-    '--conntrack-max-per-core=0',
-    '--conntrack-tcp-timeout-established=0s',
-    '--conntrack-tcp-timeout-close-wait=0s',
-    '--oom-score-adj=0',
-    `--state-file=${folder}/proxy.json`,
-    `--userspace-state-file=${folder}/ports.json`,
-    `--admin-socket=${folder}/proxy.sock`,
-  ];
 }
 
 function pathOf(kind: WorkloadKind): string {

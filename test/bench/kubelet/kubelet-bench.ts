@@ -55,9 +55,7 @@ export class KubeletBench {
     await this.#watch.start();
     this.startAgent();
     await until('the node is Ready', () => this.watch.nodeReportedMs > 0);
-    await until('there is an account for pods', async () =>
-      this.cluster.get('/api/v1/namespaces/default/serviceaccounts/default').then(Boolean),
-    );
+    await until('there is an account for pods', async () => this.cluster.hasAccount());
   }
 
   get watch(): ApiWatch {

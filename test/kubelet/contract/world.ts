@@ -52,11 +52,7 @@ export class World {
     this.tasks.follow();
     this.kubelet.start();
     await this.until('the node is Ready', async () => (await this.isReady()) === 'True');
-    await this.until('the default account is there', async () =>
-      this.cluster
-        .get('/api/v1/namespaces/default/serviceaccounts/default')
-        .then((account) => account !== undefined),
-    );
+    await this.until('the default account is there', async () => this.cluster.hasAccount());
   }
 
   async stop(): Promise<void> {

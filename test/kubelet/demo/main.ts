@@ -110,9 +110,7 @@ async function startNodes(): Promise<void> {
 }
 
 async function deployWeb(): Promise<void> {
-  await until('there is an account for pods', async () =>
-    cluster.get('/api/v1/namespaces/default/serviceaccounts/default').then(Boolean),
-  );
+  await until('there is an account for pods', async () => cluster.hasAccount());
   await cluster.control.must('POST', '/apis/apps/v1/namespaces/default/deployments', webDeployment);
   await cluster.control.must('POST', '/api/v1/namespaces/default/services', webService);
   await until('four pods are Ready', async () => (await webPods()).filter(isReady).length === 4);
