@@ -11,8 +11,8 @@ import type {
   PodSandboxStatus,
 } from '../cri/gen/api_pb.ts';
 import { ContainerState } from '../cri/gen/api_pb.ts';
-import { followExits } from './exit-events.ts';
 import { labels } from './labels.ts';
+import { ListRhythm } from './list-rhythm.ts';
 import {
   groupPods,
   isOwn,
@@ -20,6 +20,7 @@ import {
   runtimeContainer,
   runtimeSandbox,
 } from './lists-to-pods.ts';
+import { followRuntime } from './runtime-events.ts';
 import type { RuntimePod } from './runtime-pod.ts';
 
 export interface RuntimeViewOptions {
@@ -32,7 +33,9 @@ export interface RuntimeViewOptions {
   adopt(uid: string): boolean;
   /** A pod's sandboxes or containers are others than before, or in other states. Neither waits nor throws. */
   changed(uid: string): void;
+  /** How often is listed where no stream of events tells, and where one does. */
   readonly relistMs?: number;
+  readonly seldomMs?: number;
   readonly meter?: Pick<PodMeter, 'listed'>;
 }
 
@@ -42,9 +45,13 @@ const atOnce = 16;
 const settleTries = 5;
 const settleMs = 10;
 
-/** What the runtime has of the pods of this node: lists each second, and at once where a container ended. Nothing is remembered but what cannot change. */
+/**
+ * What the runtime has of the pods of this node: lists when its events say so, at once where a container ended; each second where it
+ * has none. Nothing is remembered but what cannot change.
+ */
 export class RuntimeView {
   readonly #options: RuntimeViewOptions;
+  readonly #rhythm: ListRhythm;
   readonly #sandboxDetails = new Map<string, { state: number; detail: PodSandboxStatus }>();
   readonly #containerDetails = new Map<string, { state: number; detail: ContainerStatus }>();
   #pods: ReadonlyMap<string, RuntimePod> = new Map();
@@ -55,7 +62,9 @@ export class RuntimeView {
   #failing = false;
 
   constructor(options: RuntimeViewOptions) {
+    const { clock, relistMs: oftenMs = 1000, seldomMs = 60_000 } = options;
     this.#options = options;
+    this.#rhythm = new ListRhythm({ clock, oftenMs, seldomMs });
   }
 
   /** By UID, as of the last list. */
@@ -68,14 +77,32 @@ export class RuntimeView {
     return this.#relistedAtMs;
   }
 
-  /** Lists each second, and with each end of a container, until `signal`. */
+  /** Lists by the events of the runtime, until `signal`. */
   async run(signal: AbortSignal): Promise<void> {
-    const { cri, clock, log, relistMs = 1000 } = this.#options;
-    const exited = (id: string): void => void this.#settle(id, signal);
-    const events = followExits({ cri, clock, log, exited }, signal);
+    const { cri, clock, log } = this.#options;
+    const rhythm = this.#rhythm;
+    const events = followRuntime(
+      {
+        cri,
+        clock,
+        log,
+        listening: (isUp) => rhythm.listening(isUp),
+        changed: () => rhythm.happened(),
+        exited: (id) => {
+          rhythm.happened();
+          void this.#settle(id, signal);
+        },
+        killedForMemory: (id) => {
+          this.#containerDetails.delete(id);
+          rhythm.happened();
+        },
+      },
+      signal,
+    );
     while (!signal.aborted) {
+      rhythm.begin();
       await this.#relistQuietly(signal);
-      await clock.sleep(relistMs, signal);
+      await rhythm.due(this.#failing, signal);
     }
     await events;
   }
@@ -133,12 +160,13 @@ export class RuntimeView {
     }
   }
 
-  /** Lists until CRI, too, knows of the end. */
-  async #settle(containerId: string, signal: AbortSignal): Promise<void> {
+  /** Lists until CRI, too, knows of the end of a container or sandbox. */
+  async #settle(ended: string, signal: AbortSignal): Promise<void> {
     for (let tried = 0; tried < settleTries && !signal.aborted; tried++) {
       await this.#relistQuietly(signal);
-      const containers = [...this.#pods.values()].flatMap((pod) => pod.containers);
-      if (!containers.some(({ id, state }) => id === containerId && state === 'running')) return;
+      const all = [...this.#pods.values()].flatMap((pod) => [...pod.sandboxes, ...pod.containers]);
+      const found = all.find(({ id }) => id === ended);
+      if (found?.state !== 'running' && found?.state !== 'ready') return;
       await this.#options.clock.sleep(settleMs * 2 ** tried, signal);
     }
   }

@@ -84,11 +84,13 @@ export class FakeRuntime {
   /** The runtime's own process ends; pods go on. */
   stop(): void {
     this.log.down = true;
+    this.tasks.down = true;
     this.tasks.breakAll();
   }
 
   start(): void {
     this.log.down = false;
+    this.tasks.down = false;
   }
 
   /** The machine starts anew: nothing runs, and what ran is known. */
@@ -112,6 +114,7 @@ export class FakeRuntime {
       async (request: Q): Promise<A> =>
         log.through({ name, request }, async () => work(request));
     router.service(RuntimeService, {
+      getContainerEvents: (_request, { signal }) => this.tasks.containerEvents(signal),
       version: call('Version', () => ({
         version: '0.1.0',
         runtimeName: 'containerd',
@@ -259,6 +262,7 @@ export class FakeRuntime {
     for (const container of this.#containersOf(id)) this.#drop(container);
     this.#release(id);
     this.sandboxes.delete(id);
+    this.tasks.removed(id);
     return {};
   }
 
@@ -388,6 +392,7 @@ export class FakeRuntime {
   #drop(container: FakeContainer): void {
     this.#release(container.id);
     this.containers.delete(container.id);
+    this.tasks.removed(container.id);
     rmSync(container.place.root, { recursive: true, force: true });
   }
 

@@ -141,8 +141,8 @@ describe('a change', () => {
     expect(changed).toEqual(['a', 'a', 'a']);
   });
 
-  it('is found by the list of the next second where there is no event', async () => {
-    runtime.tasks.mute = true;
+  it('is found by the list of the next second where there are no events', async () => {
+    runtime.tasks.offers = [];
     void view.run(stop.signal);
     await clock.advance(10);
     await runPod('a', 'sleep 100', 'n1');
@@ -173,5 +173,121 @@ describe('a change', () => {
     await clock.advance(1000);
     expect(newest(view.pods.get('a'), 'main')).toMatchObject({ state: 'exited' });
     expect(view.relistedAtMs).toBeGreaterThan(6000);
+  });
+});
+
+/** Lets a view run until it has nothing to do but to listen. */
+async function settled(): Promise<void> {
+  void view.run(stop.signal);
+  await clock.advance(20_000);
+}
+
+const lists = (): number => runtime.log.count('ListPodSandbox');
+
+describe.each(['containerd', 'CRI'] as const)('with the events of %s', (stream) => {
+  beforeEach(() => {
+    runtime.tasks.offers = [stream];
+  });
+
+  it('all is listed once a minute while nothing happens', async () => {
+    await settled();
+    const before = lists();
+    await clock.advance(60_000);
+    expect(lists() - before).toBe(1);
+    await clock.advance(600_000);
+    expect(lists() - before).toBe(11);
+  });
+
+  it('what begins, ends and is removed is known within a second', async () => {
+    await settled();
+    const id = await runPod('a', 'sleep 1000', 'n1');
+    await clock.advance(1000);
+    expect(newest(view.pods.get('a'), 'main')).toMatchObject({ id, state: 'running' });
+    await clock.advance(100_000);
+    await runtime.connect().runtime.stopContainer({ containerId: id });
+    await clock.advance(100);
+    expect(newest(view.pods.get('a'), 'main')).toMatchObject({ state: 'exited' });
+    await clock.advance(100_000);
+    await runtime.connect().runtime.removeContainer({ containerId: id });
+    await clock.advance(1000);
+    expect(view.pods.get('a')?.containers).toEqual([]);
+  });
+
+  it('a list that is behind the events is taken again until it is not', async () => {
+    await settled();
+    const id = await runPod('a', 'sleep 1000', 'n1');
+    await clock.advance(100_000);
+    const cri = runtime.connect();
+    // Told, and only then done.
+    runtime.tasks.removed(id);
+    await clock.advance(1500);
+    await cri.runtime.removeContainer({ containerId: id });
+    runtime.tasks.mute = true;
+    await clock.advance(1000);
+    expect(view.pods.get('a')?.containers).toEqual([]);
+  });
+
+  it('what no event tells is found within a minute', async () => {
+    await settled();
+    runtime.tasks.mute = true;
+    await runPod('a', 'sleep 1000', 'n1');
+    await clock.advance(60_000);
+    expect(changed).toEqual(['a']);
+  });
+
+  it('all is listed each second while the stream is broken, and what was missed is found', async () => {
+    await settled();
+    runtime.tasks.down = true;
+    runtime.tasks.breakAll();
+    await runPod('a', 'sleep 1000', 'n1');
+    await clock.advance(1000);
+    expect(changed).toEqual(['a']);
+    const before = lists();
+    const followed = runtime.tasks.followed;
+    await clock.advance(120_000);
+    expect(lists() - before).toBe(120);
+    runtime.tasks.down = false;
+    await clock.advance(40_000);
+    expect(runtime.tasks.followed).toBe(followed + 1);
+    const after = lists();
+    await clock.advance(600_000);
+    expect(lists() - after).toBe(10);
+  });
+});
+
+describe('streams of events', () => {
+  it('containerd’s own is followed where there are both, and CRI’s is not', async () => {
+    runtime.tasks.offers = ['CRI', 'containerd'];
+    await settled();
+    expect(runtime.tasks.followed).toBe(1);
+    const id = await runPod('a', 'sleep 1000', 'n1');
+    await clock.advance(100_000);
+    // An event that CRI has not.
+    const asked = runtime.log.count('ContainerStatus');
+    runtime.tasks.outOfMemory(id);
+    await clock.advance(1000);
+    expect(runtime.log.count('ContainerStatus')).toBe(asked + 1);
+  });
+
+  it('one that comes with a later version of the runtime is found', async () => {
+    runtime.tasks.offers = [];
+    await settled();
+    runtime.tasks.offers = ['CRI'];
+    await clock.advance(600_000);
+    expect(runtime.tasks.followed).toBe(1);
+    const before = lists();
+    await clock.advance(60_000);
+    expect(lists() - before).toBe(1);
+  });
+
+  it('one that breaks again and again is tried less and less', async () => {
+    await settled();
+    runtime.tasks.isFlawed = true;
+    const before = runtime.tasks.followed;
+    runtime.tasks.breakAll();
+    await clock.advance(300_000);
+    const tries = runtime.tasks.followed - before;
+    expect(tries).toBeGreaterThan(8);
+    expect(tries).toBeLessThan(20);
   });
 });

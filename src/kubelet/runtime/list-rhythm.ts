@@ -1,0 +1,62 @@
+import type { Clock } from '../../clock.ts';
+
+export interface ListRhythmOptions {
+  readonly clock: Clock;
+  /** While nobody tells what happens, and for a while after something has happened. */
+  readonly oftenMs?: number;
+  /** While a stream of events tells, and nothing does happen. */
+  readonly seldomMs?: number;
+}
+
+/** The lists of the runtime may be behind its events; so long it is looked at as if there were none. */
+const aftermathMs = 5000;
+
+/**
+ * When the runtime is to be listed next: each second, as upstream's kubelet does, unless events are told. Then once a minute, for what
+ * events may leave out: no later than a pod is looked at by its own worker, and well within the three minutes after which the node
+ * counts as one whose pods nobody sees.
+ */
+export class ListRhythm {
+  readonly #clock: Clock;
+  readonly #oftenMs: number;
+  readonly #seldomMs: number;
+  #isTold = false;
+  #listedAtMs = 0;
+  #oftenUntilMs = 0;
+  #wake = new AbortController();
+
+  constructor({ clock, oftenMs = 1000, seldomMs = 60_000 }: ListRhythmOptions) {
+    this.#clock = clock;
+    this.#oftenMs = oftenMs;
+    this.#seldomMs = seldomMs;
+  }
+
+  /** Whether all that happens is told of from now on. */
+  listening(isTold: boolean): void {
+    this.#isTold = isTold;
+    // What was before is not told of.
+    this.happened();
+  }
+
+  happened(): void {
+    this.#oftenUntilMs = this.#clock.monotonic() + aftermathMs;
+    this.#wake.abort();
+  }
+
+  /** To be called when a list begins. */
+  begin(): void {
+    this.#listedAtMs = this.#clock.monotonic();
+  }
+
+  /** Resolves when the next list is due, or `signal` aborts. `hasFailed`: there is no list. */
+  async due(hasFailed: boolean, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const nowMs = this.#clock.monotonic();
+      const isSeldom = this.#isTold && !hasFailed && nowMs >= this.#oftenUntilMs;
+      const waitMs = this.#listedAtMs + (isSeldom ? this.#seldomMs : this.#oftenMs) - nowMs;
+      if (waitMs <= 0) return;
+      this.#wake = new AbortController();
+      await this.#clock.sleep(waitMs, AbortSignal.any([signal, this.#wake.signal]));
+    }
+  }
+}
