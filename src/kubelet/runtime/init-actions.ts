@@ -1,8 +1,8 @@
 import { isSidecar } from '../pod/pod.ts';
-import type { Container, Pod } from '../pod/pod.ts';
+import type { Container } from '../pod/pod.ts';
 import { failedProbe, isChanged, startOrWait } from './pod-action.ts';
 import type { ActionsInput, PodAction } from './pod-action.ts';
-import { newest, withoutCreated } from './runtime-pod.ts';
+import { newest } from './runtime-pod.ts';
 import type { RuntimeContainer, RuntimePod, RuntimeSandbox } from './runtime-pod.ts';
 
 /** How far a pod's initialisation is, and what it needs next (spec 2.6, 2.7). */
@@ -17,15 +17,19 @@ export interface InitActions {
 
 /**
  * The newest init container in order that left a trace decides; sidecars before it are kept running. Once a regular container is
- * there, init containers are past, even where nothing of them is left. Only what ran in this sandbox counts.
+ * there, init containers are past, even where nothing of them is left. Only what ran in this sandbox counts. Of `input.runtime` those
+ * containers are taken out that were made and never started; that there was a regular one among them is `hasRegular`.
  */
-export function initActions(input: ActionsInput, sandbox: RuntimeSandbox): InitActions {
-  const { pod } = input;
-  const init = pod.spec.initContainers;
-  const runtime = withoutCreated(within(input.runtime, sandbox));
-  const steps = new Steps({ ...input, runtime: withoutCreated(input.runtime) }, runtime);
+export function initActions(
+  input: ActionsInput,
+  sandbox: RuntimeSandbox,
+  hasRegular: boolean,
+): InitActions {
+  const init = input.pod.spec.initContainers;
+  const runtime = within(input.runtime, sandbox);
+  const steps = new Steps(input, runtime);
   if (init.length === 0) return steps.end(true);
-  if (hasRegular(pod, within(input.runtime, sandbox))) {
+  if (hasRegular) {
     for (const container of init) if (isSidecar(container)) steps.keep(container);
     return steps.end(true);
   }
@@ -41,18 +45,14 @@ export function initActions(input: ActionsInput, sandbox: RuntimeSandbox): InitA
   return steps.end(false);
 }
 
-function within(runtime: RuntimePod | undefined, sandbox: RuntimeSandbox): RuntimePod | undefined {
+/** What a pod has in one sandbox. */
+export function within(
+  runtime: RuntimePod | undefined,
+  sandbox: RuntimeSandbox,
+): RuntimePod | undefined {
   if (runtime === undefined) return undefined;
   const containers = runtime.containers.filter(({ sandboxId }) => sandboxId === sandbox.id);
   return { ...runtime, containers };
-}
-
-/** That one has ended proves nothing: after a reboot it was of the sandbox before. */
-function hasRegular({ spec }: Pod, runtime: RuntimePod | undefined): boolean {
-  return spec.containers.some(({ name }) => {
-    const state = newest(runtime, name)?.state;
-    return state === 'created' || state === 'running';
-  });
 }
 
 /** Of one that has ended. */

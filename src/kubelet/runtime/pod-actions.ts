@@ -1,6 +1,6 @@
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, Pod } from '../pod/pod.ts';
-import { hasPassed, initActions } from './init-actions.ts';
+import { hasPassed, initActions, within } from './init-actions.ts';
 import { failedProbe, isChanged, startOrWait } from './pod-action.ts';
 import type { ActionsInput, PodAction } from './pod-action.ts';
 import { newest, withoutCreated } from './runtime-pod.ts';
@@ -97,7 +97,7 @@ function inSandbox(given: ActionsInput, sandbox: RuntimeSandbox): readonly PodAc
   const { strays, input: all } = withoutStrays(given, sandbox);
   const input = { ...all, runtime: withoutCreated(all.runtime) };
   const { pod } = input;
-  const init = initActions(all, sandbox);
+  const init = initActions(input, sandbox, hasRegular(pod, within(all.runtime, sandbox)));
   if (init.failed) return [{ kind: 'killPod', why: 'ended' }];
   const surplus = [...neverStarted(all), ...surplusInit(input)];
   if (!init.done) return [...strays, ...init.kills, ...surplus, ...init.starts];
@@ -113,6 +113,14 @@ function inSandbox(given: ActionsInput, sandbox: RuntimeSandbox): readonly PodAc
   // so completed pods lose their sandbox, and sidecars do not keep them alive
   if (kept === 0 && starts.length === 0) return [{ kind: 'killPod', why: 'ended' }];
   return [...strays, ...init.kills, ...kills, ...surplus, ...init.starts, ...starts];
+}
+
+/** Whether a regular container is made or runs. That one has ended proves nothing: after a reboot it was of the sandbox before. */
+function hasRegular({ spec }: Pod, runtime: RuntimePod | undefined): boolean {
+  return spec.containers.some(({ name }) => {
+    const state = newest(runtime, name)?.state;
+    return state === 'created' || state === 'running';
+  });
 }
 
 /** A container that lives on in a sandbox that was replaced is killed, and counts as dead; one that never lived counts for nothing. */
