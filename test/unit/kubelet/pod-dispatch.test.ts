@@ -1,6 +1,5 @@
 // What the sources say is handed on to the pods' workers (spec 1.7).
 import { beforeEach, describe, expect, test } from 'vitest';
-import { defaultPod } from '../../../src/kubelet/pod/default-pod.ts';
 import type { Pod } from '../../../src/kubelet/pod/pod.ts';
 import { PodDispatch } from '../../../src/kubelet/pod-dispatch.ts';
 import { PodTable } from '../../../src/kubelet/pod-table.ts';
@@ -8,6 +7,7 @@ import type { ChangeOp } from '../../../src/kubelet/sources/merge.ts';
 import type { WorkerState } from '../../../src/kubelet/worker/pod-worker.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { settle } from '../proxy/virtual-clock.ts';
+import { bare } from './support/pods.ts';
 
 const states = new Map<string, WorkerState>();
 /** What the runtime has of pods before they come. */
@@ -67,17 +67,6 @@ beforeEach(() => {
   dispatch = newDispatch();
 });
 
-function pod(
-  uid: string,
-  more: { readonly metadata?: object; readonly spec?: object; readonly status?: object } = {},
-): Pod {
-  return defaultPod({
-    metadata: { name: `pod-${uid}`, uid, ...more.metadata },
-    spec: { containers: [], ...more.spec },
-    status: more.status ?? {},
-  });
-}
-
 function after(op: ChangeOp, ...pods: readonly Pod[]): readonly string[] {
   told.length = 0;
   dispatch.apply({ op, source: 'api', pods });
@@ -85,27 +74,27 @@ function after(op: ChangeOp, ...pods: readonly Pod[]): readonly string[] {
 }
 
 test('a pod that comes, changes and is to go', () => {
-  expect(after('ADD', pod('a'))).toEqual(['create a', 'mirrors', 'seen a']);
-  expect(after('UPDATE', pod('a'))).toEqual(['update a', 'seen a']);
-  expect(after('DELETE', pod('a'))).toEqual(['update a', 'seen a']);
-  expect(after('RECONCILE', pod('a', { status: { phase: 'Running' } }))).toEqual([
+  expect(after('ADD', bare('a'))).toEqual(['create a', 'mirrors', 'seen a']);
+  expect(after('UPDATE', bare('a'))).toEqual(['update a', 'seen a']);
+  expect(after('DELETE', bare('a'))).toEqual(['update a', 'seen a']);
+  expect(after('RECONCILE', bare('a', { status: { phase: 'Running' } }))).toEqual([
     'seen a Running',
   ]);
   expect(table.get('a')?.status.phase).toBe('Running');
-  expect(after('REMOVE', pod('a'))).toEqual(['mirrors', 'remove a']);
+  expect(after('REMOVE', bare('a'))).toEqual(['mirrors', 'remove a']);
   expect(table.all()).toEqual([]);
 });
 
 test('gates that others open wake its worker', () => {
-  const gated = pod('a', { spec: { readinessGates: [{ conditionType: 'x' }] } });
+  const gated = bare('a', { spec: { readinessGates: [{ conditionType: 'x' }] } });
   after('ADD', gated);
   expect(after('RECONCILE', gated)).toEqual(['update a', 'seen a']);
 });
 
 test('one that is not let in fails, with an Event', () => {
-  after('ADD', pod('a'), pod('b', { status: { phase: 'Succeeded' } }));
+  after('ADD', bare('a'), bare('b', { status: { phase: 'Succeeded' } }));
   refusing = 'c';
-  expect(after('ADD', pod('c'))).toEqual([
+  expect(after('ADD', bare('c'))).toEqual([
     'metered OutOfpods',
     'event c OutOfpods',
     'reject c OutOfpods',
@@ -122,12 +111,12 @@ describe('after a restart of the agent, one that is up', () => {
 
   test('is not asked whether it fits', () => {
     refusing = 'old';
-    expect(after('ADD', pod('old'))).toEqual(['create old', 'mirrors', 'seen old']);
+    expect(after('ADD', bare('old'))).toEqual(['create old', 'mirrors', 'seen old']);
     expect(asked).toEqual([]);
   });
 
   test('counts for those that come with it', () => {
-    after('ADD', pod('new'), pod('old'));
+    after('ADD', bare('new'), bare('old'));
     expect(asked).toEqual(['new beside old']);
   });
 });
@@ -147,15 +136,15 @@ describe('one that the node as it is known does not let in', () => {
   });
 
   test('is let in by the node as it is now', async () => {
-    expect(after('ADD', pod('a'))).toEqual(['node', 'mirrors', 'seen a']);
-    expect(after('UPDATE', pod('a', { metadata: { labels: { x: 'y' } } }))).toEqual(['seen a']);
+    expect(after('ADD', bare('a'))).toEqual(['node', 'mirrors', 'seen a']);
+    expect(after('UPDATE', bare('a', { metadata: { labels: { x: 'y' } } }))).toEqual(['seen a']);
     refusing = '';
     expect(await read()).toEqual(['create a']);
-    expect(after('UPDATE', pod('a'))).toEqual(['update a', 'seen a']);
+    expect(after('UPDATE', bare('a'))).toEqual(['update a', 'seen a']);
   });
 
   test('fails where that does not either, and is not asked a third time', async () => {
-    after('ADD', pod('a'));
+    after('ADD', bare('a'));
     expect(await read()).toEqual([
       'metered NodeAffinity',
       'event a NodeAffinity',
@@ -164,40 +153,40 @@ describe('one that the node as it is known does not let in', () => {
   });
 
   test('and that is to go meanwhile, or is gone, is not asked for', async () => {
-    after('ADD', pod('a'));
-    expect(after('REMOVE', pod('a'))).toEqual(['mirrors', 'remove a']);
+    after('ADD', bare('a'));
+    expect(after('REMOVE', bare('a'))).toEqual(['mirrors', 'remove a']);
     expect(await read()).toEqual([]);
     refreshed = Promise.withResolvers();
-    after('ADD', pod('a'));
-    after('DELETE', pod('a', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }));
+    after('ADD', bare('a'));
+    after('DELETE', bare('a', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }));
     expect(await read()).toEqual(['create a']);
   });
 });
 
-test.for<readonly [string, Parameters<typeof pod>[1], WorkerState | undefined]>([
+test.for<readonly [string, Parameters<typeof bare>[1], WorkerState | undefined]>([
   ['is to go already', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }, undefined],
   ['has ended already', { status: { phase: 'Failed' } }, undefined],
   ['comes again while it ends', {}, { kind: 'terminating', graceSeconds: 1 }],
 ])('one that %s is not asked whether it fits', ([, change, state]) => {
   refusing = 'a';
   if (state !== undefined) states.set('a', state);
-  expect(after('ADD', pod('a', change))[0]).toBe('create a');
+  expect(after('ADD', bare('a', change))[0]).toBe('create a');
 });
 
 test('nothing is removed before all sources have spoken', () => {
-  after('ADD', pod('a'));
+  after('ADD', bare('a'));
   ready = false;
-  expect(after('REMOVE', pod('a'))).toEqual(['mirrors']);
+  expect(after('REMOVE', bare('a'))).toEqual(['mirrors']);
 });
 
 test('a mirror is never run, and brings the status of its static pod', () => {
   const source = { 'kubernetes.io/config.source': 'file' };
-  after('ADD', pod('s', { metadata: { annotations: source } }));
-  const mirror = pod('m', {
+  after('ADD', bare('s', { metadata: { annotations: source } }));
+  const mirror = bare('m', {
     metadata: { name: 'pod-s', annotations: { 'kubernetes.io/config.mirror': 's' } },
     status: { phase: 'Running' },
   });
   expect(after('ADD', mirror)).toEqual(['seen s Running', 'mirrors']);
-  expect(table.mirrorOf(pod('s', { metadata: { annotations: source } }))).toBe(mirror);
+  expect(table.mirrorOf(bare('s', { metadata: { annotations: source } }))).toBe(mirror);
   expect(after('REMOVE', mirror)).toEqual(['mirrors']);
 });

@@ -1,21 +1,10 @@
 // What changed between two sets of pods of a source (spec 1.6).
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { defaultPod } from '../../../../src/kubelet/pod/default-pod.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { mergePods } from '../../../../src/kubelet/sources/merge.ts';
 import type { KnownPods, Merged } from '../../../../src/kubelet/sources/merge.ts';
-
-function pod(
-  uid: string,
-  more: { readonly metadata?: object; readonly spec?: object; readonly status?: object } = {},
-): Pod {
-  return defaultPod({
-    metadata: { name: `pod-${uid}`, uid, ...more.metadata },
-    spec: { containers: [], ...more.spec },
-    ...(more.status && { status: more.status }),
-  });
-}
+import { bare } from '../support/pods.ts';
 
 function merge(set: readonly Pod[], before?: KnownPods): Merged {
   return mergePods({ source: 'api', known: before, set, nowMs: 0 });
@@ -25,7 +14,7 @@ function ops({ changes }: Merged): readonly string[] {
   return changes.map(({ op, pods }) => [op, ...pods.map(({ metadata }) => metadata.uid)].join(' '));
 }
 
-const { known } = merge([pod('a'), pod('b')]);
+const { known } = merge([bare('a'), bare('b')]);
 
 test('a first set without pods says that the source has spoken', () => {
   expect(ops(merge([]))).toEqual(['ADD']);
@@ -33,13 +22,13 @@ test('a first set without pods says that the source has spoken', () => {
 });
 
 test('all at once come in order', () => {
-  const before = merge(['a', 'b', 'c', 'd', 'e'].map((uid) => pod(uid))).known;
+  const before = merge(['a', 'b', 'c', 'd', 'e'].map((uid) => bare(uid))).known;
   const set = [
-    pod('f'),
-    pod('b', { status: { phase: 'Running' } }),
-    pod('c', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }),
-    pod('d', { metadata: { labels: { a: '1' } } }),
-    pod('e'),
+    bare('f'),
+    bare('b', { status: { phase: 'Running' } }),
+    bare('c', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }),
+    bare('d', { metadata: { labels: { a: '1' } } }),
+    bare('e'),
   ];
   expect(ops(merge(set, before))).toEqual([
     'REMOVE a',
@@ -51,7 +40,7 @@ test('all at once come in order', () => {
 });
 
 function at(uid: string, day: number): Pod {
-  return pod(uid, { metadata: { creationTimestamp: `2026-01-0${day}T00:00:00Z` } });
+  return bare(uid, { metadata: { creationTimestamp: `2026-01-0${day}T00:00:00Z` } });
 }
 
 test('older pods are added first', () => {
@@ -59,7 +48,7 @@ test('older pods are added first', () => {
 });
 
 describe('a pod that is known', () => {
-  test.for<readonly [string | undefined, Parameters<typeof pod>[1]]>([
+  test.for<readonly [string | undefined, Parameters<typeof bare>[1]]>([
     [undefined, {}],
     [undefined, { metadata: { resourceVersion: '9', ownerReferences: [{}], finalizers: ['x'] } }],
     [
@@ -78,14 +67,14 @@ describe('a pod that is known', () => {
     ['DELETE a', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }],
     ['RECONCILE a', { status: { phase: 'Failed' } }],
   ])('%s for %j', ([op, change]) => {
-    expect(ops(merge([pod('a', change), pod('b')], known))).toEqual(op === undefined ? [] : [op]);
+    expect(ops(merge([bare('a', change), bare('b')], known))).toEqual(op === undefined ? [] : [op]);
   });
 
   test('was first seen when it was', () => {
     const later = mergePods({
       source: 'api',
       known,
-      set: [pod('a', { metadata: { labels: { a: 'b' } } })],
+      set: [bare('a', { metadata: { labels: { a: 'b' } } })],
       nowMs: 5000,
     });
     expect(later.known.get('a')?.metadata.annotations).toEqual({
@@ -95,13 +84,13 @@ describe('a pod that is known', () => {
   });
 
   test('is another one with another UID', () => {
-    const again = pod('c', { metadata: { name: 'pod-a' } });
-    expect(ops(merge([again, pod('b')], known))).toEqual(['REMOVE a', 'ADD c']);
+    const again = bare('c', { metadata: { name: 'pod-a' } });
+    expect(ops(merge([again, bare('b')], known))).toEqual(['REMOVE a', 'ADD c']);
   });
 });
 
 test('of two pods of a name the first counts', () => {
-  const twice = merge([pod('a'), pod('b', { metadata: { name: 'pod-a' } })]);
+  const twice = merge([bare('a'), bare('b', { metadata: { name: 'pod-a' } })]);
   expect(ops(twice)).toEqual(['ADD a']);
   expect(twice.duplicates.map(({ metadata }) => metadata.uid)).toEqual(['b']);
 });
@@ -122,7 +111,7 @@ test('however sets follow each other, what was told makes up what is there', () 
       const told = new Map<string, Pod>();
       for (const each of all) {
         const set = each.map(({ uid, label, phase, deleted, grace }) =>
-          pod(uid, {
+          bare(uid, {
             metadata: {
               labels: { label },
               deletionGracePeriodSeconds: grace,

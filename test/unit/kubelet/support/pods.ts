@@ -1,3 +1,4 @@
+import { defaultPod } from '../../../../src/kubelet/pod/default-pod.ts';
 import type {
   Container,
   ContainerStatus,
@@ -35,6 +36,18 @@ export function pod(spec: Partial<Pod['spec']> = {}, metadata: Partial<Pod['meta
     },
     status: {},
   };
+}
+
+/** A pod of this UID with nothing in it, as a source has it; or with more. */
+export function bare(
+  uid: string,
+  more: { readonly metadata?: object; readonly spec?: object; readonly status?: object } = {},
+): Pod {
+  return defaultPod({
+    metadata: { name: `pod-${uid}`, uid, ...more.metadata },
+    spec: { containers: [], ...more.spec },
+    status: more.status ?? {},
+  });
 }
 
 export function container(changes: Partial<Container> = {}): Container {
