@@ -47,3 +47,12 @@ export function isAbsent(thrown: unknown): boolean {
 export function errorText(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
+
+/** The same with its cause: `fetch failed` alone helps nobody. Several addresses that were tried have no message of their own. */
+export function causeText(thrown: unknown): string {
+  const cause = thrown instanceof Error ? thrown.cause : undefined;
+  if (cause === undefined) return errorText(thrown);
+  const isMany = cause instanceof AggregateError && cause.message === '';
+  const why = isMany ? cause.errors.map(errorText).join('; ') : errorText(cause);
+  return `${errorText(thrown)}: ${why}`;
+}

@@ -1,7 +1,7 @@
 import { durationWithin } from './duration.ts';
 import type { FlagSpec, FlagValue } from './flag-table.ts';
 import { isFields } from './file-document.ts';
-import { expected, guessOf, valueOf } from './flag-value.ts';
+import { expected, guessOf, unfitText, valueOf } from './flag-value.ts';
 import { isInt32 } from './go-number.ts';
 
 /** What a field of a file says: nothing (the default), a value, or something of another type. */
@@ -25,7 +25,7 @@ export function fieldValue(flag: FlagSpec, written: unknown): FieldValue {
 }
 
 function unfit(flag: FlagSpec, written: unknown): FieldValue {
-  const text = `${JSON.stringify(written)} is not ${expectedInFile(flag)}`;
+  const text = `${unfitText(flag, written)} is not ${expectedInFile(flag)}`;
   const word = wordOf(written);
   if (word === undefined) return { kind: 'unfit', text, hint: undefined };
   const guess = guessOf(flag, word);

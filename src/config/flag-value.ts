@@ -40,6 +40,11 @@ function expectedList({ item }: FlagSpec): string {
   return item === undefined ? 'a comma-separated list' : listForms[item];
 }
 
+/** A value that does not fit, in words; a header may hold what nobody else is to know. */
+export function unfitText(flag: FlagSpec, written: unknown): string {
+  return flag.item === 'header' ? 'what is given' : JSON.stringify(written);
+}
+
 /** What may have been meant by a text that does not fit. */
 export function guessOf(flag: FlagSpec, text: string): string | undefined {
   if (flag.type === 'enum') return closest(text, flag.values ?? []);

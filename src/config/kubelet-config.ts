@@ -101,6 +101,14 @@ export interface LogFilesConfig {
   readonly workers: number;
 }
 
+/** Static pods that are asked for over HTTP. */
+export interface UrlPodsConfig {
+  readonly url: string;
+  /** Values by the name of their header; they may be secrets. */
+  readonly headers: Readonly<Record<string, readonly string[]>>;
+  readonly pollMs: number;
+}
+
 /** Everything an operator can set of the kubelet: typed, validated, complete. */
 export interface KubeletConfig {
   /** '': standalone, only static pods are run. */
@@ -110,6 +118,8 @@ export interface KubeletConfig {
   readonly certDir: string;
   /** undefined: no static pods. */
   readonly staticPods: { readonly path: string; readonly pollMs: number } | undefined;
+  /** undefined: none from a URL. */
+  readonly urlPods: UrlPodsConfig | undefined;
   readonly syncMs: number;
   readonly runtime: RuntimeConfig;
   readonly podLogsDir: string;

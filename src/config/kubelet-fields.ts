@@ -4,13 +4,14 @@ import type { FlagValues } from './flag-table.ts';
 import type {
   CgroupConfig,
   DnsConfig,
-  KubeletConfig,
   KubeletServerConfig,
   LogFilesConfig,
   NodeConfig,
   RuntimeConfig,
   TaintConfig,
 } from './kubelet-config.ts';
+import { podSources } from './kubelet-pod-sources.ts';
+import type { PodSourcesConfig } from './kubelet-pod-sources.ts';
 import { refuse } from './problems.ts';
 import type { FieldProblem } from './problems.ts';
 import type { BindConfig, LoggingConfig } from './proxy-config.ts';
@@ -40,26 +41,14 @@ export class KubeletFields {
     refuse([...this.#flags.problems, ...this.#problems]);
   }
 
-  sources(): Pick<KubeletConfig, 'kubeconfig' | 'staticPods'> {
-    const flags = this.#flags;
-    const given = flags.list('source');
-    const files = given.filter((each) => /^file:./.test(each)).map((each) => each.slice(5));
-    for (const each of given) {
-      if (each !== 'kubernetes' && !/^file:./.test(each))
-        this.#problem('source', `${JSON.stringify(each)} is not kubernetes or file:PATH`);
-    }
-    const paths = new Set([...files, flags.text('staticPodPath')].filter((each) => each !== ''));
-    if (paths.size > 1)
-      this.#problem('source', `static pods are of one path, not ${[...paths].join(' and ')}`);
-    const wantsApi = given.length === 0 || given.includes('kubernetes');
-    const kubeconfig = wantsApi ? flags.text('kubeconfig') : '';
-    if (given.includes('kubernetes') && kubeconfig === '')
-      this.#problem('source', 'kubernetes needs --kubeconfig');
-    const [path] = paths;
-    if (path === undefined && kubeconfig === '')
-      this.#problem('kubeconfig', 'is missing, and so are static pods (--pod-manifest-path)');
-    const pollMs = this.positive('fileCheckFrequency');
-    return { kubeconfig, staticPods: path === undefined ? undefined : { path, pollMs } };
+  sources(): PodSourcesConfig {
+    return podSources({
+      flags: this.#flags,
+      positive: (field) => this.positive(field),
+      problem: (field, text) => {
+        this.#problem(field, text);
+      },
+    });
   }
 
   node(): NodeConfig {
@@ -111,7 +100,8 @@ export class KubeletFields {
     };
   }
 
-  server(): KubeletServerConfig {
+  /** `hasApi`: there is an API server to ask who may do what. */
+  server(hasApi: boolean): KubeletServerConfig {
     const flags = this.#flags;
     const bind = this.#bind('address', 'port');
     const certFile = flags.text('tlsCertFile');
@@ -122,7 +112,7 @@ export class KubeletFields {
         'is missing, the other is there',
       );
     return {
-      bind: flags.bool('enableServer') ? bind : undefined,
+      bind: this.#isServed(hasApi) ? bind : undefined,
       readOnly: this.#bind('address', 'readOnlyPort'),
       healthz: this.#bind('healthzBindAddress', 'healthzPort'),
       certFile,
@@ -139,6 +129,15 @@ export class KubeletFields {
       debuggingHandlers: flags.bool('enableDebuggingHandlers'),
       streamIdleMs: this.atLeast('streamingConnectionIdleTimeout', 0),
     };
+  }
+
+  /** Without anybody to ask, and nothing said of it, nobody could be let in: there is no port to no purpose then. */
+  #isServed(hasApi: boolean): boolean {
+    const flags = this.#flags;
+    const isMeant = ['enableServer', 'port', 'authorization.mode'].some((each) =>
+      flags.given(each),
+    );
+    return flags.bool('enableServer') && (hasApi || isMeant);
   }
 
   dns(): DnsConfig {

@@ -20,14 +20,14 @@ const ownFlags: FlagTable = [
     name: 'kubeconfig',
     type: 'string',
     placeholder: 'FILE',
-    help: 'Kubeconfig with the API server and credentials. Without it only static pods are run.',
+    help: 'Kubeconfig with the API server and credentials. Without it only static pods are run, and port 10250 is there only where --authorization-mode, --port or enableServer ask for it.',
   },
   {
     name: 'source',
     type: 'list',
     whole: true,
     placeholder: 'SOURCE',
-    help: 'Where pods come from: kubernetes (with --kubeconfig) and file:PATH, which is the same as --pod-manifest-path. May be repeated. Default: all that is configured.',
+    help: 'Where pods come from: kubernetes (with --kubeconfig), file:PATH, which is the same as --pod-manifest-path, and url:URL, the same as --manifest-url. May be repeated. Default: all that is configured.',
   },
   {
     name: 'hostname-override',

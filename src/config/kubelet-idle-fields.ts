@@ -14,7 +14,6 @@ import {
 } from './kubelet-field.ts';
 
 const why = {
-  url: 'pods from a URL are not supported yet',
   imageGc: 'images are not collected yet',
   soft: 'pods are not evicted, the conditions of the node alone are told',
   cgroup: 'what is reserved counts for the scheduler, no cgroup enforces it',
@@ -37,13 +36,6 @@ export const kubeletIdleFields: FlagTable = [
     { type: 'list', item: 'gate', flag: 'feature-gates', placeholder: 'NAME=BOOLEAN,…' },
     'what is built is there, whatever its stage',
   ),
-  idleField('staticPodURL', { ...text, flag: 'manifest-url' }, why.url),
-  idleField(
-    'staticPodURLHeader',
-    { type: 'list', item: 'header', flag: 'manifest-url-header' },
-    why.url,
-  ),
-  idleField('httpCheckFrequency', duration(20_000), why.url),
   idleField('tlsCurvePreferences', texts, 'curves are those of OpenSSL'),
   idleField('rotateCertificates', bool, why.certificates),
   idleField('serverTLSBootstrap', bool, why.certificates),

@@ -28,6 +28,22 @@ export const kubeletReadFields: FlagTable = [
     'How often static pods are looked for without being told of a change.',
   ),
   kubeletField(
+    'staticPodURL',
+    { ...text, flag: 'manifest-url', placeholder: 'URL' },
+    'Where static pods are asked for: a Pod, or a list of such, as YAML or JSON.',
+  ),
+  kubeletField(
+    'staticPodURLHeader',
+    {
+      type: 'list',
+      item: 'header',
+      flag: 'manifest-url-header',
+      placeholder: 'NAME:VALUE,…',
+    },
+    'Headers that are sent there, and nowhere else; never logged. A command line can be read by others: the file is for what is secret.',
+  ),
+  kubeletField('httpCheckFrequency', duration(20 * secondMs), 'How often it is asked.'),
+  kubeletField(
     'syncFrequency',
     duration(minuteMs),
     'How often a pod is compared with what runs, with half of it as jitter.',

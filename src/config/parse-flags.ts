@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { FlagValues, fieldOf, presetOf } from './flag-table.ts';
 import type { FlagSpec, FlagTable, FlagValue } from './flag-table.ts';
-import { booleanOf, expected, guessOf, valueOf } from './flag-value.ts';
+import { booleanOf, expected, guessOf, unfitText, valueOf } from './flag-value.ts';
 import { refuse } from './problems.ts';
 import type { FieldProblem } from './problems.ts';
 import { closest } from './suggest.ts';
@@ -22,7 +22,7 @@ export interface ParsedFlags {
 }
 
 /**
- * Reads a command line as pflag does: `--x`, `--x=V`, `--x V`, `-v=2`, `-v2`, `-v 2`, `_` for `-`,
+ * Reads a command line as pflag does: `--x`, `--x=V`, `--x V`, `-v=2`, `-v2`, `-v 2`, `-it` for `-i -t`, `_` for `-`,
  * `--` before positionals; flags and positionals in any order; the last use of a flag wins, lists add
  * up. Throws a SwitchyardError of code `usage` that names each wrong flag and what was expected.
  */
@@ -102,7 +102,10 @@ class Reading {
       return this.#unknown(word, name.replace(/^-/, ''), rest);
     }
     if (tail === '') return this.#take(flag, `-${letter}`, undefined, rest);
-    return this.#take(flag, `-${letter}`, tail.startsWith('=') ? tail.slice(1) : tail, rest);
+    if (tail.startsWith('=')) return this.#take(flag, `-${letter}`, tail.slice(1), rest);
+    if (flag.type !== 'bool') return this.#take(flag, `-${letter}`, tail, rest);
+    this.#set(flag, `-${letter}`, 'true');
+    return [`-${tail}`, ...rest];
   }
 
   #askHelp(inline: string | undefined, rest: readonly string[]): readonly string[] {
@@ -153,7 +156,7 @@ class Reading {
     const value = valueOf(flag, text);
     if (value === undefined) {
       this.#problem(
-        `${shown}: ${JSON.stringify(text)} is not ${expected(flag)}`,
+        `${shown}: ${unfitText(flag, text)} is not ${expected(flag)}`,
         guessOf(flag, text),
       );
       return;

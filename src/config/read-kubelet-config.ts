@@ -9,15 +9,16 @@ import { KubeletFields } from './kubelet-fields.ts';
 export function kubeletConfig(flags: FlagValues): KubeletConfig {
   const fields = new KubeletFields(flags);
   const rootDir = flags.text('rootDir').replace(/(?<=.)\/+$/, '');
+  const sources = fields.sources();
   const config: KubeletConfig = {
-    ...fields.sources(),
+    ...sources,
     node: fields.node(),
     rootDir,
     certDir: flags.text('certDir') || `${rootDir}/pki`,
     syncMs: fields.positive('syncFrequency'),
     runtime: fields.runtime(),
     podLogsDir: flags.text('podLogsDir'),
-    server: fields.server(),
+    server: fields.server(sources.kubeconfig !== ''),
     dns: fields.dns(),
     logFiles: fields.logFiles(),
     eventQps: fields.atLeast('eventRecordQPS', 0),

@@ -1,14 +1,10 @@
-import { Buffer } from 'node:buffer';
-
-import type { Response } from 'undici';
-
 import type { Clock } from '../clock.ts';
-import { errorText, SwitchyardError } from '../error.ts';
+import { causeText, SwitchyardError } from '../error.ts';
 import type { Log } from '../telemetry/log.ts';
-import { environmentProxy } from './environment-proxy.ts';
 import type { Kind, KubeObject } from './kind.ts';
 import { parseManifestFile } from './manifests.ts';
 import { LastGoodFiles, ObjectFeed } from './object-feed.ts';
+import { PolledUrl } from './polled-url.ts';
 import type { Source } from './source.ts';
 import { withWatchdog } from './watchdog.ts';
 
@@ -30,12 +26,6 @@ export interface UrlWatchOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** Asks the URL. */
-type Get = (init: {
-  readonly headers: Record<string, string>;
-  readonly signal: AbortSignal;
-}) => Promise<Response>;
-
 const TIMEOUT_MS = 30_000;
 const MAX_BYTES = 64 * 1024 * 1024;
 
@@ -47,26 +37,13 @@ export class UrlWatch {
   readonly #options: UrlWatchOptions;
   readonly #feed: ObjectFeed;
   readonly #lastGood: LastGoodFiles;
-  /** The URL without a password, for messages. */
-  readonly #name: string;
-  readonly #target: URL;
-  readonly #headers: Record<string, string>;
-  #etag: string | undefined;
+  readonly #url: PolledUrl;
   #failure: string | undefined;
   #complete = false;
 
   constructor(options: UrlWatchOptions) {
     this.#options = options;
-    this.#target = parseUrl(options.url);
-    this.#headers = { accept: 'application/yaml, application/json, */*', ...options.headers };
-    const { username, password } = this.#target;
-    if (username !== '') {
-      const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-      this.#headers['authorization'] ??= `Basic ${Buffer.from(credentials).toString('base64')}`;
-    }
-    this.#target.username = '';
-    this.#target.password = '';
-    this.#name = this.#target.href;
+    this.#url = new PolledUrl({ ...options, maxBytes: options.maxBytes ?? MAX_BYTES });
     this.#lastGood = new LastGoodFiles(options.log);
     this.#feed = new ObjectFeed(async (signal) => this.#run(signal));
   }
@@ -77,26 +54,23 @@ export class UrlWatch {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { fetch, Agent, ProxyAgent } = await import('undici');
-    const proxy = environmentProxy(this.#target, this.#options.env ?? process.env);
-    const dispatcher = proxy === undefined ? new Agent() : new ProxyAgent(proxy);
-    const get: Get = async (init) => fetch(this.#target, { ...init, dispatcher });
     try {
       while (!signal.aborted) {
-        await this.#poll(get, signal);
+        await this.#poll(signal);
         await this.#options.clock.sleep(this.#options.intervalMs, signal);
       }
     } finally {
-      await dispatcher.destroy();
+      await this.#url.close();
     }
   }
 
-  async #poll(get: Get, signal: AbortSignal): Promise<void> {
+  async #poll(signal: AbortSignal): Promise<void> {
+    const { name } = this.#url;
     try {
-      const text = await this.#fetchText(get, signal);
+      const text = await this.#fetchText(signal);
       if (text !== undefined) await this.#take(text);
       if (this.#failure !== undefined) {
-        this.#options.log.info({ url: this.#name }, 'the URL answers again');
+        this.#options.log.info({ url: name }, 'the URL answers again');
         this.#failure = undefined;
       }
     } catch (error) {
@@ -105,23 +79,23 @@ export class UrlWatch {
       if (failure === this.#failure) return;
       this.#failure = failure;
       this.#options.log.warn(
-        { url: this.#name },
+        { url: name },
         `cannot be used, what it last gave is kept: ${failure}`,
       );
     }
   }
 
   async #take(text: string): Promise<void> {
-    const file = await parseManifestFile(text, this.#name, this.#options.kinds);
+    const file = await parseManifestFile(text, this.#url.name, this.#options.kinds);
     const unusable = file.problems.some((problem) => problem.unusable);
-    if (unusable) this.#etag = undefined;
+    if (unusable) this.#url.forget();
     if (unusable && file.entries.length === 0 && !this.#complete) {
       // a login page, say: no word of what there is
       this.#lastGood.report(file.problems);
       return;
     }
     if (!unusable && !file.concerned) {
-      this.#etag = undefined;
+      this.#url.forget();
       const kinds = this.#options.kinds.map(({ kind }) => kind).join(', ');
       throw new SwitchyardError(
         'source',
@@ -133,56 +107,15 @@ export class UrlWatch {
   }
 
   /** The body; undefined when it is the one we have. */
-  async #fetchText(get: Get, signal: AbortSignal): Promise<string | undefined> {
+  async #fetchText(signal: AbortSignal): Promise<string | undefined> {
     const { clock, timeoutMs = TIMEOUT_MS } = this.#options;
-    return withWatchdog(clock, timeoutMs, signal, async (guarded, alive) =>
-      this.#request(get, guarded, alive),
+    const answer = await withWatchdog(clock, timeoutMs, signal, async (guarded, alive) =>
+      this.#url.ask(guarded, alive),
     );
-  }
-
-  async #request(get: Get, signal: AbortSignal, alive: () => void): Promise<string | undefined> {
-    const headers = { ...this.#headers };
-    if (this.#etag !== undefined) headers['if-none-match'] = this.#etag;
-    const response = await get({ headers, signal });
-    if (response.status !== 200) {
-      await response.body?.cancel();
-      if (response.status === 304 && this.#etag !== undefined) return undefined;
-      throw new SwitchyardError('source', `answered ${response.status}, expected 200`);
-    }
-    const text = await readLimited(response, this.#options.maxBytes ?? MAX_BYTES, alive);
+    if (answer.kind === 'unchanged') return undefined;
+    if (answer.text.trim() !== '') return answer.text;
     // nobody means "no objects at all" by saying nothing
-    if (text.trim() === '') throw new SwitchyardError('source', 'answered with an empty document');
-    this.#etag = response.headers.get('etag') ?? undefined;
-    return text;
+    this.#url.forget();
+    throw new SwitchyardError('source', 'answered with an empty document');
   }
-}
-
-function parseUrl(url: string): URL {
-  const parsed = URL.parse(url);
-  if (parsed !== null && /^https?:$/.test(parsed.protocol)) return parsed;
-  throw new SwitchyardError('usage', `${url} is no http or https URL`);
-}
-
-async function readLimited(
-  response: Response,
-  maxBytes: number,
-  alive: () => void,
-): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    alive();
-    if (bytes > maxBytes) {
-      throw new SwitchyardError('source', `the answer is longer than ${maxBytes} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-/** fetch() hides the reason in the cause: `fetch failed` alone helps nobody. */
-function causeText(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return cause === undefined ? errorText(error) : `${errorText(error)}: ${errorText(cause)}`;
 }

@@ -10,6 +10,8 @@ import { Wakeup } from '../../informer/wakeup.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { podText } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
+import { Complaints } from './complaints.ts';
+import type { Complaint } from './complaints.ts';
 import { readStaticPod } from './read-static-pod.ts';
 
 /** More than this is no manifest. */
@@ -28,6 +30,8 @@ export interface FileSourceOptions {
 interface Found {
   /** In the order in which they count. */
   readonly files: readonly FoundFile[];
+  /** All that lies there, be it a file or not. */
+  readonly paths: readonly string[];
   /** Directories to watch, with their inodes. */
   readonly directories: ReadonlyMap<string, string>;
 }
@@ -52,13 +56,13 @@ export class FileSource {
   readonly #writes = new FileWrites();
   readonly #watches: DirectoryWatches;
   readonly #read = new Map<string, ReadFile>();
-  /** What was complained of, so that it is said once. */
-  readonly #complaints = new Map<string, string>();
+  readonly #complaints: Complaints;
   #told: readonly Pod[] | undefined;
 
   constructor(options: FileSourceOptions) {
     this.#options = options;
     this.#path = options.path.replace(/(?<=.)\/+$/, '');
+    this.#complaints = new Complaints(options.log, this.#path);
     this.#watches = new DirectoryWatches({
       log: options.log,
       heard: (event, path) => {
@@ -66,6 +70,15 @@ export class FileSource {
         this.#wakeup.ring();
       },
     });
+  }
+
+  get place(): string {
+    return this.#path;
+  }
+
+  /** What of it is not run, and why. */
+  get complaints(): readonly Complaint[] {
+    return this.#complaints.all();
   }
 
   /** Tells each new set until `signal` aborts. */
@@ -93,9 +106,11 @@ export class FileSource {
       if (pod !== undefined) pods.push(pod);
     }
     const paths = new Set(found.files.map(({ path }) => path));
-    for (const path of this.#read.keys()) if (!paths.has(path)) this.#forget(path);
+    for (const path of this.#read.keys()) if (!paths.has(path)) this.#read.delete(path);
     this.#writes.keepOnly(paths);
-    const set = this.#lastOfName(pods);
+    const { set, twice } = lastOfName(pods);
+    for (const name of twice) this.#complaints.add(name, 'is in two files: the last one counts');
+    this.#complaints.keepOnly(new Set([this.#path, ...found.paths, ...twice]));
     if (this.#told?.length === set.length && set.every((pod, at) => pod === this.#told?.[at]))
       return;
     this.#told = set;
@@ -107,42 +122,43 @@ export class FileSource {
     try {
       const stats = await stat(this.#path, { bigint: true });
       const found = stats.isDirectory() ? await this.#inDirectory(stats.ino) : await this.#single();
-      this.#clear(this.#path);
+      this.#complaints.clear(this.#path);
       return found;
     } catch (error) {
       if (!isAbsent(error)) {
-        this.#complain(
+        this.#complaints.add(
           this.#path,
           `cannot be read, its pods stay as they are: ${errorText(error)}`,
         );
         return undefined;
       }
-      this.#complain(this.#path, 'does not exist: there are no static pods');
+      this.#complaints.add(this.#path, 'does not exist: there are no static pods');
       const parent = dirname(this.#path);
       const stats = await stat(parent, { bigint: true }).catch(() => undefined);
       const directories = new Map(stats === undefined ? [] : [[parent, String(stats.ino)]]);
-      return { files: [], directories };
+      return { files: [], paths: [], directories };
     }
   }
 
   async #inDirectory(inode: bigint): Promise<Found> {
     const directories = new Map([[this.#path, String(inode)]]);
     const files: FoundFile[] = [];
-    for (const name of (await readdir(this.#path)).toSorted()) {
-      if (name.startsWith('.')) continue;
-      const path = join(this.#path, name);
+    const names = (await readdir(this.#path)).filter((name) => !name.startsWith('.'));
+    const paths = names.toSorted().map((name) => join(this.#path, name));
+    for (const path of paths) {
       const linked = await findLinkedFile(path);
       for (const [directory, each] of linked.directories) directories.set(directory, each);
       if (!('missing' in linked.file)) files.push(linked.file);
-      else if (await isThere(path)) this.#complain(path, `is left out: ${linked.file.missing}`);
+      else if (await isThere(path))
+        this.#complaints.add(path, `is left out: ${linked.file.missing}`);
     }
-    return { files, directories };
+    return { files, paths, directories };
   }
 
   async #single(): Promise<Found> {
     const { file, directories } = await findLinkedFile(this.#path);
     if ('missing' in file) throw new Error(file.missing);
-    return { files: [file], directories };
+    return { files: [file], paths: [this.#path], directories };
   }
 
   async #podOf(file: FoundFile): Promise<Pod | undefined> {
@@ -162,40 +178,30 @@ export class FileSource {
       if (size > MOST_BYTES) throw new Error(`has ${size} bytes, at most ${MOST_BYTES} are read`);
       const text = await readFile(path, 'utf8');
       const pod = readStaticPod(text, { source: 'file', place: path, nodeName });
-      this.#clear(path);
+      this.#complaints.clear(path);
       log.info({ path, pod: podText(pod) }, 'static pod read');
       return pod;
     } catch (error) {
-      this.#complain(path, `is left out: ${errorText(error)}`);
+      this.#complaints.add(path, `is left out: ${errorText(error)}`);
       return undefined;
     }
   }
+}
 
-  /** Of pods of one name the last file counts. */
-  #lastOfName(pods: readonly Pod[]): readonly Pod[] {
-    const byName = new Map<string, Pod>();
-    for (const pod of pods) {
-      const name = `${pod.metadata.namespace}/${pod.metadata.name}`;
-      if (byName.delete(name)) this.#complain(name, 'is in two files: the last one counts');
-      byName.set(name, pod);
-    }
-    return [...byName.values()];
+/** Of pods of one name the last file counts. */
+function lastOfName(pods: readonly Pod[]): {
+  readonly set: readonly Pod[];
+  /** Names that are there twice. */
+  readonly twice: readonly string[];
+} {
+  const byName = new Map<string, Pod>();
+  const twice: string[] = [];
+  for (const pod of pods) {
+    const name = `${pod.metadata.namespace}/${pod.metadata.name}`;
+    if (byName.delete(name)) twice.push(name);
+    byName.set(name, pod);
   }
-
-  #forget(path: string): void {
-    this.#read.delete(path);
-    this.#clear(path);
-  }
-
-  #complain(what: string, text: string): void {
-    if (this.#complaints.get(what) === text) return;
-    this.#complaints.set(what, text);
-    this.#options.log.error({ source: this.#path }, `static pods: ${what} ${text}`);
-  }
-
-  #clear(what: string): void {
-    this.#complaints.delete(what);
-  }
+  return { set: [...byName.values()], twice };
 }
 
 async function isThere(path: string): Promise<boolean> {

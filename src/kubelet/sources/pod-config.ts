@@ -29,7 +29,11 @@ export class PodConfig {
 
   /** Whether each source has spoken: what is in none of them may be removed from then on. */
   get allReady(): boolean {
-    return this.#options.sources.every((source) => this.#known.has(source));
+    return this.#options.sources.every((source) => this.hasSpoken(source));
+  }
+
+  hasSpoken(source: PodSourceName): boolean {
+    return this.#known.has(source);
   }
 
   /** All pods that a source has now. */

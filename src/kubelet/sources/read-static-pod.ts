@@ -20,7 +20,7 @@ export function readStaticPod(text: string, place: StaticPlace): Pod {
 }
 
 /** The same of a pod that has been read. */
-function validStaticPod(raw: Raw, place: StaticPlace): Pod {
+export function validStaticPod(raw: Raw, place: StaticPlace): Pod {
   const problems = validatePod(raw);
   if (problems.length > 0) throw new SwitchyardError('object', problemsText(problems));
   return staticPod(raw, place);

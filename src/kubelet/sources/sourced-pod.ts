@@ -1,6 +1,6 @@
 import type { Pod } from '../pod/pod.ts';
 
-/** Where pods come from. The URL source is another one of static pods: room is left for it. */
+/** Where pods come from. */
 export type PodSourceName = 'file' | 'http' | 'api';
 
 /** Annotations by which a kubelet keeps apart what it runs (spec 1.1). */

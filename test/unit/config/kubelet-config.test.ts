@@ -141,9 +141,67 @@ test('a source that is a file alone runs without an API server', () => {
   expect(read(['--source=kubernetes', '--source=file:/etc/pods']).config.kubeconfig).toBe('k');
 });
 
+describe('pods of a URL', () => {
+  test('with headers of several values, from a file', () => {
+    const text = `staticPodURL: https://pods.example/n1
+staticPodURLHeader: { X-Token: [abc], Accept: [a, b] }
+httpCheckFrequency: 5s
+`;
+    const { config, warnings } = read([], text);
+    expect(warnings).toEqual([]);
+    expect(config.urlPods).toEqual({
+      url: 'https://pods.example/n1',
+      headers: { 'X-Token': ['abc'], Accept: ['a', 'b'] },
+      pollMs: 5000,
+    });
+  });
+
+  test.for(['--source=url:http://a/b', '--source=http://a/b', '--manifest-url=http://a/b'])(
+    '%s',
+    (flag) => {
+      const { config } = read([flag, '--manifest-url-header=a:b:c,d: e']);
+      expect(config.urlPods).toEqual({
+        url: 'http://a/b',
+        headers: { a: ['b:c'], d: ['e'] },
+        pollMs: 20_000,
+      });
+    },
+  );
+
+  test('what is wrong with it is told, and no password and no value of a header with it', () => {
+    const bad = [
+      ['--source=url:ftp://me:secret@a'],
+      ['--manifest-url=ftp://me:secret@a'],
+      ['--source=http://me:secret@a', '--manifest-url=http://b'],
+      ['--manifest-url=http://a', '--manifest-url-header=a b:secret'],
+      ['--manifest-url=http://a', '--manifest-url-header=a:secret\nb'],
+      ['--manifest-url=http://a', '--manifest-url-header=Bearer secret'],
+    ];
+    const told = bad.map((argv) => errorOf(() => read(argv)));
+    expect(told).toEqual([
+      expect.stringContaining('is not kubernetes, file:PATH or url:URL'),
+      expect.stringContaining('"ftp://…@a" is no http or https URL'),
+      expect.stringContaining('one URL, not http://…@a and http://b'),
+      expect.stringContaining('--manifest-url-header: "a b" is no name of a header'),
+      expect.stringContaining('a: its value has characters that no header may have'),
+      expect.stringContaining('--manifest-url-header: what is given is not a list of NAME:VALUE'),
+    ]);
+    expect(told.join('')).not.toContain('secret');
+    expect(errorOf(() => read([], 'staticPodURLHeader: [secret]'))).not.toContain('secret');
+  });
+});
+
+test('without an API server to ask, port 10250 is there where it is meant alone', () => {
+  const [unsaid, allowed, named] = [[], ['--authorization-mode=AlwaysAllow'], ['--port=10260']].map(
+    (more) => read(['--source=file:/etc/pods', ...more]).config.server.bind,
+  );
+  expect(unsaid).toBeUndefined();
+  expect(allowed).toMatchObject({ port: 10_250 });
+  expect(named).toMatchObject({ port: 10_260 });
+});
+
 describe('what is not supported is taken, and told once with the reason', () => {
   test.for([
-    ['staticPodURL: http://x', 'pods from a URL are not supported yet'],
     ['cpuManagerPolicy: static', 'CPUs and memory are not assigned to containers'],
     ['evictionSoft: { memory.available: 1Gi }', 'pods are not evicted'],
     ['memorySwap: { swapBehavior: LimitedSwap }', 'swap is not given to pods'],
@@ -152,7 +210,6 @@ describe('what is not supported is taken, and told once with the reason', () => 
       'CPUs and memory are not assigned',
     ],
     ['shutdownGracePeriod: 30s', 'a shutdown of the machine is not waited for'],
-    ['staticPodURLHeader: { a: [b, c] }', 'pods from a URL are not supported yet'],
     ['featureGates: { NodeSwap: true }', 'what is built is there, whatever its stage'],
   ] as const)('%s', ([text, reason]) => {
     const { warnings } = read([], text);
@@ -193,6 +250,15 @@ test.for([
 ] as const)('%s: %s', ([text, problem]) => {
   expect(() => read([], text)).toThrow(problem);
 });
+
+function errorOf(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    return String(error);
+  }
+  return '';
+}
 
 test('all problems are told at once', () => {
   expect(() => read(['--port=-1'], 'foo: 1\nmaxOpenFiles: x')).toThrow(

@@ -6,7 +6,7 @@ import { parseFlags } from '../../../src/config/parse-flags.ts';
 import { SwitchyardError } from '../../../src/error.ts';
 
 const table: FlagTable = [
-  { name: 'masquerade-all', type: 'bool', default: false, help: '' },
+  { name: 'masquerade-all', short: 'm', type: 'bool', default: false, help: '' },
   { name: 'hardened', type: 'bool', default: true, help: '' },
   { name: 'v', short: 'v', type: 'int', default: 0, field: 'verbosity', help: '' },
   { name: 'sync-period', type: 'duration', default: 30_000, help: '' },
@@ -82,6 +82,12 @@ describe('parseFlags', () => {
       'b',
       'c',
     ]);
+  });
+
+  it('reads letters of booleans in one word, the last of which may have a value', () => {
+    const { flags } = parseFlags(table, ['-mfa']);
+    expect([flags.bool('masqueradeAll'), flags.list('filename')]).toEqual([true, ['a']]);
+    expect(parseFlags(table, ['-m=false', '-v2']).flags.bool('masqueradeAll')).toBe(false);
   });
 
   it('takes everything after -- as positionals', () => {
