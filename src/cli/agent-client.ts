@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import { text as readText } from 'node:stream/consumers';
 import type { FlagValues } from '../config/flag-table.ts';
 import { SwitchyardError, errorText } from '../error.ts';
-import { adminSocketsToTry } from '../proxy/admin/socket-path.ts';
+import { adminSocketsToTry } from '../host/admin-socket-path.ts';
 import type { StatusDocument } from '../proxy/admin/status-document.ts';
 
 /** No agent could be asked. */
@@ -63,7 +63,7 @@ export async function findAgent(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<{ readonly client: AgentClient; readonly status: StatusDocument }> {
   const given = flags.text('adminSocket');
-  const paths = given === '' ? adminSocketsToTry(env) : [given];
+  const paths = given === '' ? adminSocketsToTry('admin', env) : [given];
   let failure: NoAgentError | undefined;
   for (const path of paths) {
     const client = new AgentClient(path);

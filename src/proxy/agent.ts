@@ -1,5 +1,6 @@
 import type { ProxyConfig } from '../config/proxy-config.ts';
 import { errorText } from '../error.ts';
+import { usualAdminSocket } from '../host/admin-socket-path.ts';
 import { aborted } from '../informer/wakeup.ts';
 import { familyLabel } from '../ip/address.ts';
 import { endpointSliceKind } from '../services/endpoint-slice-kind.ts';
@@ -7,7 +8,6 @@ import { anyNodeKind } from '../services/node-kind.ts';
 import { serviceCidrKind } from '../services/service-cidr-kind.ts';
 import { serviceKind } from '../services/service-kind.ts';
 import { AskedAgent } from './admin/asked-agent.ts';
-import { usualAdminSocket } from './admin/socket-path.ts';
 import { openNode } from './agent-node.ts';
 import type { AgentEnd, AgentOptions, AgentStart } from './agent-options.ts';
 import { openFamily } from './family.ts';
@@ -229,7 +229,7 @@ export class Agent {
     if (takeOver !== undefined) return;
     const { config, env } = this.#options;
     this.#lasting.admin.answerFor(this.#asked);
-    this.#lasting.admin.open(config.adminSocket ?? usualAdminSocket(env) ?? '');
+    this.#lasting.admin.open(config.adminSocket ?? usualAdminSocket('admin', env) ?? '');
   }
 
   /** Only ipvs mode takes addresses. */

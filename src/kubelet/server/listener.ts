@@ -1,15 +1,15 @@
-import type { IncomingMessage, Server as PlainServer } from 'node:http';
-import { createServer, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server as PlainServer, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import { SwitchyardError, errorText } from '../../error.ts';
 import { requestUrl } from '../../telemetry/http-server.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Authentication } from './authentication.ts';
 import type { Authorization } from './authorization.ts';
-import type { Exchange, Routes } from './routes.ts';
+import { Exchanges } from './exchanges.ts';
+import type { Routes } from './routes.ts';
 import { sayText } from './say.ts';
 import type { ServingPair } from './serving-certificate.ts';
 
@@ -48,9 +48,7 @@ const keepAliveMs = 150_000;
 export class KubeletListener {
   readonly #options: ListenerOptions;
   readonly #server: PlainServer;
-  /** Taken from the HTTP server by an upgrade: it no longer knows of them. */
-  readonly #upgraded = new Set<Duplex>();
-  readonly #stopping = new AbortController();
+  readonly #exchanges: Exchanges;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
@@ -71,12 +69,11 @@ export class KubeletListener {
               ? {}
               : { requestCert: true, rejectUnauthorized: false }),
           });
-    this.#server.on('request', (request, response) => {
-      void this.#answer({ request, response });
+    this.#exchanges = new Exchanges({
+      ...options,
+      letIn: async (request, response, url) => this.#letIn(request, response, url),
     });
-    this.#server.on('upgrade', (request, socket, head) => {
-      this.#upgrade(request, socket, head);
-    });
+    this.#exchanges.attach(this.#server);
   }
 
   /** The port bound. */
@@ -111,8 +108,7 @@ export class KubeletListener {
 
   /** Ends what is open, too. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    for (const socket of this.#upgraded) socket.destroy();
+    this.#exchanges.stop();
     if (!this.#server.listening) return;
     await new Promise<void>((resolve) => {
       this.#server.close(() => {
@@ -122,48 +118,18 @@ export class KubeletListener {
     });
   }
 
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    this.#upgraded.add(socket);
-    socket.on('error', () => {});
-    socket.once('close', () => this.#upgraded.delete(socket));
-    const response = new ServerResponse(request);
-    response.shouldKeepAlive = false;
-    response.assignSocket(socket as Socket);
-    response.once('finish', () => socket.end());
-    const take = (): { socket: Duplex; head: Buffer } => {
-      response.detachSocket(socket as Socket);
-      return { socket, head };
-    };
-    void this.#answer({ request, response, take });
-  }
-
-  async #answer({
-    request,
-    response,
-    take,
-  }: Pick<Exchange, 'request' | 'response' | 'take'>): Promise<void> {
-    const { routes, log, onRequest, guarded } = this.#options;
-    const gone = new AbortController();
-    // Of the response: many requests come by one connection, one after another.
-    (take === undefined ? response : request.socket).once('close', () => {
-      gone.abort();
+  async #letIn(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { pathname }: URL,
+  ): Promise<boolean> {
+    const { onRequest, guarded } = this.#options;
+    onRequest({
+      path: `/${pathname.split('/', 2)[1] ?? ''}`,
+      method: request.method ?? '',
+      isMain: guarded !== undefined,
     });
-    const signal = AbortSignal.any([gone.signal, this.#stopping.signal]);
-    response.on('error', () => {});
-    try {
-      const url = requestUrl(request);
-      onRequest({
-        path: `/${url.pathname.split('/', 2)[1] ?? ''}`,
-        method: request.method ?? '',
-        isMain: guarded !== undefined,
-      });
-      if (!(await this.#isLetIn(request, response, url.pathname))) return;
-      await routes.answer({ request, response, take, url, signal });
-    } catch (error) {
-      if (!signal.aborted) log.warn({ url: request.url }, `request failed: ${errorText(error)}`);
-      if (response.headersSent) response.destroy();
-      else sayText(response, 500, errorText(error));
-    }
+    return this.#isLetIn(request, response, pathname);
   }
 
   async #isLetIn(

@@ -1,8 +1,9 @@
+import type { Server } from 'node:http';
 import type { Clock } from '../../clock.ts';
+import { serveAdmin } from '../../host/admin-server.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { adminHandler } from './handler.ts';
 import type { AdminView } from './handler.ts';
-import { serveAdmin } from './server.ts';
 
 export interface AdminEndpointOptions {
   readonly clock: Clock;
@@ -32,7 +33,8 @@ export class AdminEndpoint {
       if (this.#view === undefined) response.destroy();
       else adminHandler(this.#view)(request, response);
     };
-    this.#running = serveAdmin({ ...this.#options, path, handler }, this.#stop.signal);
+    const attach = (server: Server): void => void server.on('request', handler);
+    this.#running = serveAdmin({ ...this.#options, path, attach }, this.#stop.signal);
   }
 
   async close(): Promise<void> {

@@ -1,17 +1,18 @@
 import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
+import type { Server as HttpServer } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AgentClient, NoAgentError } from '../../../src/cli/agent-client.ts';
 import type { AskedFamily } from '../../../src/graph/journey.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
+import { serveAdmin } from '../../../src/host/admin-server.ts';
 import { AdminEndpoint } from '../../../src/proxy/admin/endpoint.ts';
 import { adminHandler } from '../../../src/proxy/admin/handler.ts';
 import type { AdminView } from '../../../src/proxy/admin/handler.ts';
 import { desiredLines, readDesired } from '../../../src/proxy/admin/desired.ts';
 import type { DesiredAnswer } from '../../../src/proxy/admin/desired.ts';
-import { serveAdmin } from '../../../src/proxy/admin/server.ts';
 import type { StatusDocument } from '../../../src/proxy/admin/status-document.ts';
 import { lowerAll } from '../../../src/backends/iptables/lower.ts';
 import type { HttpHandler } from '../../../src/telemetry/http-server.ts';
@@ -19,6 +20,10 @@ import { silentLog } from '../../../src/telemetry/log.ts';
 import { ownFolder } from '../../support/own-folder.ts';
 import { byKey, endpoint, nodeContext, servicePort } from '../../support/service-ports.ts';
 import { VirtualClock } from '../proxy/virtual-clock.ts';
+
+function answering(handler: HttpHandler): (server: HttpServer) => void {
+  return (server) => void server.on('request', handler);
+}
 
 /** Job: what is asked at the admin socket is answered, refused in words, and holds nobody up. */
 describe('the admin socket of an agent', () => {
@@ -31,7 +36,7 @@ describe('the admin socket of an agent', () => {
   const log = { ...silentLog, warn: (_: object, text: string) => void warnings.push(text) };
   const client = () => new AgentClient(path);
   const serve = async (view: AdminView): Promise<void> =>
-    serveAdmin({ path, handler: adminHandler(view), log, clock }, stop.signal);
+    serveAdmin({ path, attach: answering(adminHandler(view)), log, clock }, stop.signal);
 
   beforeEach(() => {
     folder = ownFolder('swy-admin');
@@ -110,7 +115,7 @@ describe('the admin socket of an agent', () => {
       ({ server } = request.socket as Socket & { readonly server: Server });
       answer(request, response);
     };
-    running = serveAdmin({ path, handler, log, clock }, stop.signal);
+    running = serveAdmin({ path, attach: answering(handler), log, clock }, stop.signal);
     await up(client());
     for (const error of ['accept EMFILE', 'accept ENFILE']) server?.emit('error', new Error(error));
     await clock.advance(5000);
@@ -138,7 +143,7 @@ describe('the admin socket of an agent', () => {
     const second = serveAdmin(
       {
         path,
-        handler: adminHandler({ ...fakeView, status: () => ({ ...status, pid: 2 }) }),
+        attach: answering(adminHandler({ ...fakeView, status: () => ({ ...status, pid: 2 }) })),
         log,
         clock,
       },
