@@ -123,6 +123,8 @@ export interface KubeletConfig {
   readonly syncMs: number;
   readonly runtime: RuntimeConfig;
   readonly podLogsDir: string;
+  /** Below 0: volumes are not measured. */
+  readonly volumeStatsMs: number;
   readonly server: KubeletServerConfig;
   readonly dns: DnsConfig;
   readonly logFiles: LogFilesConfig;

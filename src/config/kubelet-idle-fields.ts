@@ -24,7 +24,6 @@ const why = {
     'certificates are not asked for; those that are configured are read again when they change',
   limit: 'a few watches need no rate limit',
   log: 'Switchyard has a log of its own',
-  stats: 'there are no figures of volumes',
   memoryQos: 'memory is limited, and not throttled',
   removed: 'Kubernetes itself reads it no more',
 } as const;
@@ -64,7 +63,6 @@ export const kubeletIdleFields: FlagTable = [
     texts,
     'whoever may run a pod may use an image that is there',
   ),
-  idleField('volumeStatsAggPeriod', duration(60_000), why.stats),
   idleField('kubeletCgroups', text, 'this process stays in the cgroup that it was started in'),
   idleField('systemCgroups', text, 'no process of the system is moved'),
   idleField('cpuManagerPolicy', oneOf('none', '', 'static'), why.cpus),

@@ -144,6 +144,11 @@ export const kubeletReadFields: FlagTable = [
   ),
   kubeletField('runtimeRequestTimeout', duration(2 * minuteMs), 'How long a call to it may take.'),
   kubeletField(
+    'volumeStatsAggPeriod',
+    duration(minuteMs),
+    'How long the size of a volume counts; below 0: volumes are not measured.',
+  ),
+  kubeletField(
     'podLogsDir',
     { ...text, default: '/var/log/pods' },
     'Where the logs of containers are.',

@@ -18,6 +18,7 @@ export function kubeletConfig(flags: FlagValues): KubeletConfig {
     syncMs: fields.positive('syncFrequency'),
     runtime: fields.runtime(),
     podLogsDir: flags.text('podLogsDir'),
+    volumeStatsMs: flags.number('volumeStatsAggPeriod'),
     server: fields.server(sources.kubeconfig !== ''),
     dns: fields.dns(),
     logFiles: fields.logFiles(),

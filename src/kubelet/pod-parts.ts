@@ -9,6 +9,8 @@ import { PodDispatch } from './pod-dispatch.ts';
 import { PodObjects } from './pod-objects.ts';
 import { openServer } from './pod-server.ts';
 import { PodSources } from './pod-sources.ts';
+import { podStats } from './pod-stats.ts';
+import type { PodStats } from './pod-stats.ts';
 import { PodTable } from './pod-table.ts';
 import { probeHandlers } from './probes/handlers.ts';
 import { ProbeMeter } from './probes/probe-meter.ts';
@@ -55,6 +57,7 @@ export class PodParts {
   #workers: PodWorkers | undefined;
   #dispatch: PodDispatch | undefined;
   #upkeep: NodeUpkeep | undefined;
+  #stats: PodStats | undefined;
   #waitsFor: string | undefined = 'the container runtime is asked';
   #beatMs: number;
 
@@ -163,6 +166,7 @@ export class PodParts {
       await this.#runAll(signal);
     } finally {
       await this.#server?.stop();
+      this.#stats?.volumes.stop();
       await this.#workers?.stop();
       await this.#probes.close();
       await this.#objects.close();
@@ -222,6 +226,7 @@ export class PodParts {
       inRuntime: () => this.#view.pods,
     });
     this.#workers = workers;
+    this.#stats = podStats(this.#base, settings, this.#view);
     this.#dispatch = new PodDispatch({
       table: this.#table,
       workers,

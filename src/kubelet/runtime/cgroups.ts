@@ -134,6 +134,26 @@ const classes: Readonly<Record<QosClass, string>> = {
 };
 const classPaths = Object.values(classes);
 
+/** Where a pod of this UID may have its cgroup, of whichever class it is; from the tree's own root on. */
+export function podCgroupPaths(
+  { root, driver }: Pick<CgroupSettings, 'root' | 'driver'>,
+  uid: string,
+): readonly string[] {
+  return classPaths.map((path) => {
+    const own = `${path}/pod${uid}`;
+    return driver === 'systemd' ? systemdSlice(root, own) : root.replace(/\/+$/, '') + own;
+  });
+}
+
+/** The cgroup of a container or sandbox in that of its pod, as containerd names it. */
+export function memberCgroup(
+  { driver }: Pick<CgroupSettings, 'driver'>,
+  podPath: string,
+  id: string,
+): string {
+  return driver === 'systemd' ? `${podPath}/cri-containerd-${id}.scope` : `${podPath}/${id}`;
+}
+
 /** `/kubepods/burstable/podUID`: below the root. */
 export function cgroupPath(pod: PodOfCgroup): string {
   return `${classes[qosClassOf(pod)]}/pod${pod.metadata.uid}`;

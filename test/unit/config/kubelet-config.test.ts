@@ -33,6 +33,7 @@ test('defaults are those of upstream', () => {
     certDir: '/var/lib/kubelet/pki',
     syncMs: 60_000,
     podLogsDir: '/var/log/pods',
+    volumeStatsMs: 60_000,
     node: {
       register: true,
       maxPods: 110,

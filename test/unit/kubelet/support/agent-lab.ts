@@ -249,6 +249,7 @@ export class AgentLab {
       kind: 'KubeletConfiguration',
       staticPodPath: this.#manifests,
       podLogsDir: join(this.folder, 'logs'),
+      volumeStatsMs: 60_000,
       cgroupsPerQOS: false,
       enforceNodeAllocatable: [],
       enableServer: false,
