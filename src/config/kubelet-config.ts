@@ -1,4 +1,5 @@
 import type { Address } from '../ip/address.ts';
+import type { EvictionConfig, ImageGcConfig, ShutdownGroup } from './eviction-config.ts';
 import type { BindConfig, LoggingConfig } from './proxy-config.ts';
 
 export interface TaintConfig {
@@ -32,7 +33,6 @@ export interface NodeConfig {
   readonly kubeReserved: Readonly<Record<string, string>>;
   /** Quantities or percentages by signal. */
   readonly evictionHard: Readonly<Record<string, string>>;
-  readonly pressureTransitionMs: number;
   readonly countsLocalStorage: boolean;
 }
 
@@ -114,6 +114,10 @@ export interface KubeletConfig {
   /** '': standalone, only static pods are run. */
   readonly kubeconfig: string;
   readonly node: NodeConfig;
+  readonly eviction: EvictionConfig;
+  readonly imageGc: ImageGcConfig;
+  /** By priority, the lowest first; none: a shutdown of the machine is not waited for. */
+  readonly shutdown: readonly ShutdownGroup[];
   readonly rootDir: string;
   readonly certDir: string;
   /** undefined: no static pods. */

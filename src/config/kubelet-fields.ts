@@ -12,28 +12,23 @@ import type {
 } from './kubelet-config.ts';
 import { podSources } from './kubelet-pod-sources.ts';
 import type { PodSourcesConfig } from './kubelet-pod-sources.ts';
+import { UpkeepFields } from './kubelet-upkeep-fields.ts';
 import { refuse } from './problems.ts';
 import type { FieldProblem } from './problems.ts';
 import type { BindConfig, LoggingConfig } from './proxy-config.ts';
 import { isQuantity } from './go-number.ts';
 
-const usualEviction = {
-  'memory.available': '100Mi',
-  'nodefs.available': '10%',
-  'nodefs.inodesFree': '5%',
-  'imagefs.available': '15%',
-  'imagefs.inodesFree': '5%',
-} as const;
-const evictionSignals = [...Object.keys(usualEviction), 'pid.available'];
 const reservable = ['cpu', 'memory', 'ephemeral-storage', 'pid'];
 
 /** Reads and validates the kubelet's settings one by one; a value that cannot be used adds a problem and gives a stand-in. */
 export class KubeletFields {
   readonly #problems: FieldProblem[] = [];
   readonly #flags: FlagValues;
+  readonly upkeep: UpkeepFields;
 
   constructor(flags: FlagValues) {
     this.#flags = flags;
+    this.upkeep = new UpkeepFields(flags, (field, text) => this.#problem(field, text));
   }
 
   /** Throws a usage error with all problems so far; none, no error. */
@@ -72,8 +67,7 @@ export class KubeletFields {
       podsPerCore: this.atLeast('podsPerCore', 0),
       systemReserved: this.#reserved('systemReserved'),
       kubeReserved: this.#reserved('kubeReserved'),
-      evictionHard: this.#eviction(),
-      pressureTransitionMs: this.atLeast('evictionPressureTransitionPeriod', 0),
+      evictionHard: this.upkeep.evictionHard(),
       countsLocalStorage: flags.bool('localStorageCapacityIsolation'),
     };
   }
@@ -232,28 +226,6 @@ export class KubeletFields {
         this.#problem(field, `${name}: ${JSON.stringify(text)} is not a quantity`);
     }
     return reserved;
-  }
-
-  #eviction(): Readonly<Record<string, string>> {
-    const field = 'evictionHard';
-    const given = this.#pairs(field);
-    for (const [signal, text] of Object.entries(given)) {
-      const isAmount = /^\d+(?:\.\d+)?%$/.test(text) || isQuantity(text);
-      if (!evictionSignals.includes(signal))
-        this.#problem(
-          field,
-          `${JSON.stringify(signal)} is not one of ${evictionSignals.join(', ')}`,
-        );
-      else if (!isAmount)
-        this.#problem(
-          field,
-          `${signal}: ${JSON.stringify(text)} is neither a quantity nor a percentage`,
-        );
-    }
-    if (!this.#flags.given(field)) return usualEviction;
-    return this.#flags.bool('mergeDefaultEvictionSettings')
-      ? { ...usualEviction, ...given }
-      : given;
   }
 
   #problem(field: string, text: string): void {

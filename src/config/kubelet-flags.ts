@@ -1,6 +1,7 @@
 import type { FlagTable } from './flag-table.ts';
 import { kubeletIdleFields } from './kubelet-idle-fields.ts';
 import { kubeletReadFields } from './kubelet-read-fields.ts';
+import { kubeletUpkeepFields } from './kubelet-upkeep-table.ts';
 
 /** Flags that no field of the file says. */
 const ownFlags: FlagTable = [
@@ -109,4 +110,9 @@ const ownFlags: FlagTable = [
 ];
 
 /** All that `switchyard kubelet` takes: flags, and fields of KubeletConfiguration v1beta1. */
-export const kubeletFlags: FlagTable = [...ownFlags, ...kubeletReadFields, ...kubeletIdleFields];
+export const kubeletFlags: FlagTable = [
+  ...ownFlags,
+  ...kubeletReadFields,
+  ...kubeletUpkeepFields,
+  ...kubeletIdleFields,
+];

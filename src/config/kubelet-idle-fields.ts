@@ -14,12 +14,9 @@ import {
 } from './kubelet-field.ts';
 
 const why = {
-  imageGc: 'images are not collected yet',
-  soft: 'pods are not evicted, the conditions of the node alone are told',
   cgroup: 'what is reserved counts for the scheduler, no cgroup enforces it',
   cpus: 'CPUs and memory are not assigned to containers',
   swap: 'swap is not given to pods',
-  shutdown: 'a shutdown of the machine is not waited for',
   certificates:
     'certificates are not asked for; those that are configured are read again when they change',
   limit: 'a few watches need no rate limit',
@@ -43,10 +40,6 @@ export const kubeletIdleFields: FlagTable = [
   idleField('enableDebugFlagsHandler', on, 'the server has no /debug/flags'),
   idleField('enableSystemLogHandler', on, 'the server has no /logs'),
   idleField('enableSystemLogQuery', bool, 'the server has no /logs'),
-  idleField('imageMinimumGCAge', duration(120_000), why.imageGc),
-  idleField('imageMaximumGCAge', { type: 'duration', default: 0 }, why.imageGc),
-  idleField('imageGCHighThresholdPercent', int(85), why.imageGc),
-  idleField('imageGCLowThresholdPercent', int(80), why.imageGc),
   idleField(
     'imagePullCredentialsVerificationPolicy',
     oneOf(
@@ -94,11 +87,7 @@ export const kubeletIdleFields: FlagTable = [
   ),
   idleField('kubeAPIQPS', int(50), why.limit),
   idleField('kubeAPIBurst', intSet(100), why.limit),
-  idleField('evictionSoft', pairs, why.soft),
-  idleField('evictionSoftGracePeriod', pairs, why.soft),
-  idleField('evictionMaxPodGracePeriod', int(0), why.soft),
-  idleField('evictionMinimumReclaim', pairs, why.soft),
-  idleField('kernelMemcgNotification', bool, why.soft),
+  idleField('kernelMemcgNotification', bool, 'memory is looked at every ten seconds'),
   idleField('enableControllerAttachDetach', on, 'no volume is attached'),
   idleField(
     'volumePluginDir',
@@ -120,9 +109,6 @@ export const kubeletIdleFields: FlagTable = [
   idleField('kubeReservedCgroup', text, why.cgroup),
   idleField('enforceNodeAllocatable', { type: 'list', default: ['pods'] }, why.cgroup),
   idleField('showHiddenMetricsForVersion', text, 'no metric is hidden'),
-  idleField('shutdownGracePeriod', { type: 'duration', default: 0 }, why.shutdown),
-  idleField('shutdownGracePeriodCriticalPods', { type: 'duration', default: 0 }, why.shutdown),
-  idleField('shutdownGracePeriodByPodPriority', anything, why.shutdown),
   idleField('memoryThrottlingFactor', { type: 'float', default: 0.9 }, why.memoryQos),
   idleField('memoryReservationPolicy', oneOf('', 'None', 'TieredReservation'), why.memoryQos),
   idleField('failCgroupV1', on, 'both versions of cgroups work'),

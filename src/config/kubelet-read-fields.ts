@@ -213,21 +213,6 @@ export const kubeletReadFields: FlagTable = [
     { ...pairs, flag: 'kube-reserved' },
     'What of it is for Kubernetes.',
   ),
-  kubeletField(
-    'evictionHard',
-    pairs,
-    'Where the node is under pressure: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, imagefs.inodesFree, pid.available.',
-  ),
-  kubeletField(
-    'mergeDefaultEvictionSettings',
-    bool,
-    'Whether limits that evictionHard does not name have their defaults.',
-  ),
-  kubeletField(
-    'evictionPressureTransitionPeriod',
-    duration(5 * minuteMs),
-    'How long pressure is told of after it is over.',
-  ),
   kubeletField('localStorageCapacityIsolation', on, 'Whether ephemeral storage is counted.'),
   kubeletField(
     'allowedUnsafeSysctls',

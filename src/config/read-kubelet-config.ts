@@ -10,9 +10,13 @@ export function kubeletConfig(flags: FlagValues): KubeletConfig {
   const fields = new KubeletFields(flags);
   const rootDir = flags.text('rootDir').replace(/(?<=.)\/+$/, '');
   const sources = fields.sources();
+  const node = fields.node();
   const config: KubeletConfig = {
     ...sources,
-    node: fields.node(),
+    node,
+    eviction: fields.upkeep.eviction(node.evictionHard),
+    imageGc: fields.upkeep.imageGc(),
+    shutdown: fields.upkeep.shutdown(),
     rootDir,
     certDir: flags.text('certDir') || `${rootDir}/pki`,
     syncMs: fields.positive('syncFrequency'),

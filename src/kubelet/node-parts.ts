@@ -3,6 +3,7 @@ import type { DiskSpace } from '../host/disk-space.ts';
 import { Informer } from '../informer/informer.ts';
 import type { WholeNode } from '../services/node-kind.ts';
 import type { KubeletBase } from './kubelet.ts';
+import { PressureWatch } from './eviction/pressure-watch.ts';
 import { nodeCapacity } from './node/capacity.ts';
 import { NodeLease } from './node/node-lease.ts';
 import { ownLabels } from './node/node-object.ts';
@@ -19,6 +20,8 @@ const askEveryMs = 100;
 
 /** The node: its object and lease, where there is an API server, and what pods may use of it. */
 export class NodeParts {
+  /** Without an API server too. */
+  readonly pressures: PressureWatch;
   readonly #base: KubeletBase;
   readonly #reporter: NodeReporter | undefined;
   readonly #lease: NodeLease | undefined;
@@ -28,7 +31,8 @@ export class NodeParts {
 
   constructor(base: KubeletBase) {
     this.#base = base;
-    const { api, config, clock, log, random, nodeName: name, nodeIps: ips, rootDir } = base;
+    this.pressures = new PressureWatch(base.config.eviction);
+    const { api, config, clock, log, random, nodeName: name, nodeIps: ips } = base;
     if (api === undefined) return;
     this.#reporter = new NodeReporter({
       client: api.client,
@@ -39,9 +43,10 @@ export class NodeParts {
       random,
       api: api.objects('v1', 'nodes'),
       settings: config.node,
+      pressures: this.pressures,
       port: config.server.bind?.port ?? 0,
       machine: base.machine,
-      read: async () => readNode(rootDir, base.health.imageFolder),
+      read: async () => this.read(),
       health: base.health,
       events: base.events.ofNode,
     });
@@ -61,6 +66,11 @@ export class NodeParts {
       log,
       name: 'nodes',
     });
+  }
+
+  /** What the node has now of what it can run out of. */
+  async read(): ReturnType<typeof readNode> {
+    return readNode(this.#base.rootDir, this.#base.health.imageFolder);
   }
 
   /** Until `signal`. */
@@ -100,11 +110,8 @@ export class NodeParts {
 
   /** As pods are let onto it. */
   admission(features: Pick<AdmissionNode, 'hasAppArmor' | 'hasGroupsPolicy'>): AdmissionNode {
-    const { nodeName, config, machine } = this.#base;
+    const { nodeName, config, machine, clock } = this.#base;
     const node = this.#reporter?.node;
-    const pressures = (this.#reporter?.conditions ?? []).filter(
-      ({ type, status }) => type.endsWith('Pressure') && status === 'True',
-    );
     return {
       ...features,
       name: nodeName,
@@ -114,7 +121,7 @@ export class NodeParts {
       },
       taints: node?.spec?.taints ?? [],
       allocatable: amountsOf(this.#allocatable()),
-      pressures: new Set(pressures.map(({ type }) => type)),
+      pressures: this.pressures.pressures(clock.monotonic()),
       allowedUnsafeSysctls: config.runtime.allowedUnsafeSysctls,
     };
   }

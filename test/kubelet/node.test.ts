@@ -11,6 +11,7 @@ import { KubeletEvents } from '../../src/kubelet/node/kubelet-events.ts';
 import { NodeLease } from '../../src/kubelet/node/node-lease.ts';
 import type { NodeObject } from '../../src/kubelet/node/node-object.ts';
 import { readNode } from '../../src/kubelet/node/node-readings.ts';
+import { PressureWatch } from '../../src/kubelet/eviction/pressure-watch.ts';
 import { NodeReporter } from '../../src/kubelet/node/node-reporter.ts';
 import { RuntimeHealth } from '../../src/kubelet/node/runtime-health.ts';
 import { defaultPod } from '../../src/kubelet/pod/default-pod.ts';
@@ -69,7 +70,6 @@ beforeAll(async () => {
     systemReserved: {},
     kubeReserved: {},
     evictionHard: {},
-    pressureTransitionMs: 0,
     countsLocalStorage: true,
   };
   reporter = new NodeReporter({
@@ -77,6 +77,7 @@ beforeAll(async () => {
     client,
     name: 'n1',
     settings,
+    pressures: new PressureWatch({ thresholds: [], maxPodGraceSeconds: 0, transitionMs: 0 }),
     ips: [machine.address, 'fd00::11'],
     port: 10_250,
     machine: await readMachineFacts(),

@@ -1,7 +1,9 @@
 import type { DiskSpace, ProcessCount } from '../../host/disk-space.ts';
 import { apiTime } from '../status/api-time.ts';
-import { thresholdOf } from './capacity.ts';
-import type { NodeCondition, NodeSettings } from './node-object.ts';
+import { observe } from '../eviction/observations.ts';
+import type { Pressure } from '../eviction/observations.ts';
+import type { PressureWatch } from '../eviction/pressure-watch.ts';
+import type { NodeCondition } from './node-object.ts';
 
 /** What the judgement on a node is made of; what could not be read presses nobody. */
 export interface NodeReadings {
@@ -13,8 +15,6 @@ export interface NodeReadings {
   /** Why the node is not ready; none: it is. */
   readonly problems: readonly string[];
 }
-
-type Pressure = 'MemoryPressure' | 'DiskPressure' | 'PIDPressure';
 
 /** Reason and message of each pressure, where there is none and where there is. */
 const said = {
@@ -35,13 +35,13 @@ const said = {
 /** Pressures in the order in which the conditions are written; Ready is the last. */
 const pressures: readonly Pressure[] = ['MemoryPressure', 'DiskPressure', 'PIDPressure'];
 
-/** Judges readings, and holds a pressure for a while after it was seen last (spec 7.2, 12). */
+/** Makes the conditions of a node of what is read of it (spec 7.2). */
 export class NodeConditions {
-  readonly #settings: Pick<NodeSettings, 'evictionHard' | 'pressureTransitionMs'>;
-  readonly #seenAtMs = new Map<Pressure, number>();
+  readonly #watch: PressureWatch;
 
-  constructor(settings: Pick<NodeSettings, 'evictionHard' | 'pressureTransitionMs'>) {
-    this.#settings = settings;
+  /** `watch`: says which pressures there are; it learns of the readings. */
+  constructor(watch: PressureWatch) {
+    this.#watch = watch;
   }
 
   /** `monotonicMs`: for how long a pressure is held; `nowMs`: the date. */
@@ -50,39 +50,16 @@ export class NodeConditions {
     previous: readonly NodeCondition[],
     { nowMs, monotonicMs }: { readonly nowMs: number; readonly monotonicMs: number },
   ): readonly NodeCondition[] {
-    for (const pressure of this.#present(readings)) this.#seenAtMs.set(pressure, monotonicMs);
+    this.#watch.observe(observe(readings), monotonicMs);
+    const present = this.#watch.pressures(monotonicMs);
     const pressing = pressures.map((type) => {
-      const seenAtMs = this.#seenAtMs.get(type);
-      const holdMs = this.#settings.pressureTransitionMs;
-      const status = seenAtMs !== undefined && monotonicMs - seenAtMs <= holdMs ? 'True' : 'False';
+      const status = present.has(type) ? 'True' : 'False';
       const [reason, message] = said[type][status];
       return { type, status, reason, message } as const;
     });
     return [...pressing, readiness(readings.problems)].map((condition) =>
       dated(condition, previous, nowMs),
     );
-  }
-
-  #present({ memory, disk, imageDisk, processes }: NodeReadings): readonly Pressure[] {
-    const { evictionHard } = this.#settings;
-    const isLow = (signal: string, available: number, whole: number): boolean =>
-      whole > 0 && available < thresholdOf(evictionHard[signal], whole);
-    const present: Pressure[] = [];
-    if (memory !== undefined && isLow('memory.available', memory.available, memory.total)) {
-      present.push('MemoryPressure');
-    }
-    const isFull = (signal: 'nodefs' | 'imagefs', of: DiskSpace | undefined): boolean =>
-      of !== undefined &&
-      (isLow(`${signal}.available`, of.availableBytes, of.bytes) ||
-        isLow(`${signal}.inodesFree`, of.freeInodes, of.inodes));
-    if (isFull('nodefs', disk) || isFull('imagefs', imageDisk)) present.push('DiskPressure');
-    if (
-      processes !== undefined &&
-      isLow('pid.available', processes.most - processes.now, processes.most)
-    ) {
-      present.push('PIDPressure');
-    }
-    return present;
   }
 }
 

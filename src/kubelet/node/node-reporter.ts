@@ -7,6 +7,7 @@ import { versionNumber } from '../../informer/object-versions.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { ObjectAnswer, ObjectApi } from '../api/object-api.ts';
 import { serverVersion } from '../api/server-version.ts';
+import type { PressureWatch } from '../eviction/pressure-watch.ts';
 import { nodeCapacity } from './capacity.ts';
 import type { NodeCapacity } from './capacity.ts';
 import { reportedVersion } from './kubelet-version.ts';
@@ -26,6 +27,8 @@ export interface NodeReporterOptions {
   readonly client: Pick<ApiClient, 'get'>;
   readonly name: string;
   readonly settings: NodeSettings;
+  /** Says which pressures there are. */
+  readonly pressures: PressureWatch;
   readonly ips: readonly string[];
   /** Where the kubelet answers; 0: nowhere. */
   readonly port: number;
@@ -69,7 +72,7 @@ export class NodeReporter {
 
   constructor(options: NodeReporterOptions) {
     this.#options = options;
-    this.#conditions = new NodeConditions(options.settings);
+    this.#conditions = new NodeConditions(options.pressures);
     this.#path = `/api/v1/nodes/${options.name}`;
     this.#reportEveryMs = options.settings.statusReportMs;
   }

@@ -204,13 +204,12 @@ test('without an API server to ask, port 10250 is there where it is meant alone'
 describe('what is not supported is taken, and told once with the reason', () => {
   test.for([
     ['cpuManagerPolicy: static', 'CPUs and memory are not assigned to containers'],
-    ['evictionSoft: { memory.available: 1Gi }', 'pods are not evicted'],
+    ['kernelMemcgNotification: true', 'memory is looked at every ten seconds'],
     ['memorySwap: { swapBehavior: LimitedSwap }', 'swap is not given to pods'],
     [
       'reservedMemory: [{ numaNode: 0, limits: { memory: 1Gi } }]',
       'CPUs and memory are not assigned',
     ],
-    ['shutdownGracePeriod: 30s', 'a shutdown of the machine is not waited for'],
     ['featureGates: { NodeSwap: true }', 'what is built is there, whatever its stage'],
   ] as const)('%s', ([text, reason]) => {
     const { warnings } = read([], text);

@@ -2,7 +2,9 @@
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import type { MachineFacts } from '../../../../src/host/machine-facts.ts';
+import { evictionThresholds } from '../../../../src/config/eviction-config.ts';
 import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
+import { PressureWatch } from '../../../../src/kubelet/eviction/pressure-watch.ts';
 import type { NodeReadings } from '../../../../src/kubelet/node/node-conditions.ts';
 import type { NodeSettings, NodeStatus } from '../../../../src/kubelet/node/node-object.ts';
 import { NodeReporter } from '../../../../src/kubelet/node/node-reporter.ts';
@@ -32,9 +34,14 @@ const settings: NodeSettings = {
     'imagefs.available': '15%',
     'imagefs.inodesFree': '5%',
   },
-  pressureTransitionMs: 300_000,
   countsLocalStorage: true,
 };
+const thresholds = evictionThresholds({
+  hard: settings.evictionHard,
+  soft: {},
+  graceMs: {},
+  reclaim: {},
+});
 const machine: MachineFacts = {
   cpus: 2,
   memoryBytes: 4 * gib,
@@ -79,6 +86,7 @@ function reporter(more: Partial<NodeSettings> = {}, version = 'v1.36.2'): NodeRe
     },
     name: 'n1',
     settings: { ...settings, ...more },
+    pressures: new PressureWatch({ thresholds, maxPodGraceSeconds: 0, transitionMs: 300_000 }),
     ips: ['10.1.0.1'],
     port: 10_250,
     machine,
