@@ -1,4 +1,4 @@
-import { readFile, statfs } from 'node:fs/promises';
+import { readFile, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** What a file system has, in bytes and files. */
@@ -20,6 +20,12 @@ export async function readDiskSpace(path: string): Promise<DiskSpace> {
     inodes: files,
     freeInodes: ffree,
   };
+}
+
+/** Whether two paths are on different file systems. */
+export async function areOnTwoDisks(one: string, other: string): Promise<boolean> {
+  const [a, b] = await Promise.all([stat(one), stat(other)]);
+  return a.dev !== b.dev;
 }
 
 /** How many processes and threads there may be, and are; undefined: not known. */

@@ -147,6 +147,14 @@ export interface StartFailure {
   readonly message: string;
 }
 
+/** Why a pod has to fail whatever its containers do: deadline, eviction, rejection, shutdown. */
+export interface ForcedEnd {
+  readonly reason: string;
+  readonly message: string;
+  /** It is ended for the sake of others: its status says so (condition DisruptionTarget). */
+  readonly isDisruption?: boolean;
+}
+
 /** All that a pod's status is derived from (spec 6). */
 export interface StatusInput {
   readonly pod: Pod;
@@ -155,8 +163,7 @@ export interface StatusInput {
   readonly probes: ProbeResults;
   /** By container's name. */
   readonly failures: ReadonlyMap<string, StartFailure>;
-  /** Forced: deadline, eviction, rejection. */
-  readonly forced?: { readonly reason: string; readonly message: string };
+  readonly forced?: ForcedEnd;
   readonly worker: 'syncing' | 'terminating' | 'terminated';
   /** Messages of containers that ended, by container's id. */
   readonly terminationMessages: ReadonlyMap<string, string>;

@@ -11,6 +11,8 @@ export interface NodeReadings {
   readonly disk: DiskSpace | undefined;
   /** Where images are. */
   readonly imageDisk: DiskSpace | undefined;
+  /** Whether that is another disk; false where it is not known. */
+  readonly hasImageDisk?: boolean;
   readonly processes: ProcessCount | undefined;
   /** Why the node is not ready; none: it is. */
   readonly problems: readonly string[];

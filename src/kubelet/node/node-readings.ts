@@ -1,4 +1,4 @@
-import { readDiskSpace, readProcessCount } from '../../host/disk-space.ts';
+import { areOnTwoDisks, readDiskSpace, readProcessCount } from '../../host/disk-space.ts';
 import { readMemory } from '../../host/machine-memory.ts';
 import type { NodeReadings } from './node-conditions.ts';
 
@@ -10,12 +10,13 @@ export async function readNode(
   rootDir: string,
   imageFolder?: string,
 ): Promise<Omit<NodeReadings, 'problems'>> {
-  const [{ total, available }, disk, imageDisk, processes] = await Promise.all([
+  const [{ total, available }, disk, imageDisk, hasImageDisk, processes] = await Promise.all([
     readMemory(),
     readDiskSpace(rootDir).catch(() => undefined),
     imageFolder === undefined ? undefined : readDiskSpace(imageFolder).catch(() => undefined),
+    imageFolder !== undefined && areOnTwoDisks(rootDir, imageFolder).catch(() => false),
     readProcessCount(),
   ]);
   const memory = total === undefined || available === undefined ? undefined : { total, available };
-  return { memory, disk, imageDisk, processes };
+  return { memory, disk, imageDisk, hasImageDisk, processes };
 }

@@ -22,6 +22,14 @@ export function isOwnCondition({ type }: Pick<PodCondition, 'type'>): boolean {
   return (ownConditions as readonly string[]).includes(type);
 }
 
+/** The condition of a pod that was ended for the sake of others, with the reason that tells by whom; others write it with theirs. */
+export const disruption = { type: 'DisruptionTarget', reason: 'TerminationByKubelet' } as const;
+
+/** Whether a condition is that, and from a kubelet. */
+export function isDisruption({ type, reason }: Pick<PodCondition, 'type' | 'reason'>): boolean {
+  return type === disruption.type && reason === disruption.reason;
+}
+
 /** What conditions are made of. */
 export interface ConditionsInput {
   readonly pod: Pod;

@@ -1,8 +1,8 @@
-import type { PodPhase, PodStatus } from '../pod/pod.ts';
+import type { PodCondition, PodPhase, PodStatus } from '../pod/pod.ts';
 import type { StatusInput } from '../ports.ts';
 import { addressesOf } from './addresses.ts';
 import { apiTime } from './api-time.ts';
-import { podConditions } from './conditions.ts';
+import { disruption, isDisruption, podConditions, timed } from './conditions.ts';
 import { containerStatuses } from './container-status.ts';
 import { isTerminal, phaseOf } from './phase.ts';
 import { usableSandbox } from '../runtime/pod-actions.ts';
@@ -28,7 +28,7 @@ export function derivePodStatus(input: StatusInput): PodStatus {
   return {
     ...(generation === undefined ? {} : { observedGeneration: generation }),
     phase,
-    conditions,
+    conditions: withDisruption(conditions, input),
     ...words(input, phase),
     ...addressesOf(input),
     startTime: previous.startTime ?? firstSeen(input),
@@ -36,6 +36,21 @@ export function derivePodStatus(input: StatusInput): PodStatus {
     ...(statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init }),
     containerStatuses: statuses.regular,
   };
+}
+
+/** One that was ended for the sake of others says so; nothing takes that back. */
+function withDisruption(
+  conditions: readonly PodCondition[],
+  { pod, previous, forced, nowMs }: StatusInput,
+): readonly PodCondition[] {
+  const before = previous.conditions?.find(isDisruption);
+  const isNew = forced?.isDisruption === true && !isTerminal(previous.phase);
+  if (before === undefined && !isNew) return conditions;
+  const others = conditions.filter(({ type }) => type !== disruption.type);
+  if (before !== undefined || forced === undefined) return [...others, ...(before ? [before] : [])];
+  const verdict = { status: 'True', reason: disruption.reason, message: forced.message } as const;
+  const { generation } = pod.metadata;
+  return [...others, timed(disruption.type, verdict, previous.conditions ?? [], nowMs, generation)];
 }
 
 /** Where nobody has said when a pod began, the runtime knows what is left of its beginning. */

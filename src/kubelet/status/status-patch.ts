@@ -1,5 +1,5 @@
 import type { PodCondition, PodStatus } from '../pod/pod.ts';
-import { isOwnCondition } from './conditions.ts';
+import { isDisruption, isOwnCondition } from './conditions.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -61,7 +61,8 @@ function changedConditions(
   api: readonly PodCondition[],
   wanted: readonly PodCondition[],
 ): readonly Fields[] {
-  return wanted.filter(isOwnCondition).flatMap((condition) => {
+  const own = wanted.filter((each) => isOwnCondition(each) || isDisruption(each));
+  return own.flatMap((condition) => {
     const before = api.find(({ type }) => type === condition.type);
     if (isSame(before, condition)) return [];
     const gone = Object.keys(before ?? {}).filter((name) => !(name in condition));

@@ -2,7 +2,14 @@ import type { Cri } from '../cri/client.ts';
 import type { DnsSources } from '../environment/dns-config.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimeFeatures } from '../pod/unsupported.ts';
-import type { PodMeter, Probes, ReferencedObjects, StartFailure, StatusSink } from '../ports.ts';
+import type {
+  ForcedEnd,
+  PodMeter,
+  Probes,
+  ReferencedObjects,
+  StartFailure,
+  StatusSink,
+} from '../ports.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { PodCgroups } from '../runtime/cgroups.ts';
 import type { StartSurroundings } from '../runtime/start-container.ts';
@@ -37,7 +44,7 @@ export interface PodMemory {
   /** What containers that ended left to say, by their ids. */
   readonly terminationMessages: Map<string, string>;
   /** The pod has to fail, whatever its containers do. */
-  forced: { readonly reason: string; readonly message: string } | undefined;
+  forced: ForcedEnd | undefined;
   /** Nothing was synced since this process began. */
   isFirst: boolean;
   /** The fields that an Event was told of. */

@@ -3,7 +3,7 @@ import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { isUnreachable } from '../cri/cri-error.ts';
 import type { Pod } from '../pod/pod.ts';
-import type { PodEvents, PodMeter } from '../ports.ts';
+import type { ForcedEnd, PodEvents, PodMeter } from '../ports.ts';
 import { seenAtMs } from '../sources/sourced-pod.ts';
 import { StartError } from '../runtime/start-error.ts';
 import type { Ending } from './end-pod.ts';
@@ -111,7 +111,7 @@ export class PodWorker {
   end(
     options: {
       readonly graceSeconds?: number;
-      readonly forced?: { readonly reason: string; readonly message: string };
+      readonly forced?: ForcedEnd;
     } = {},
   ): void {
     if (options.forced !== undefined) this.#memory.forced ??= options.forced;

@@ -431,6 +431,19 @@ describe('the phase', () => {
     const runs = derive(pod(), runtime([run('app')]), { previous: evicting });
     expect(runs).not.toHaveProperty('reason');
   });
+
+  it('tell for whose sake a pod was ended, from then on, and of no other end', () => {
+    const why = { reason: 'Evicted', message: 'low on memory' };
+    const forced = { ...why, isDisruption: true };
+    const target = 'True | TerminationByKubelet | low on memory';
+    const previous = derive(pod(), runtime([run('app')]), { forced });
+    expect(condition(previous, 'DisruptionTarget')).toBe(target);
+    const next = derive(pod(), undefined, { previous, forced, nowMs: 90_000 });
+    expect(next.conditions?.at(-1)).toEqual(previous.conditions?.at(-1));
+    expect(condition(derive(pod(), undefined, { forced: why }), 'DisruptionTarget')).toBe('');
+    const ended = derive(pod(), undefined, { previous: { phase: 'Succeeded' }, forced });
+    expect(condition(ended, 'DisruptionTarget')).toBe('');
+  });
 });
 
 describe('started and ready', () => {

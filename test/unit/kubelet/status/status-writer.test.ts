@@ -4,7 +4,12 @@ import { runProgram } from '../../../../src/host/run-program.ts';
 import { loadApiClient } from '../../../../src/informer/api-client.ts';
 import type { ApiClient } from '../../../../src/informer/api-client.ts';
 import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
-import type { ContainerStatus, Pod, PodStatus } from '../../../../src/kubelet/pod/pod.ts';
+import type {
+  ContainerStatus,
+  Pod,
+  PodStatus,
+  PodCondition,
+} from '../../../../src/kubelet/pod/pod.ts';
 import { StatusWriter } from '../../../../src/kubelet/status/status-writer.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { startFakeApiServer } from '../../../support/fake-api-server.ts';
@@ -124,6 +129,14 @@ const ends: PodStatus = {
   phase: 'Failed',
   containerStatuses: [{ ...containerStatus, ready: false, state: { terminated: { exitCode: 1 } } }],
 };
+const target = (reason: string): PodCondition => ({
+  type: 'DisruptionTarget',
+  status: 'True',
+  reason,
+  lastProbeTime: null,
+  lastTransitionTime: '2026-01-01T00:00:00Z',
+});
+
 function staticPod(hash = 'h1'): Pod {
   const annotations = {
     'kubernetes.io/config.source': 'file',
@@ -164,6 +177,16 @@ describe('a status', () => {
     await settled();
     expect(storedStatus()).toMatchObject({ qosClass: 'Burstable', nominatedNodeName: 'n2' });
     expect(storedStatus()?.conditions).toEqual([paid, ...(runs.conditions ?? [])]);
+  });
+
+  it('says for whose sake a pod was ended, and leaves that to others who have said it first', async () => {
+    const of = inApi();
+    writer.set(of, { ...runs, conditions: [target('EvictionByEvictionAPI')] });
+    await settled();
+    expect(storedStatus()?.conditions).toBeUndefined();
+    writer.set(of, { ...runs, conditions: [target('TerminationByKubelet')] });
+    await settled();
+    expect(storedStatus()?.conditions).toMatchObject([target('TerminationByKubelet')]);
   });
 
   it('that the API has already is not written', async () => {
