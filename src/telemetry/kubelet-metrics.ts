@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import { addBuildInfo } from './build-info.ts';
 import { PodMetrics } from './pod-metrics.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
+import { ReliefMetrics } from './relief-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
 import { SliMetrics } from './sli-metrics.ts';
 
@@ -49,6 +50,7 @@ export class KubeletMetrics {
   readonly slis = new SliMetrics();
   readonly restClient = new RestClientMetrics(this.registry);
   readonly pods = new PodMetrics(this.registry);
+  readonly relief = new ReliefMetrics(this.registry);
   #read: () => KubeletReadings = () => noReadings;
   readonly #requests = this.#counter(
     'http_requests_total',
