@@ -13,6 +13,11 @@ import { AgentProcess, program, proxyCommand } from './agent-process.ts';
 import type { CommandRun } from './command-run.ts';
 import { ownFolder } from './own-folder.ts';
 
+/** A connection whose source port is known, for whoever has to find it in the kernel's tables. */
+export interface LabConnection extends HeldConnection {
+  readonly fromPort: number;
+}
+
 /** Who can ask in the lab: outside, the node itself, two pods of the node, a pod of another node. */
 export type Actor = 'client' | 'node' | 'pod-a' | 'pod-b' | 'pod-c' | 'remote';
 
@@ -67,7 +72,7 @@ export function sctpBlocked(): string | undefined {
 /** Ports every pod serves, TCP and UDP. Answers carry the pod's name. */
 export const podPorts = [8080, 8081, 8082] as const;
 
-/** Source ports of probes: below those that the kernel chooses for anybody else, above those a proxy listens on. */
+/** Source ports of probes and of held connections: below those that the kernel chooses for anybody else, above those a proxy listens on. */
 const probePorts = { first: 10_300, last: 29_999 } as const;
 
 const pods = ['pod-a', 'pod-b', 'pod-c', 'remote'] as const;
@@ -149,9 +154,13 @@ export class NodeLab {
    * that no other request uses.
    */
   async probe(actor: Actor, question: Question): Promise<Answer> {
+    return this.ask(actor, { ...question, fromPort: this.#ownPort() });
+  }
+
+  #ownPort(): number {
     const { first, last } = probePorts;
     this.#probePort = this.#probePort === last ? first : this.#probePort + 1;
-    return this.ask(actor, { ...question, fromPort: this.#probePort });
+    return this.#probePort;
   }
 
   /** Asks over and over; who answered how often (`refused` and `timeout` count likewise). */
@@ -173,9 +182,15 @@ export class NodeLab {
     return text.split('\n').filter((line) => line.includes('src='));
   }
 
-  async open(actor: Actor, question: Question): Promise<HeldConnection> {
+  /**
+   * A connection, or a UDP socket, with a source port that no other request uses: of two connections from one port through
+   * two addresses of Services to one pod, the kernel's ipvs takes the answers for the later one's (docs/ipvs.md).
+   */
+  async open(actor: Actor, question: Question): Promise<LabConnection> {
     const [asker, asked] = this.route(actor, question);
-    return this.#actorFor(asker, asked).open(patient(asked));
+    const { fromPort = this.#ownPort() } = asked;
+    const connection = await this.#actorFor(asker, asked).open(patient({ ...asked, fromPort }));
+    return { ...connection, fromPort };
   }
 
   /** A server beside those of the pods. */

@@ -4,16 +4,18 @@
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Answer, HeldConnection, Question } from '../../src/cli/demo/actor.ts';
+import type { Answer, Question } from '../../src/cli/demo/actor.ts';
 import type { Difference } from '../../src/cli/diff/differences.ts';
 import { nodeObject, service, slices } from '../kernel/contract-objects.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { MountedConfig } from '../support/mounted-config.ts';
 import { dumpNode } from '../support/node-dump.ts';
 import { NodeLab, eventually, lab4 } from '../support/node-lab.ts';
-import type { Actor } from '../support/node-lab.ts';
+import type { Actor, LabConnection } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
+import { kernelView } from './kernel-view.ts';
 import { leaveUpstreamIpvs, upstreamSettings } from './upstream-ipvs-state.ts';
 
 const inGuest = process.env['SWITCHYARD_VM'] !== undefined;
@@ -32,7 +34,13 @@ const conversations: Readonly<Record<string, readonly [Actor, Question]>> = {
   'TCP over IPv6 to a cluster IP from outside': ['client', { to: 'fd00:10:96::10', port: 80 }],
 };
 
-type Held = ReadonlyMap<string, HeldConnection>;
+type Held = ReadonlyMap<string, LabConnection>;
+/** What it answers now, which is to be what it answered first; and if not, what the kernel knows of it. */
+interface Conversation {
+  readonly now: Answer;
+  readonly first: Answer;
+  readonly view: string | undefined;
+}
 type Counts = Readonly<Record<string, number>>;
 type Mode = 'iptables' | 'ipvs';
 
@@ -41,8 +49,7 @@ let agent: AgentProcess | undefined;
 /** What the agent had said before it was made to change. */
 let heard = 0;
 let file: MountedConfig;
-/** What each conversation answers now, the first of which is to be the same. */
-let answers: Readonly<Record<string, { readonly now: Answer; readonly first: Answer }>>;
+let answers: Readonly<Record<string, Conversation>>;
 /** Those that have been open since before the last switch. */
 let oldest: Held;
 let requests: Counts;
@@ -131,6 +138,13 @@ async function hold(): Promise<Held> {
   return new Map(await Promise.all(held));
 }
 
+async function askAgain(connection: LabConnection): Promise<Conversation> {
+  const { first } = connection;
+  const now = await connection.again(20_000);
+  const view = isDeepStrictEqual(now, first) ? undefined : await kernelView(lab, connection);
+  return { now, first, view };
+}
+
 /** Switches to a mode while requests go on, and asks again over all connections that were open before. */
 async function switchTo(
   mode: Mode,
@@ -160,9 +174,9 @@ async function switchTo(
     requests = Object.fromEntries(counts.flatMap((each) => Object.entries(each)));
     idle = await others.stop();
   }
-  const again = [...fresh].map(async ([name, connection]) => {
-    return [name, { now: await connection.again(20_000), first: connection.first }] as const;
-  });
+  const again = [...fresh].map(
+    async ([name, connection]) => [name, await askAgain(connection)] as const,
+  );
   answers = Object.fromEntries(await Promise.all(again));
   await Promise.all([...fresh.values()].map(async (connection) => connection.close()));
 }
@@ -170,7 +184,7 @@ async function switchTo(
 /** Until it is over, or the connection is; the last answer. */
 async function talk(
   name: string,
-  connection: HeldConnection,
+  connection: LabConnection,
 ): Promise<{ readonly name: string; readonly answer: Answer }> {
   for (let asked = 0; ;) {
     const answer = await connection.again(name.startsWith('UDP') ? 2000 : 20_000);
@@ -245,12 +259,11 @@ async function leaveUpstream(): Promise<void> {
   oldest = await hold();
 }
 
-const now = (key: string): unknown => answers[key]?.now;
-
-function first(key: string): unknown {
-  const answer = answers[key]?.first;
-  if (typeof answer === 'object') return answer;
-  throw new Error(`${key} was not answered before: ${answer}`);
+/** What became of one that was open and answered before. */
+function conversation(key: string): Conversation {
+  const found = answers[key];
+  if (typeof found?.first === 'object') return found;
+  throw new Error(`${key} was not answered before: ${found?.first}`);
 }
 
 /** What holds of each switch; `go` makes it. */
@@ -259,46 +272,40 @@ function direction(name: string, go: () => Promise<void>): void {
     beforeAll(go);
 
     test('TCP to a cluster IP from a pod goes on', () => {
-      expect(now('TCP to a cluster IP from a pod')).toEqual(
-        first('TCP to a cluster IP from a pod'),
-      );
+      const { now, first, view } = conversation('TCP to a cluster IP from a pod');
+      expect(now, view).toEqual(first);
     });
     test('UDP to a cluster IP from a pod goes on', () => {
-      expect(now('UDP to a cluster IP from a pod')).toEqual(
-        first('UDP to a cluster IP from a pod'),
-      );
+      const { now, first, view } = conversation('UDP to a cluster IP from a pod');
+      expect(now, view).toEqual(first);
     });
     test('TCP to a cluster IP from the node goes on', () => {
-      expect(now('TCP to a cluster IP from the node')).toEqual(
-        first('TCP to a cluster IP from the node'),
-      );
+      const { now, first, view } = conversation('TCP to a cluster IP from the node');
+      expect(now, view).toEqual(first);
     });
     test('UDP to a cluster IP from the node goes on', () => {
-      expect(now('UDP to a cluster IP from the node')).toEqual(
-        first('UDP to a cluster IP from the node'),
-      );
+      const { now, first, view } = conversation('UDP to a cluster IP from the node');
+      expect(now, view).toEqual(first);
     });
     test('TCP to a node port from outside goes on', () => {
-      expect(now('TCP to a node port from outside')).toEqual(
-        first('TCP to a node port from outside'),
-      );
+      const { now, first, view } = conversation('TCP to a node port from outside');
+      expect(now, view).toEqual(first);
     });
     test('UDP to a node port from outside goes on', () => {
-      expect(now('UDP to a node port from outside')).toEqual(
-        first('UDP to a node port from outside'),
-      );
+      const { now, first, view } = conversation('UDP to a node port from outside');
+      expect(now, view).toEqual(first);
     });
     test('TCP over IPv6 to a cluster IP from outside goes on', () => {
-      expect(now('TCP over IPv6 to a cluster IP from outside')).toEqual(
-        first('TCP over IPv6 to a cluster IP from outside'),
-      );
+      const { now, first, view } = conversation('TCP over IPv6 to a cluster IP from outside');
+      expect(now, view).toEqual(first);
     });
 
     test('a TCP connection goes on over one switch and the next', async () => {
       for (const key of Object.keys(conversations).filter((each) => each.startsWith('TCP'))) {
         const connection = oldest.get(key);
-        const answer = await connection?.again(20_000);
-        expect({ key, answer }).toEqual({ key, answer: connection?.first });
+        if (connection === undefined) throw new Error(`${key} was not opened`);
+        const { now, first, view } = await askAgain(connection);
+        expect({ key, answer: now }, view).toEqual({ key, answer: first });
       }
     });
 
