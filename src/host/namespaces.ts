@@ -1,13 +1,16 @@
 import { readdir } from 'node:fs/promises';
 import process from 'node:process';
 import { execa } from 'execa';
-import { SwitchyardError, errorText } from '../error.ts';
+import { SwitchyardError } from '../error.ts';
 import { endProcess, processLives } from './process.ts';
-import type { ToolRunner } from './run-tool.ts';
+import type { ToolResult, ToolRunner } from './run-tool.ts';
 import { toolPath } from './tool-path.ts';
 
 const timeoutMs = 20_000;
 const killAfterMs = 10_000;
+
+const setUpScript =
+  'for each; do echo "${each#*=}" > "/proc/sys/${each%%=*}"; done; exec ip -batch -';
 
 /** A link between two namespaces: a veth pair, one end in each. */
 export interface VethLink {
@@ -60,12 +63,17 @@ export class Namespaces {
 
   /** Makes namespaces, each with its loopback device up. */
   async add(roles: readonly string[]): Promise<void> {
+    await this.create(roles);
+    await Promise.all(roles.map(async (role) => this.ip(role, ['link set lo up'])));
+  }
+
+  /** Makes namespaces, whose devices are down. */
+  async create(roles: readonly string[]): Promise<void> {
     for (const role of roles) this.#roles.add(role);
     await this.#ip(
       [],
       roles.map((role) => `netns add ${this.name(role)}`),
     );
-    await Promise.all(roles.map(async (role) => this.ip(role, ['link set lo up'])));
   }
 
   /** Joins two namespaces by veth pairs; all ends are up afterwards. */
@@ -85,14 +93,18 @@ export class Namespaces {
     await this.#ip(['-n', this.name(role)], commands);
   }
 
-  /** Writes kernel settings of a namespace: keys as paths below /proc/sys. */
-  async set(role: string, keys: readonly string[], value: string): Promise<void> {
-    await this.run(
-      role,
-      'tee',
-      keys.map((key) => `/proc/sys/${key}`),
-      { input: value },
-    );
+  /**
+   * Writes kernel settings of a namespace (by paths below /proc/sys), and then runs `ip` commands inside, all in one go: it is the
+   * start of a program that takes long.
+   */
+  async setUp(
+    role: string,
+    settings: Readonly<Record<string, string>>,
+    commands: readonly string[] = [],
+  ): Promise<void> {
+    const written = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
+    const input = `${commands.join('\n')}\n`;
+    await this.run(role, 'sh', ['-ec', setUpScript, 'sh', ...written], { input });
   }
 
   /** Runs a program inside a namespace to its end; rejects where it fails. */
@@ -122,27 +134,44 @@ export class Namespaces {
   async close(): Promise<void> {
     for (const child of this.#running) child.kill('SIGTERM');
     await Promise.all(this.#running);
-    const failures: string[] = [];
-    for (const role of this.#roles) {
-      try {
-        await removeNamespace(this.#tools, this.name(role), this.#never);
-      } catch (error) {
-        if (await this.#exists(role)) failures.push(errorText(error));
-      }
-    }
+    const names = [...this.#roles].map((role) => this.name(role));
     this.#roles.clear();
-    if (failures.length > 0) throw new SwitchyardError('tool', failures.join('\n'));
+    await this.#remove(names);
   }
 
   /** Removes what earlier processes of the same prefix left when they were killed. Answers the names. */
   async removeLeftovers(): Promise<readonly string[]> {
     const left = leftoverNames(await namespaceNames(this.#folder), this.#prefix, processLives);
-    for (const name of left) await removeNamespace(this.#tools, name, this.#never);
+    await this.#remove(left);
     return left;
   }
 
-  async #exists(role: string): Promise<boolean> {
-    return (await namespaceNames(this.#folder)).includes(this.name(role));
+  /** Deletes namespaces and ends what still runs in them: nothing else may live there. */
+  async #remove(names: readonly string[]): Promise<void> {
+    const there = await this.#among(names);
+    if (there.length === 0) return;
+    const { stdout } = await this.#batch(there.map((name) => `netns pids ${name}`));
+    for (const pid of stdout.split('\n').map(Number)) if (pid > 1) endProcess(pid);
+    const { stderr } = await this.#batch(there.map((name) => `netns del ${name}`));
+    const left = await this.#among(there);
+    if (left.length === 0) return;
+    const which =
+      left.length === 1 ? `namespace ${left[0]} is` : `namespaces ${left.join(', ')} are`;
+    throw new SwitchyardError('tool', `${which} still there: ${stderr.trim()}`, {
+      hint: `remove with: ${left.map((name) => `ip netns del ${name}`).join('; ')}`,
+    });
+  }
+
+  /** Runs `ip` commands all in one go, also after one that fails. */
+  async #batch(commands: readonly string[]): Promise<ToolResult> {
+    const input = `${commands.join('\n')}\n`;
+    const options = { timeoutMs, signal: this.#never, input };
+    return this.#tools.run('ip', ['-force', '-batch', '-'], options);
+  }
+
+  async #among(names: readonly string[]): Promise<readonly string[]> {
+    const there = new Set(await namespaceNames(this.#folder));
+    return names.filter((name) => there.has(name));
   }
 
   async #ip(args: readonly string[], commands: readonly string[]): Promise<void> {
@@ -189,21 +218,6 @@ function start(args: readonly string[], env: Readonly<Record<string, string>>) {
     stdout: 'pipe',
     stderr: 'pipe',
     forceKillAfterDelay: killAfterMs,
-  });
-}
-
-/** Deletes a namespace and ends what still runs in it: nothing else may live there. */
-async function removeNamespace(
-  tools: ToolRunner,
-  name: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const { stdout } = await tools.run('ip', ['netns', 'pids', name], { timeoutMs, signal });
-  for (const pid of stdout.split('\n').map(Number)) if (pid > 1) endProcess(pid);
-  const { exitCode, stderr } = await tools.run('ip', ['netns', 'del', name], { timeoutMs, signal });
-  if (exitCode === 0) return;
-  throw new SwitchyardError('tool', `namespace ${name} is still there: ${stderr.trim()}`, {
-    hint: `remove it with: ip netns del ${name}`,
   });
 }
 

@@ -35,7 +35,7 @@ export class BenchLab {
       await namespaces.add(['client', 'node', 'pod']);
       await lab.#wire('client', '10.201.0');
       await lab.#wire('pod', '10.200.0');
-      await namespaces.set('node', ['net/ipv4/ip_forward'], '1');
+      await namespaces.setUp('node', { 'net/ipv4/ip_forward': '1' });
       void namespaces.spawn('pod', 'python3', [script('accept.py'), '8080', '80']);
     } catch (error) {
       await lab.close();

@@ -16,6 +16,26 @@ export interface Attachment {
 
 const nodeRole = 'node';
 
+const nodeSettings: Readonly<Record<string, string>> = {
+  'net/ipv4/ip_forward': '1',
+  'net/ipv6/conf/all/forwarding': '1',
+  'net/ipv6/conf/default/forwarding': '1',
+  // Asymmetric paths are normal here, and "all" may have been inherited from the machine; redirects
+  // would use up the few ICMP messages a second a host may get, and refusals are ICMP messages.
+  'net/ipv4/conf/all/rp_filter': '0',
+  'net/ipv4/conf/default/rp_filter': '0',
+  'net/ipv4/conf/all/send_redirects': '0',
+  'net/ipv4/conf/default/send_redirects': '0',
+  'net/ipv4/icmp_ratelimit': '0',
+  'net/ipv6/icmp/ratelimit': '0',
+};
+
+/** Duplicate address detection would keep the first packets of each link waiting. */
+const noDad = (device: string): Readonly<Record<string, string>> => ({
+  [`net/ipv6/conf/${device}/accept_dad`]: '0',
+  [`net/ipv6/conf/${device}/dad_transmits`]: '0',
+});
+
 /**
  * Builds a node with what is attached to it. Every pod has a link of its own and all traffic is
  * routed: on a bridge, answers between pods would pass the node by unless br_netfilter is loaded.
@@ -25,51 +45,44 @@ export async function buildNode(
   attachments: readonly Attachment[],
   defaultVia: readonly string[],
 ): Promise<void> {
-  const roles = [nodeRole, ...attachments.map(({ role }) => role)];
-  await namespaces.add(roles);
-  // Duplicate address detection would keep the first packets of each link waiting.
-  const dad = ['net/ipv6/conf/default/accept_dad', 'net/ipv6/conf/default/dad_transmits'];
-  await Promise.all(roles.map(async (role) => namespaces.set(role, dad, '0')));
-  await namespaces.set(
-    nodeRole,
-    ['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding', 'net/ipv6/conf/default/forwarding'],
-    '1',
-  );
-  // Asymmetric paths are normal here, and "all" may have been inherited from the machine; redirects
-  // would use up the few ICMP messages a second a host may get, and refusals are ICMP messages.
-  const off = ['rp_filter', 'send_redirects'].flatMap((key) => [
-    `net/ipv4/conf/all/${key}`,
-    `net/ipv4/conf/default/${key}`,
+  await namespaces.create([nodeRole, ...attachments.map(({ role }) => role)]);
+  await namespaces.setUp(nodeRole, { ...nodeSettings, ...noDad('default') }, [
+    'link set lo up',
+    ...attachments.flatMap(({ role }) => [
+      `link add ${role} type veth peer name eth0 netns ${namespaces.name(role)}`,
+      `link set ${role} up`,
+    ]),
+    ...attachments.flatMap(nodeCommands),
+    ...defaultVia.map((via) => `route add default via ${via}`),
   ]);
-  const rates = ['net/ipv4/icmp_ratelimit', 'net/ipv6/icmp/ratelimit'];
-  await namespaces.set(nodeRole, [...off, ...rates], '0');
-  await Promise.all(attachments.map(async (each) => attach(namespaces, each)));
-  await namespaces.ip(
-    nodeRole,
-    defaultVia.map((via) => `route add default via ${via}`),
+  await Promise.all(
+    attachments.map(async (each) =>
+      namespaces.setUp(each.role, noDad('eth0'), attachedCommands(each)),
+    ),
   );
 }
 
-async function attach(namespaces: Namespaces, attachment: Attachment): Promise<void> {
-  const { role, addresses, node, routes = [], anyIp = [] } = attachment;
-  await namespaces.connect([
-    { from: { role: nodeRole, device: role }, to: { role, device: 'eth0' } },
-  ]);
-  const gateways = gatewaysOf(node);
-  await namespaces.ip(role, [
-    ...addresses.map((address) => `addr add ${address} dev eth0${nodad(address)}`),
-    ...gateways.map((gateway) => `route add default via ${gateway} dev eth0 onlink`),
-    ...anyIp.map((prefix) => `route add local ${prefix} dev lo`),
-  ]);
+/** What the node does to its end of a link. */
+function nodeCommands({ role, addresses, node, routes = [] }: Attachment): readonly string[] {
   const single = addresses.filter((address) => /\/(32|128)$/.test(address));
-  await namespaces.ip(nodeRole, [
+  return [
     ...node.map((address) => `addr add ${address} dev ${role}${nodad(address)}`),
     ...single.map((address) => `route replace ${address} dev ${role}`),
     ...routes.map(
       ({ prefix, via }) =>
         `route replace ${prefix} ${via === undefined ? '' : `via ${via} `}dev ${role}`,
     ),
-  ]);
+  ];
+}
+
+function attachedCommands({ addresses, node, anyIp = [] }: Attachment): readonly string[] {
+  return [
+    'link set lo up',
+    'link set eth0 up',
+    ...addresses.map((address) => `addr add ${address} dev eth0${nodad(address)}`),
+    ...gatewaysOf(node).map((gateway) => `route add default via ${gateway} dev eth0 onlink`),
+    ...anyIp.map((prefix) => `route add local ${prefix} dev lo`),
+  ];
 }
 
 /** Without it an IPv6 address may not be used for a second or two. */
