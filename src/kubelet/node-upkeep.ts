@@ -26,6 +26,7 @@ export interface NodeUpkeepOptions {
 }
 
 const everyMs = 2000;
+const cgroupsEveryMs = 60_000;
 const tooLongMs = 1000;
 const waitMs = 200;
 
@@ -35,6 +36,8 @@ export class NodeUpkeep {
   readonly #housekeeping: Housekeeping;
   /** Whose workers were there at the last look. */
   #known: ReadonlySet<string> = new Set();
+  /** When all cgroups are looked at next, though no pod has gone. */
+  #cgroupsAtMs = 0;
 
   constructor(options: NodeUpkeepOptions) {
     this.#options = options;
@@ -47,6 +50,7 @@ export class NodeUpkeep {
       log,
       runtime,
       isReady,
+      known: () => view.pods,
       relist: async () => view.relist(),
       isWanted: (uid) => this.#isWanted(uid),
       isFinished: (uid) => this.#isFinished(uid),
@@ -103,29 +107,41 @@ export class NodeUpkeep {
   }
 
   async #look(): Promise<void> {
-    const { view, cgroups } = this.#options;
     await this.#housekeep();
-    this.#forgetGone();
-    for (const uid of await cgroups.known()) {
-      if (!this.#isWanted(uid) && !view.pods.has(uid)) await cgroups.remove(uid);
+    const { clock } = this.#options.base;
+    if (this.#forgetGone() || clock.monotonic() >= this.#cgroupsAtMs) {
+      this.#cgroupsAtMs = clock.monotonic() + cgroupsEveryMs;
+      await this.#removeCgroups();
+    }
+  }
+
+  async #removeCgroups(): Promise<void> {
+    const { view, cgroups } = this.#options;
+    const unwanted = (await cgroups.known()).filter((uid) => !this.#isWanted(uid));
+    if (unwanted.length === 0) return;
+    const inRuntime = await view.relist();
+    for (const uid of unwanted) {
+      if (!this.#isWanted(uid) && !inRuntime.has(uid)) await cgroups.remove(uid);
     }
   }
 
   async #housekeep(): Promise<void> {
     const { workers, view } = this.#options;
-    // What is older than the workers' own steps would look like pods that nobody has.
-    const inRuntime = await view.relist();
+    const isDue = workers.hasLeftOvers(this.#configured(), view.pods);
+    // What is older than the workers' own steps may look like pods that nobody has: none is ended by it.
+    const inRuntime = isDue ? await view.relist() : view.pods;
     // Asked now and not before the list: a pod that came meanwhile would be ended as one that no source has.
     workers.housekeep(this.#configured(), inRuntime);
   }
 
-  #forgetGone(): void {
+  /** Whether anything is gone since the last look. */
+  #forgetGone(): boolean {
     const { workers, table, status } = this.#options;
     const now = new Set([...workers.uids(), ...this.#configured()]);
-    for (const uid of this.#known) {
-      if (!now.has(uid) && table.get(uid) === undefined) status.forget(uid);
-    }
+    const gone = [...this.#known].filter((uid) => !now.has(uid) && table.get(uid) === undefined);
+    for (const uid of gone) status.forget(uid);
     this.#known = now;
+    return gone.length > 0;
   }
 
   #configured(): ReadonlySet<string> {

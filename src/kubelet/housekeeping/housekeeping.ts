@@ -10,13 +10,15 @@ import { chooseGarbage, usualLimits } from './container-gc.ts';
 import type { GarbageLimits } from './container-gc.ts';
 import { removeDeadLinks } from './log-files.ts';
 import type { LogRotation } from './log-rotation.ts';
-import type { OrphanedPods } from './orphaned-pods.ts';
+import type { OrphanedPods, PodCensus } from './orphaned-pods.ts';
 
 export interface HousekeepingOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly runtime: CollectorOptions['runtime'];
-  /** Lists the pods of ours in the runtime anew. */
+  /** The pods of ours in the runtime, as of its last list. */
+  readonly known: () => ReadonlyMap<string, RuntimePod>;
+  /** Lists them anew: before anything is removed. */
   readonly relist: () => Promise<ReadonlyMap<string, RuntimePod>>;
   /** Every source has told of its pods: until then nobody can be said to be gone. */
   readonly isReady: () => boolean;
@@ -79,16 +81,21 @@ export class Housekeeping {
   }
 
   async #orphans(): Promise<void> {
-    const { isReady, relist, isWanted, orphans } = this.#options;
-    if (!isReady()) return;
-    const pods = await relist();
+    const { isReady, known, relist, orphans } = this.#options;
+    if (isReady() && (await orphans.hasAny(this.#census(known())))) {
+      await orphans.look(this.#census(await relist()));
+    }
+  }
+
+  #census(pods: ReadonlyMap<string, RuntimePod>): PodCensus {
+    const { isWanted } = this.#options;
     const running = [...pods.values()].filter(isLive).map(({ uid }) => uid);
-    await orphans.look({ isWanted, inRuntime: new Set(pods.keys()), running: new Set(running) });
+    return { isWanted, inRuntime: new Set(pods.keys()), running: new Set(running) };
   }
 
   async #rotate(signal: AbortSignal): Promise<void> {
-    const { relist, rotation } = this.#options;
-    await rotation.look((await relist()).values(), signal);
+    const { known, rotation } = this.#options;
+    await rotation.look(known().values(), signal);
   }
 
   async #collect(uid: string | undefined): Promise<void> {

@@ -35,6 +35,14 @@ export class OrphanedPods {
     this.#options = options;
   }
 
+  /** Whether {@link look} would have something to do. */
+  async hasAny({ isWanted, inRuntime, running }: PodCensus): Promise<boolean> {
+    const isOrphan = (uid: string): boolean => !isWanted(uid) && !this.#ending.has(uid);
+    if ([...running].some(isOrphan)) return true;
+    const known = await this.#options.volumes.known();
+    return known.some((uid) => isOrphan(uid) && !inRuntime.has(uid));
+  }
+
   /** To be called only once every source has told of its pods. */
   async look({ isWanted, inRuntime, running }: PodCensus): Promise<void> {
     for (const uid of running) if (!isWanted(uid)) this.#end(uid);

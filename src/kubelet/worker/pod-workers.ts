@@ -115,21 +115,35 @@ export class PodWorkers {
       if (worker.state.kind === 'finished') this.#forget(uid);
       else if (worker.state.kind === 'syncing') worker.end();
     }
-    for (const [uid, runtime] of inRuntime) {
-      if (configured.has(uid) || this.#workers.has(uid) || !isLeftOver(runtime)) continue;
-      this.#options.log.info(
-        { uid, pod: runtime.name, namespace: runtime.namespace },
-        'a pod that no source has is ended',
-      );
+    for (const runtime of this.#leftOvers(configured, inRuntime)) {
+      const { uid, name, namespace } = runtime;
+      this.#options.log.info({ uid, pod: name, namespace }, 'a pod that no source has is ended');
       this.#options.meter?.orphaned();
       this.#workers.set(uid, new PodWorker({ orphan: uid }, this.#around()));
     }
+  }
+
+  /** Whether something runs that only the runtime knows of. */
+  hasLeftOvers(
+    configured: ReadonlySet<string>,
+    inRuntime: ReadonlyMap<string, RuntimePod>,
+  ): boolean {
+    return this.#leftOvers(configured, inRuntime).length > 0;
   }
 
   /** Leaves off; the containers run on. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all([...this.#workers.values()].map(async (worker) => worker.stop()));
+  }
+
+  #leftOvers(
+    configured: ReadonlySet<string>,
+    inRuntime: ReadonlyMap<string, RuntimePod>,
+  ): readonly RuntimePod[] {
+    return [...inRuntime.values()].filter(
+      (pod) => !configured.has(pod.uid) && !this.#workers.has(pod.uid) && isLeftOver(pod),
+    );
   }
 
   #around(): WorkerSurroundings {

@@ -29,6 +29,10 @@ class Scene {
   readonly stuck = new Set<string>();
   readonly complaints: string[] = [];
   pods = new Map<string, RuntimePod>();
+  /** How often the runtime was listed. */
+  listed = 0;
+  /** What an older list had; undefined: there is none that is older. */
+  seen: ReadonlyMap<string, RuntimePod> | undefined;
   readonly folder = ownFolder('switchyard-housekeeping');
   readonly logFolders = new LogFolders({
     rootDir: join(this.folder, 'root'),
@@ -86,7 +90,11 @@ class Scene {
           return answered('RemovePodSandbox');
         },
       },
-      relist: async () => Promise.resolve(this.pods),
+      known: () => this.seen ?? this.pods,
+      relist: async () => {
+        this.listed++;
+        return Promise.resolve(this.pods);
+      },
       isReady: () => this.isReady,
       isWanted: (uid) => this.wanted.has(uid),
       isFinished: (uid) => this.finished.has(uid),
@@ -160,6 +168,22 @@ test('a pod that no source has is ended, and then its volumes go', async () => {
   expect(on.calls).toEqual(['kill uid-1 1', 'tearDown uid-1']);
   await on.clock.advance(10_000);
   expect(on.calls).toHaveLength(2);
+  await on.end();
+});
+
+test('a pod that only an older list has is not ended, and the runtime is listed for nothing else', async () => {
+  const on = new Scene();
+  on.wanted.add('uid-2');
+  on.volumes.add('uid-2');
+  on.seen = new Map([['uid-2', runtimePod({ uid: 'uid-2' })]]);
+  await on.clock.advance(59_000);
+  expect(on.listed).toBe(0);
+  on.seen = new Map([['uid-1', runtimePod()]]);
+  await on.clock.advance(900);
+  expect(on.listed).toBe(0);
+  await on.clock.advance(100);
+  expect(on.listed).toBeGreaterThan(0);
+  expect(on.calls).toEqual([]);
   await on.end();
 });
 
