@@ -1,3 +1,5 @@
+import { createSecureContext } from 'node:tls';
+
 import type * as Undici from 'undici';
 
 import type { TlsSettings } from './api-credentials.ts';
@@ -12,6 +14,8 @@ export interface Connecting {
 }
 
 const keepAlive = { keepAlive: true, keepAliveInitialDelay: 30_000 };
+/** A connection is kept for the next request: what an agent asks for at rest (a lease) comes every ten seconds. API servers keep one for 90 s. */
+const idleMs = 15_000;
 
 /**
  * How many requests share a connection: API servers allow 100 to 250, proxies before them 100. Half of it may be sent on its way before
@@ -26,12 +30,14 @@ export function newDispatcher(
   undici: typeof Undici,
   { tls, proxyUrl, onlyOne }: Connecting,
 ): Undici.Dispatcher {
-  const limits = { headersTimeout: 0, bodyTimeout: 0, allowH2: false };
+  const limits = { headersTimeout: 0, bodyTimeout: 0, allowH2: false, keepAliveTimeout: idleMs };
   if (proxyUrl !== undefined) {
     return new undici.ProxyAgent({ ...limits, uri: proxyUrl, requestTls: { ...tls } });
   }
+  // Certificates are read once, and not by each connection.
+  const secured = { ...tls, secureContext: createSecureContext({ ...tls }) };
   if (onlyOne === undefined) {
-    return new undici.Agent({ ...limits, connect: { ...tls, ...keepAlive } });
+    return new undici.Agent({ ...limits, connect: { ...secured, ...keepAlive } });
   }
   return new undici.Agent({
     ...limits,
@@ -40,7 +46,7 @@ export function newDispatcher(
     headersTimeout: answerMs,
     pipelining: mostStreams / 2,
     h2Options: { maxConcurrentStreams: mostStreams },
-    connect: sharedOnly(undici, tls, onlyOne),
+    connect: sharedOnly(undici, secured, onlyOne),
   });
 }
 
