@@ -54,6 +54,7 @@ export class NodeUpkeep {
       relist: async () => view.relist(),
       isWanted: (uid) => this.#isWanted(uid),
       isFinished: (uid) => this.#isFinished(uid),
+      isEnded: (uid) => this.#options.workers.state(uid)?.kind === 'finished',
       orphans: new OrphanedPods({
         volumes,
         clock,
@@ -88,6 +89,11 @@ export class NodeUpkeep {
     this.#housekeeping.collect(uid).catch((error: unknown) => {
       base.log.warn({ uid }, `housekeeping: ${errorText(error)}`);
     });
+  }
+
+  /** Room is wanted on the disk: all containers of pods that have ended go. */
+  async removeDead(): Promise<void> {
+    await this.#housekeeping.collect(undefined, true);
   }
 
   async #lookAgain(signal: AbortSignal): Promise<void> {

@@ -3,6 +3,7 @@ import { keepIptablesChains } from './housekeeping/iptables-chains.ts';
 import type { KubeletBase } from './kubelet.ts';
 import { MirrorKeeper } from './mirror-keeper.ts';
 import type { NodeParts } from './node-parts.ts';
+import { NodeRelief } from './node-relief.ts';
 import { NodeUpkeep } from './node-upkeep.ts';
 import { PodAdmission } from './pod-admission.ts';
 import { PodDispatch } from './pod-dispatch.ts';
@@ -57,6 +58,7 @@ export class PodParts {
   #workers: PodWorkers | undefined;
   #dispatch: PodDispatch | undefined;
   #upkeep: NodeUpkeep | undefined;
+  #relief: NodeRelief | undefined;
   #stats: PodStats | undefined;
   #waitsFor: string | undefined = 'the container runtime is asked';
   #beatMs: number;
@@ -251,6 +253,13 @@ export class PodParts {
       status: this.#status,
       isReady: () => this.#sources.allReady,
     });
+    this.#relief = new NodeRelief({
+      base: this.#base,
+      node: this.#node,
+      workers,
+      upkeep: this.#upkeep,
+      usage: this.#stats.stats,
+    });
   }
 
   async #runAll(signal: AbortSignal): Promise<void> {
@@ -262,6 +271,7 @@ export class PodParts {
       this.#objects.run(signal),
       this.#mirrors?.run(signal),
       this.#upkeep?.run(signal),
+      this.#relief?.run(signal),
       this.#beat(signal),
       config.iptablesChains ? keepIptablesChains({ tools, clock, log }, signal) : undefined,
     ].filter((each) => each !== undefined);

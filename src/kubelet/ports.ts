@@ -188,6 +188,8 @@ export interface PodUsage {
 }
 
 export interface ContainerDisk {
+  /** Without what the kernel can take back at once. */
+  readonly memoryBytes: number | undefined;
   /** What it has written over its image. */
   readonly layer: DiskUse | undefined;
   /** With those that were rotated. */

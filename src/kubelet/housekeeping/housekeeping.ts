@@ -26,6 +26,8 @@ export interface HousekeepingOptions {
   readonly isWanted: (uid: string) => boolean;
   /** A pod that is still in a source, and all of it may be removed: evicted, or deleted and terminated. */
   readonly isFinished: (uid: string) => boolean;
+  /** A pod of which nothing runs, nor will: what is left of it may be removed where room is wanted. */
+  readonly isEnded: (uid: string) => boolean;
   readonly orphans: OrphanedPods;
   readonly rotation: LogRotation;
   readonly logFolders: Pick<LogFolders, 'known' | 'forget'>;
@@ -60,9 +62,12 @@ export class Housekeeping {
     await this.#options.orphans.settle();
   }
 
-  /** Removes records that are of no more use; of one pod, or of all with their logs' folders. */
-  async collect(uid?: string): Promise<void> {
-    const mine = this.#collecting.then(async () => this.#collect(uid));
+  /**
+   * Removes records that are of no more use; of one pod, or of all with their logs' folders. `wantsRoom`: all containers of pods that have
+   * ended go, too, with their logs and last states.
+   */
+  async collect(uid?: string, wantsRoom = false): Promise<void> {
+    const mine = this.#collecting.then(async () => this.#collect(uid, wantsRoom));
     this.#collecting = mine.catch(() => {});
     return mine;
   }
@@ -98,12 +103,14 @@ export class Housekeeping {
     await rotation.look(known().values(), signal);
   }
 
-  async #collect(uid: string | undefined): Promise<void> {
-    const { relist, runtime, clock, log, linksFolder, limits = usualLimits } = this.#options;
+  async #collect(uid: string | undefined, wantsRoom: boolean): Promise<void> {
+    const { relist, runtime, clock, log, linksFolder, isEnded } = this.#options;
+    const { limits = usualLimits } = this.#options;
+    const isGone = (each: string): boolean => this.#isGone(each) || (wantsRoom && isEnded(each));
     const pods = await relist();
     const only = uid === undefined ? undefined : pods.get(uid);
     const chosen = uid === undefined ? pods.values() : only === undefined ? [] : [only];
-    const garbage = chooseGarbage(chosen, (each) => this.#isGone(each), clock.now(), limits);
+    const garbage = chooseGarbage(chosen, isGone, clock.now(), limits);
     await collectGarbage(garbage, { runtime, log, linksFolder });
     if (uid === undefined) await this.#logs();
   }

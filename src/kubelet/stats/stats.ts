@@ -4,6 +4,7 @@ import type { ContainerDisk, PodUsage, PodUsages, VolumeUse } from '../ports.ts'
 import { KeptReading } from './kept-reading.ts';
 import { logSize } from './log-sizes.ts';
 import { measuredContainer, measuredPod } from './measured.ts';
+import type { Measured } from './measured.ts';
 import type { PodReading, PodReadings } from './pod-readings.ts';
 import { diskUseOf, readRuntimeStats } from './runtime-stats.ts';
 import type { RuntimeStats, StatsCalls } from './runtime-stats.ts';
@@ -64,13 +65,18 @@ export class Stats implements PodUsages {
     const { uid, name, namespace } = reading.pod;
     const volumes = await this.#options.volumes.of(uid);
     const containers = new Map<string, ContainerDisk>();
-    for (const { container } of reading.containers) {
-      const layer = diskUseOf(runtime?.containers.get(container.id)?.writableLayer);
-      containers.set(container.name, { layer, logs: await logSize(container.logPath) });
+    const ofContainers: Measured[] = [];
+    for (const each of reading.containers) {
+      const { id, name: container, logPath } = each.container;
+      const said = runtime?.containers.get(id);
+      const measured = measuredContainer(each, said);
+      ofContainers.push(measured);
+      containers.set(container, {
+        memoryBytes: measured.memory?.workingSetBytes,
+        layer: diskUseOf(said?.writableLayer),
+        logs: await logSize(logPath),
+      });
     }
-    const ofContainers = reading.containers.map((each) =>
-      measuredContainer(each, runtime?.containers.get(each.container.id)),
-    );
     const whole = measuredPod(reading, ofContainers, runtime?.sandboxes.get(reading.sandboxId));
     return {
       uid,

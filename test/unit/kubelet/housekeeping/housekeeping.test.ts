@@ -24,6 +24,7 @@ class Scene {
   readonly stop = new AbortController();
   readonly wanted = new Set<string>();
   readonly finished = new Set<string>();
+  readonly ended = new Set<string>();
   readonly volumes = new Set<string>();
   /** UIDs whose volumes cannot be removed. */
   readonly stuck = new Set<string>();
@@ -98,6 +99,7 @@ class Scene {
       isReady: () => this.isReady,
       isWanted: (uid) => this.wanted.has(uid),
       isFinished: (uid) => this.finished.has(uid),
+      isEnded: (uid) => this.ended.has(uid),
       rotation: new LogRotation({
         runtime: { reopenContainerLog: async () => Promise.reject(new Error('not asked for')) },
         clock,
