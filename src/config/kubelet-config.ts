@@ -109,6 +109,15 @@ export interface UrlPodsConfig {
   readonly pollMs: number;
 }
 
+/** Certificates that the cluster signs. */
+export interface CertificatesConfig {
+  /** '': the kubeconfig has to be there. */
+  readonly bootstrapKubeconfig: string;
+  readonly rotateClient: boolean;
+  /** What the server serves with is asked for, and renewed. */
+  readonly serving: boolean;
+}
+
 /** Everything an operator can set of the kubelet: typed, validated, complete. */
 export interface KubeletConfig {
   /** '': standalone, only static pods are run. */
@@ -120,6 +129,7 @@ export interface KubeletConfig {
   readonly shutdown: readonly ShutdownGroup[];
   readonly rootDir: string;
   readonly certDir: string;
+  readonly certificates: CertificatesConfig;
   /** undefined: no static pods. */
   readonly staticPods: { readonly path: string; readonly pollMs: number } | undefined;
   /** undefined: none from a URL. */

@@ -2,6 +2,7 @@ import { parseAddress } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
 import type { FlagValues } from './flag-table.ts';
 import type {
+  CertificatesConfig,
   CgroupConfig,
   DnsConfig,
   KubeletServerConfig,
@@ -44,6 +45,17 @@ export class KubeletFields {
         this.#problem(field, text);
       },
     });
+  }
+
+  certificates(): CertificatesConfig {
+    const flags = this.#flags;
+    const bootstrapKubeconfig = flags.text('bootstrapKubeconfig');
+    if (bootstrapKubeconfig !== '' && flags.text('kubeconfig') === '')
+      this.#problem('bootstrapKubeconfig', 'needs --kubeconfig: that file is written then');
+    const serving = flags.bool('serverTLSBootstrap');
+    if (serving && flags.text('tlsCertFile') !== '')
+      this.#problem('serverTLSBootstrap', 'is of no use beside tlsCertFile: give one of the two');
+    return { bootstrapKubeconfig, rotateClient: flags.bool('rotateCertificates'), serving };
   }
 
   node(): NodeConfig {

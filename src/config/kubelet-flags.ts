@@ -61,7 +61,7 @@ const ownFlags: FlagTable = [
     type: 'string',
     default: '',
     placeholder: 'DIRECTORY',
-    help: 'Where a serving certificate is kept that nobody has given. Default: pki below --root-dir.',
+    help: 'Where certificates are kept that nobody has given. Default: pki below --root-dir.',
   },
   {
     name: 'cloud-provider',
@@ -90,8 +90,8 @@ const ownFlags: FlagTable = [
     name: 'bootstrap-kubeconfig',
     type: 'string',
     default: '',
-    help: 'The way to a first client certificate.',
-    noEffect: 'certificates are not asked for: give --kubeconfig with one',
+    placeholder: 'FILE',
+    help: 'By this one, of a bootstrap token say, a first client certificate is asked for where --kubeconfig is not there or has expired; that file is written then.',
   },
   {
     name: 'pod-infra-container-image',

@@ -17,8 +17,6 @@ const why = {
   cgroup: 'what is reserved counts for the scheduler, no cgroup enforces it',
   cpus: 'CPUs and memory are not assigned to containers',
   swap: 'swap is not given to pods',
-  certificates:
-    'certificates are not asked for; those that are configured are read again when they change',
   limit: 'a few watches need no rate limit',
   log: 'Switchyard has a log of its own',
   memoryQos: 'memory is limited, and not throttled',
@@ -33,8 +31,6 @@ export const kubeletIdleFields: FlagTable = [
     'what is built is there, whatever its stage',
   ),
   idleField('tlsCurvePreferences', texts, 'curves are those of OpenSSL'),
-  idleField('rotateCertificates', bool, why.certificates),
-  idleField('serverTLSBootstrap', bool, why.certificates),
   idleField('enableContentionProfiling', bool, 'there are no locks to profile'),
   idleField('enableProfilingHandler', on, 'the server has no /debug/pprof'),
   idleField('enableDebugFlagsHandler', on, 'the server has no /debug/flags'),

@@ -77,6 +77,16 @@ export const kubeletReadFields: FlagTable = [
     'Who signs the certificates of clients.',
   ),
   kubeletField(
+    'rotateCertificates',
+    { ...bool, flag: 'rotate-certificates' },
+    'Whether a client certificate is renewed before it ends, and kept in --cert-dir.',
+  ),
+  kubeletField(
+    'serverTLSBootstrap',
+    { ...bool, flag: 'rotate-server-certificates' },
+    'Whether the cluster is asked to sign what the server serves with, and again before it ends. Somebody has to approve that.',
+  ),
+  kubeletField(
     'authentication.webhook.enabled',
     on,
     'Whether the API server is asked whose a token is.',

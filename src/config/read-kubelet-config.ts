@@ -19,6 +19,7 @@ export function kubeletConfig(flags: FlagValues): KubeletConfig {
     shutdown: fields.upkeep.shutdown(),
     rootDir,
     certDir: flags.text('certDir') || `${rootDir}/pki`,
+    certificates: fields.certificates(),
     syncMs: fields.positive('syncFrequency'),
     runtime: fields.runtime(),
     podLogsDir: flags.text('podLogsDir'),

@@ -94,6 +94,8 @@ export interface ApiClients {
   readonly client: ApiClient & ApiWriter;
   /** For many watches: they share a few connections over HTTP/2, where the server speaks it and no proxy is in between. */
   readonly sharing: ApiClient;
+  /** From now on the client certificate and the key of this file, read at each request, count instead of what the settings say. */
+  useClientFile(path: string): Promise<void>;
 }
 
 /** As {@link loadApiClients}, for who has few watches. */
@@ -103,8 +105,9 @@ export async function loadApiClient(options: ApiClientOptions): Promise<ApiClien
 
 /** Loads the settings and makes the clients; opens no connection. Throws where the settings cannot be used. */
 export async function loadApiClients(options: ApiClientOptions): Promise<ApiClients> {
-  const load = (): ApiAccess =>
+  const load = (clientFile: string | undefined): ApiAccess =>
     loadKubeConfig({
+      clientFile,
       ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
       ...(options.master === undefined ? {} : { master: options.master }),
       env: options.env ?? process.env,
@@ -117,6 +120,7 @@ export async function loadApiClients(options: ApiClientOptions): Promise<ApiClie
   return {
     client: new UndiciApiClient(access, undici, options),
     sharing: new UndiciApiClient(access, undici, { ...options, shareConnections: true }),
+    useClientFile: async (path) => access.useClientFile(path),
   };
 }
 

@@ -42,12 +42,12 @@ export interface ApiProcess {
 /** Each that asks has a connection of its own. */
 export function connectDirectly({ random, ...own }: ApiProcess): ConnectApi {
   return async (settings, use) => {
-    const { client, sharing } = await loadApiClients({ ...settings, ...own, ...use });
+    const clients = await loadApiClients({ ...settings, ...own, ...use });
+    const { client, sharing } = clients;
     const { clock } = own;
     const { log } = use;
     return {
-      client,
-      sharing,
+      ...clients,
       source: (kind, onEvent) =>
         new ApiSource({ client, kind, clock, random, log, ...(onEvent && { onEvent }) }),
       close: async () => {

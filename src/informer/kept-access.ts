@@ -14,19 +14,23 @@ const reloadIntervalMs = 1_000;
 
 /** The settings by which an API server is reached, kept while they cannot be read anew; for all clients that have them. */
 export class KeptAccess {
-  readonly #load: () => ApiAccess;
+  readonly #load: (clientFile: string | undefined) => ApiAccess;
   readonly #log: Log;
   readonly #clock: Clock;
   #access: ApiAccess;
+  #clientFile: string | undefined;
   #look: Look | undefined;
   #reload: { readonly atMs: number; readonly done: Promise<void> } | undefined;
 
   /** Loads at once: throws where the settings cannot be used. */
-  constructor(load: () => ApiAccess, { log, clock }: { readonly log: Log; readonly clock: Clock }) {
+  constructor(
+    load: (clientFile: string | undefined) => ApiAccess,
+    { log, clock }: { readonly log: Log; readonly clock: Clock },
+  ) {
     this.#load = load;
     this.#log = log;
     this.#clock = clock;
-    this.#access = load();
+    this.#access = load(undefined);
   }
 
   get server(): string {
@@ -53,6 +57,13 @@ export class KeptAccess {
     await this.#reload.done;
   }
 
+  /** From now on the client certificate and the key of a file count instead of what the settings say. */
+  async useClientFile(path: string): Promise<void> {
+    if (this.#clientFile === path) return;
+    this.#clientFile = path;
+    await this.#loadAgain();
+  }
+
   /** Ends a plugin that runs. */
   dropLook(reason: string): void {
     this.#look?.stop.abort(new SwitchyardError('source', reason, { retryable: true }));
@@ -62,7 +73,7 @@ export class KeptAccess {
   /** A kubeconfig that is being rewritten must not cost us the one that we have. */
   async #loadAgain(): Promise<void> {
     try {
-      this.#access = this.#load();
+      this.#access = this.#load(this.#clientFile);
       this.dropLook('the credentials are read anew');
     } catch (error) {
       this.#log.warn({ err: error }, `credentials not reloaded: ${errorText(error)}`);

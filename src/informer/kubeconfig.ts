@@ -22,6 +22,8 @@ export interface KubeconfigOptions {
   /** Overrides the server of the kubeconfig; alone, it is an anonymous connection. */
   readonly master?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** A file with the client certificate and key that count instead of the credentials there. */
+  readonly clientFile?: string | undefined;
   /** Where a pod finds its token and CA. */
   readonly serviceAccountDirectory: string;
   readonly clock: Clock;
@@ -29,7 +31,7 @@ export interface KubeconfigOptions {
   readonly runProgram: RunProgram;
 }
 
-type Json = Record<string, unknown>;
+export type Json = Record<string, unknown>;
 
 /** The API server, and what it takes to trust it. */
 interface Cluster {
@@ -52,7 +54,9 @@ const anonymous: User = { fixed: { headers: {}, tls: {} }, sources: {} };
 
 /** Loads the connection settings as client-go does, paths relative to the kubeconfig and all. */
 export function loadKubeConfig(options: KubeconfigOptions): ApiAccess {
-  const { cluster, user } = readSettings(options);
+  const { cluster, user: given } = readSettings(options);
+  const { clientFile } = options;
+  const user = clientFile === undefined ? given : byFile(clientFile, given);
   const { fixed, sources } = user;
   const { server, caFile } = cluster;
   const proxyUrl = cluster.proxyUrl ?? environmentProxy(new URL(server), options.env);
@@ -61,6 +65,12 @@ export function loadKubeConfig(options: KubeconfigOptions): ApiAccess {
     { server, proxyUrl, credentials },
     { impersonation: {}, ...sources, caFile },
   );
+}
+
+/** Somebody known by a certificate alone. */
+function byFile(path: string, { sources: { impersonation } }: User): User {
+  const who = impersonation === undefined ? {} : { impersonation };
+  return { ...anonymous, sources: { ...who, certFile: path, keyFile: path } };
 }
 
 function trustOf({ ca, skipTlsVerify, tlsServerName }: Cluster): Credentials['tls'] {
@@ -88,10 +98,7 @@ function fromFile(
   path: string,
   options: KubeconfigOptions,
 ): { readonly cluster: Cluster; readonly user: User } {
-  const raw = readFile(path);
-  const current = text(raw['current-context']);
-  const context = record(named(raw['contexts'], current)['context']);
-  const rawCluster = record(named(raw['clusters'], text(context['cluster']))['cluster']);
+  const { current, rawCluster, userName, entry } = currentEntries(path);
   const server = options.master || text(rawCluster['server']);
   if (server === '') {
     throw new SwitchyardError(
@@ -102,8 +109,6 @@ function fromFile(
   }
   const directory = dirname(resolve(path));
   const cluster = clusterOf(rawCluster, parseServer(server), path);
-  const userName = text(context['user']);
-  const entry = named(raw['users'], userName);
   // a mistyped name must not make the connection an anonymous one
   if (userName !== '' && entry['name'] === undefined) {
     throw new SwitchyardError(
@@ -116,6 +121,21 @@ function fromFile(
   const exec = mendExec(record(entry['user'])['exec'], cluster, rawCluster, directory);
   const plugin = exec === undefined ? undefined : newPlugin(exec, options);
   return { cluster, user: { ...user, sources: { ...user.sources, plugin } } };
+}
+
+/** What the current context of a kubeconfig leads to; an entry that is not there is empty. */
+export function currentEntries(path: string): {
+  readonly current: string;
+  readonly rawCluster: Json;
+  readonly userName: string;
+  readonly entry: Json;
+} {
+  const raw = readFile(path);
+  const current = text(raw['current-context']);
+  const context = record(named(raw['contexts'], current)['context']);
+  const rawCluster = record(named(raw['clusters'], text(context['cluster']))['cluster']);
+  const userName = text(context['user']);
+  return { current, rawCluster, userName, entry: named(raw['users'], userName) };
 }
 
 function readFile(path: string): Json {
@@ -322,13 +342,15 @@ function newPlugin(exec: Json, { clock, env, runProgram }: KubeconfigOptions): E
   });
 }
 
-function record(value: unknown): Json {
+/** A value where it is an object; else an empty one. */
+export function record(value: unknown): Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
     ? (value as Json)
     : {};
 }
 
-function text(value: unknown): string {
+/** A value where it is a text; else an empty one. */
+export function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 

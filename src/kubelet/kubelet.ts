@@ -16,12 +16,14 @@ import { KubeletMetrics } from '../telemetry/kubelet-metrics.ts';
 import type { Log } from '../telemetry/log.ts';
 import { openApiSide } from './api-side.ts';
 import type { ApiSide } from './api-side.ts';
+import { bootstrapped } from './certificates/bootstrap.ts';
 import { connectCri } from './cri/client.ts';
 import type { Cri } from './cri/client.ts';
 import { meteredCri } from './cri/metered.ts';
 import { KubeletEvents } from './node/kubelet-events.ts';
 import { chooseNodeIps, resolveHost } from './node/node-ips.ts';
 import { RuntimeHealth } from './node/runtime-health.ts';
+import { NodeCertificates, clientStore } from './node-certificates.ts';
 import { NodeParts } from './node-parts.ts';
 import { PodParts } from './pod-parts.ts';
 import { prepareRoot } from './volumes/root-directory.ts';
@@ -96,8 +98,14 @@ export async function runParts(
   const running: Promise<unknown>[] = [];
   try {
     const node = new NodeParts(base);
-    running.push(base.health.run(stop.signal), base.events.run(stop.signal), node.run(stop.signal));
-    const pods = await PodParts.open(base, node);
+    const certificates = await NodeCertificates.open(base, node);
+    running.push(
+      base.health.run(stop.signal),
+      base.events.run(stop.signal),
+      node.run(stop.signal),
+      certificates.run(stop.signal),
+    );
+    const pods = await PodParts.open(base, node, certificates);
     onOpened(pods);
     running.push(pods.run(stop.signal));
     await Promise.race([Promise.all(running), aborted(stop.signal)]);
@@ -133,6 +141,16 @@ async function openBase(
   const cri = meteredCri(openCri(config, clock), (name, seconds, failed) => {
     metrics.runtimeCall(name, seconds, failed);
   });
+  await bootstrapped(
+    {
+      ...options,
+      ...config.certificates,
+      kubeconfig: config.kubeconfig,
+      nodeName,
+      store: clientStore(options),
+    },
+    signal,
+  );
   const api = await openApiSide(options, nodeName, metrics);
   const health = new RuntimeHealth({ cri, clock, log, relistedAtMs });
   const events = new KubeletEvents({

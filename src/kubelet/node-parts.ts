@@ -91,6 +91,14 @@ export class NodeParts {
       await this.#base.clock.sleep(askEveryMs, signal);
   }
 
+  /** Addresses and names of the node, sorted; none: a cloud controller has not said them yet. */
+  get addresses(): readonly string[] {
+    const { config, nodeIps, nodeName } = this.#base;
+    if (!config.node.externalCloud) return [...new Set([...nodeIps, nodeName])].toSorted();
+    const told = this.#reporter?.node?.status?.addresses ?? [];
+    return [...new Set(told.map(({ address }) => address))].toSorted();
+  }
+
   /** undefined: it is not registered yet. */
   get owner(): MirrorOwner | undefined {
     const { name, uid } = this.#reporter?.node?.metadata ?? {};

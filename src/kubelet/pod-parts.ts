@@ -2,6 +2,7 @@ import { NodeDns } from './environment/node-dns.ts';
 import { keepIptablesChains } from './housekeeping/iptables-chains.ts';
 import type { KubeletBase } from './kubelet.ts';
 import { MirrorKeeper } from './mirror-keeper.ts';
+import type { NodeCertificates } from './node-certificates.ts';
 import type { NodeParts } from './node-parts.ts';
 import { NodeRelief } from './node-relief.ts';
 import { NodeUpkeep } from './node-upkeep.ts';
@@ -141,9 +142,13 @@ export class PodParts {
   }
 
   /** Listens from now on, and says that it waits; {@link run} has to follow. */
-  static async open(base: KubeletBase, node: NodeParts): Promise<PodParts> {
+  static async open(
+    base: KubeletBase,
+    node: NodeParts,
+    certificates: NodeCertificates,
+  ): Promise<PodParts> {
     const parts = new PodParts(base, node);
-    parts.#server = await parts.#listen();
+    parts.#server = await parts.#listen(certificates);
     return parts;
   }
 
@@ -175,10 +180,11 @@ export class PodParts {
     }
   }
 
-  async #listen(): Promise<KubeletServer> {
+  async #listen(certificates: NodeCertificates): Promise<KubeletServer> {
     const { config, clock } = this.#base;
     return openServer({
       base: this.#base,
+      certificates,
       table: this.#table,
       view: this.#view,
       workers: () => this.#workers?.all() ?? [],

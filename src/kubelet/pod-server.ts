@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client';
 import type { KubeletReadings, WorkingPods } from '../telemetry/kubelet-metrics.ts';
 import type { KubeletBase } from './kubelet.ts';
+import type { NodeCertificates } from './node-certificates.ts';
 import { readUsage } from './node/resource-usage.ts';
 import type { Pod } from './pod/pod.ts';
 import type { PodTable } from './pod-table.ts';
@@ -14,6 +15,7 @@ import type { PodWorkers } from './worker/pod-workers.ts';
 
 export interface PodServerOptions {
   readonly base: KubeletBase;
+  readonly certificates: NodeCertificates;
   readonly table: PodTable;
   readonly view: RuntimeView;
   readonly workers: () => ReturnType<PodWorkers['all']>;
@@ -24,13 +26,14 @@ export interface PodServerOptions {
 
 /** Starts what listens. */
 export async function openServer(options: PodServerOptions): Promise<KubeletServer> {
-  const { base, table, view, workers, status, probeMetrics, health } = options;
+  const { base, certificates, table, view, workers, status, probeMetrics, health } = options;
   const { config, nodeName, nodeIps, clock, log, cri, metrics, api } = base;
   metrics.collect(() => readings(table, view, workers()));
   const now = (pod: Pod): Pod => shownPod(pod, status.current(pod));
   const server = new KubeletServer({
     config: config.server,
     certFolder: config.certDir,
+    servingPair: async () => certificates.servingPair(),
     api: api?.client,
     nodeName,
     clock,
@@ -51,6 +54,7 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
     sliMetrics: metrics.slis.registry,
     onRequest: (request) => metrics.request(request),
   });
+  certificates.onServing = () => server.lookAgain();
   await server.start();
   return server;
 }

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { addBuildInfo } from './build-info.ts';
+import { CertificateMetrics } from './certificate-metrics.ts';
 import { PodMetrics } from './pod-metrics.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
 import { ReliefMetrics } from './relief-metrics.ts';
@@ -51,6 +52,7 @@ export class KubeletMetrics {
   readonly restClient = new RestClientMetrics(this.registry);
   readonly pods = new PodMetrics(this.registry);
   readonly relief = new ReliefMetrics(this.registry);
+  readonly certificates = new CertificateMetrics(this.registry);
   #read: () => KubeletReadings = () => noReadings;
   readonly #requests = this.#counter(
     'http_requests_total',

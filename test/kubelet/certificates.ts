@@ -41,6 +41,15 @@ export class Authorities {
     };
   }
 
+  /** By these a controller manager signs for kubelets, for so long: `60s`. */
+  signingFlags(duration: string): readonly string[] {
+    return [
+      ...signerFlags('kubelet-client', this.#clients),
+      ...signerFlags('kubelet-serving', this.#servers),
+      `--cluster-signing-duration=${duration}`,
+    ];
+  }
+
   get clientCa(): string {
     return this.#clients.certificate;
   }
@@ -75,6 +84,13 @@ export class Authorities {
     run('openssl', 'req', ...made, ...keys, ...what, ...added, ...signer);
     return { certificate, key };
   }
+}
+
+function signerFlags(what: string, { certificate, key }: CertificatePair): readonly string[] {
+  return [
+    `--cluster-signing-${what}-cert-file=${certificate}`,
+    `--cluster-signing-${what}-key-file=${key}`,
+  ];
 }
 
 /** Whom the API server is for kubelets. */

@@ -17,10 +17,16 @@ const controllers = ['serviceaccount', 'root-ca-certificate-publisher', 'deploym
   .concat(['taint-eviction', 'garbage-collector', 'pod-garbage-collector', 'namespace'])
   .map((name) => `${name}-controller`);
 
+const signers = ['approving', 'signing'].map(
+  (what) => `certificatesigningrequest-${what}-controller`,
+);
+
 /** How the control plane is set up, other than usual. */
 export interface ClusterSetting {
   readonly apiServerFlags?: readonly string[];
   readonly controllerFlags?: readonly string[];
+  /** Certificates of kubelets are signed, for so long: `60s`. Nothing is approved yet. */
+  readonly signsFor?: string;
 }
 
 /** A control plane in the sandbox's own network, and nodes that know it as real ones do: Node authorisation, NodeRestriction, TLS both ways. */
@@ -49,8 +55,12 @@ export class KubeletCluster {
     for (const node of this.nodes) node.importImages(...images);
     joinNodes(this.nodes);
     await this.#bind(apiServerAsClient, 'system:kubelet-api-admin');
-    const { controllerFlags = [] } = this.#setting;
-    this.control.startControllers(controllers, [...this.control.accountFlags, ...controllerFlags]);
+    const { controllerFlags = [], signsFor } = this.#setting;
+    const signing = signsFor === undefined ? [] : this.#authorities.signingFlags(signsFor);
+    this.control.startControllers(
+      signsFor === undefined ? controllers : [...controllers, ...signers],
+      [...this.control.accountFlags, ...signing, ...controllerFlags],
+    );
   }
 
   /** Lets a node be that of a proxy too: for both halves in one process. */
@@ -67,6 +77,24 @@ export class KubeletCluster {
       clientCa: this.#authorities.clientCa,
       ...setting,
     });
+  }
+
+  /** A kubelet without any certificate, that asks for its own by a token: where its kubeconfig will be is in the node's folder. */
+  newcomer(node: NodeMachine, token: string, setting: KubeletSetting = {}): KubeletProcess {
+    const bootstrap = this.#writeKubeconfig(`${node.name}-bootstrap`, this.#server(6443), {
+      token,
+    });
+    return new KubeletProcess(node, {
+      kubeconfig: join(node.folder, 'kubelet.conf'),
+      clientCa: this.#authorities.clientCa,
+      ...setting,
+      flags: [`--bootstrap-kubeconfig=${bootstrap}`, ...(setting.flags ?? [])],
+    });
+  }
+
+  /** Gives a role to a group. */
+  async bindGroup(group: string, role: string): Promise<void> {
+    await this.#bind(group, role, 'Group');
   }
 
   /** A node's kubeconfig of an API server that does not answer. */
@@ -129,14 +157,14 @@ export class KubeletCluster {
     return file;
   }
 
-  async #bind(user: string, role: string): Promise<void> {
+  async #bind(name: string, role: string, kind = 'User'): Promise<void> {
     const group = 'rbac.authorization.k8s.io';
     await this.control.must('POST', `/apis/${group}/v1/clusterrolebindings`, {
       apiVersion: `${group}/v1`,
       kind: 'ClusterRoleBinding',
-      metadata: { name: user },
+      metadata: { name: `${name}:${role}` },
       roleRef: { apiGroup: group, kind: 'ClusterRole', name: role },
-      subjects: [{ apiGroup: group, kind: 'User', name: user }],
+      subjects: [{ apiGroup: group, kind, name }],
     });
   }
 }

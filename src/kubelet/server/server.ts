@@ -4,6 +4,7 @@ import { SwitchyardError, errorText } from '../../error.ts';
 import type { BindConfig } from '../../config/proxy-config.ts';
 import type { KubeletServerConfig } from '../../config/kubelet-config.ts';
 import type { ApiWriter } from '../../informer/api-client.ts';
+import { Wakeup } from '../../informer/wakeup.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { Authentication } from './authentication.ts';
 import { Authorization } from './authorization.ts';
@@ -22,6 +23,8 @@ export interface KubeletServerOptions
   readonly config: KubeletServerConfig;
   /** Where a pair of our own is kept, where the configuration names none. */
   readonly certFolder: string;
+  /** One that the cluster has signed; it counts more than that of our own. */
+  readonly servingPair?: () => Promise<ServingPair | undefined>;
   readonly nodeName: string;
   /** undefined: no API server, which a mode of `Webhook` needs. */
   readonly api: ApiWriter | undefined;
@@ -37,6 +40,7 @@ const lookEveryMs = 60_000;
 export class KubeletServer {
   readonly #options: KubeletServerOptions;
   readonly #stopping = new AbortController();
+  readonly #wakeup = new Wakeup();
   readonly #listeners: KubeletListener[] = [];
   #watching: Promise<void> = Promise.resolve();
   #main: KubeletListener | undefined;
@@ -72,6 +76,11 @@ export class KubeletServer {
       await this.stop();
       throw error;
     }
+  }
+
+  /** Another certificate may be there. */
+  lookAgain(): void {
+    this.#wakeup.ring();
   }
 
   async stop(): Promise<void> {
@@ -125,6 +134,8 @@ export class KubeletServer {
     const { certFile, keyFile, clientCaFile } = config;
     const clientCa = clientCaFile === '' ? undefined : await read('clientCAFile', clientCaFile);
     if (certFile === '') {
+      const pair = await this.#options.servingPair?.();
+      if (pair !== undefined) return { clientCa, pair: { cert: pair.cert, key: pair.key } };
       const names = [nodeName, ...ownAddresses()];
       return { clientCa, pair: await keptServingPair(certFolder, names, clock.now()) };
     }
@@ -136,7 +147,7 @@ export class KubeletServer {
     const { clock, log } = this.#options;
     let used = JSON.stringify(first);
     while (!this.#stopping.signal.aborted) {
-      await clock.sleep(lookEveryMs, this.#stopping.signal);
+      await this.#wakeup.wait(clock, lookEveryMs, this.#stopping.signal);
       if (this.#stopping.signal.aborted) return;
       try {
         const now = await this.#secrets();

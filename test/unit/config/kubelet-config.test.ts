@@ -245,6 +245,10 @@ test.for([
   ['clusterDNS: [dns]', '"dns" is not an IP address'],
   ['tlsCertFile: a', '--tls-private-key-file: is missing, the other is there'],
   ['cgroupRoot: ../x', 'is not a path below /'],
+  [
+    '{ serverTLSBootstrap: true, tlsCertFile: a, tlsPrivateKeyFile: b }',
+    'serverTLSBootstrap: is of no use beside tlsCertFile',
+  ],
   ['port: 70000', '70000 is not 0 to 65535'],
   ['containerLogMaxFiles: 1', '1 is below 2'],
 ] as const)('%s: %s', ([text, problem]) => {
