@@ -1,8 +1,11 @@
+import { systemClock } from '../clock.ts';
 import type { FlagTable, FlagValues } from '../config/flag-table.ts';
 import { kubeletFlags } from '../config/kubelet-flags.ts';
 import { proxyFlags } from '../config/proxy-flags.ts';
 import { SharedApi } from '../informer/shared-api.ts';
 import { aloneIn } from './agent-process.ts';
+import type { AgentProcess } from './agent-process.ts';
+import { onceThere } from './awaited-kubeconfig.ts';
 import type { Command } from './command.ts';
 import { together } from './halves.ts';
 import { runKubeletCommand } from './kubelet.ts';
@@ -90,7 +93,8 @@ export const command: Command = {
         {
           name: 'proxy',
           flags: proxyFlags,
-          run: runProxyCommand,
+          run: async (values, own, shares) =>
+            runProxyCommand(values, own, awaiting(flags, shares, own.signal)),
           argv: [
             ...ownConfig,
             ...(ownConfig.length > 0 ? [] : kubeconfig),
@@ -104,6 +108,14 @@ export const command: Command = {
     );
   },
 };
+
+/** A kubelet that has to ask for its certificate first writes the kubeconfig of both. */
+function awaiting(flags: FlagValues, around: AgentProcess, signal: AbortSignal): AgentProcess {
+  const kubeconfig = flags.text('kubeconfig');
+  const asks = flags.list('kubeletFlag').some((each) => /^--?bootstrap-kubeconfig\b/.test(each));
+  if (kubeconfig === '' || !asks) return around;
+  return { ...around, connect: onceThere(around.connect, kubeconfig, systemClock, signal) };
+}
 
 function given(flags: FlagValues, field: string, name: string): readonly string[] {
   const text = flags.text(field);

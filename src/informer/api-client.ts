@@ -95,7 +95,7 @@ export interface ApiClients {
   /** For many watches: they share a few connections over HTTP/2, where the server speaks it and no proxy is in between. */
   readonly sharing: ApiClient;
   /** From now on the client certificate and the key of this file, read at each request, count instead of what the settings say. */
-  useClientFile(path: string): Promise<void>;
+  readonly useClientFile: (path: string) => Promise<void>;
 }
 
 /** As {@link loadApiClients}, for who has few watches. */

@@ -246,7 +246,7 @@ test.for([
   ['tlsCertFile: a', '--tls-private-key-file: is missing, the other is there'],
   ['cgroupRoot: ../x', 'is not a path below /'],
   [
-    '{ serverTLSBootstrap: true, tlsCertFile: a, tlsPrivateKeyFile: b }',
+    'serverTLSBootstrap: true\ntlsCertFile: a\ntlsPrivateKeyFile: b',
     'serverTLSBootstrap: is of no use beside tlsCertFile',
   ],
   ['port: 70000', '70000 is not 0 to 65535'],

@@ -502,6 +502,38 @@ test('a client certificate that is gone for a moment of its rotation is still pr
   tls.close();
 });
 
+test('a file with a certificate and its key counts instead of what the kubeconfig says, from when it is named', async () => {
+  const tls = await startTls(certificates.first);
+  const shown: string[] = [];
+  tls.on('secureConnection', (socket: TLSSocket) => {
+    shown.push(String(socket.getPeerCertificate().subject?.CN));
+  });
+  const cluster = {
+    server: `https://127.0.0.1:${(tls.address() as AddressInfo).port}`,
+    'insecure-skip-tls-verify': true,
+  };
+  const path = await kubeconfig({ ...secondAsData, token: 't' }, cluster);
+  const { client, sharing, useClientFile } = await loadApiClients({
+    kubeconfig: path,
+    log: silentLog,
+    clock,
+    env: {},
+    runProgram,
+  });
+  clients.push(client, sharing);
+  expect(await status(client)).toBe(200);
+  const own = join(directory, 'own.pem');
+  await writeFile(own, certificates.first.cert + certificates.first.key);
+  await useClientFile(own);
+  expect(await status(client)).toBe(200);
+  expect(lastTlsRequest?.headers.authorization).toBeUndefined();
+  await writeFile(own, certificates.second.cert + certificates.second.key);
+  expect(await status(client)).toBe(200);
+  expect(shown).toEqual(['second', 'first', 'second']);
+  tls.closeAllConnections();
+  tls.close();
+});
+
 test('a CA file that was never there is named', async () => {
   const path = await kubeconfig({}, { 'certificate-authority': 'ca.crt' });
   const expected = `certificate authority ${join(directory, 'ca.crt')}: ENOENT`;
