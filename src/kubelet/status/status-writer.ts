@@ -45,6 +45,8 @@ export class StatusWriter implements StatusSink {
   readonly #statuses: KeptStatuses;
   /** What the log has of the failures since the last success. */
   readonly #told = new WeakMap<KeptStatus, string>();
+  /** What was found to be alike. */
+  readonly #compared = new WeakMap<KeptStatus, readonly unknown[]>();
   /** Ends the present wait of all lanes. */
   #waiting = new AbortController();
 
@@ -111,14 +113,23 @@ export class StatusWriter implements StatusSink {
     while (!signal.aborted) {
       await this.#options.clock.sleep(batchMs, signal);
       for (const entry of this.#statuses.all) {
-        const { seen } = entry;
-        if (seen === undefined || entry.turn.isDue) continue;
-        if (statusPatch(seen, toldStatus(seen, entry.status, entry.isTerminated)) !== undefined) {
-          entry.seen = undefined;
-          this.#touch(entry);
-        }
+        if (entry.turn.isDue || !this.#isOverwritten(entry)) continue;
+        entry.seen = undefined;
+        this.#touch(entry);
       }
     }
+  }
+
+  /** Compares once what is kept with what the API has; most pods stay as they are for days. */
+  #isOverwritten(entry: KeptStatus): boolean {
+    const { seen, status, isTerminated } = entry;
+    if (seen === undefined) return false;
+    const now = [seen, status, isTerminated];
+    const before = this.#compared.get(entry);
+    if (before !== undefined && now.every((each, at) => each === before[at])) return false;
+    if (statusPatch(seen, toldStatus(seen, status, isTerminated)) !== undefined) return true;
+    this.#compared.set(entry, now);
+    return false;
   }
 
   async #lane(api: PodObjectApi, signal: AbortSignal): Promise<void> {
