@@ -20,7 +20,6 @@ import { PodProbes } from './probes/probes.ts';
 import { runtimeSettings } from './runtime-settings.ts';
 import { onceRuntimeAnswers } from './runtime-up.ts';
 import { LogFolders } from './runtime/log-folders.ts';
-import { isUp } from './runtime/runtime-pod.ts';
 import type { RuntimeSettings } from './runtime/settings.ts';
 import { RuntimeView } from './runtime/view.ts';
 import type { KubeletServer } from './server/server.ts';
@@ -241,7 +240,7 @@ export class PodParts {
       events,
       log,
       admit: (pod, others) => admission.judge(pod, others),
-      isUp: (uid) => isUp(this.#view.pods.get(uid)),
+      isUp: (uid) => this.#view.isUp(uid),
       meter: metrics.pods,
       refreshNode: async () => this.#node.refresh(),
       seen: (pod) => this.#status.seen(pod),

@@ -26,6 +26,18 @@ export function isOwn(
   return whose === undefined ? adopt(uid) : whose === owner;
 }
 
+/** UIDs of pods that nobody's label is on, and of which something is up: an upstream kubelet's, if a source has them. */
+export function unclaimedUp(
+  sandboxes: readonly Pick<PodSandbox, 'labels' | 'state'>[],
+  containers: readonly Pick<Container, 'labels' | 'state'>[],
+): ReadonlySet<string> {
+  const up = [
+    ...sandboxes.filter(({ state }) => state === PodSandboxState.SANDBOX_READY),
+    ...containers.filter(({ state }) => state === ContainerState.CONTAINER_RUNNING),
+  ];
+  return new Set(up.filter(({ labels: given }) => !(labels.managedBy in given)).map(podUid));
+}
+
 /** The UID of the pod that it is of; only what {@link isOwn} has one for sure. */
 export function podUid({ labels: given }: Labelled): string {
   return given[labels.podUid] ?? '';

@@ -19,8 +19,10 @@ import {
   podFingerprint,
   runtimeContainer,
   runtimeSandbox,
+  unclaimedUp,
 } from './lists-to-pods.ts';
 import { followRuntime } from './runtime-events.ts';
+import { isUp } from './runtime-pod.ts';
 import type { RuntimePod } from './runtime-pod.ts';
 
 export interface RuntimeViewOptions {
@@ -39,6 +41,12 @@ export interface RuntimeViewOptions {
   readonly meter?: Pick<PodMeter, 'listed'>;
 }
 
+interface Read {
+  readonly pods: ReadonlyMap<string, RuntimePod>;
+  /** UIDs of what nobody's label is on, and which is up. */
+  readonly unclaimed: ReadonlySet<string>;
+}
+
 /** How many details are asked for at a time. */
 const atOnce = 16;
 /** CRI learns of an exit by the same events; how long it is waited for, and how often it is asked meanwhile. */
@@ -55,6 +63,7 @@ export class RuntimeView {
   readonly #sandboxDetails = new Map<string, { state: number; detail: PodSandboxStatus }>();
   readonly #containerDetails = new Map<string, { state: number; detail: ContainerStatus }>();
   #pods: ReadonlyMap<string, RuntimePod> = new Map();
+  #unclaimed: ReadonlySet<string> = new Set();
   #listing: Promise<unknown> = Promise.resolve();
   /** Waits for `#listing`, and will be the next. */
   #queued: Promise<ReadonlyMap<string, RuntimePod>> | undefined;
@@ -70,6 +79,11 @@ export class RuntimeView {
   /** By UID, as of the last list. */
   get pods(): ReadonlyMap<string, RuntimePod> {
     return this.#pods;
+  }
+
+  /** Whether the last list had something of such a pod that is up: also what an upstream kubelet left of one that no source had then. */
+  isUp(uid: string): boolean {
+    return isUp(this.#pods.get(uid)) || this.#unclaimed.has(uid);
   }
 
   /** When the last good list was begun, by the monotonic clock; undefined: there was none. */
@@ -115,7 +129,7 @@ export class RuntimeView {
 
   /** One pod, read after this was called; undefined: the runtime has nothing of it. */
   async pod(uid: string, signal?: AbortSignal): Promise<RuntimePod | undefined> {
-    return (await this.#read({ [labels.podUid]: uid }, signal)).get(uid);
+    return (await this.#read({ [labels.podUid]: uid }, signal)).pods.get(uid);
   }
 
   async #relistNext(before: Promise<unknown>): Promise<ReadonlyMap<string, RuntimePod>> {
@@ -128,10 +142,11 @@ export class RuntimeView {
 
   async #relistNow(): Promise<ReadonlyMap<string, RuntimePod>> {
     const begunMs = this.#options.clock.monotonic();
-    const now = await this.#read({});
+    const { pods: now, unclaimed } = await this.#read({});
     this.#meter(begunMs);
     const before = this.#pods;
     this.#pods = now;
+    this.#unclaimed = unclaimed;
     this.#relistedAtMs = begunMs;
     this.#forget(now);
     for (const uid of new Set([...before.keys(), ...now.keys()])) {
@@ -171,10 +186,7 @@ export class RuntimeView {
     }
   }
 
-  async #read(
-    labelSelector: Record<string, string>,
-    signal?: AbortSignal,
-  ): Promise<ReadonlyMap<string, RuntimePod>> {
+  async #read(labelSelector: Record<string, string>, signal?: AbortSignal): Promise<Read> {
     const { cri, owner } = this.#options;
     const call = signal ? { signal } : {};
     const filter = { labelSelector };
@@ -188,12 +200,13 @@ export class RuntimeView {
       few(ownSandboxes, async (sandbox) => this.#sandboxDetail(sandbox, signal)),
       few(ownContainers, async (container) => this.#containerDetail(container, signal)),
     ]);
-    return groupPods(
+    const pods = groupPods(
       pairs(ownSandboxes, sandboxDetails).map(([listed, detail]) => runtimeSandbox(listed, detail)),
       pairs(ownContainers, containerDetails).map(([listed, detail]) =>
         runtimeContainer(listed, detail),
       ),
     );
+    return { pods, unclaimed: unclaimedUp(items, containers) };
   }
 
   async #sandboxDetail(

@@ -70,6 +70,8 @@ describe('whose pods it has', () => {
     const id = await runPod('left', 'sleep 100');
     await view.relist();
     expect(view.pods.size).toBe(0);
+    // what is let in is to know it before the source's word is in any list
+    expect(['left', 'other'].map((uid) => view.isUp(uid))).toEqual([true, false]);
     known.add('left');
     expect((await view.pod('left'))?.containers.map((container) => container.id)).toEqual([id]);
     await view.relist();

@@ -128,6 +128,11 @@ export class AgentLab {
     return () => death;
   }
 
+  /** Ends the agent; what it has begun is ended too. */
+  async goAway(): Promise<void> {
+    await this.#end();
+  }
+
   /** Another agent follows the one that is dead, with nothing but what runtime, API server and disk have. */
   async takeOver(): Promise<void> {
     await this.#end();
