@@ -124,6 +124,7 @@ export interface PodMeter {
   listed(seconds: number, sinceLast: number | undefined): void;
   containerStarting(type: 'container' | 'init_container'): void;
   containerFailed(type: 'container' | 'init_container', reason: string): void;
+  containerEnded(type: 'container' | 'init_container', exitCode: number): void;
   pulled(seconds: number, bytes: number): void;
   rejected(reason: string): void;
   /** No source has a pod of the runtime. */

@@ -44,6 +44,7 @@ export class PodMetrics {
   readonly #startErrors: Counter;
   readonly #containers: Counter<'container_type'>;
   readonly #containerErrors: Counter<'container_type' | 'code'>;
+  readonly #endings: Counter<'container_type' | 'exit_code'>;
   readonly #pulls: Histogram<'image_size_in_bytes'>;
   readonly #rejections: Counter<'reason'>;
   readonly #orphans: Counter;
@@ -107,6 +108,11 @@ export class PodMetrics {
       'Containers that could not be started, by the reason that their status has',
       ['container_type', 'code'] as const,
     );
+    this.#endings = this.#counter(
+      'terminated_containers_total',
+      'Containers that ended, by their exit codes',
+      ['container_type', 'exit_code'] as const,
+    );
     this.#pulls = this.#histogram(
       'image_pull_duration_seconds',
       'Time to pull an image, by its size, in seconds',
@@ -163,6 +169,10 @@ export class PodMetrics {
 
   containerFailed(type: ContainerType, reason: string): void {
     this.#containerErrors.inc({ container_type: type, code: reason });
+  }
+
+  containerEnded(type: ContainerType, exitCode: number): void {
+    this.#endings.inc({ container_type: type, exit_code: String(exitCode) });
   }
 
   pulled(seconds: number, bytes: number): void {

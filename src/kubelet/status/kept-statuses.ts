@@ -21,6 +21,13 @@ export interface KeptStatus {
   readonly turn: WriteTurn;
 }
 
+/** A status that was given. */
+export interface Kept {
+  readonly entry: KeptStatus;
+  /** It says something else than the one before. */
+  readonly isChanged: boolean;
+}
+
 export interface KeptStatusesOptions {
   /** A static pod's mirror; undefined: there is none yet. */
   readonly mirror: (pod: Pod) => Pod | undefined;
@@ -48,7 +55,7 @@ export class KeptStatuses {
     return entry?.status ?? (this.#ownMirror(pod) ?? pod).status;
   }
 
-  keep(pod: Pod, status: PodStatus): { readonly entry: KeptStatus; readonly isChanged: boolean } {
+  keep(pod: Pod, status: PodStatus): Kept {
     const { uid } = pod.metadata;
     const known = this.#entries.get(uid);
     const entry = known ?? this.#newEntry(pod, status);

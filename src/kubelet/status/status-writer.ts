@@ -5,8 +5,9 @@ import { podText } from '../pod/pod.ts';
 import type { Pod, PodStatus } from '../pod/pod.ts';
 import type { PodMeter, StatusSink } from '../ports.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
+import { newEndings } from './endings.ts';
 import { KeptStatuses } from './kept-statuses.ts';
-import type { KeptStatus } from './kept-statuses.ts';
+import type { Kept, KeptStatus } from './kept-statuses.ts';
 import { statusPatch } from './status-patch.ts';
 import { terminatedStatus } from './terminated-status.ts';
 import { illegalTransition, toldStatus } from './transitions.ts';
@@ -27,7 +28,7 @@ export interface StatusWriterOptions {
   readonly log: Log;
   /** In [0, 1). */
   readonly random: () => number;
-  readonly meter?: Pick<PodMeter, 'statusWritten'>;
+  readonly meter?: Pick<PodMeter, 'statusWritten' | 'containerEnded'>;
 }
 
 /** External changes are looked for, and failures tried again, at least so often (spec 0.1). */
@@ -69,13 +70,13 @@ export class StatusWriter implements StatusSink {
       log.error({ pod: podText(pod) }, `status of ${podText(pod)} dropped: ${illegal}`);
       return;
     }
-    const { entry, isChanged } = this.#statuses.keep(pod, status);
+    const { entry, isChanged } = this.#keep(pod, status);
     if (isChanged) this.#touch(entry);
   }
 
   terminated(pod: Pod, status: PodStatus): void {
     const last = terminatedStatus(pod, status, this.#options.clock.now());
-    const { entry, isChanged } = this.#statuses.keep(pod, last);
+    const { entry, isChanged } = this.#keep(pod, last);
     if (isChanged || !entry.isTerminated) this.#touch(entry);
     entry.isTerminated = true;
   }
@@ -101,6 +102,14 @@ export class StatusWriter implements StatusSink {
     if (api === undefined) return;
     const writing = Array.from({ length: lanes }, async () => this.#lane(api, signal));
     await Promise.all([this.#batches(signal), ...writing]);
+  }
+
+  #keep(pod: Pod, status: PodStatus): Kept {
+    const { meter } = this.#options;
+    for (const { type, exitCode } of newEndings(this.current(pod), status)) {
+      meter?.containerEnded(type, exitCode);
+    }
+    return this.#statuses.keep(pod, status);
   }
 
   #touch({ turn }: KeptStatus): void {

@@ -72,6 +72,7 @@ test('what becomes of pods is counted and timed', async () => {
   pods.listed(0.1, 1);
   pods.containerStarting('init_container');
   pods.containerFailed('container', 'ErrImagePull');
+  pods.containerEnded('container', 137);
   pods.pulled(3, 50 * 1024 ** 2);
   pods.pulled(3, 1024 ** 4);
   pods.rejected('OutOfcpu');
@@ -87,6 +88,7 @@ test('what becomes of pods is counted and timed', async () => {
     'pleg_relist_interval_seconds_sum 1',
     'started_containers_total{container_type="init_container"} 1',
     'started_containers_errors_total{container_type="container",code="ErrImagePull"} 1',
+    'terminated_containers_total{container_type="container",exit_code="137"} 1',
     'image_pull_duration_seconds_count{image_size_in_bytes="10MB-100MB"} 1',
     'image_pull_duration_seconds_count{image_size_in_bytes="GT100GB"} 1',
     'admission_rejections_total{reason="OutOfcpu"} 1',

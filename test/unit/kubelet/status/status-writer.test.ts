@@ -28,6 +28,7 @@ let mirrors: Map<string, Pod>;
 let unlisted: Set<string>;
 let continued: string[];
 let warnings: string[];
+let counted: string[];
 const path = '/api/v1/namespaces/default/pods/web';
 
 beforeEach(async () => {
@@ -38,6 +39,7 @@ beforeEach(async () => {
   unlisted = new Set();
   continued = [];
   warnings = [];
+  counted = [];
   stop = new AbortController();
   const log = {
     ...silentLog,
@@ -54,6 +56,10 @@ beforeEach(async () => {
     clock,
     log,
     random: () => 0.5,
+    meter: {
+      statusWritten: () => {},
+      containerEnded: (type, exitCode) => void counted.push(`${type} ${exitCode}`),
+    },
   });
   running = writer.run(stop.signal);
 });
@@ -152,6 +158,21 @@ function mirrorOf(of: Pod, status: PodStatus = {}): Pod {
 }
 
 const leaving = { deletionTimestamp: '2026-01-01T00:00:30Z', deletionGracePeriodSeconds: 30 };
+
+function saying(state: object): PodStatus {
+  return { containerStatuses: [{ name: 'app', restartCount: 0, lastState: {}, state }] } as never;
+}
+
+test('each end of a container is counted once', () => {
+  const terminated = { exitCode: 3, containerID: 'containerd://one' };
+  const of = pod();
+  writer.set(of, saying({ running: {} }));
+  expect(counted).toEqual([]);
+  writer.set(of, saying({ terminated }));
+  writer.set(of, saying({ terminated }));
+  writer.terminated(of, saying({ terminated }));
+  expect(counted).toEqual(['container 3']);
+});
 
 describe('a status', () => {
   it('is merged into the object, with its UID', async () => {
