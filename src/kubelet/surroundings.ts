@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { homedir } from 'node:os';
 import { ContainerEnvironment } from './environment/build-environment.ts';
 import type { NodeDns } from './environment/node-dns.ts';
 import type { KubeletBase } from './kubelet.ts';
@@ -10,6 +11,7 @@ import { podCgroups } from './runtime-settings.ts';
 import { ContainerFiles } from './runtime/container-files.ts';
 import { Images } from './runtime/images.ts';
 import type { LogFolders } from './runtime/log-folders.ts';
+import { NodeCredentials } from './runtime/node-credentials.ts';
 import { pullSecrets } from './runtime/pull-secrets.ts';
 import type { RuntimeSettings } from './runtime/settings.ts';
 import type { RuntimeView } from './runtime/view.ts';
@@ -72,9 +74,10 @@ export function surroundings(parts: SurroundingParts): PodSurroundings {
 }
 
 function images(
-  { cri, clock, events, metrics, config: { runtime } }: KubeletBase,
+  { cri, clock, events, metrics, log, rootDir, config: { runtime } }: KubeletBase,
   { references }: PodObjects,
 ): Images {
+  const node = new NodeCredentials({ rootDir, home: homedir(), log });
   return new Images({
     images: cri.images,
     events,
@@ -82,7 +85,7 @@ function images(
     maxPulls: runtime.serializePulls ? 1 : runtime.maxParallelPulls || undefined,
     rate: { qps: runtime.pullQps, burst: runtime.pullBurst },
     meter: metrics.pods,
-    ...(references !== undefined && { findAuth: pullSecrets({ objects: references, events }) }),
+    findAuth: pullSecrets({ objects: references, node, events }),
   });
 }
 

@@ -4,38 +4,50 @@ import type { PodEvents, ReferencedObjects, SecretData } from '../ports.ts';
 import { credentialsFor, readDockerConfig } from './docker-config.ts';
 import type { RegistryCredential } from './docker-config.ts';
 import type { FindAuth } from './images.ts';
+import type { NodeCredentials } from './node-credentials.ts';
 
 export interface PullSecretsOptions {
-  readonly objects: Pick<ReferencedObjects, 'secret'>;
+  /** undefined: there is no API server, and no pod has a Secret. */
+  readonly objects: Pick<ReferencedObjects, 'secret'> | undefined;
+  readonly node: Pick<NodeCredentials, 'read'>;
   readonly events: PodEvents;
 }
 
 /**
- * What a pod's `imagePullSecrets` have for an image. A Secret that is not there, or cannot be read now, is told of, and the pull is tried
- * with what the others have (spec 2.2). Throws where one holds no docker configuration.
+ * What is tried with the registry of an image: what the pod's `imagePullSecrets` have for it, then what the node has. A Secret that is not
+ * there, or cannot be read now, is told of, and the pull is tried with what the others have (spec 2.2). Throws where one holds no docker
+ * configuration.
  */
-export function pullSecrets({ objects, events }: PullSecretsOptions): FindAuth {
+export function pullSecrets(options: PullSecretsOptions): FindAuth {
   return async (pod, image, signal) => {
-    const names = namesOf(pod);
-    if (names.length === 0) return [];
-    const { namespace } = pod.metadata;
-    const found = await Promise.all(
-      names.map(async (name) => {
-        const secret = await objects.secret(namespace, name, signal).catch(() => undefined);
-        return { name, secret };
-      }),
-    );
-    signal.throwIfAborted();
-    const missing = found.filter(({ secret }) => secret === undefined).map(({ name }) => name);
-    if (missing.length > 0) {
-      const message = `Unable to retrieve some image pull secrets (${missing.join(', ')}); attempting to pull the image may not succeed.`;
-      events.tell(pod, { type: 'Warning', reason: 'FailedToRetrieveImagePullSecret', message });
-    }
-    const known = found.flatMap(({ name, secret }) =>
-      secret === undefined ? [] : credentialsOf(`${namespace}/${name}`, secret),
-    );
-    return credentialsFor(image, known);
+    const ofPod = credentialsFor(image, await credentialsOfPod(pod, options, signal));
+    const ofNode = credentialsFor(image, await options.node.read());
+    return [...new Map([...ofPod, ...ofNode].map((auth) => [JSON.stringify(auth), auth])).values()];
   };
+}
+
+async function credentialsOfPod(
+  pod: Pod,
+  { objects, events }: PullSecretsOptions,
+  signal: AbortSignal,
+): Promise<readonly RegistryCredential[]> {
+  const names = namesOf(pod);
+  const { namespace } = pod.metadata;
+  const found = await Promise.all(
+    names.map(async (name) => {
+      const secret = await objects?.secret(namespace, name, signal).catch(() => undefined);
+      return { name, secret };
+    }),
+  );
+  signal.throwIfAborted();
+  const missing = found.filter(({ secret }) => secret === undefined).map(({ name }) => name);
+  if (missing.length > 0) {
+    const message = `Unable to retrieve some image pull secrets (${missing.join(', ')}); attempting to pull the image may not succeed.`;
+    events.tell(pod, { type: 'Warning', reason: 'FailedToRetrieveImagePullSecret', message });
+  }
+  return found.flatMap(({ name, secret }) =>
+    secret === undefined ? [] : credentialsOf(`${namespace}/${name}`, secret),
+  );
 }
 
 function namesOf({ spec }: Pick<Pod, 'spec'>): readonly string[] {

@@ -163,7 +163,10 @@ interface Asked {
   readonly find: (pod: Pod, image: string) => Promise<unknown>;
 }
 
-function asked(secrets: Readonly<Record<string, SecretData | undefined>>): Asked {
+function asked(
+  secrets: Readonly<Record<string, SecretData | undefined>>,
+  ofNode: readonly RegistryCredential[] = [],
+): Asked {
   const events: string[] = [];
   const find = pullSecrets({
     objects: {
@@ -172,6 +175,7 @@ function asked(secrets: Readonly<Record<string, SecretData | undefined>>): Asked
         return secrets[`${namespace}/${name}`];
       },
     },
+    node: { read: async () => Promise.resolve(ofNode) },
     events: {
       tell: (_pod, { type, reason, message }) => {
         events.push(`${type} ${reason}: ${message}`);
@@ -228,6 +232,24 @@ test('a pod that names none asks for none', async () => {
   expect(await find(pod(), 'reg.test/app:1')).toEqual([]);
   expect(await find(pod({ imagePullSecrets: [{}] }), 'reg.test/app:1')).toEqual([]);
   expect(events).toEqual([]);
+});
+
+test('what the node has is tried after what the pod has, and once', async () => {
+  const { find } = asked(
+    {
+      'shop/new': secret('kubernetes.io/dockerconfigjson', {
+        '.dockerconfigjson': { auths: { 'reg.test': entry } },
+      }),
+    },
+    [
+      { registry: 'reg.test', auth: entry },
+      { registry: 'reg.test/team', auth: { username: 'node' } },
+      forRegistry('other.test'),
+    ],
+  );
+  const node = { username: 'node' };
+  expect(await find(podWith('new'), 'reg.test/team/app:1')).toEqual([entry, node]);
+  expect(await find(pod(), 'reg.test/team/app:1')).toEqual([node, entry]);
 });
 
 test('a Secret without a docker configuration is named, not shown', async () => {
