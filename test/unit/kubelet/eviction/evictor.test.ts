@@ -208,12 +208,11 @@ describe('a node that is short of memory', () => {
     scene.memory(1);
     let gone = false;
     let isOver = false;
-    const turn = scene
-      .evictor({ isGone: () => gone })
-      .turn(never)
-      .then(() => {
-        isOver = true;
-      });
+    const wait = async (): Promise<void> => {
+      await scene.evictor({ isGone: () => gone }).turn(never);
+      isOver = true;
+    };
+    const turn = wait();
     await settle();
     await scene.clock.advance(5000);
     expect(isOver).toBe(false);
@@ -353,19 +352,22 @@ it('a node that is short of processes ends by priority, then by how many there a
   );
 });
 
-describe('limits of storage', () => {
-  const sized = (sizeLimit: string, medium = ''): Pod =>
-    pod({ volumes: [{ name: 'v', emptyDir: { sizeLimit, medium } }] }, { uid: 'a', name: 'a' });
-  const two = (first: string | undefined, second: string | undefined): Pod => {
-    const limits = (limit: string | undefined) =>
-      limit === undefined ? {} : { limits: { 'ephemeral-storage': limit } };
-    const containers = [
-      container({ resources: limits(first) }),
-      container({ name: 'other', resources: limits(second) }),
-    ];
-    return pod({ containers, volumes: [{ name: 'v', emptyDir: {} }] }, { uid: 'a', name: 'a' });
-  };
+/** A pod with an emptyDir of a size. */
+function sized(sizeLimit: string, uid = 'a'): Pod {
+  return pod({ volumes: [{ name: 'v', emptyDir: { sizeLimit } }] }, { uid, name: uid });
+}
 
+/** A pod of two containers with limits, and a volume. */
+function two(first: string, second: string | undefined, uid = 'a'): Pod {
+  const other = second === undefined ? {} : { limits: { 'ephemeral-storage': second } };
+  const containers = [
+    container({ resources: { limits: { 'ephemeral-storage': first } } }),
+    container({ name: 'other', resources: other }),
+  ];
+  return pod({ containers, volumes: [{ name: 'v', emptyDir: {} }] }, { uid, name: uid });
+}
+
+describe('limits of storage', () => {
   it.for([
     [
       'an emptyDir',
@@ -406,8 +408,8 @@ describe('limits of storage', () => {
   it('hold nobody who is within them, of whom nothing is known, or whose limit is of nothing', async () => {
     const scene = new Scene();
     scene.has(sized('2Mi'), { volumes: { v: 2 } });
-    scene.has(sized('0'), { volumes: { v: 2 } });
-    scene.has(two('10Mi', '5Mi'), { layerMib: 9, volumes: { v: 6, 'memory-2': 99 } });
+    scene.has(sized('0', 'b'), { volumes: { v: 2 } });
+    scene.has(two('10Mi', '5Mi', 'c'), { layerMib: 9, volumes: { v: 6, 'memory-2': 99 } });
     scene.pods.push(asking('unknown', { limit: '1' }));
     await scene.evictor().turn(never);
     expect(scene.ended).toEqual([]);
