@@ -151,6 +151,15 @@ export class AgentLab {
     throw new Error(`never: ${what}; ${this.#picture()}`);
   }
 
+  /** Lets time go by. */
+  async letGoBy(seconds: number): Promise<void> {
+    const step = 5;
+    for (let past = 0; past < seconds; past += step) {
+      await this.#quiet(() => false);
+      await this.clock.advance(step * 1000);
+    }
+  }
+
   async close(): Promise<void> {
     await this.#end();
     this.fake.reboot();
@@ -254,7 +263,6 @@ export class AgentLab {
       kind: 'KubeletConfiguration',
       staticPodPath: this.#manifests,
       podLogsDir: join(this.folder, 'logs'),
-      volumeStatsMs: 60_000,
       cgroupsPerQOS: false,
       enforceNodeAllocatable: [],
       enableServer: false,
