@@ -33,7 +33,7 @@ export async function runKubeletCommand(
   { connect, logFields = {} }: AgentProcess,
 ): Promise<number> {
   keepHeapSmall();
-  const { config, warnings } = await readKubeletConfig(flags);
+  const { config, shown, warnings } = await readKubeletConfig(flags);
   const terminal = process.stderr.isTTY;
   const log = await createLogger({ ...config.logging, terminal, fields: logFields });
   for (const warning of warnings) log.warn({}, warning);
@@ -44,6 +44,7 @@ export async function runKubeletCommand(
       runKubelet(
         {
           config,
+          configz: shown,
           hostname: hostname(),
           version,
           tools: systemTools,

@@ -1,7 +1,9 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ConfigValue } from '../config/config-object.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import type { KubeletConfig } from '../config/kubelet-config.ts';
+import { kubeletConfigObject } from '../config/kubelet-config-object.ts';
 import { kubeletFileKind, readKubeletFiles } from '../config/kubelet-file.ts';
 import type { KubeletFile } from '../config/kubelet-file.ts';
 import { kubeletFlags } from '../config/kubelet-flags.ts';
@@ -11,6 +13,8 @@ import { SwitchyardError, errorText } from '../error.ts';
 /** The configuration of a kubelet that is to be used. */
 export interface ReadKubeletConfig {
   readonly config: KubeletConfig;
+  /** The same as a file would have it, for /configz. */
+  readonly shown: { readonly [name: string]: ConfigValue };
   /** What was given and has no effect, in words. */
   readonly warnings: readonly string[];
 }
@@ -23,7 +27,9 @@ export async function readKubeletConfig(flags: FlagValues): Promise<ReadKubeletC
     ...(await dropIns(flags.text('configDir'))),
   ];
   const settings = readKubeletFiles(files, kubeletFlags, flags);
-  return { config: kubeletConfig(settings.flags), warnings: settings.warnings };
+  const config = kubeletConfig(settings.flags);
+  const shown = kubeletConfigObject(kubeletFlags, settings.flags, config);
+  return { config, shown, warnings: settings.warnings };
 }
 
 async function dropIns(folder: string): Promise<readonly KubeletFile[]> {

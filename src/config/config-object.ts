@@ -36,22 +36,29 @@ export function configObject(
   flags: FlagValues,
   config: ProxyConfig,
 ): { readonly [name: string]: ConfigValue } {
-  const effective = effectiveValues(config);
-  const leaves: [string, ConfigValue][] = [
-    ['apiVersion', configApiVersion],
-    ['kind', configKind],
-  ];
+  const shown = table.filter((flag) => !isOmitted(flag, flags));
+  return configTree(shown, flags, effectiveValues(config));
+}
+
+/** All fields of a table that a file has, as such a file; `effective` has those that are otherwise than flags say, and its kind. */
+export function configTree(
+  table: FlagTable,
+  flags: FlagValues,
+  effective: ReadonlyMap<string, ConfigValue>,
+): { readonly [name: string]: ConfigValue } {
+  const leaves = new Map<string, ConfigValue>();
   for (const flag of table) {
-    const { configPath } = flag;
-    if (configPath === undefined || isOmitted(flag, flags)) continue;
-    leaves.push([configPath, effective.get(configPath) ?? leafOf(flag, flags)]);
+    if (flag.configPath !== undefined) leaves.set(flag.configPath, leafOf(flag, flags));
   }
-  return nested(leaves.toSorted(([one], [other]) => (one < other ? -1 : 1)));
+  for (const [path, value] of effective) leaves.set(path, value);
+  return nested([...leaves].toSorted(([one], [other]) => (one < other ? -1 : 1)));
 }
 
 /** What a server is, though a flag may say it otherwise: by its port, or by the family of another address. */
 function effectiveValues(config: ProxyConfig): ReadonlyMap<string, ConfigValue> {
   return new Map<string, ConfigValue>([
+    ['apiVersion', configApiVersion],
+    ['kind', configKind],
     ['mode', config.mode],
     ['detectLocalMode', config.detectLocal.mode],
     ['hostnameOverride', config.hostnameOverride],

@@ -83,6 +83,8 @@ export interface KubeletServerConfig {
   readonly allowedTtlMs: number;
   readonly deniedTtlMs: number;
   readonly debuggingHandlers: boolean;
+  /** Whether the node's own logs are shown. */
+  readonly systemLogs: boolean;
   readonly streamIdleMs: number;
 }
 

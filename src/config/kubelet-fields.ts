@@ -133,6 +133,7 @@ export class KubeletFields {
       allowedTtlMs: this.atLeast('authorization.webhook.cacheAuthorizedTTL', 0),
       deniedTtlMs: this.atLeast('authorization.webhook.cacheUnauthorizedTTL', 0),
       debuggingHandlers: flags.bool('enableDebuggingHandlers'),
+      systemLogs: flags.bool('enableSystemLogHandler'),
       streamIdleMs: this.atLeast('streamingConnectionIdleTimeout', 0),
     };
   }

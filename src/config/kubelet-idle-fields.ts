@@ -34,8 +34,7 @@ export const kubeletIdleFields: FlagTable = [
   idleField('enableContentionProfiling', bool, 'there are no locks to profile'),
   idleField('enableProfilingHandler', on, 'the server has no /debug/pprof'),
   idleField('enableDebugFlagsHandler', on, 'the server has no /debug/flags'),
-  idleField('enableSystemLogHandler', on, 'the server has no /logs'),
-  idleField('enableSystemLogQuery', bool, 'the server has no /logs'),
+  idleField('enableSystemLogQuery', bool, 'services of the node are not asked for their logs'),
   idleField(
     'imagePullCredentialsVerificationPolicy',
     oneOf(

@@ -116,11 +116,20 @@ export const kubeletReadFields: FlagTable = [
     duration(30 * secondMs),
     'How long a no counts.',
   ),
-  kubeletField('enableDebuggingHandlers', on, 'Whether the server has exec and containerLogs.'),
+  kubeletField(
+    'enableDebuggingHandlers',
+    on,
+    'Whether the server has exec, attach, portForward, containerLogs and logs.',
+  ),
+  kubeletField(
+    'enableSystemLogHandler',
+    on,
+    'Whether it shows the files of /var/log, links in there not followed.',
+  ),
   kubeletField(
     'streamingConnectionIdleTimeout',
     duration(4 * 60 * minuteMs),
-    'How long a stream of exec may be silent.',
+    'How long a stream of exec, attach or portForward may be silent.',
   ),
   kubeletField(
     'readOnlyPort',

@@ -37,6 +37,8 @@ export interface CgroupMemory {
   readonly swapBytes: number | undefined;
   readonly maxUsageBytes: number | undefined;
   readonly failures: number | undefined;
+  /** Of its members, killed because it had no more. */
+  readonly oomKills: number | undefined;
   readonly pageFaults: number | undefined;
   readonly majorPageFaults: number | undefined;
   /** undefined: no limit. */
@@ -97,8 +99,10 @@ export class CgroupReader {
         pairsOf(text('cpu', 'cpu.stat')),
         (file) => number('cpu', file),
       ),
-      memory: memoryOfSplit(pairsOf(text('memory', 'memory.stat')), (file) =>
-        number('memory', file),
+      memory: memoryOfSplit(
+        pairsOf(text('memory', 'memory.stat')),
+        pairsOf(text('memory', 'memory.oom_control')),
+        (file) => number('memory', file),
       ),
       io: ioOfSplit(
         text('blkio', 'blkio.throttle.io_service_bytes_recursive'),
@@ -178,7 +182,7 @@ function cpuOfUnified(
   };
 }
 
-function memoryOfSplit(stat: Pairs, read: ReadNumber): CgroupMemory | undefined {
+function memoryOfSplit(stat: Pairs, oom: Pairs, read: ReadNumber): CgroupMemory | undefined {
   const usageBytes = read('memory.usage_in_bytes');
   if (usageBytes === undefined) return undefined;
   return {
@@ -190,6 +194,7 @@ function memoryOfSplit(stat: Pairs, read: ReadNumber): CgroupMemory | undefined 
     swapBytes: stat.get('total_swap'),
     maxUsageBytes: read('memory.max_usage_in_bytes'),
     failures: read('memory.failcnt'),
+    oomKills: oom.get('oom_kill'),
     pageFaults: stat.get('total_pgfault'),
     majorPageFaults: stat.get('total_pgmajfault'),
     limitBytes: limitOf(read('memory.limit_in_bytes')),
@@ -208,6 +213,7 @@ function memoryOfUnified(stat: Pairs, events: Pairs, read: ReadNumber): CgroupMe
     swapBytes: read('memory.swap.current'),
     maxUsageBytes: read('memory.peak'),
     failures: events.get('max'),
+    oomKills: events.get('oom_kill'),
     pageFaults: stat.get('pgfault'),
     majorPageFaults: stat.get('pgmajfault'),
     limitBytes: limitOf(read('memory.max')),

@@ -31,6 +31,8 @@ import { prepareRoot } from './volumes/root-directory.ts';
 /** What the kubelet needs of the machine and the process. */
 export interface KubeletOptions {
   readonly config: KubeletConfig;
+  /** The same as a file would have it, for /configz. */
+  readonly configz: object;
   /** The machine's host name. */
   readonly hostname: string;
   readonly version: string;

@@ -189,6 +189,7 @@ export class PodParts {
       workers: () => this.#workers?.all() ?? [],
       status: this.#status,
       probeMetrics: this.#meter.registry,
+      stats: () => this.#stats?.stats,
       health: () => ({
         isAlive: clock.monotonic() - this.#beatMs < Math.max(2 * config.syncMs, 300_000),
         waitsFor: this.#waitsFor,

@@ -1,11 +1,12 @@
 import type { Registry } from 'prom-client';
+import { BlockDevices } from '../host/block-devices.ts';
 import type { KubeletReadings, WorkingPods } from '../telemetry/kubelet-metrics.ts';
 import type { KubeletBase } from './kubelet.ts';
 import type { NodeCertificates } from './node-certificates.ts';
-import { readUsage } from './node/resource-usage.ts';
 import type { Pod } from './pod/pod.ts';
 import type { PodTable } from './pod-table.ts';
 import type { RuntimeView } from './runtime/view.ts';
+import type { FigureRoutesOptions } from './server/figure-routes.ts';
 import type { KubeletRoutesOptions } from './server/kubelet-routes.ts';
 import { KubeletServer } from './server/server.ts';
 import { isStaticPod } from './sources/sourced-pod.ts';
@@ -22,6 +23,7 @@ export interface PodServerOptions {
   readonly status: StatusWriter;
   readonly probeMetrics: Registry;
   readonly health: KubeletRoutesOptions['health'];
+  readonly stats: FigureRoutesOptions['stats'];
 }
 
 /** Starts what listens. */
@@ -49,7 +51,11 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
     listPods: () => table.all().map(now),
     runtimePods: () => [...view.pods.values()],
     health,
-    usage: async () => readUsage(cri.runtime, view.pods.values(), clock.now()),
+    machine: base.machine,
+    stats: options.stats,
+    devices: new BlockDevices(),
+    configz: base.configz,
+    systemLogsFolder: '/var/log',
     metrics: metrics.registry,
     sliMetrics: metrics.slis.registry,
     onRequest: (request) => metrics.request(request),

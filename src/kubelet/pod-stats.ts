@@ -1,7 +1,9 @@
 import { CgroupReader } from '../host/cgroup-usage.ts';
 import type { KubeletBase } from './kubelet.ts';
+import type { RuntimePod } from './runtime/runtime-pod.ts';
 import type { RuntimeSettings } from './runtime/settings.ts';
 import type { RuntimeView } from './runtime/view.ts';
+import { readNodeUse } from './stats/node-reading.ts';
 import { PodReadings } from './stats/pod-readings.ts';
 import { Stats } from './stats/stats.ts';
 import { VolumeSizes } from './stats/volume-sizes.ts';
@@ -24,12 +26,15 @@ export function podStats(
     clock,
     everyMs: config.volumeStatsMs,
   });
-  const readings = new PodReadings({
-    pods: () => view.pods.values(),
-    cgroups: new CgroupReader(cgroup),
-    settings: cgroup,
+  const cgroups = new CgroupReader(cgroup);
+  const pods = (): Iterable<RuntimePod> => view.pods.values();
+  const stats = new Stats({
+    readings: new PodReadings({ pods, cgroups, settings: cgroup, clock }),
+    readNode: async () =>
+      readNodeUse({ rootDir, images: cri.images, cgroups, settings: cgroup, clock }),
+    volumes,
+    runtime: cri.runtime,
     clock,
   });
-  const stats = new Stats({ readings, volumes, runtime: cri.runtime, clock });
   return { stats, volumes };
 }

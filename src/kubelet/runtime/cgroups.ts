@@ -145,6 +145,11 @@ export function podCgroupPaths(
   });
 }
 
+/** That of all pods together. */
+export function kubepodsPath({ root, driver }: Pick<CgroupSettings, 'root' | 'driver'>): string {
+  return driver === 'systemd' ? systemdSlice(root, kubepods) : root.replace(/\/+$/, '') + kubepods;
+}
+
 /** The cgroup of a container or sandbox in that of its pod, as containerd names it. */
 export function memberCgroup(
   { driver }: Pick<CgroupSettings, 'driver'>,

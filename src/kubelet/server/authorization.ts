@@ -46,9 +46,25 @@ const subresources: Readonly<Record<string, readonly string[]>> = {
   configz: ['configz', 'proxy'],
 };
 
-/** What of the node a request needs: any of these is enough. */
-export function neededSubresources(path: string): readonly string[] {
-  return subresources[path.split('/', 2)[1] ?? ''] ?? ['proxy'];
+/**
+ * What runs something in a pod, or reaches what listens in it. An upgrade to a WebSocket can only be a GET, and whoever may read the node
+ * is not meant by that to run commands on it: the verb is `create` whatever the method.
+ */
+const acting = new Set(['exec', 'attach', 'run', 'portForward']);
+
+/** What a request needs: the verb on any of these subresources of the node is enough. */
+export interface NeededAccess {
+  readonly verb: string;
+  readonly subresources: readonly string[];
+}
+
+/** By a request's method and path. */
+export function neededAccess(method: string, path: string): NeededAccess {
+  const first = path.split('/', 2)[1] ?? '';
+  return {
+    verb: acting.has(first) ? 'create' : (verbs[method] ?? ''),
+    subresources: subresources[first] ?? ['proxy'],
+  };
 }
 
 /** Whether a user may do what a request asks for. */
@@ -63,8 +79,7 @@ export class Authorization {
 
   /** Throws where the API server could not be asked. */
   async decide(user: User, method: string, path: string): Promise<Decision> {
-    const verb = verbs[method] ?? '';
-    const needed = neededSubresources(path);
+    const { verb, subresources: needed } = neededAccess(method, path);
     for (const subresource of needed) {
       if (await this.#isAllowed(user, verb, subresource)) return { kind: 'allowed' };
     }

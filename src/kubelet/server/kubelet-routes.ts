@@ -1,11 +1,11 @@
-import type { Registry } from 'prom-client';
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
-import type { NodeUsage } from '../node/resource-usage.ts';
-import type { PodRoutes } from './pod-routes.ts';
-import { resourceMetrics } from './resource-metrics.ts';
+import type { FigureRoutes } from './figure-routes.ts';
+import type { PodLogs } from './pod-logs.ts';
+import type { PodStreams, StreamVerb } from './pod-streams.ts';
 import type { Exchange, Routes } from './routes.ts';
 import { sayJson, sayText } from './say.ts';
+import type { SystemLogs } from './system-logs.ts';
 
 /** How the kubelet itself is. */
 export interface KubeletHealth {
@@ -20,15 +20,27 @@ export interface KubeletRoutesOptions {
   readonly listPods: () => readonly Pod[];
   readonly runtimePods: () => readonly RuntimePod[];
   /** undefined: a port for reading alone. */
-  readonly pods: PodRoutes | undefined;
+  readonly pods: PodHandlers | undefined;
   /** `enableDebuggingHandlers`. */
   readonly debugging: boolean;
   readonly health: () => KubeletHealth;
-  readonly metrics: Registry;
-  readonly probeMetrics: Registry;
-  /** What the node and its containers use; rejects where the runtime does not say it. */
-  readonly usage: () => Promise<NodeUsage>;
-  readonly sliMetrics?: Registry;
+  readonly figures: FigureRoutes;
+  /** The KubeletConfiguration that is used. */
+  readonly configz: object;
+}
+
+/** What shows and does more than reading needs. */
+export interface PodHandlers {
+  readonly logs: PodLogs;
+  readonly streams: PodStreams;
+  /** undefined: the node's own logs are not shown. */
+  readonly systemLogs: SystemLogs | undefined;
+}
+
+const streaming: ReadonlySet<string> = new Set(['exec', 'attach', 'portForward', 'run']);
+
+function isStreamVerb(first: string): first is StreamVerb {
+  return streaming.has(first);
 }
 
 const debugPaths = new Set([
@@ -41,6 +53,9 @@ const debugPaths = new Set([
   'logs',
 ]);
 
+/** What does not wait for the runtime. */
+const early: ReadonlySet<string> = new Set(['healthz', 'metrics', 'configz', 'logs', 'debug']);
+
 /** The paths of port 10250, and those of the read-only port (spec 10.3). */
 export class KubeletRoutes implements Routes {
   readonly #options: KubeletRoutesOptions;
@@ -50,7 +65,8 @@ export class KubeletRoutes implements Routes {
   }
 
   upgrades(path: string): boolean {
-    return this.#options.debugging && path.startsWith('/exec/');
+    const first = path.split('/', 2)[1] ?? '';
+    return this.#options.debugging && isStreamVerb(first) && first !== 'run';
   }
 
   async answer(exchange: Exchange): Promise<void> {
@@ -61,7 +77,7 @@ export class KubeletRoutes implements Routes {
       return;
     }
     const { waitsFor } = this.#options.health();
-    if (waitsFor !== undefined && first !== 'healthz' && first !== 'metrics') {
+    if (waitsFor !== undefined && !early.has(first)) {
       sayText(response, 503, `no pods are known yet: ${waitsFor}\n`);
       return;
     }
@@ -73,7 +89,10 @@ export class KubeletRoutes implements Routes {
         sayJson(response, podList(this.#options.listPods()));
         return;
       case 'metrics':
-        await this.#metrics(exchange);
+        await this.#options.figures.metrics(exchange);
+        return;
+      case 'stats':
+        await this.#options.figures.stats(exchange);
         return;
       default:
         await this.#debug(first, exchange);
@@ -83,33 +102,17 @@ export class KubeletRoutes implements Routes {
   async #debug(first: string, exchange: Exchange): Promise<void> {
     const { pods, runtimePods } = this.#options;
     if (pods === undefined) notFound(exchange);
-    else if (first === 'containerLogs') await pods.logs(exchange);
-    else if (first === 'exec') await pods.exec(exchange);
-    else if (first === 'run') await pods.run(exchange);
+    else if (isStreamVerb(first)) await pods.streams.answer(first, exchange);
+    else if (first === 'containerLogs') await pods.logs.answer(exchange);
     else if (first === 'runningpods')
       sayJson(exchange.response, podList(runtimePods().flatMap(running)));
+    else if (first === 'configz')
+      sayJson(exchange.response, { kubeletconfig: this.#options.configz });
+    else if (first === 'logs' && pods.systemLogs !== undefined)
+      await pods.systemLogs.answer(exchange);
+    else if (first === 'logs' || first === 'debug')
+      sayText(exchange.response, 405, `/${first} is disabled.`);
     else notFound(exchange);
-  }
-
-  async #metrics(exchange: Exchange): Promise<void> {
-    const { metrics, probeMetrics, sliMetrics, usage } = this.#options;
-    if (exchange.url.pathname === '/metrics/resource') {
-      const text = resourceMetrics(await usage().catch(() => undefined));
-      exchange.response.writeHead(200, { 'Content-Type': metrics.contentType }).end(text);
-      return;
-    }
-    const registries: Readonly<Record<string, Registry | undefined>> = {
-      '/metrics': metrics,
-      '/metrics/probes': probeMetrics,
-      '/metrics/slis': sliMetrics,
-    };
-    const registry = registries[exchange.url.pathname];
-    if (registry === undefined) {
-      notFound(exchange);
-      return;
-    }
-    const text = await registry.metrics();
-    exchange.response.writeHead(200, { 'Content-Type': registry.contentType }).end(text);
   }
 }
 

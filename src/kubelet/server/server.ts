@@ -9,17 +9,29 @@ import type { Log } from '../../telemetry/log.ts';
 import { Authentication } from './authentication.ts';
 import { Authorization } from './authorization.ts';
 import { KubeletRoutes, plainHealth } from './kubelet-routes.ts';
-import type { KubeletRoutesOptions } from './kubelet-routes.ts';
+import type { KubeletRoutesOptions, PodHandlers } from './kubelet-routes.ts';
 import { KubeletListener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
-import { PodRoutes } from './pod-routes.ts';
-import type { PodRoutesOptions } from './pod-routes.ts';
+import { FigureRoutes } from './figure-routes.ts';
+import type { FigureRoutesOptions } from './figure-routes.ts';
+import { PodLogs } from './pod-logs.ts';
+import type { PodLogsOptions } from './pod-logs.ts';
+import { PodStreams } from './pod-streams.ts';
+import type { PodStreamsOptions } from './pod-streams.ts';
 import { opensslName } from './cipher-name.ts';
 import { keptServingPair } from './serving-certificate.ts';
 import type { ServingPair } from './serving-certificate.ts';
+import { SystemLogs } from './system-logs.ts';
 
 export interface KubeletServerOptions
-  extends Omit<PodRoutesOptions, 'idleMs'>, Omit<KubeletRoutesOptions, 'pods' | 'debugging'> {
+  extends
+    Omit<PodLogsOptions, 'runtime'>,
+    Omit<PodStreamsOptions, 'idleMs' | 'runtime'>,
+    FigureRoutesOptions,
+    Omit<KubeletRoutesOptions, 'pods' | 'debugging' | 'figures'> {
+  readonly runtime: PodLogsOptions['runtime'] & PodStreamsOptions['runtime'];
+  /** Where the node's own logs are. */
+  readonly systemLogsFolder: string;
   readonly config: KubeletServerConfig;
   /** Where a pair of our own is kept, where the configuration names none. */
   readonly certFolder: string;
@@ -101,9 +113,22 @@ export class KubeletServer {
   }
 
   #routes(isMain: boolean): KubeletRoutes {
-    const { streamIdleMs, debuggingHandlers } = this.#options.config;
-    const pods = isMain ? new PodRoutes({ ...this.#options, idleMs: streamIdleMs }) : undefined;
-    return new KubeletRoutes({ ...this.#options, pods, debugging: debuggingHandlers });
+    const { debuggingHandlers } = this.#options.config;
+    return new KubeletRoutes({
+      ...this.#options,
+      figures: new FigureRoutes(this.#options),
+      pods: isMain ? this.#podHandlers() : undefined,
+      debugging: debuggingHandlers,
+    });
+  }
+
+  #podHandlers(): PodHandlers {
+    const { config, systemLogsFolder } = this.#options;
+    return {
+      logs: new PodLogs(this.#options),
+      streams: new PodStreams({ ...this.#options, idleMs: config.streamIdleMs }),
+      systemLogs: config.systemLogs ? new SystemLogs(systemLogsFolder) : undefined,
+    };
   }
 
   #tls(): Pick<NonNullable<ListenerOptions['guarded']>, 'minVersion' | 'ciphers'> {

@@ -48,7 +48,8 @@ export function measuredPod(
   return { ...summed(containers), tasks: said.tasks };
 }
 
-function byCgroup({ cpu, memory, tasks }: CgroupUsage, atMs: number): Measured {
+/** By a cgroup alone. */
+export function byCgroup({ cpu, memory, tasks }: CgroupUsage, atMs: number): Measured {
   return {
     cpu: cpu && { seconds: cpu.seconds, nanoCores: undefined, atMs },
     memory: memory && { ...memory, atMs },

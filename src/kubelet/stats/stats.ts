@@ -5,7 +5,9 @@ import { KeptReading } from './kept-reading.ts';
 import { logSize } from './log-sizes.ts';
 import { measuredContainer, measuredPod } from './measured.ts';
 import type { Measured } from './measured.ts';
-import type { PodReading, PodReadings } from './pod-readings.ts';
+import type { NodeReading } from './node-reading.ts';
+import { Rates } from './rates.ts';
+import type { ContainerReading, PodReading, PodReadings } from './pod-readings.ts';
 import { diskUseOf, readRuntimeStats } from './runtime-stats.ts';
 import type { RuntimeStats, StatsCalls } from './runtime-stats.ts';
 import type { VolumeSizes } from './volume-sizes.ts';
@@ -14,7 +16,23 @@ export interface StatsOptions {
   readonly readings: Pick<PodReadings, 'read'>;
   readonly volumes: Pick<VolumeSizes, 'of' | 'keepOnly'>;
   readonly runtime: StatsCalls;
+  readonly readNode: () => Promise<NodeReading>;
   readonly clock: Clock;
+}
+
+/** All that is measured at a moment: the node, and each pod that is up with its containers. */
+export interface Figures {
+  readonly node: NodeReading;
+  readonly pods: readonly PodFigures[];
+}
+
+export interface PodFigures extends PodReading {
+  readonly whole: Measured;
+  readonly containers: readonly ContainerFigures[];
+}
+
+export interface ContainerFigures extends ContainerReading {
+  readonly whole: Measured;
 }
 
 /** What pods that are up use, read when somebody asks and kept for some seconds. */
@@ -23,6 +41,8 @@ export class Stats implements PodUsages {
   readonly #readings: KeptReading<readonly PodReading[]>;
   readonly #runtime: KeptReading<RuntimeStats>;
   readonly #usages: KeptReading<ReadonlyMap<string, PodUsage>>;
+  readonly #figures: KeptReading<Figures>;
+  readonly #rates = new Rates();
 
   constructor(options: StatsOptions) {
     this.#options = options;
@@ -34,6 +54,7 @@ export class Stats implements PodUsages {
       return readRuntimeStats(runtime, { wantsSandboxes });
     });
     this.#usages = new KeptReading(clock, async () => this.#readUsages());
+    this.#figures = new KeptReading(clock, async () => this.#readFigures());
   }
 
   /** By their cgroups. */
@@ -46,8 +67,40 @@ export class Stats implements PodUsages {
     return this.#runtime.get();
   }
 
+  /** Throws where the runtime has to be asked and does not answer. */
+  async figures(): Promise<Figures> {
+    return this.#figures.get();
+  }
+
   async podUsages(): Promise<ReadonlyMap<string, PodUsage>> {
     return this.#usages.get();
+  }
+
+  async #readFigures(): Promise<Figures> {
+    const [readings, node] = await Promise.all([this.pods(), this.#options.readNode()]);
+    const isWhole = readings.every(
+      ({ cgroup, containers }) =>
+        cgroup !== undefined && containers.every((each) => each.cgroup !== undefined),
+    );
+    const runtime = isWhole ? undefined : await this.runtime();
+    const rates = this.#rates;
+    const pods = readings.map((reading) => {
+      const { whole, containers } = measured(reading, runtime);
+      return {
+        ...reading,
+        whole: rates.rated(reading.pod.uid, whole),
+        containers: containers.map((each) => ({
+          ...each,
+          whole: rates.rated(each.container.id, each.whole),
+        })),
+      };
+    });
+    const rated = {
+      ...rates.rated('node', node),
+      agent: rates.rated('agent', node.agent),
+    };
+    rates.turn();
+    return { node: rated, pods };
   }
 
   async #readUsages(): Promise<ReadonlyMap<string, PodUsage>> {
@@ -65,19 +118,14 @@ export class Stats implements PodUsages {
     const { uid, name, namespace } = reading.pod;
     const volumes = await this.#options.volumes.of(uid);
     const containers = new Map<string, ContainerDisk>();
-    const ofContainers: Measured[] = [];
-    for (const each of reading.containers) {
-      const { id, name: container, logPath } = each.container;
-      const said = runtime?.containers.get(id);
-      const measured = measuredContainer(each, said);
-      ofContainers.push(measured);
-      containers.set(container, {
-        memoryBytes: measured.memory?.workingSetBytes,
-        layer: diskUseOf(said?.writableLayer),
-        logs: await logSize(logPath),
+    const { whole, containers: ofContainers } = measured(reading, runtime);
+    for (const { container, whole: of } of ofContainers) {
+      containers.set(container.name, {
+        memoryBytes: of.memory?.workingSetBytes,
+        layer: diskUseOf(runtime?.containers.get(container.id)?.writableLayer),
+        logs: await logSize(container.logPath),
       });
     }
-    const whole = measuredPod(reading, ofContainers, runtime?.sandboxes.get(reading.sandboxId));
     return {
       uid,
       name,
@@ -89,6 +137,26 @@ export class Stats implements PodUsages {
       disk: onDisk(containers.values(), volumes.values()),
     };
   }
+}
+
+/** CPU and memory of a pod and its containers. */
+function measured(
+  reading: PodReading,
+  runtime: RuntimeStats | undefined,
+): { readonly whole: Measured; readonly containers: readonly ContainerFigures[] } {
+  const containers = reading.containers.map((each) => ({
+    ...each,
+    whole: measuredContainer(each, runtime?.containers.get(each.container.id)),
+  }));
+  const sandbox = runtime?.sandboxes.get(reading.sandboxId);
+  return {
+    whole: measuredPod(
+      reading,
+      containers.map(({ whole }) => whole),
+      sandbox,
+    ),
+    containers,
+  };
 }
 
 function onDisk(containers: Iterable<ContainerDisk>, volumes: Iterable<VolumeUse>): DiskUse {

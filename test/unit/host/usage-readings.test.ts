@@ -39,6 +39,7 @@ describe('cgroups', () => {
       'memory/a/memory.max_usage_in_bytes': '2000\n',
       'memory/a/memory.limit_in_bytes': '9223372036854771712\n',
       'memory/a/memory.failcnt': '7\n',
+      'memory/a/memory.oom_control': 'oom_kill_disable 0\nunder_oom 0\noom_kill 2\n',
       'memory/a/memory.stat':
         'cache 1\ntotal_cache 300\ntotal_rss 600\ntotal_inactive_file 200\ntotal_pgfault 9\ntotal_pgmajfault 2\ntotal_swap 0\ntotal_mapped_file 5\n',
       'memory/a/cgroup.procs': '0\n42\n43\n',
@@ -69,6 +70,7 @@ describe('cgroups', () => {
         swapBytes: 0,
         maxUsageBytes: 2000,
         failures: 7,
+        oomKills: 2,
         pageFaults: 9,
         majorPageFaults: 2,
         limitBytes: undefined,
@@ -90,7 +92,7 @@ describe('cgroups', () => {
       'a/memory.current': '1000\n',
       'a/memory.peak': '2000\n',
       'a/memory.max': '4096\n',
-      'a/memory.events': 'low 0\nmax 7\noom 1\n',
+      'a/memory.events': 'low 0\nmax 7\noom 3\noom_kill 2\n',
       'a/memory.swap.current': '0\n',
       'a/memory.stat':
         'anon 600\nfile 300\nfile_mapped 5\ninactive_file 200\npgfault 9\npgmajfault 2\n',
@@ -117,6 +119,7 @@ describe('cgroups', () => {
       cacheBytes: 300,
       maxUsageBytes: 2000,
       failures: 7,
+      oomKills: 2,
       limitBytes: 4096,
     });
     expect(usage?.io).toEqual([

@@ -64,6 +64,7 @@ class Lab {
       listPodSandboxStats: async () => this.#answer('sandboxes', this.sandboxes),
     },
     clock: this.clock,
+    readNode: async () => Promise.reject(new Error('not asked for')),
   });
 
   async #answer(what: string, stats: readonly object[] | undefined): Promise<never> {

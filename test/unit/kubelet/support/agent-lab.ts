@@ -200,6 +200,7 @@ export class AgentLab {
     const cri = fake.connect();
     const options = {
       config,
+      configz: {},
       hostname: nodeName,
       version: '0.0.0',
       tools: new FakeToolRunner(),

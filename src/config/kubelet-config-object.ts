@@ -1,0 +1,28 @@
+import { configTree } from './config-object.ts';
+import type { ConfigValue } from './config-object.ts';
+import type { FlagTable, FlagValues } from './flag-table.ts';
+import type { KubeletConfig } from './kubelet-config.ts';
+import { kubeletFileKind } from './kubelet-file.ts';
+
+/**
+ * The configuration that is used, as a KubeletConfiguration with all fields, sorted by name: what flags say is in it, and every default.
+ * Headers may be credentials: their values are not shown.
+ */
+export function kubeletConfigObject(
+  table: FlagTable,
+  flags: FlagValues,
+  config: Pick<KubeletConfig, 'node' | 'runtime'>,
+): { readonly [name: string]: ConfigValue } {
+  const headers = flags.list('staticPodURLHeader').map((each) => each.slice(0, each.indexOf(':')));
+  return configTree(
+    table,
+    flags,
+    new Map<string, ConfigValue>([
+      ['apiVersion', kubeletFileKind.apiVersion],
+      ['kind', kubeletFileKind.kind],
+      ['evictionHard', config.node.evictionHard],
+      ['cgroupRoot', config.runtime.cgroups.root],
+      ['staticPodURLHeader', Object.fromEntries(headers.map((name) => [name, ['<hidden>']]))],
+    ]),
+  );
+}

@@ -1,0 +1,43 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Memory of the whole machine, in bytes. */
+export interface MemoryUse {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** With what the kernel can take back at once. */
+  readonly availableBytes: number;
+  /** Of processes, without files. */
+  readonly anonymousBytes: number;
+  readonly pageFaults: number;
+  readonly majorPageFaults: number;
+}
+
+/** undefined: the kernel does not say it. */
+export async function readMemoryUse(proc = '/proc'): Promise<MemoryUse | undefined> {
+  const info = await readFile(join(proc, 'meminfo'), 'utf8').catch(() => '');
+  const events = await readFile(join(proc, 'vmstat'), 'utf8').catch(() => '');
+  const bytes = (name: string): number => numberAt(info, `${name}:`) * 1024;
+  const totalBytes = bytes('MemTotal');
+  if (totalBytes === 0) return undefined;
+  return {
+    totalBytes,
+    freeBytes: bytes('MemFree'),
+    availableBytes: bytes('MemAvailable'),
+    anonymousBytes: bytes('AnonPages'),
+    pageFaults: numberAt(events, 'pgfault'),
+    majorPageFaults: numberAt(events, 'pgmajfault'),
+  };
+}
+
+/** When the machine was started, in milliseconds since the epoch; undefined: not known. */
+export async function readBootTimeMs(proc = '/proc'): Promise<number | undefined> {
+  const text = await readFile(join(proc, 'stat'), 'utf8').catch(() => '');
+  const seconds = numberAt(text, 'btime');
+  return seconds === 0 ? undefined : seconds * 1000;
+}
+
+/** 0: it is not there. */
+function numberAt(text: string, name: string): number {
+  return Number(new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+}
