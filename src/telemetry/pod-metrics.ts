@@ -27,7 +27,7 @@ const sizes: readonly (readonly [belowBytes: number, text: string])[] = [
   [100 * gib, '60GB-100GB'],
 ];
 
-type ContainerType = 'container' | 'init_container';
+type ContainerType = 'container' | 'init_container' | 'ephemeral_container';
 
 /** What becomes of pods, counted and timed under upstream's names. All durations in seconds. */
 export class PodMetrics {

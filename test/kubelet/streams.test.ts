@@ -71,6 +71,10 @@ interface Seen {
       readonly state: object;
       readonly restartCount: number;
     }[];
+    readonly ephemeralContainerStatuses?: readonly {
+      readonly name: string;
+      readonly state: object;
+    }[];
   };
 }
 
@@ -217,5 +221,22 @@ describe.skipIf(!isThere).each(['true', 'false'])('exec, by WebSocket %s', (webS
     const { code, err } = await ask('exec', 'talker', '-c', 'none', '--', 'true');
     expect(code).toBe(1);
     expect(err).toContain('none');
+  });
+});
+
+describe.skipIf(!isThere)('debug', () => {
+  it('puts a container beside another one, whose processes it sees; its log and commands are as any other’s', async () => {
+    const which = ['talker', '--image=local/busybox:1', '--image-pull-policy=Never'];
+    const script = ['--', 'sh', '-c', 'echo looking; sleep 1000'];
+    const { code, out: told } = await ask('debug', ...which, '-c', 'looker', '--target=main', ...script);
+    expect([code, told]).toEqual([0, expect.stringContaining('Targeting container "main"')]);
+    await untilPod('talker', 'has a looker that runs', ({ status }) =>
+      (status.ephemeralContainerStatuses ?? []).some(
+        ({ name, state }) => name === 'looker' && Object.hasOwn(state, 'running'),
+      ),
+    );
+    expect((await ask('logs', 'talker', '-c', 'looker')).out).toBe('looking\n');
+    const { out } = await ask('exec', 'talker', '-c', 'looker', '--', 'cat', '/proc/1/cmdline');
+    expect(out).toContain('echo line');
   });
 });

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 
 import { SwitchyardError } from '../../error.ts';
+import { allContainers } from '../pod/pod.ts';
 import type { Container, EnvFrom, EnvVar, KeySelector, Pod } from '../pod/pod.ts';
 import type {
   ConfigMapData,
@@ -157,8 +158,10 @@ interface Wanted {
 
 function containerOf({ pod, container }: Where, name: string | undefined): Container {
   if (name === undefined || name === '') return container;
-  const all = [...pod.spec.containers, ...pod.spec.initContainers];
-  return all.find((each) => each.name === name) ?? refuse(`container ${name} not found`);
+  return (
+    allContainers(pod.spec).find((each) => each.name === name) ??
+    refuse(`container ${name} not found`)
+  );
 }
 
 function keyOf<V>(

@@ -177,6 +177,7 @@ function pathOf(namespace: string): string {
 }
 
 function fieldPathOf({ spec }: Pick<Pod, 'spec'>, name: string): string {
-  const isInit = spec.initContainers.some((container) => container.name === name);
-  return `spec.${isInit ? 'initContainers' : 'containers'}{${name}}`;
+  const kinds = ['initContainers', 'ephemeralContainers'] as const;
+  const kind = kinds.find((each) => spec[each].some((container) => container.name === name));
+  return `spec.${kind ?? 'containers'}{${name}}`;
 }

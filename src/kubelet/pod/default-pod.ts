@@ -43,6 +43,7 @@ function podSpec(spec: Raw): Raw {
     securityContext: section(spec, 'securityContext'),
     containers: containers('containers'),
     initContainers: containers('initContainers'),
+    ephemeralContainers: containers('ephemeralContainers'),
     volumes: mapsOf(spec, 'volumes').map(volume),
     ...(spec['resources'] === undefined ? {} : { resources: resources(spec) }),
   };

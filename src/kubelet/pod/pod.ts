@@ -38,6 +38,8 @@ export interface PodSpec {
   readonly nodeName: string;
   readonly containers: readonly Container[];
   readonly initContainers: readonly Container[];
+  /** Put into a pod that runs, to look around in it; each is started once at most (spec 2.8). */
+  readonly ephemeralContainers: readonly Container[];
   readonly volumes: readonly Volume[];
   readonly restartPolicy: RestartPolicy;
   readonly terminationGracePeriodSeconds: number;
@@ -130,7 +132,7 @@ export interface SecurityContext {
   readonly seLinuxOptions?: SeLinuxOptions;
 }
 
-/** A regular container, or an init container; with `restartPolicy: Always` among the latter a sidecar (KEP-753). */
+/** A container of whatever kind; with `restartPolicy: Always` among init containers it is a sidecar (KEP-753). */
 export interface Container {
   readonly name: string;
   readonly image: string;
@@ -158,6 +160,8 @@ export interface Container {
   readonly stdin?: boolean;
   readonly stdinOnce?: boolean;
   readonly tty?: boolean;
+  /** Of an ephemeral container: the one whose processes it sees. */
+  readonly targetContainerName?: string;
 }
 
 export interface ContainerPort {
@@ -371,6 +375,15 @@ export interface TerminatedState {
 /** Whether an init container is a sidecar: it is restarted until the pod ends (KEP-753). */
 export function isSidecar(container: Container): boolean {
   return container.restartPolicy === 'Always';
+}
+
+/** All containers of a pod: init, regular and ephemeral ones. */
+export function allContainers({
+  initContainers,
+  containers,
+  ephemeralContainers,
+}: Pick<PodSpec, 'initContainers' | 'containers' | 'ephemeralContainers'>): readonly Container[] {
+  return [...initContainers, ...containers, ...ephemeralContainers];
 }
 
 /** `web_default(uid)`, as messages and logs name a pod. */

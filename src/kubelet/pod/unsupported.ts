@@ -77,14 +77,19 @@ export function unsupportedFields(
   return found.fields;
 }
 
-/** Fields that cannot be honoured either, and that a pod runs without: it has them only since it runs. */
-export function ignoredFields({ spec }: Pick<Pod, 'spec'>): readonly UnsupportedField[] {
-  const names = mapsOf(spec as unknown as Raw, 'ephemeralContainers').map(({ name }) =>
-    textOf(name),
-  );
-  if (names.length === 0) return [];
-  const reason = `ephemeral containers are not supported, not started: ${names.join(', ')}`;
-  return [{ field: 'spec.ephemeralContainers', why: reason }];
+/**
+ * The same of ephemeral containers, by their names. The pod runs already: only such a container waits, and is not started.
+ */
+export function ephemeralProblems(
+  { spec }: Pick<Pod, 'spec'>,
+  features: RuntimeFeatures = fewestFeatures,
+): ReadonlyMap<string, readonly UnsupportedField[]> {
+  const problems = spec.ephemeralContainers.map((container, index) => {
+    const found = new Finding(features);
+    found.container(container as unknown as Raw, `spec.ephemeralContainers[${index}]`);
+    return [container.name, found.fields] as const;
+  });
+  return new Map(problems.filter(([, fields]) => fields.length > 0));
 }
 
 /** `spec.volumes[0].csi: volumes of this kind …` */

@@ -4,7 +4,7 @@ import type { Raw } from '../../services/field-reader.ts';
 import { labelProblem, objectNameProblem } from '../../services/object-names.ts';
 import { podShape, shapeProblems } from './pod-schema.ts';
 import type { PodProblem } from './pod-schema.ts';
-import { placedMaps, quantityWritten, sectionOf, textOf } from './raw-fields.ts';
+import { mapsOf, placedMaps, quantityWritten, sectionOf, textOf } from './raw-fields.ts';
 import { apiReferences } from './static-references.ts';
 
 /**
@@ -58,6 +58,8 @@ class Checking {
     for (const [container, at] of placedMaps(spec, 'initContainers', 'spec'))
       this.#container(container, at, spec);
     for (const [container, at] of containers) this.#container(container, at, spec);
+    if (mapsOf(spec, 'ephemeralContainers').length > 0)
+      this.add('spec.ephemeralContainers', 'are only put into pods of the API server that run');
     this.#notNegative(spec, 'terminationGracePeriodSeconds', 'spec');
     this.#names(spec);
   }

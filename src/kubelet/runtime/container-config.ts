@@ -34,6 +34,8 @@ export interface ContainerInput {
   readonly hostsFile: string | undefined;
   /** undefined: the container wants none. */
   readonly terminationMessageFile: string | undefined;
+  /** The container whose processes it sees, by its ID; undefined: as all of the pod. */
+  readonly pidTarget: string | undefined;
   /** Whether the runtime makes mounts read-only all the way down. */
   readonly recursiveReadOnly: boolean;
 }
@@ -66,7 +68,7 @@ export function containerConfig(input: ContainerInput, settings: RuntimeSettings
     tty: container.tty ?? false,
     linux: {
       resources: containerResources(pod, container, settings),
-      securityContext: containerSecurity(pod, container, image.user, settings),
+      securityContext: containerSecurity(pod, container, image.user, settings, input.pidTarget),
     },
   };
 }

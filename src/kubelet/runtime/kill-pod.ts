@@ -3,7 +3,7 @@ import { SwitchyardError } from '../../error.ts';
 import type { Cri } from '../cri/client.ts';
 import { criText, isNotFound } from '../cri/cri-error.ts';
 import type { Container, Hook, Pod } from '../pod/pod.ts';
-import { isSidecar } from '../pod/pod.ts';
+import { allContainers, isSidecar } from '../pod/pod.ts';
 import type { PodEvents } from '../ports.ts';
 import { runHook } from './hooks.ts';
 import type { HookSurroundings } from './hooks.ts';
@@ -179,9 +179,7 @@ async function preStop(
 }
 
 function specOf(pod: Pod | undefined, name: string): Container | undefined {
-  return [...(pod?.spec.containers ?? []), ...(pod?.spec.initContainers ?? [])].find(
-    (one) => one.name === name,
-  );
+  return pod && allContainers(pod.spec).find((one) => one.name === name);
 }
 
 function graceOf(
@@ -214,7 +212,8 @@ function restoredHook({ annotations: kept }: RuntimeContainer): Hook | undefined
 /** As far as an Event or a hook needs it. */
 function restoredPod({ uid, name, namespace }: RuntimePod): Pick<Pod, 'metadata' | 'spec'> {
   const metadata = { uid, name, namespace, labels: {}, annotations: {} };
-  return { metadata, spec: { containers: [], initContainers: [] } as unknown as Pod['spec'] };
+  const none = { containers: [], initContainers: [], ephemeralContainers: [] };
+  return { metadata, spec: none as unknown as Pod['spec'] };
 }
 
 function restoredContainer({ name, annotations: kept }: RuntimeContainer): Container {

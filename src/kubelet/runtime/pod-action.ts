@@ -1,10 +1,11 @@
 import type { Container, Pod } from '../pod/pod.ts';
+import type { RuntimeFeatures } from '../pod/unsupported.ts';
 import type { ProbeResults } from '../ports.ts';
 import { containerHash, labels } from './labels.ts';
 import { newest } from './runtime-pod.ts';
 import type { RuntimeContainer, RuntimePod } from './runtime-pod.ts';
 
-export type ContainerKind = 'init' | 'sidecar' | 'regular';
+export type ContainerKind = 'init' | 'sidecar' | 'regular' | 'ephemeral';
 
 /** Why one container is killed while its pod lives on; the grace period depends on it (spec 2.10). */
 export type KillReason = 'changed' | 'liveness' | 'startup' | 'unknown';
@@ -52,6 +53,7 @@ export interface ActionsInput {
   readonly probes: ProbeResults;
   readonly backOff: BackOffView;
   readonly terminating: boolean;
+  readonly features: RuntimeFeatures;
 }
 
 /** The key of a container's crash-loop back-off: with another image or other resources it begins anew. */

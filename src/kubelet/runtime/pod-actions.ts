@@ -1,5 +1,6 @@
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, Pod } from '../pod/pod.ts';
+import { ephemeralActions } from './ephemeral-actions.ts';
 import { hasPassed, initActions, within } from './init-actions.ts';
 import { failedProbe, isChanged, startOrWait } from './pod-action.ts';
 import type { ActionsInput, PodAction } from './pod-action.ts';
@@ -100,7 +101,8 @@ function inSandbox(given: ActionsInput, sandbox: RuntimeSandbox): readonly PodAc
   const init = initActions(input, sandbox, hasRegular(pod, within(all.runtime, sandbox)));
   if (init.failed) return [{ kind: 'killPod', why: 'ended' }];
   const surplus = [...neverStarted(all), ...surplusInit(input)];
-  if (!init.done) return [...strays, ...init.kills, ...surplus, ...init.starts];
+  const ephemeral = ephemeralActions(pod, input.runtime, input.features);
+  if (!init.done) return [...strays, ...init.kills, ...surplus, ...ephemeral, ...init.starts];
   const kills: PodAction[] = [];
   const starts: PodAction[] = [];
   let kept = 0;
@@ -112,7 +114,7 @@ function inSandbox(given: ActionsInput, sandbox: RuntimeSandbox): readonly PodAc
   }
   // so completed pods lose their sandbox, and sidecars do not keep them alive
   if (kept === 0 && starts.length === 0) return [{ kind: 'killPod', why: 'ended' }];
-  return [...strays, ...init.kills, ...kills, ...surplus, ...init.starts, ...starts];
+  return [...strays, ...init.kills, ...kills, ...surplus, ...ephemeral, ...init.starts, ...starts];
 }
 
 /** Whether a regular container is made or runs. That one has ended proves nothing: after a reboot it was of the sandbox before. */

@@ -4,10 +4,11 @@ import { NamespaceMode, SecurityProfile_ProfileType as ProfileType } from '../cr
 import type {
   LinuxContainerSecurityContextSchema,
   LinuxSandboxSecurityContextSchema,
-  NamespaceOptionSchema,
+  NamespaceOption,
   SELinuxOptionSchema,
   SecurityProfileSchema,
 } from '../cri/gen/api_pb.ts';
+import { allContainers } from '../pod/pod.ts';
 import type {
   Container,
   Pod,
@@ -42,7 +43,7 @@ const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc
 type Profile = MessageInitShape<typeof SecurityProfileSchema>;
 
 /** Which namespaces of the node a pod shares; pid and ipc are never left out: 0 means another mode than none (spec 3.2). */
-export function namespaceOptions(spec: PodSpec): MessageInitShape<typeof NamespaceOptionSchema> {
+export function namespaceOptions(spec: PodSpec): Pick<NamespaceOption, 'network' | 'pid' | 'ipc'> {
   const shared = spec.shareProcessNamespace ? NamespaceMode.POD : NamespaceMode.CONTAINER;
   return {
     network: spec.hostNetwork ? NamespaceMode.NODE : NamespaceMode.POD,
@@ -58,7 +59,7 @@ export function sandboxSecurity({
   const { securityContext: context } = spec;
   return {
     namespaceOptions: namespaceOptions(spec),
-    privileged: [...spec.initContainers, ...spec.containers].some(
+    privileged: allContainers(spec).some(
       ({ securityContext }) => securityContext?.privileged === true,
     ),
     seccomp: { profileType: ProfileType.RuntimeDefault, localhostRef: '' },
@@ -77,6 +78,7 @@ export function containerSecurity(
   container: Container,
   image: ImageUser,
   defaults: { readonly seccompDefault: boolean; readonly rootDir: string },
+  pidTarget?: string,
 ): MessageInitShape<typeof LinuxContainerSecurityContextSchema> {
   const own = container.securityContext ?? {};
   const shared = spec.securityContext;
@@ -84,7 +86,10 @@ export function containerSecurity(
   if ((own.runAsNonRoot ?? shared.runAsNonRoot) === true) refuseRoot(runAsUser, image);
   const apparmor = own.appArmorProfile ?? shared.appArmorProfile;
   return {
-    namespaceOptions: namespaceOptions(spec),
+    namespaceOptions: {
+      ...namespaceOptions(spec),
+      ...(pidTarget !== undefined && { pid: NamespaceMode.TARGET, targetId: pidTarget }),
+    },
     ...rights(own),
     seccomp: seccompOf(spec, container, defaults),
     ...(apparmor !== undefined && { apparmor: profile(apparmor, (name) => name) }),

@@ -8,6 +8,7 @@ import type { Environment, EnvValue, MountedVolume, PodAddresses, Volumes } from
 import { containerConfig, hasOwnHosts } from './container-config.ts';
 import type { BoundMount, ContainerConfig } from './container-config.ts';
 import type { Files } from './container-files.ts';
+import { targetOf } from './ephemeral-actions.ts';
 import { runHook } from './hooks.ts';
 import type { Images, ReadyImage } from './images.ts';
 import { killContainer } from './kill-pod.ts';
@@ -40,6 +41,8 @@ export interface StartTarget {
   readonly addresses: PodAddresses;
   readonly hostname: PodHostname;
   readonly mounted: ReadonlyMap<string, MountedVolume>;
+  /** What there is of the pod already. */
+  readonly runtime: RuntimePod | undefined;
 }
 
 /**
@@ -124,6 +127,7 @@ async function configOf(
   signal: AbortSignal,
 ): Promise<ContainerConfig> {
   const { pod, container, addresses } = target;
+  const pidTarget = targetOf(container, target.runtime);
   const env = await around.environment.build(pod, container, addresses, signal);
   const mounts = await boundMounts(target, env, around);
   const needsHosts =
@@ -145,6 +149,7 @@ async function configOf(
       mounts,
       hostsFile: hosts,
       terminationMessageFile,
+      pidTarget,
       recursiveReadOnly: around.recursiveReadOnly,
     },
     around.settings,

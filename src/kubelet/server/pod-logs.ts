@@ -7,6 +7,7 @@ import { errorText } from '../../error.ts';
 import { CriError, criText } from '../cri/cri-error.ts';
 import type { RuntimeService } from '../cri/gen/api_pb.ts';
 import { ContainerState } from '../cri/gen/api_pb.ts';
+import { allContainers } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
 import { sayText } from './say.ts';
 import { logContainer } from './log-container.ts';
@@ -110,7 +111,7 @@ export class PodLogs {
 }
 
 function hasContainer({ spec }: Pod, name: string): boolean {
-  return [...spec.containers, ...spec.initContainers].some((each) => each.name === name);
+  return allContainers(spec).some((each) => each.name === name);
 }
 
 function logFailure(error: unknown): string {

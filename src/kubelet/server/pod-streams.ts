@@ -3,6 +3,7 @@ import { Code } from '@connectrpc/connect';
 import type { ServerResponse } from 'node:http';
 import { CriError, criText } from '../cri/cri-error.ts';
 import type { RuntimeService } from '../cri/gen/api_pb.ts';
+import { allContainers } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import { newest } from '../runtime/runtime-pod.ts';
@@ -177,7 +178,7 @@ export class PodStreams {
 const noStreams = 'you must specify at least 1 of stdin, stdout, stderr';
 
 function hasTerminal({ spec }: Pod, name: string): boolean {
-  const all = [...spec.containers, ...spec.initContainers];
+  const all = allContainers(spec);
   return all.find((each) => each.name === name)?.tty ?? false;
 }
 

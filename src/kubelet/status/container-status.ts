@@ -13,18 +13,27 @@ export interface ContainerStatuses {
   readonly init: readonly ContainerStatus[];
   /** By name. */
   readonly regular: readonly ContainerStatus[];
+  /** By name; they count for nothing else. */
+  readonly ephemeral: readonly ContainerStatus[];
 }
 
 export function containerStatuses(input: StatusInput): ContainerStatuses {
-  const { initContainers, containers } = input.pod.spec;
+  const { initContainers, containers, ephemeralContainers } = input.pod.spec;
   const before = input.previous;
-  const init = initContainers.map((container) =>
-    statusOf(input, container, named(before.initContainerStatuses, container)),
-  );
-  const regular = containers.map((container) =>
-    statusOf(input, container, named(before.containerStatuses, container)),
-  );
-  return { init, regular: regular.toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
+  const statusesOf = (
+    specs: readonly Container[],
+    statuses: readonly ContainerStatus[] | undefined,
+  ): readonly ContainerStatus[] =>
+    specs.map((container) => statusOf(input, container, named(statuses, container)));
+  return {
+    init: statusesOf(initContainers, before.initContainerStatuses),
+    regular: byName(statusesOf(containers, before.containerStatuses)),
+    ephemeral: byName(statusesOf(ephemeralContainers, before.ephemeralContainerStatuses)),
+  };
+}
+
+function byName(statuses: readonly ContainerStatus[]): readonly ContainerStatus[] {
+  return statuses.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function named(
@@ -66,6 +75,8 @@ function withoutRuntime(
   if (before.state.terminated !== undefined) return before;
   if (isPastInit(input, container)) return { ...before, state: removed };
   if (before.state.running === undefined) return { ...never, restartCount, state, lastState };
+  const isEphemeral = input.pod.spec.ephemeralContainers.includes(container);
+  if (isEphemeral) return { ...before, ready: false, state: lost(before) };
   return { ...never, restartCount: restartCount + again(input), state, lastState: lost(before) };
 }
 

@@ -35,6 +35,7 @@ export function derivePodStatus(input: StatusInput): PodStatus {
     qosClass: previous.qosClass ?? qosClassOf(pod),
     ...(statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init }),
     containerStatuses: statuses.regular,
+    ...(statuses.ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: statuses.ephemeral }),
   };
 }
 

@@ -1,13 +1,14 @@
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, Pod } from '../pod/pod.ts';
 
-/** Whether a container that ended with this code is started again while its pod lives (spec 2.5 to 2.7). */
+/** Whether a container that ended with this code is started again while its pod lives (spec 2.5 to 2.8). */
 export function mayRestart(
   { spec }: Pick<Pod, 'spec'>,
   container: Container,
   exitCode: number,
 ): boolean {
   if (isSidecar(container)) return true;
+  if (spec.ephemeralContainers.includes(container)) return false;
   const isInit = spec.initContainers.includes(container);
   switch (spec.restartPolicy) {
     case 'Always':

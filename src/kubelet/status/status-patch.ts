@@ -12,7 +12,11 @@ const values = ['phase', 'observedGeneration', 'hostIP', 'podIP'] as const;
 /** Merged by their address: those that are not named would stay. */
 const addresses = ['hostIPs', 'podIPs'] as const;
 /** Replaced as a whole. */
-const containers = ['initContainerStatuses', 'containerStatuses'] as const;
+const containers = [
+  'initContainerStatuses',
+  'containerStatuses',
+  'ephemeralContainerStatuses',
+] as const;
 
 /** What this kubelet writes; all else is others'. */
 export const ownFields: ReadonlySet<string> = new Set([

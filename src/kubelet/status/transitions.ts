@@ -26,8 +26,9 @@ export function illegalTransition(
 }
 
 function statusesOf(status: PodStatus): ReadonlyMap<string, ContainerStatus> {
-  const { initContainerStatuses = [], containerStatuses = [] } = status;
-  return new Map([...initContainerStatuses, ...containerStatuses].map((one) => [one.name, one]));
+  const { initContainerStatuses: init = [], containerStatuses: regular = [] } = status;
+  const all = [...init, ...regular, ...(status.ephemeralContainerStatuses ?? [])];
+  return new Map(all.map((one) => [one.name, one]));
 }
 
 function isRevived(old: ContainerStatus, now: ContainerStatus): boolean {

@@ -1,3 +1,4 @@
+import { allContainers } from '../pod/pod.ts';
 import type { Container, Pod, Volume } from '../pod/pod.ts';
 
 export type ReferenceKind = 'ConfigMap' | 'Secret';
@@ -14,7 +15,7 @@ export function referencesOf({
   metadata,
   spec,
 }: Pick<Pod, 'metadata' | 'spec'>): readonly Reference[] {
-  const containers = [...spec.initContainers, ...spec.containers];
+  const containers = allContainers(spec);
   const found: readonly Naming[] = [
     ...(spec.imagePullSecrets ?? []).map(({ name = '' }) => ({ secret: { name } })),
     ...containers.flatMap(ofContainer),

@@ -4,7 +4,7 @@ import type { Clock } from '../../clock.ts';
 import { errorText, SwitchyardError } from '../../error.ts';
 import type { Mounts } from '../../host/mounts.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { podText } from '../pod/pod.ts';
+import { allContainers, podText } from '../pod/pod.ts';
 import type { Pod, Volume } from '../pod/pod.ts';
 import type { MountedVolume, PodEvents, Volumes } from '../ports.ts';
 import { isWritten, writeAtomically } from './atomic-writer.ts';
@@ -249,7 +249,7 @@ function placeOf(volume: Volume): Place | undefined {
 
 /** Those that a container mounts. */
 function usedVolumes({ spec }: Pod): readonly Volume[] {
-  const all = [...spec.initContainers, ...spec.containers];
+  const all = allContainers(spec);
   const used = new Set(all.flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name)));
   return spec.volumes.filter(({ name }) => used.has(name));
 }

@@ -1,3 +1,4 @@
+import { allContainers } from '../pod/pod.ts';
 import type { Container, Pod, PodStatus } from '../pod/pod.ts';
 import type { StatusInput } from '../ports.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
@@ -34,9 +35,7 @@ async function readMessages(
   runtime: RuntimePod | undefined,
   known: Map<string, string>,
 ): Promise<void> {
-  const specs = new Map<string, Container>(
-    [...spec.initContainers, ...spec.containers].map((one) => [one.name, one]),
-  );
+  const specs = new Map<string, Container>(allContainers(spec).map((one) => [one.name, one]));
   const there = new Set<string>();
   for (const ended of runtime?.containers ?? []) {
     there.add(ended.id);

@@ -2,10 +2,10 @@ import { criText, isNotFound } from '../cri/cri-error.ts';
 import { dnsConfig } from '../environment/dns-config.ts';
 import { podHostname } from '../environment/hostname.ts';
 import type { Container, Pod, PodStatus } from '../pod/pod.ts';
-import type { MountedVolume, PodAddresses } from '../ports.ts';
+import type { MeteredContainer, MountedVolume, PodAddresses } from '../ports.ts';
 import { killContainer, killPod } from '../runtime/kill-pod.ts';
 import { crashLoopKey, lastExitMs } from '../runtime/pod-action.ts';
-import type { PodAction } from '../runtime/pod-action.ts';
+import type { ContainerKind, PodAction } from '../runtime/pod-action.ts';
 import { usableSandbox } from '../runtime/pod-actions.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import { sandboxConfig } from '../runtime/sandbox-config.ts';
@@ -46,6 +46,13 @@ export async function performActions(
   }
   return performance.result();
 }
+
+const meteredTypes = {
+  regular: 'container',
+  init: 'init_container',
+  sidecar: 'init_container',
+  ephemeral: 'ephemeral_container',
+} as const satisfies Record<ContainerKind, MeteredContainer>;
 
 class Performance {
   readonly #target: ActionsTarget;
@@ -162,7 +169,7 @@ class Performance {
     const sandbox = this.#sandbox;
     if (sandbox === undefined) return;
     const { meter } = this.#around;
-    const type = as === 'regular' ? 'container' : 'init_container';
+    const type = meteredTypes[as];
     meter?.containerStarting(type);
     const endedMs = lastExitMs(runtime, container.name);
     if (endedMs !== undefined) this.#around.backOff.next(crashLoopKey(pod, container), endedMs);
@@ -177,6 +184,7 @@ class Performance {
           addresses: this.#addresses(),
           hostname: this.#hostname(),
           mounted,
+          runtime,
         },
         this.#around,
         this.#signal,

@@ -49,8 +49,8 @@ export interface PodMemory {
   isFirst: boolean;
   /** The fields that an Event was told of. */
   toldUnsupported: string | undefined;
-  /** The same of fields that it runs without. */
-  toldIgnored: string | undefined;
+  /** The same of its ephemeral containers. */
+  toldEphemeral: string | undefined;
 }
 
 export function newMemory(): PodMemory {
@@ -60,6 +60,6 @@ export function newMemory(): PodMemory {
     forced: undefined,
     isFirst: true,
     toldUnsupported: undefined,
-    toldIgnored: undefined,
+    toldEphemeral: undefined,
   };
 }

@@ -1,8 +1,9 @@
 import { SwitchyardError, errorText } from '../../error.ts';
+import { allContainers } from '../pod/pod.ts';
 import type { Pod, PodPhase } from '../pod/pod.ts';
 import {
   UNSUPPORTED,
-  ignoredFields,
+  ephemeralProblems,
   unsupportedFields,
   unsupportedText,
 } from '../pod/unsupported.ts';
@@ -41,7 +42,7 @@ export async function syncPod(
   const runtime = await around.view.pod(pod.metadata.uid, signal);
   forgetPastFailures(runtime, memory);
   const unsupported = refuseUnsupported(pod, memory, around);
-  tellIgnored(pod, memory, around);
+  refuseEphemeral(pod, memory, around);
   checkDeadline(pod, memory, around);
   const before = around.status.current(pod).phase;
   const status = await currentStatus(pod, runtime, 'syncing', memory, around);
@@ -65,6 +66,7 @@ export async function syncPod(
     probes: around.probes,
     backOff: around.backOff,
     terminating: false,
+    features: around.features,
   };
   const target = { pod, runtime, status, mounted };
   const done = await performActions(target, podActions(input), memory, around, signal);
@@ -114,7 +116,7 @@ function refuseUnsupported(pod: Pod, memory: PodMemory, around: PodSurroundings)
     return false;
   }
   const message = unsupportedText(fields);
-  for (const { name } of [...pod.spec.initContainers, ...pod.spec.containers]) {
+  for (const { name } of allContainers(pod.spec)) {
     memory.failures.set(name, { reason: UNSUPPORTED, message });
   }
   if (memory.toldUnsupported !== message) {
@@ -124,12 +126,15 @@ function refuseUnsupported(pod: Pod, memory: PodMemory, around: PodSurroundings)
   return true;
 }
 
-/** Once of each set of fields that it runs without. */
-function tellIgnored(pod: Pod, memory: PodMemory, { events }: PodSurroundings): void {
-  const fields = ignoredFields(pod);
-  const message = fields.length === 0 ? undefined : unsupportedText(fields);
-  if (message === memory.toldIgnored) return;
-  memory.toldIgnored = message;
+/** Ephemeral containers that ask for it wait alone: the pod runs already. Each set of fields is told of once. */
+function refuseEphemeral(pod: Pod, memory: PodMemory, { events, features }: PodSurroundings): void {
+  const problems = ephemeralProblems(pod, features);
+  for (const [name, fields] of problems)
+    memory.failures.set(name, { reason: UNSUPPORTED, message: unsupportedText(fields) });
+  const all = [...problems.values()].flat();
+  const message = all.length === 0 ? undefined : unsupportedText(all);
+  if (message === memory.toldEphemeral) return;
+  memory.toldEphemeral = message;
   if (message !== undefined) events.tell(pod, { type: 'Warning', reason: UNSUPPORTED, message });
 }
 

@@ -1,4 +1,5 @@
 import { describe, it } from 'vitest';
+import { debugging } from './debugging.ts';
 import { ending } from './ending.ts';
 import { environment } from './environment.ts';
 import { lifecycle } from './lifecycle.ts';
@@ -21,6 +22,7 @@ export const scenarios: readonly Scenario[] = [
   ...environment,
   ...probing,
   ...recovery,
+  ...debugging,
 ].toSorted((a, b) => a.number - b.number);
 
 export type Worlds = Readonly<Record<WorldRuntime['kind'], () => World>>;

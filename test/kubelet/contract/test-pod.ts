@@ -217,7 +217,8 @@ export function isReady({ conditions }: PodStatus): boolean {
 
 /** A container's status, of whatever kind it is. */
 export function statusOf(status: PodStatus, name: string): ContainerStatus | undefined {
-  const all = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];
+  const { initContainerStatuses: init = [], containerStatuses: regular = [] } = status;
+  const all = [...init, ...regular, ...(status.ephemeralContainerStatuses ?? [])];
   return all.find((each) => each.name === name);
 }
 

@@ -37,6 +37,7 @@ test('of the pod', () => {
     securityContext: {},
     containers: [],
     initContainers: [],
+    ephemeralContainers: [],
     volumes: [],
   });
 });

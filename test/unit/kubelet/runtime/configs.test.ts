@@ -42,6 +42,7 @@ function containerOf(of: Pod, one: Container, more: More = {}): ContainerConfig 
     mounts: [],
     hostsFile: undefined,
     terminationMessageFile: undefined,
+    pidTarget: undefined,
     recursiveReadOnly: false,
     ...more,
   };

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { isSidecar } from '../../../../src/kubelet/pod/pod.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
+import { fewestFeatures } from '../../../../src/kubelet/pod/unsupported.ts';
 import type { ProbeResult, ProbeType } from '../../../../src/kubelet/ports.ts';
 import type { PodAction } from '../../../../src/kubelet/runtime/pod-action.ts';
 import { podActions } from '../../../../src/kubelet/runtime/pod-actions.ts';
@@ -30,6 +31,7 @@ function actions(of: Pod, has: RuntimePod | undefined, more: More = {}): readonl
           : undefined,
     },
     terminating,
+    features: fewestFeatures,
   });
 }
 

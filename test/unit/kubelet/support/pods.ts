@@ -22,6 +22,7 @@ export function pod(spec: Partial<Pod['spec']> = {}, metadata: Partial<Pod['meta
       nodeName: 'n1',
       containers: [container()],
       initContainers: [],
+      ephemeralContainers: [],
       volumes: [],
       restartPolicy: 'Always',
       terminationGracePeriodSeconds: 30,

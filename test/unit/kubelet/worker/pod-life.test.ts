@@ -389,28 +389,6 @@ test('a field that cannot be honoured: the pod waits, with one Event that names 
   expect(lab.fake.log.count('RunPodSandbox')).toBe(0);
 });
 
-test('ephemeral containers are not started: the pod runs on, and an Event names each once', async () => {
-  const spec = { containers: [script('app', forever)] };
-  lab.put(pod(spec));
-  await lab.untilState('running 0');
-  lab.events.length = 0;
-  const debugged = (...names: readonly string[]) => ({
-    ...spec,
-    ephemeralContainers: names.map((name) => ({ name, image: 'busybox:1' })),
-  });
-  lab.put(pod(debugged('debug-1')));
-  await lab.until('told', () => lab.events.length > 0);
-  await lab.clock.advance(200_000);
-  const told =
-    'Warning UnsupportedField: spec.ephemeralContainers: ephemeral containers are not supported, not started:';
-  expect(lab.events).toEqual([`${told} debug-1`]);
-  lab.put(pod(debugged('debug-1', 'debug-2')));
-  await lab.until('told again', () => lab.events.length > 1);
-  expect(lab.events.slice(1)).toEqual([`${told} debug-1, debug-2`]);
-  expect(lab.state()).toBe('running 0');
-  expect(lab.fake.log.count('CreateContainer')).toBe(1);
-});
-
 test('a sandbox that cannot be made is tried again', async () => {
   lab.fake.networkBroken = 'no addresses left';
   lab.put(pod({ containers: [script('app', forever)] }));

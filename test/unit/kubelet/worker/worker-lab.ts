@@ -95,8 +95,10 @@ export class WorkerLab {
 
   /** How a container is, in a few words. */
   state(name = 'app', uid = 'u1'): string {
-    const { containerStatuses = [], initContainerStatuses = [] } = this.status(uid);
-    const found = [...containerStatuses, ...initContainerStatuses].find((one) => one.name === name);
+    const { containerStatuses = [], initContainerStatuses = [], ...status } = this.status(uid);
+    const ephemeral = status.ephemeralContainerStatuses ?? [];
+    const all = [...containerStatuses, ...initContainerStatuses, ...ephemeral];
+    const found = all.find((one) => one.name === name);
     const { waiting, running, terminated } = found?.state ?? {};
     if (running !== undefined) return `running ${found?.restartCount}`;
     if (terminated !== undefined) return `${terminated.reason} ${terminated.exitCode}`;
