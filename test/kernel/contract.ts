@@ -13,22 +13,23 @@ import type { BackendContract } from './contract-suite.ts';
 import { surviving } from './contract-surviving.ts';
 import type { NodeLab } from '../support/node-lab.ts';
 
-const parts = [
-  reaching,
-  sources,
-  masquerading,
-  refusing,
-  sticking,
-  changing,
-  surviving,
-  associating,
-] as const;
+type Part = (suite: Suite) => void;
+
+/** What is asked of Services that are there. */
+export const standing: readonly Part[] = [reaching, sources, masquerading, refusing, sticking];
+
+/** What is asked while Services change, agents restart and strangers interfere; and SCTP. */
+export const moving: readonly Part[] = [changing, surviving, associating];
 
 /**
  * What every backend has to do, with real packets and the real agent. In a lab of its own, or in one that is lent by the
  * time the tests run: a fresh one of the contract's variant, on which nothing serves any Service.
  */
-export function backendContract(contract: BackendContract, lent?: () => NodeLab): void {
+export function backendContract(
+  contract: BackendContract,
+  lent?: () => NodeLab,
+  parts: readonly Part[] = [...standing, ...moving],
+): void {
   describe(contract.name, () => {
     const suite = new Suite(contract, lent);
     beforeAll(async () => suite.open());
