@@ -6,7 +6,7 @@ import { endProcess, processLives } from './process.ts';
 import type { ToolResult, ToolRunner } from './run-tool.ts';
 import { toolPath } from './tool-path.ts';
 
-const timeoutMs = 20_000;
+const timeoutMs = 60_000;
 const killAfterMs = 10_000;
 
 const setUpScript =

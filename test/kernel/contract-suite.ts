@@ -70,11 +70,14 @@ export interface BackendContract {
 export const clusterCidr = '--cluster-cidr=10.244.0.0/16,fd00:10:244::/48';
 
 const flags = [
-  // Each look at what a stranger may have changed runs half a dozen programs.
-  `--iptables-sync-period=${isSlow ? 5 : 1}s`,
+  // Each look at what a stranger may have changed runs half a dozen programs: seldom, until a test is about it.
+  `--iptables-sync-period=${isSlow ? 30 : 1}s`,
   '--iptables-min-sync-period=10ms',
   '--conntrack-max-per-core=0',
 ];
+
+/** Settings of an agent that soon notices what a stranger changes. */
+export const watchful = [clusterCidr, `--iptables-sync-period=${isSlow ? 4 : 1}s`] as const;
 
 /** The port of the suite's services, and that of the pods behind it. */
 export const http = { port: 80, target: 8080 } as const;

@@ -4,6 +4,7 @@ import type { Answer } from '../../src/cli/demo/actor.ts';
 import { eventually, lab4, lab6 } from '../support/node-lab.ts';
 import { RequestStream } from '../support/request-stream.ts';
 import { everybody, homes } from './contract-sticking.ts';
+import { watchful } from './contract-suite.ts';
 import type { Suite } from './contract-suite.ts';
 
 /** Where rules are gone the node itself may answer. */
@@ -25,7 +26,7 @@ export function surviving(suite: Suite): void {
       await suite.answeredBy('client', target, ['pod-a', 'pod-b']);
       const connection = await suite.lab.open('client', target);
       const stream = new RequestStream(suite.lab, 'client', [target]);
-      await suite.restart();
+      await suite.restart(watchful); // for the strangers that come next
       await suite.publish('calm2', { host: 61, pods: ['pod-c'] });
       await suite.answers('client', { to: '10.96.0.61', port: 80 });
       expect(Object.keys(await stream.stop())).toEqual(['pod-a', 'pod-b']);

@@ -57,6 +57,9 @@ const deadlinePatience = isSlow ? 4 * patience : 1;
 /** So many requests meet everybody who may answer, and hardly miss whoever may not; fewer where each costs a lot. */
 export const manyRequests = isSlow ? 24 : 60;
 
+/** So many ask at once of those that never stop asking. */
+export const requestsAtATime = isSlow ? 2 : 4;
+
 /** Between two requests of one that never stops asking: where each costs a lot, whoever serves needs the time. */
 export const requestPauseMs = isSlow ? 200 : 0;
 
@@ -239,7 +242,7 @@ export class NodeLab {
     const { exitCode, stdout, stderr } = await systemTools.run(
       'ip',
       ['netns', 'exec', this.namespace('node'), ...command],
-      { timeoutMs: 60_000, signal: new AbortController().signal, env: this.#env },
+      { timeoutMs: 60_000 * patience, signal: new AbortController().signal, env: this.#env },
     );
     return { status: exitCode, stdout, stderr };
   }

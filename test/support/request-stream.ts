@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Answer, Question } from '../../src/cli/demo/actor.ts';
-import { countAnswers, requestPauseMs } from './node-lab.ts';
+import { countAnswers, requestPauseMs, requestsAtATime } from './node-lab.ts';
 import type { Actor, NodeLab } from './node-lab.ts';
 
 /** Requests that never stop, several at a time, while something else happens. */
@@ -14,7 +14,7 @@ export class RequestStream {
     lab: NodeLab,
     actor: Actor,
     questions: readonly Question[],
-    atATime = 4,
+    atATime = requestsAtATime,
     pauseMs = requestPauseMs,
   ) {
     this.#askers = Array.from({ length: atATime }, async () => {

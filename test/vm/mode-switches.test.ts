@@ -156,14 +156,14 @@ async function switchTo(
   await said('"started"', 1);
   const asked: readonly Question[] = [web, { ...web, proto: 'udp' }, nodePort];
   const streams = (['client', 'pod-c', 'node'] as const).map(
-    (actor) => new RequestStream(lab, actor, asked, 1, 200),
+    (actor) => new RequestStream(lab, actor, asked, 1, 400),
   );
   // The node serves on all of its addresses: who is sent to none of a Service's pods may end there.
   const unserved = [
     { to: web.to, port: 8099, timeoutMs: 200 },
     { to: '10.96.0.12', port: 80, timeoutMs: 200 },
   ];
-  const others = new RequestStream(lab, 'pod-b', unserved, 1, 200);
+  const others = new RequestStream(lab, 'pod-b', unserved, 1, 400);
   try {
     await said('"first rules written"');
     await eventually(marks, (seen) => seen !== undefined && isIn(mode, seen), 8000);
@@ -192,7 +192,8 @@ async function talk(
     const isLost = answer === 'timeout' && asked < 3;
     if (answer === 'closed' || (isOver && !isLost)) return { name, answer };
     if (isOver) asked++;
-    await delay(300);
+    // Often enough for whoever is told for ten seconds; all of them ask all the while.
+    await delay(1000);
   }
 }
 
