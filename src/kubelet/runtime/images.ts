@@ -7,6 +7,7 @@ import type { AuthConfigSchema, Image } from '../cri/gen/api_pb.ts';
 import type { Container, Pod } from '../pod/pod.ts';
 import { TokenBucket } from '../../telemetry/token-bucket.ts';
 import type { PodEvents, PodMeter } from '../ports.ts';
+import { Turns } from '../turns.ts';
 import { BackOff } from '../worker/back-off.ts';
 import { normalImageName } from './image-name.ts';
 import type { SandboxConfig } from './sandbox-config.ts';
@@ -216,48 +217,6 @@ export class Images {
     message: string,
   ): void {
     this.#options.events.tell(pod, { type, reason, message, container: name });
-  }
-}
-
-/** Some number of holders at a time, in order of arrival. */
-class Turns {
-  #free: number;
-  readonly #waiting = new Set<() => void>();
-
-  constructor(most: number) {
-    this.#free = most;
-  }
-
-  /** Rejects with the signal's reason, also while it waits. */
-  async with<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free -= 1;
-    else await this.#turn(signal);
-    try {
-      signal.throwIfAborted();
-      return await work();
-    } finally {
-      const [next] = this.#waiting;
-      if (next === undefined) this.#free += 1;
-      else next();
-    }
-  }
-
-  /** Resolves when the one before hands its turn on. */
-  async #turn(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    await new Promise<void>((resolve, reject) => {
-      const take = (): void => {
-        this.#waiting.delete(take);
-        signal.removeEventListener('abort', leave);
-        resolve();
-      };
-      const leave = (): void => {
-        this.#waiting.delete(take);
-        reject(signal.reason as Error);
-      };
-      this.#waiting.add(take);
-      signal.addEventListener('abort', leave, { once: true });
-    });
   }
 }
 

@@ -3,14 +3,24 @@ import { createAnswer } from '../../informer/api-answer.ts';
 import type { ApiWriter } from '../../informer/api-client.ts';
 import { SwitchyardError } from '../../error.ts';
 import { isRaw } from '../../services/field-reader.ts';
+import { Turns } from '../turns.ts';
 import { patientWriter } from './patience.ts';
 import type { IssuedToken, RequestToken } from './tokens.ts';
 
+/** Each on its way has a connection with all that TLS needs: a hundred pods that come at once must not make a hundred of them. */
+const mostAtOnce = 8;
 const subject = { group: '', resource: 'serviceaccounts/token' };
 
 /** Asks the API server for tokens, as the TokenRequest API has it (authentication.k8s.io/v1). */
 export function tokenRequester(given: ApiWriter, clock: Pick<Clock, 'sleep'>): RequestToken {
-  const client = patientWriter(given, clock);
+  const turns = new Turns(mostAtOnce);
+  const inTurn: ApiWriter = {
+    server: given.server,
+    send: async (verb, path, value, signal) =>
+      turns.with(signal, async () => given.send(verb, path, value, signal)),
+    reloadCredentials: async () => given.reloadCredentials(),
+  };
+  const client = patientWriter(inTurn, clock);
   return async (wish, signal): Promise<IssuedToken> => {
     const { namespace, serviceAccount, audience, expirationSeconds, pod } = wish;
     const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${serviceAccount}/token`;

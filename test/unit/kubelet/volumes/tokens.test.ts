@@ -170,4 +170,32 @@ describe('a TokenRequest', () => {
     expect(await refused).toContain('answered 403');
     expect(clock.slept).toEqual([50, 100, 200, 400, 800]);
   });
+
+  it('is sent for eight pods at a time, the rest in turn', async () => {
+    const answers: (() => void)[] = [];
+    let sent = 0;
+    const ask = tokenRequester(
+      {
+        server: 'https://api.example',
+        send: async () => {
+          sent++;
+          await new Promise<void>((resolve) => answers.push(resolve));
+          throw new Error('refused');
+        },
+        reloadCredentials: async () => {},
+      },
+      clock,
+    );
+    const all = Array.from({ length: 20 }, async () => ask(robotWish, signal).catch(String));
+    await until('eight are on their way', () => sent === 8);
+    answers[0]?.();
+    await until('the next one is', () => sent === 9);
+    while (answers.length > 0) {
+      answers.shift()?.();
+      await Promise.resolve();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await Promise.all(all)).toHaveLength(20);
+    expect(sent).toBe(20);
+  });
 });
