@@ -1,4 +1,5 @@
 import type { FlagTable, FlagValues } from '../config/flag-table.ts';
+import type { ProcessStreams } from './process-streams.ts';
 
 /** What a command sees of the process that runs it. */
 export interface CommandIo {
@@ -8,6 +9,8 @@ export interface CommandIo {
   readonly screen?: (text: string) => void;
   /** All of the standard input, for those that ask for it. */
   readonly stdin: () => Promise<string>;
+  /** For what goes through as it is; default: those of the process. */
+  readonly streams?: ProcessStreams;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborts on SIGTERM and SIGINT: the command winds down and returns. */
   readonly signal: AbortSignal;

@@ -93,7 +93,8 @@ async function run({ flags, positionals }: CommandArgs, io: CommandIo): Promise<
 /** What the running agent answers: it has the objects, the settings and the state of the node. */
 async function askAgent(question: Question, flags: FlagValues, io: CommandIo): Promise<string> {
   refuseIdle(flags, 'the running agent has settings of its own');
-  const { NoAgentError, findAgent } = await import('./agent-client.ts');
+  const { NoAgentError } = await import('./admin-client.ts');
+  const { findAgent } = await import('./agent-client.ts');
   const { from, to, family, inInterface, output } = question;
   try {
     const { client } = await findAgent(flags, io.env);

@@ -3,6 +3,7 @@ import process from 'node:process';
 import { systemClock } from '../clock.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { kubeletFlags } from '../config/kubelet-flags.ts';
+import { usualAdminSocket } from '../host/admin-socket-path.ts';
 import { systemTools } from '../host/run-tool.ts';
 import { runKubelet } from '../kubelet/kubelet.ts';
 import { createLogger } from '../telemetry/logger.ts';
@@ -47,6 +48,7 @@ export async function runKubeletCommand(
           configz: shown,
           hostname: hostname(),
           version,
+          adminSocket: config.adminSocket ?? usualAdminSocket('kubelet', io.env) ?? '',
           tools: systemTools,
           connect,
           clock: systemClock,

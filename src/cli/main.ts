@@ -36,6 +36,22 @@ const commands: readonly CommandEntry[] = [
     load: async () => import('./node.ts'),
   },
   {
+    name: 'ps',
+    summary:
+      'Lists the pods of this node, with a cluster or without one, and what is not run and why.',
+    load: async () => import('./ps.ts'),
+  },
+  {
+    name: 'logs',
+    summary: 'Prints what a container of this node has said, and goes on if asked to.',
+    load: async () => import('./logs.ts'),
+  },
+  {
+    name: 'exec',
+    summary: 'Runs a command in a container of this node.',
+    load: async () => import('./exec.ts'),
+  },
+  {
     name: 'render',
     summary:
       'Prints the rules (or the rule graph) for some manifests; needs no root and no cluster.',
@@ -48,7 +64,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'status',
-    summary: 'Says what the agent on this node does, and what it could not do and why.',
+    summary: 'Says what the agents on this node do, and what they could not do and why.',
     load: async () => import('./status.ts'),
   },
   {

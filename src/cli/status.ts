@@ -3,12 +3,14 @@ import { systemClock } from '../clock.ts';
 import type { FlagValues } from '../config/flag-table.ts';
 import { adminSocketFlag } from '../config/proxy-flags.ts';
 import { SwitchyardError } from '../error.ts';
-import type { StatusDocument } from '../proxy/admin/status-document.ts';
-import { NoAgentError, findAgent } from './agent-client.ts';
+import { NoAgentError } from './admin-client.ts';
+import { askAgents } from './asked-agents.ts';
+import type { AskedAgents } from './asked-agents.ts';
 import type { Command, CommandIo } from './command.ts';
 import { showLive } from './live-view.ts';
 import type { Screen } from './live-view.ts';
 import { failureText } from './failure-text.ts';
+import { kubeletStatusText } from './kubelet-status-text.ts';
 import { printable } from './printable.ts';
 import { statusText } from './status-text.ts';
 
@@ -18,7 +20,7 @@ const exits = { healthy: 0, unhealthy: 1, noAgent: 2 } as const;
 /** `switchyard status`: what the running agent does. */
 export const command: Command = {
   name: 'status',
-  summary: 'Says what the agent on this node does, and what it could not do and why.',
+  summary: 'Says what the agents on this node do, and what they could not do and why.',
   flags: [
     adminSocketFlag,
     {
@@ -44,8 +46,9 @@ export const command: Command = {
     },
   ],
   details: [
-    'Exit status: 0 where the agent is healthy, 1 where it is starting, a sync fails, a change waits for too',
-    'long or a service is not programmed, 2 where no agent answers.',
+    'Exit status: 0 where proxy and kubelet, as far as they are there, are healthy; 1 where one is starting, a',
+    'sync fails, a change waits for too long, a service is not programmed, or the container runtime or a source',
+    'of pods is in trouble; 2 where no agent answers. In JSON the kubelet is a field of its own.',
     '',
     'Examples:',
     '  switchyard status',
@@ -55,9 +58,9 @@ export const command: Command = {
   async run({ flags }, io) {
     if (flags.bool('watch')) return watch(flags, io);
     try {
-      const { status } = await findAgent(flags, io.env);
-      io.stdout(textOf(flags, status));
-      return exitOf(status);
+      const asked = await askAgents(flags, io.env);
+      io.stdout(textOf(flags, asked));
+      return exitOf(asked);
     } catch (error) {
       if (!(error instanceof NoAgentError)) throw error;
       io.stderr(failureText(error, io.env));
@@ -66,13 +69,20 @@ export const command: Command = {
   },
 };
 
-function textOf(flags: FlagValues, status: StatusDocument): string {
-  if (flags.text('output') !== 'json') return statusText(status);
-  return `${JSON.stringify(status, undefined, flags.bool('watch') ? undefined : 2)}\n`;
+function textOf(flags: FlagValues, { proxy, kubelet }: AskedAgents): string {
+  if (flags.text('output') !== 'json') {
+    const texts = [proxy && statusText(proxy), kubelet && kubeletStatusText(kubelet)];
+    return texts.filter((text) => text !== undefined).join('\n');
+  }
+  const document = { ...proxy, ...(kubelet && { kubelet }) };
+  return `${JSON.stringify(document, undefined, flags.bool('watch') ? undefined : 2)}\n`;
 }
 
-function exitOf({ state }: StatusDocument): number {
-  return state === 'healthy' ? exits.healthy : exits.unhealthy;
+function exitOf(asked: AskedAgents): number {
+  const isWell = Object.values(asked).every(
+    (each) => each === undefined || each.state === 'healthy',
+  );
+  return isWell ? exits.healthy : exits.unhealthy;
 }
 
 /** The exit status is that of the last look; an agent that goes away may come back. */
@@ -84,9 +94,9 @@ async function watch(flags: FlagValues, io: CommandIo): Promise<number> {
   let exit: number = exits.noAgent;
   const look = async (): Promise<string> => {
     try {
-      const { status } = await findAgent(flags, io.env);
-      exit = exitOf(status);
-      return textOf(flags, status);
+      const asked = await askAgents(flags, io.env);
+      exit = exitOf(asked);
+      return textOf(flags, asked);
     } catch (error) {
       if (!(error instanceof NoAgentError)) throw error;
       exit = exits.noAgent;

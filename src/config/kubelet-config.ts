@@ -149,5 +149,7 @@ export interface KubeletConfig {
   readonly eventBurst: number;
   readonly iptablesChains: boolean;
   readonly oomScoreAdj: number;
+  /** undefined: the usual one; '': none. */
+  readonly adminSocket: string | undefined;
   readonly logging: LoggingConfig;
 }

@@ -1,7 +1,15 @@
-import type { FlagTable } from './flag-table.ts';
+import type { FlagSpec, FlagTable } from './flag-table.ts';
 import { kubeletIdleFields } from './kubelet-idle-fields.ts';
 import { kubeletReadFields } from './kubelet-read-fields.ts';
 import { kubeletUpkeepFields } from './kubelet-upkeep-table.ts';
+
+/** Also of the commands that ask the kubelet. */
+export const kubeletSocketFlag: FlagSpec = {
+  name: 'admin-socket',
+  type: 'string',
+  placeholder: 'FILE',
+  help: 'The unix socket at which the kubelet answers ps, logs, exec and status; empty: nowhere. Default: /run/switchyard/kubelet.sock.',
+};
 
 /** Flags that no field of the file says. */
 const ownFlags: FlagTable = [
@@ -63,6 +71,7 @@ const ownFlags: FlagTable = [
     placeholder: 'DIRECTORY',
     help: 'Where certificates are kept that nobody has given. Default: pki below --root-dir.',
   },
+  kubeletSocketFlag,
   {
     name: 'cloud-provider',
     type: 'enum',

@@ -31,6 +31,7 @@ export function kubeletConfig(flags: FlagValues): KubeletConfig {
     eventBurst: fields.atLeast('eventBurst', 0),
     iptablesChains: flags.bool('makeIPTablesUtilChains'),
     oomScoreAdj: fields.within('oomScoreAdj', -1000, 1000),
+    adminSocket: flags.given('adminSocket') ? flags.text('adminSocket') : undefined,
     logging: fields.logging(),
   };
   fields.check();

@@ -26,6 +26,7 @@ import { RuntimeHealth } from './node/runtime-health.ts';
 import { NodeCertificates, clientStore } from './node-certificates.ts';
 import { NodeParts } from './node-parts.ts';
 import { PodParts } from './pod-parts.ts';
+import { nodeNameOf } from './standalone.ts';
 import { prepareRoot } from './volumes/root-directory.ts';
 
 /** What the kubelet needs of the machine and the process. */
@@ -36,6 +37,8 @@ export interface KubeletOptions {
   /** The machine's host name. */
   readonly hostname: string;
   readonly version: string;
+  /** The unix socket at which the operator asks; '': there is none. */
+  readonly adminSocket: string;
   readonly tools: ToolRunner;
   /** To the API server, where there is one. */
   readonly connect: ConnectApi;
@@ -69,7 +72,7 @@ export interface KubeletBase extends KubeletOptions {
  */
 export async function runKubelet(options: KubeletOptions, signal: AbortSignal): Promise<void> {
   const { config, hostname, log } = options;
-  const nodeName = config.node.hostnameOverride || hostname.trim().toLowerCase();
+  const nodeName = nodeNameOf(config.node.hostnameOverride, hostname);
   const lock = await lockRoot(config.rootDir, nodeName);
   await adjustOomScore(config.oomScoreAdj, log);
   let pods: PodParts | undefined;

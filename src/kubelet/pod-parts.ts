@@ -9,6 +9,7 @@ import { NodeUpkeep } from './node-upkeep.ts';
 import { PodAdmission } from './pod-admission.ts';
 import { PodDispatch } from './pod-dispatch.ts';
 import { PodObjects } from './pod-objects.ts';
+import { servePodAdmin } from './pod-admin.ts';
 import { openServer } from './pod-server.ts';
 import { PodSources } from './pod-sources.ts';
 import { podStats } from './pod-stats.ts';
@@ -22,8 +23,10 @@ import { onceRuntimeAnswers } from './runtime-up.ts';
 import { LogFolders } from './runtime/log-folders.ts';
 import type { RuntimeSettings } from './runtime/settings.ts';
 import { RuntimeView } from './runtime/view.ts';
+import type { KubeletHealth } from './server/kubelet-routes.ts';
 import type { KubeletServer } from './server/server.ts';
 import { isStaticPod } from './sources/sourced-pod.ts';
+import { standaloneText } from './standalone.ts';
 import { StatusWriter } from './status/status-writer.ts';
 import { surroundings } from './surroundings.ts';
 import { PodDirectories } from './volumes/pod-directories.ts';
@@ -158,6 +161,8 @@ export class PodParts {
 
   /** Waits for the runtime and runs pods until `signal`; then lets them be. */
   async run(signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const asked = this.#answerAdmin(AbortSignal.any([signal, over.signal]));
     try {
       const waits = (problem: string): void => {
         this.#waitsFor = problem;
@@ -167,10 +172,11 @@ export class PodParts {
       if (found === undefined) return;
       this.#build(found);
       this.#waitsFor = undefined;
-      const { log, nodeName, nodeIps } = this.#base;
-      log.info({ node: nodeName, ips: nodeIps }, 'started');
+      this.#saySo();
       await this.#runAll(signal);
     } finally {
+      over.abort();
+      await asked;
       await this.#server?.stop();
       this.#stats?.volumes.stop();
       await this.#workers?.stop();
@@ -179,8 +185,14 @@ export class PodParts {
     }
   }
 
+  #saySo(): void {
+    const { log, nodeName, nodeIps, api, adminSocket } = this.#base;
+    log.info({ node: nodeName, ips: nodeIps }, 'started');
+    if (api === undefined)
+      log.info({}, standaloneText(nodeName, this.#sources.report(), adminSocket !== ''));
+  }
+
   async #listen(certificates: NodeCertificates): Promise<KubeletServer> {
-    const { config, clock } = this.#base;
     return openServer({
       base: this.#base,
       certificates,
@@ -190,11 +202,32 @@ export class PodParts {
       status: this.#status,
       probeMetrics: this.#meter.registry,
       stats: () => this.#stats?.stats,
-      health: () => ({
-        isAlive: clock.monotonic() - this.#beatMs < Math.max(2 * config.syncMs, 300_000),
-        waitsFor: this.#waitsFor,
-      }),
+      health: () => this.#health,
     });
+  }
+
+  /** Also while it starts: somebody will want to know why it takes so long. */
+  async #answerAdmin(signal: AbortSignal): Promise<void> {
+    await servePodAdmin(
+      {
+        base: this.#base,
+        table: this.#table,
+        view: this.#view,
+        workers: () => this.#workers?.all() ?? [],
+        status: this.#status,
+        sources: () => this.#sources.report(),
+        health: () => this.#health,
+      },
+      signal,
+    );
+  }
+
+  get #health(): KubeletHealth {
+    const { config, clock } = this.#base;
+    return {
+      isAlive: clock.monotonic() - this.#beatMs < Math.max(2 * config.syncMs, 300_000),
+      waitsFor: this.#waitsFor,
+    };
   }
 
   async #find(signal: AbortSignal): Promise<Found> {

@@ -27,6 +27,7 @@ export const testCgroup = process.env['SWITCHYARD_TEST_CGROUP'] ?? 'switchyard-k
 export class KubeletProcess {
   readonly node: NodeMachine;
   readonly manifests: string;
+  readonly adminSocket: string;
   readonly #setting: KubeletSetting;
   readonly #process: SwitchyardProcess;
 
@@ -34,6 +35,7 @@ export class KubeletProcess {
     this.node = node;
     this.#setting = setting;
     this.manifests = join(node.folder, 'manifests');
+    this.adminSocket = join(node.folder, 'kubelet.sock');
     const command = setting.proxyFlags === undefined ? 'kubelet' : 'node';
     this.#process = new SwitchyardProcess(node, command, 'kubelet.log', setting.program);
   }
@@ -51,6 +53,7 @@ export class KubeletProcess {
       `--node-ip=${this.node.address}`,
       `--root-dir=${join(this.node.folder, 'kubelet')}`,
       `--cert-dir=${join(this.node.folder, 'pki')}`,
+      `--admin-socket=${this.adminSocket}`,
       ...flags,
     ];
     if (proxyFlags === undefined) this.#process.start([`--config=${config}`, ...shared, ...own]);

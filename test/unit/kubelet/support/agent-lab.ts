@@ -203,6 +203,7 @@ export class AgentLab {
       configz: {},
       hostname: nodeName,
       version: '0.0.0',
+      adminSocket: '',
       tools: new FakeToolRunner(),
       connect: connectDirectly({ clock, random, env: {}, runProgram }),
       clock,

@@ -1,0 +1,284 @@
+// A node with no API server: it runs the pods of a directory and of a URL, ps, logs and exec look at them, and nothing that goes away takes them along.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import { createConnection } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { PodEntry, PodsDocument } from '../../src/kubelet/admin/pods-document.ts';
+import { busyboxImage, pauseImage } from './images.ts';
+import { KubeletProcess } from './kubelet-process.ts';
+import { NodeMachine, fabricAddress, makeFabric, until } from './node-machine.ts';
+
+const program = join(import.meta.dirname, '../../src/cli/main.ts');
+const run = promisify(execFile);
+const node = new NodeMachine('n1', 1);
+let kubelet: KubeletProcess;
+
+/** What the URL says; undefined: an error. */
+let document: object | undefined = { apiVersion: 'v1', kind: 'PodList', items: [] };
+const asked: IncomingHttpHeaders[] = [];
+const server = createServer((request, response) => {
+  asked.push(request.headers);
+  response.writeHead(document === undefined ? 500 : 200).end(JSON.stringify(document));
+});
+
+function pod(name: string, script: string, more: object = {}): object {
+  const container = {
+    name: 'main',
+    image: 'docker.io/local/busybox:1',
+    command: ['sh', '-c', script],
+  };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name },
+    spec: { terminationGracePeriodSeconds: 1, containers: [container], ...more },
+  };
+}
+
+const talks = 'i=0; while true; do echo line $i; i=$((i+1)); sleep 0.2; done';
+
+interface Said {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+function words(command: string, args: readonly string[]): readonly string[] {
+  return [program, command, `--admin-socket=${kubelet.adminSocket}`, ...args];
+}
+
+/** A command against the agent, whatever it ends with. */
+async function ask(command: string, ...args: readonly string[]): Promise<Said> {
+  const options = { maxBuffer: 64 * 1024 * 1024, timeout: 60_000 };
+  try {
+    const { stdout, stderr } = await run(process.execPath, words(command, args), options);
+    return { code: 0, out: stdout, err: stderr };
+  } catch (error) {
+    const failed = error as { code?: unknown; stdout?: string; stderr?: string };
+    if (typeof failed.code !== 'number') throw error;
+    return { code: failed.code, out: failed.stdout ?? '', err: failed.stderr ?? '' };
+  }
+}
+
+/** The same with an input; what it prints as it comes. */
+function start(command: string, ...args: readonly string[]) {
+  const child = spawn(process.execPath, words(command, args));
+  const parts: Buffer[] = [];
+  child.stdout.on('data', (part: Buffer) => void parts.push(part));
+  const ended = once(child, 'close').then(([code]) => code as number | null);
+  return { child, ended, out: () => Buffer.concat(parts).toString() };
+}
+
+async function pods(): Promise<readonly PodEntry[]> {
+  const { out, err } = await ask('ps', '-o', 'json');
+  if (out === '') throw new Error(err);
+  return (JSON.parse(out) as PodsDocument).pods;
+}
+
+async function untilPods(
+  what: string,
+  holds: (all: readonly PodEntry[]) => boolean,
+): Promise<void> {
+  try {
+    await until(what, async () => holds(await pods().catch(() => [])));
+  } catch (cause) {
+    throw new Error(`${String(cause)}\n${kubelet.log.slice(-5000)}`, { cause });
+  }
+}
+
+const isReady = ({ status, ready, total }: PodEntry): boolean =>
+  status === 'Running' && ready === total;
+
+async function ids(): Promise<readonly string[]> {
+  return (await pods()).flatMap(({ containers }) => containers.map(({ id }) => id));
+}
+
+beforeAll(async () => {
+  makeFabric();
+  server.listen(0, fabricAddress);
+  await once(server, 'listening');
+  await node.start();
+  node.importImages(pauseImage(), busyboxImage());
+  const { port } = server.address() as AddressInfo;
+  kubelet = new KubeletProcess(node, {
+    configuration: {
+      // As it is where nobody says anything of them.
+      authorization: {},
+      authentication: {},
+      staticPodURL: `http://${fabricAddress}:${port}/pods`,
+      staticPodURLHeader: { 'X-Token': ['s3cret'] },
+      httpCheckFrequency: '1s',
+    },
+  });
+  kubelet.start();
+  await until('it answers', async () => (await ask('ps')).code === 0);
+});
+
+afterAll(async () => {
+  await kubelet.stop();
+  await node.crash();
+  node.remove();
+  server.closeAllConnections();
+  server.close();
+});
+
+describe('a node without an API server', () => {
+  it('runs the pods of a directory and of a URL, and says which it does not', async () => {
+    kubelet.writeManifest('web.yaml', JSON.stringify(pod('web', talks)));
+    const secret = [{ name: 's', secret: { secretName: 'x' } }];
+    kubelet.writeManifest('secret.yaml', JSON.stringify(pod('secret', talks, { volumes: secret })));
+    document = {
+      apiVersion: 'v1',
+      kind: 'PodList',
+      items: [pod('far', talks), pod('bad', talks, { containers: [] })],
+    };
+    await untilPods('both run', (all) => all.length === 2 && all.every(isReady));
+    const { code, out } = await ask('ps');
+    expect(code).toBe(0);
+    const lines = out.split('\n');
+    expect(lines.slice(0, 3)).toEqual([
+      expect.stringMatching(/^NAME +READY +STATUS +RESTARTS +AGE +IP$/),
+      expect.stringMatching(/^default\/far-n1 +1\/1 +Running +0 +\d+s +10\.244\.1\.\d+$/),
+      expect.stringMatching(/^default\/web-n1 +1\/1 +Running +0 +\d+s +10\.244\.1\.\d+$/),
+    ]);
+    expect(out).toContain(
+      'secret.yaml is left out: spec.volumes[0].secret: a static pod cannot refer to objects of the API server',
+    );
+    expect(out).toContain('items[1] (default/bad) is left out: spec.containers: has to have one');
+    expect(asked.every((headers) => headers['x-token'] === 's3cret')).toBe(true);
+    expect(kubelet.log).not.toContain('s3cret');
+    expect(kubelet.log).toContain('without an API server: runs the static pods of');
+  });
+
+  it('has no port that would let nobody in', async () => {
+    const socket = createConnection({ host: node.address, port: 10_250 });
+    const [error] = (await once(socket, 'error').catch((thrown: unknown) => [thrown])) as [Error];
+    expect(String(error)).toContain('ECONNREFUSED');
+  });
+
+  it('tells how it is', async () => {
+    const { code, out } = await ask('status');
+    expect(out).toMatch(/pods +2 of 2 ready/);
+    expect([code, out]).toEqual([0, expect.stringMatching(/state +healthy\n/)]);
+  });
+});
+
+describe('logs', () => {
+  it('are cut as asked, of a pod by the name in its manifest', async () => {
+    await until('five lines are there', async () => (await ask('logs', 'web')).out.length > 40);
+    const { out } = await ask('logs', 'web', '--tail=2', '--timestamps');
+    expect(out.trim().split('\n')).toEqual([
+      expect.stringMatching(/^2\S+Z line \d+$/),
+      expect.stringMatching(/^2\S+Z line \d+$/),
+    ]);
+    expect((await ask('logs', 'default/web-n1', '-c', 'main', '--limit-bytes=10')).out).toBe(
+      'line 0\nlin',
+    );
+    expect((await ask('logs', 'web', '--previous')).err).toContain(
+      'previous terminated container "main"',
+    );
+  });
+
+  it('are followed for as long as somebody reads', async () => {
+    const following = start('logs', '-f', '--tail=1', 'far');
+    await until('it goes on', () => following.out().split('\n').length > 4);
+    following.child.kill('SIGINT');
+    expect(await following.ended).toBe(0);
+  });
+
+  it('of none that is there are told in words', async () => {
+    expect(await ask('logs', 'none')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('there is no pod "none" on n1') as string,
+    });
+    expect((await ask('logs', 'web', '-c', 'side')).err).toContain('it has main');
+  });
+});
+
+describe('exec', () => {
+  it('gives both streams and the exit code', async () => {
+    const script = 'echo out; echo err >&2; exit 3';
+    expect(await ask('exec', 'web', '--', 'sh', '-c', script)).toEqual({
+      code: 3,
+      out: 'out\n',
+      err: 'err\n',
+    });
+    expect((await ask('exec', 'web', '--', 'true')).code).toBe(0);
+  });
+
+  it('takes input to its end, and gives all that comes of it', async () => {
+    const counting = start('exec', '-i', 'web', '--', 'wc', '-c');
+    counting.child.stdin.end(Buffer.alloc(5_000_000, 'x'));
+    expect(await counting.ended).toBe(0);
+    expect(counting.out()).toBe('5000000\n');
+    const { out } = await ask('exec', 'web', '--', 'head', '-c', '3000000', '/dev/zero');
+    expect(out.length).toBe(3_000_000);
+  });
+
+  it('does not wait for an input that the command does not read', async () => {
+    const leaving = start('exec', '-i', 'web', '--', 'sh', '-c', 'exit 4');
+    expect(await leaving.ended).toBe(4);
+  });
+
+  it('has a terminal where one is asked for, of the size of this one', async () => {
+    // The size comes after the begin, as with any client.
+    const script = 'test -t 0 && until stty size | grep "33 77"; do sleep 0.1; done; exit 7';
+    const command = words('exec', ['-it', 'web', '--', 'timeout', '20', 'sh', '-c', `'${script}'`]);
+    const line = `stty rows 33 cols 77; ${process.execPath} ${command.join(' ')}; code=$?; stty -a | grep -o ' icanon'; exit $code`;
+    const said = await run('script', ['-qec', line, '/dev/null']).catch(
+      (error: unknown) => error as { stdout: string; code: number },
+    );
+    expect(said).toMatchObject({
+      code: 7,
+      stdout: expect.stringMatching(/33 77[^]* icanon/) as string,
+    });
+  });
+
+  it('is left by a signal, as the runtime lets it be left', async () => {
+    const waiting = start('exec', 'web', '--', 'sh', '-c', 'echo begun; sleep 30');
+    await until('it has begun', () => waiting.out() === 'begun\n');
+    waiting.child.kill('SIGINT');
+    expect(await waiting.ended).toBe(130);
+  });
+
+  it('says that there is no such command', async () => {
+    const { code, err } = await ask('exec', 'web', '--', 'nonesuch');
+    expect(code).toBe(1);
+    expect(err).toContain('nonesuch');
+  });
+});
+
+describe('what goes away takes no pod along', () => {
+  it('the URL, which comes back', async () => {
+    const before = await ids();
+    document = undefined;
+    await until('it is told', () => kubelet.log.includes('answered 500, expected 200'));
+    expect((await ask('ps')).out).toContain('its pods stay as they are: answered 500');
+    expect(await ids()).toEqual(before);
+    document = { apiVersion: 'v1', kind: 'List', items: [pod('far', talks)] };
+    await until('it is told again', () => kubelet.log.includes('the URL answers again'));
+    expect(await ids()).toEqual(before);
+  });
+
+  it('the agent, which another one follows', async () => {
+    const before = await ids();
+    await kubelet.stop();
+    expect((await ask('ps')).code).toBe(2);
+    kubelet.start();
+    await untilPods('both are known', (all) => all.length === 2 && all.every(isReady));
+    expect(await ids()).toEqual(before);
+    expect((await pods()).every(({ restarts }) => restarts === 0)).toBe(true);
+  });
+
+  it('but one that its URL no longer has ends', async () => {
+    document = { apiVersion: 'v1', kind: 'List', items: [] };
+    rmSync(join(kubelet.manifests, 'secret.yaml'));
+    await untilPods('one is left', (all) => all.length === 1 && all[0]?.name === 'web-n1');
+  });
+});
