@@ -116,17 +116,23 @@ export class NodeParts {
     return text === undefined ? undefined : quantityOf(text);
   }
 
+  /** As selectors of nodes match it. */
+  get matched(): Pick<AdmissionNode, 'name' | 'labels'> {
+    const { nodeName: name, config, machine } = this.#base;
+    const labels = this.#reporter?.node?.metadata.labels ?? {
+      ...config.node.labels,
+      ...ownLabels(name, machine.architecture),
+    };
+    return { name, labels };
+  }
+
   /** As pods are let onto it. */
   admission(features: Pick<AdmissionNode, 'hasAppArmor' | 'hasGroupsPolicy'>): AdmissionNode {
-    const { nodeName, config, machine, clock } = this.#base;
+    const { config, clock } = this.#base;
     const node = this.#reporter?.node;
     return {
       ...features,
-      name: nodeName,
-      labels: node?.metadata.labels ?? {
-        ...config.node.labels,
-        ...ownLabels(nodeName, machine.architecture),
-      },
+      ...this.matched,
       taints: node?.spec?.taints ?? [],
       allocatable: amountsOf(this.#allocatable()),
       pressures: this.pressures.pressures(clock.monotonic()),

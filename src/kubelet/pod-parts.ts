@@ -25,6 +25,7 @@ import type { RuntimeSettings } from './runtime/settings.ts';
 import { RuntimeView } from './runtime/view.ts';
 import type { KubeletHealth } from './server/kubelet-routes.ts';
 import type { KubeletServer } from './server/server.ts';
+import { selectsNode } from './sources/node-affinity.ts';
 import { isStaticPod } from './sources/sourced-pod.ts';
 import { standaloneText } from './standalone.ts';
 import { StatusWriter } from './status/status-writer.ts';
@@ -79,6 +80,7 @@ export class PodParts {
       base,
       wake: (uid) => this.#workers?.wake(uid),
       wakeAll: () => this.#workers?.wakeAll(),
+      isNode: (selector) => selectsNode(selector, node.matched),
     });
     this.#status = new StatusWriter({
       api: api?.objects('v1', 'pods'),
@@ -124,6 +126,7 @@ export class PodParts {
       },
       mounts,
       tokens: this.#objects.tokens,
+      claims: this.#objects.claims,
       events,
       clock,
       random,

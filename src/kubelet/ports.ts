@@ -37,9 +37,9 @@ export interface Probes extends ProbeResults {
 /** A volume that is ready to be mounted into containers. */
 export interface MountedVolume {
   readonly hostPath: string;
-  /** configMap, secret, projected, downwardAPI: mounted read-only whatever the mount says. */
+  /** configMap, secret, projected, downwardAPI, a claim that says so: mounted read-only whatever the mount says. */
   readonly readOnly: boolean;
-  /** Under the kubelet's own directory: all but hostPath. */
+  /** There already, and labelled for SELinux: all but hostPath. */
   readonly managed: boolean;
 }
 

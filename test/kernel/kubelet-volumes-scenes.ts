@@ -44,6 +44,7 @@ function agent(root: string): PodVolumes {
       tokens: { token: async () => 'token' },
       allocatable: (resource) => (resource === 'memory' ? quantityOf('1Gi') : undefined),
     },
+    claims: undefined,
     tokens: undefined,
     events: { tell: () => undefined },
     clock: systemClock,

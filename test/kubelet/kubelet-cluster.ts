@@ -14,7 +14,13 @@ const folder = '/run/sy/pki';
 /** What makes pods of other objects, tokens and root certificates. */
 const controllers = ['serviceaccount', 'root-ca-certificate-publisher', 'deployment', 'replicaset']
   .concat(['daemonset', 'statefulset', 'job', 'endpointslice', 'node-lifecycle'])
-  .concat(['taint-eviction', 'garbage-collector', 'pod-garbage-collector', 'namespace'])
+  .concat([
+    'persistentvolume-binder',
+    'taint-eviction',
+    'garbage-collector',
+    'pod-garbage-collector',
+    'namespace',
+  ])
   .map((name) => `${name}-controller`);
 
 const signers = ['approving', 'signing'].map(

@@ -228,7 +228,14 @@ describe.skipIf(!isThere)('debug', () => {
   it('puts a container beside another one, whose processes it sees; its log and commands are as any other’s', async () => {
     const which = ['talker', '--image=local/busybox:1', '--image-pull-policy=Never'];
     const script = ['--', 'sh', '-c', 'echo looking; sleep 1000'];
-    const { code, out: told } = await ask('debug', ...which, '-c', 'looker', '--target=main', ...script);
+    const { code, out: told } = await ask(
+      'debug',
+      ...which,
+      '-c',
+      'looker',
+      '--target=main',
+      ...script,
+    );
     expect([code, told]).toEqual([0, expect.stringContaining('Targeting container "main"')]);
     await untilPod('talker', 'has a looker that runs', ({ status }) =>
       (status.ephemeralContainerStatuses ?? []).some(

@@ -273,6 +273,7 @@ export interface Volume {
     readonly defaultMode: number;
     readonly optional?: boolean;
   };
+  readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
   readonly downwardAPI?: { readonly items?: readonly DownwardItem[]; readonly defaultMode: number };
   readonly projected?: { readonly sources?: readonly Projection[]; readonly defaultMode: number };
 }

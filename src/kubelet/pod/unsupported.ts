@@ -29,6 +29,7 @@ const volumeSources: ReadonlySet<string> = new Set([
   'secret',
   'downwardAPI',
   'projected',
+  'persistentVolumeClaim',
 ]);
 const projections: ReadonlySet<string> = new Set([
   'configMap',

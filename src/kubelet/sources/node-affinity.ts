@@ -15,8 +15,12 @@ export function matchesNode({ spec }: Pick<Pod, 'spec'>, node: MatchedNode): boo
   }
   const affinity = sectionOf(sectionOf(spec as unknown as Raw, 'affinity'), 'nodeAffinity');
   const required = affinity['requiredDuringSchedulingIgnoredDuringExecution'];
-  if (!isRaw(required)) return true;
-  return mapsOf(required, 'nodeSelectorTerms').some((term) => matchesTerm(term, node));
+  return !isRaw(required) || selectsNode(required, node);
+}
+
+/** Whether a node selector has a term that this node matches. */
+export function selectsNode(selector: Raw, node: MatchedNode): boolean {
+  return mapsOf(selector, 'nodeSelectorTerms').some((term) => matchesTerm(term, node));
 }
 
 /** A term that asks nothing matches nothing. */

@@ -1,18 +1,29 @@
-import { chmod, lchown, lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, chown, lchown, lstat, open, readdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 
+import { systemCode } from '../../error.ts';
 import type { PodSecurityContext } from '../pod/pod.ts';
+import { O_PATH, pathOf } from './open-path.ts';
 
 const setGid = 0o2000;
 
-/** Gives a folder and all in it to a group that may read and write it; what is made in it later is the group's, too (spec 4.2). */
+/**
+ * Gives a folder and all in it to a group that may read and write it; what is made in it later is the group's, too (spec 4.2). It is walked
+ * by handles: a container that has the folder already, and makes links of what it holds meanwhile, leads nowhere else.
+ */
 export async function giveToGroup(
   path: string,
   { fsGroup, fsGroupChangePolicy }: Pick<PodSecurityContext, 'fsGroup' | 'fsGroupChangePolicy'>,
 ): Promise<void> {
   if (fsGroup === undefined) return;
   if (fsGroupChangePolicy === 'OnRootMismatch' && (await isGiven(path, fsGroup))) return;
-  await give(path, fsGroup);
+  const root = await open(path, O_PATH | constants.O_DIRECTORY);
+  try {
+    await give(root, fsGroup);
+  } finally {
+    await root.close();
+  }
 }
 
 async function isGiven(path: string, gid: number): Promise<boolean> {
@@ -20,14 +31,32 @@ async function isGiven(path: string, gid: number): Promise<boolean> {
   return found.gid === gid && (found.mode & 0o2770) === 0o2770;
 }
 
-/** The folder itself comes last: it tells that all in it is done. */
-async function give(path: string, gid: number): Promise<void> {
-  const found = await lstat(path);
+/** A folder itself comes last: it tells that all in it is done. */
+async function give(handle: FileHandle, gid: number): Promise<void> {
+  const path = pathOf(handle);
+  const found = await handle.stat();
   if (found.isDirectory()) {
-    for (const name of await readdir(path)) await give(join(path, name), gid);
+    for (const name of await readdir(path)) await giveEntry(`${path}/${name}`, gid);
   }
-  await lchown(path, found.uid, gid);
-  if (found.isSymbolicLink()) return;
+  await chown(path, found.uid, gid);
   const more = found.isDirectory() ? 0o770 | setGid : 0o660;
   await chmod(path, (found.mode & 0o7777) | more);
+}
+
+/** What has gone meanwhile needs no group. */
+async function giveEntry(at: string, gid: number): Promise<void> {
+  let handle: FileHandle;
+  try {
+    handle = await open(at, O_PATH | constants.O_NOFOLLOW);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    const found = await handle.stat();
+    if (found.isSymbolicLink()) await lchown(at, found.uid, gid);
+    else await give(handle, gid);
+  } finally {
+    await handle.close();
+  }
 }

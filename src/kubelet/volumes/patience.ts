@@ -3,20 +3,23 @@ import type { ApiClient, ApiResponse, ApiWriter } from '../../informer/api-clien
 
 const waitsMs = [50, 100, 200, 400, 800] as const;
 
+/** One whose body, where it has one, has to be read. */
+type Answer = Pick<ApiResponse, 'status'> & Partial<Pick<ApiResponse, 'body'>>;
+
 /**
  * Asks again where the answer is 403, for a second and a half: the node authoriser learns of a pod from a watch of its own, a moment after
  * the kubelet may have.
  */
-export async function whileForbidden(
+export async function whileForbidden<T extends Answer>(
   clock: Pick<Clock, 'sleep'>,
   signal: AbortSignal,
-  ask: () => Promise<ApiResponse>,
-): Promise<ApiResponse> {
+  ask: () => Promise<T>,
+): Promise<T> {
   for (const waitMs of waitsMs) {
     const response = await ask();
     if (response.status !== 403) return response;
     // what it says is the same again and again; read, it gives its connection back
-    response.body.on('error', () => undefined).resume();
+    response.body?.on('error', () => undefined).resume();
     await clock.sleep(waitMs, signal);
     signal.throwIfAborted();
   }

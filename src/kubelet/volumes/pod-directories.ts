@@ -35,6 +35,11 @@ export class PodDirectories {
     return join(this.pod(uid), 'plugins', 'kubernetes.io~empty-dir', name);
   }
 
+  /** The file that notes what a claim is bound to. */
+  claim(uid: string, name: string): string {
+    return join(this.pod(uid), 'plugins', 'switchyard~claim', `${name}.json`);
+  }
+
   subPaths(uid: string): string {
     return join(this.pod(uid), 'volume-subpaths');
   }

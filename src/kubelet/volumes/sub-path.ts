@@ -3,14 +3,12 @@ import type { Stats } from 'node:fs';
 import { mkdir, open, readlink, realpath, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import process from 'node:process';
 
 import { isAbsent, SwitchyardError, systemCode } from '../../error.ts';
 import type { Mounts } from '../../host/mounts.ts';
+import { O_PATH, pathOf } from './open-path.ts';
 import { isWithin } from './removal.ts';
 
-/** Opens what a path names and nothing of what is in it: also a socket, a device or a link (open(2)); Node has no name for it. */
-const O_PATH = 0x20_0000;
 const handleFlags = O_PATH | constants.O_NOFOLLOW;
 /** A container that goes on making links must end somewhere. */
 const mostSteps = 256;
@@ -133,11 +131,6 @@ class Walk {
     if (handle === undefined) throw escapes(this.#subPath);
     return handle;
   }
-}
-
-/** Names what is open, for this process and for those that it starts. */
-function pathOf(handle: FileHandle): string {
-  return `/proc/${process.pid}/fd/${handle.fd}`;
 }
 
 async function openIfThere(path: string): Promise<FileHandle | undefined> {

@@ -4,24 +4,30 @@ import type { Clock } from '../../clock.ts';
 import { errorText, SwitchyardError } from '../../error.ts';
 import type { Mounts } from '../../host/mounts.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { allContainers, podText } from '../pod/pod.ts';
+import { podText } from '../pod/pod.ts';
 import type { Pod, Volume } from '../pod/pod.ts';
 import type { MountedVolume, PodEvents, Volumes } from '../ports.ts';
 import { isWritten, writeAtomically } from './atomic-writer.ts';
 import { memoryBytes, setUpEmpty } from './empty-dir.ts';
 import type { EmptyFolder } from './empty-dir.ts';
+import { checkClaimed, giveClaimed, keepClaimed, keptClaimed } from './claimed-folder.ts';
+import type { ClaimedFolder, Claims } from './claims.ts';
 import { checkHostPath } from './host-path.ts';
 import { payloadOf } from './payloads.ts';
 import type { PayloadSources } from './payloads.ts';
-import type { PodDirectories, VolumePlugin } from './pod-directories.ts';
+import type { PodDirectories } from './pod-directories.ts';
 import { removeUnmounted, unmountBelow } from './removal.ts';
 import { bindSubPath } from './sub-path.ts';
 import type { Tokens } from './tokens.ts';
+import { isFiles, placeOf, usedVolumes } from './volume-place.ts';
+import type { ClaimPlace, EmptyPlace, FilesPlace, Place } from './volume-place.ts';
 
 export interface PodVolumesOptions {
   readonly directories: PodDirectories;
   readonly mounts: Mounts;
   readonly sources: PayloadSources;
+  /** Undefined: there is no API server. */
+  readonly claims: Pick<Claims, 'find'> | undefined;
   /** Undefined: there is no API server. */
   readonly tokens: Pick<Tokens, 'forget'> | undefined;
   readonly events: PodEvents;
@@ -48,6 +54,8 @@ interface PodState {
   readonly done: Set<string>;
   /** By volume. */
   readonly failures: Map<string, Failure>;
+  /** What claims are bound to, by volume. */
+  readonly claimed: Map<string, ClaimedFolder>;
 }
 
 /** The volumes of pods (spec 4). A pod's calls come one after the other, from its worker. */
@@ -115,7 +123,11 @@ export class PodVolumes implements Volumes {
   #stateOf(uid: string): PodState {
     const known = this.#pods.get(uid);
     if (known !== undefined) return known;
-    const state: PodState = { done: new Set(), failures: new Map() };
+    const state: PodState = {
+      done: new Set(),
+      failures: new Map(),
+      claimed: new Map(),
+    };
     this.#pods.set(uid, state);
     return state;
   }
@@ -127,11 +139,8 @@ export class PodVolumes implements Volumes {
     const key = `${place?.kind ?? ''}/${volume.name}`;
     try {
       if (place === undefined) throw new Error('a volume of this kind is not supported');
-      if (place.kind === 'host-path') {
-        if (!done.has(key)) await checkHostPath(place.hostPath);
-      } else if (place.kind === 'empty-dir') {
-        if (!done.has(key)) await this.#setUpEmpty(pod, volume, place, signal);
-      } else await this.#setUpFiles(pod, volume, place, signal);
+      if (isFiles(place)) await this.#setUpFiles(pod, volume, place, signal);
+      else if (!done.has(key)) await this.#setUpOnce(pod, volume, place, signal);
       done.add(key);
       failures.delete(volume.name);
     } catch (error) {
@@ -144,13 +153,61 @@ export class PodVolumes implements Volumes {
     return this.#mountedVolume(pod, volume, place);
   }
 
+  async #setUpOnce(
+    pod: Pod,
+    volume: Volume,
+    place: Exclude<Place, FilesPlace>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    switch (place.kind) {
+      case 'host-path':
+        return checkHostPath(place.hostPath);
+      case 'claim':
+        return this.#setUpClaim(pod, volume.name, place, signal);
+      case 'empty-dir':
+        return this.#setUpEmpty(pod, volume, place, signal);
+      default:
+        return place satisfies never;
+    }
+  }
+
   #mountedVolume(pod: Pod, { name }: Volume, place: Place | undefined): MountedVolume {
     if (place?.kind === 'host-path') {
       return { hostPath: place.hostPath.path, readOnly: false, managed: false };
     }
+    if (place?.kind === 'claim') return this.#claimedVolume(pod, name, place);
     const kind = place?.kind ?? 'empty-dir';
     const hostPath = this.#options.directories.volume(pod.metadata.uid, kind, name);
     return { hostPath, readOnly: kind !== 'empty-dir', managed: true };
+  }
+
+  /** What was bound to once is asked for no more: the API server may be away. */
+  async #setUpClaim(
+    pod: Pod,
+    name: string,
+    { claim }: ClaimPlace,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { directories, claims } = this.#options;
+    const { uid, namespace } = pod.metadata;
+    const { claimName, readOnly = false } = claim;
+    const file = directories.claim(uid, name);
+    let folder = await keptClaimed(file);
+    if (folder === undefined) {
+      if (claims === undefined) throw new Error('there is no API server to ask for the claim');
+      folder = await claims.find(namespace, claimName, name, signal);
+      await checkClaimed(folder);
+      if (!readOnly) await giveClaimed(folder, pod);
+      await keepClaimed(file, folder);
+    } else await checkClaimed(folder);
+    this.#stateOf(uid).claimed.set(name, folder);
+  }
+
+  #claimedVolume(pod: Pod, name: string, { claim }: ClaimPlace): MountedVolume {
+    const folder = this.#stateOf(pod.metadata.uid).claimed.get(name);
+    if (folder === undefined) throw new Error(`the claim of volume ${name} is not bound`);
+    const readOnly = claim.readOnly ?? false;
+    return { hostPath: folder.path, readOnly, managed: folder.source === 'local' };
   }
 
   async #setUpEmpty(
@@ -197,8 +254,7 @@ export class PodVolumes implements Volumes {
 
   /** Whether an earlier process set it up whole. */
   async #isReady(pod: Pod, { name }: Volume, place: Place | undefined): Promise<boolean> {
-    if (place === undefined || place.kind === 'host-path' || place.kind === 'empty-dir')
-      return false;
+    if (place === undefined || !isFiles(place)) return false;
     const path = this.#options.directories.volume(pod.metadata.uid, place.kind, name);
     return isWritten(path);
   }
@@ -215,41 +271,4 @@ export class PodVolumes implements Volumes {
     failures.set(volume, { message, delayMs, againAtMs: nowMs + delayMs });
     events.tell(pod, { type: 'Warning', reason: 'FailedMount', message });
   }
-}
-
-interface EmptyPlace {
-  readonly kind: 'empty-dir';
-  readonly medium: string;
-  readonly sizeLimit: string | undefined;
-}
-
-interface FilesPlace {
-  readonly kind: Exclude<VolumePlugin, 'empty-dir'>;
-}
-
-interface HostPlace {
-  readonly kind: 'host-path';
-  readonly hostPath: NonNullable<Volume['hostPath']>;
-}
-
-type Place = EmptyPlace | FilesPlace | HostPlace;
-
-/** Undefined: of a kind that is not known here. */
-function placeOf(volume: Volume): Place | undefined {
-  const { emptyDir, hostPath } = volume;
-  if (hostPath !== undefined) return { kind: 'host-path', hostPath };
-  if (emptyDir !== undefined) {
-    return { kind: 'empty-dir', medium: emptyDir.medium ?? '', sizeLimit: emptyDir.sizeLimit };
-  }
-  if (volume.configMap !== undefined) return { kind: 'configmap' };
-  if (volume.secret !== undefined) return { kind: 'secret' };
-  if (volume.projected !== undefined) return { kind: 'projected' };
-  return volume.downwardAPI === undefined ? undefined : { kind: 'downward-api' };
-}
-
-/** Those that a container mounts. */
-function usedVolumes({ spec }: Pod): readonly Volume[] {
-  const all = allContainers(spec);
-  const used = new Set(all.flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name)));
-  return spec.volumes.filter(({ name }) => used.has(name));
 }

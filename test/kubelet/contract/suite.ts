@@ -1,4 +1,5 @@
 import { describe, it } from 'vitest';
+import { claimed } from './claims.ts';
 import { debugging } from './debugging.ts';
 import { ending } from './ending.ts';
 import { environment } from './environment.ts';
@@ -23,6 +24,7 @@ export const scenarios: readonly Scenario[] = [
   ...probing,
   ...recovery,
   ...debugging,
+  ...claimed,
 ].toSorted((a, b) => a.number - b.number);
 
 export type Worlds = Readonly<Record<WorldRuntime['kind'], () => World>>;

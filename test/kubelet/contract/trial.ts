@@ -9,7 +9,7 @@ import type { World } from './world.ts';
 export class Trial {
   readonly world: World;
   readonly #number: number;
-  readonly #leave: (() => Promise<void>)[] = [];
+  readonly #leave: (() => Promise<unknown>)[] = [];
   #isOther = false;
 
   constructor(world: World, number: number) {
@@ -19,6 +19,11 @@ export class Trial {
 
   name(): string {
     return this.world.name(`s${this.#number}`);
+  }
+
+  /** What is done at the end, before all that was said earlier. */
+  leave(work: () => Promise<unknown>): void {
+    this.#leave.push(work);
   }
 
   /** Makes a pod on this node, without a scheduler. */

@@ -46,10 +46,6 @@ test.for<readonly [string, object]>([
   ['spec.resourceClaims', { resourceClaims: [{ name: 'gpu' }] }],
   ['spec.runtimeClassName', { runtimeClassName: 'gvisor' }],
   ['spec.volumes[0].csi', { volumes: [{ name: 'v', csi: { driver: 'd' } }] }],
-  [
-    'spec.volumes[0].persistentVolumeClaim',
-    { volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'd' } }] },
-  ],
   ['spec.volumes[0].ephemeral', { volumes: [{ name: 'v', ephemeral: {} }] }],
   ['spec.volumes[0].image', { volumes: [{ name: 'v', image: { reference: 'd' } }] }],
   [

@@ -57,6 +57,7 @@ function agent(): PodVolumes {
       },
       allocatable: (resource) => (resource === 'memory' ? quantityOf('1Gi') : quantityOf('2')),
     },
+    claims: undefined,
     tokens: { forget: (uid) => tokens.push(`forget ${uid}`) },
     events: {
       tell: (_pod, { type, reason, message }) => events.push(`${type} ${reason} ${message}`),
