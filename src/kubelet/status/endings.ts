@@ -1,8 +1,9 @@
 import type { ContainerStatus, PodStatus } from '../pod/pod.ts';
+import type { MeteredContainer } from '../ports.ts';
 
 /** That a container ended. */
 export interface Ending {
-  readonly type: 'container' | 'init_container';
+  readonly type: MeteredContainer;
   readonly exitCode: number;
 }
 
@@ -22,6 +23,9 @@ function endsOf(status: PodStatus): readonly KnownEnding[] {
   return [
     ...init.flatMap((each) => endsOfContainer('init_container', each)),
     ...regular.flatMap((each) => endsOfContainer('container', each)),
+    ...(status.ephemeralContainerStatuses ?? []).flatMap((each) =>
+      endsOfContainer('ephemeral_container', each),
+    ),
   ];
 }
 
