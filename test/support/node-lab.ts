@@ -63,6 +63,9 @@ export const requestsAtATime = isSlow ? 2 : 4;
 /** Between two requests of one that never stops asking: where each costs a lot, whoever serves needs the time. */
 export const requestPauseMs = isSlow ? 200 : 0;
 
+/** Between two looks of one that waits for something: to look costs what waits to be done, where it costs a lot. */
+const longestPauseMs = isSlow ? 500 : 200;
+
 const usualTimeoutMs = 2000;
 
 /** Why nothing here speaks SCTP, or undefined. Nobody loads a module into the machine's kernel for a test. */
@@ -427,7 +430,7 @@ export async function eventually<T>(
   deadlineMs = 15_000,
 ): Promise<T> {
   const end = Date.now() + deadlineMs * deadlinePatience;
-  for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 1.5, 200)) {
+  for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
     const seen = await look();
     if (check(seen)) return seen;
     if (Date.now() > end) {

@@ -87,6 +87,8 @@ const measured = {
 /** Two addresses of 203.0.113.0/24, the first of which is excluded. */
 const [excluded, stale] = ['203.0.113.9', '203.0.113.200'];
 const settings = [
+  // One of the tests waits for a look at what a stranger has changed.
+  '--ipvs-sync-period=10s',
   '--ipvs-strict-arp',
   '--ipvs-exclude-cidrs=203.0.113.0/25',
   '--ipvs-tcp-timeout=11m',
@@ -115,7 +117,7 @@ describe.skipIf(!inGuest)(
       variant: 'legacy',
       start: (lab, flags) => {
         const own = flags.map((flag) => flag.replace(/^--iptables-/, '--ipvs-'));
-        agent = lab.startAgent(['--proxy-mode=ipvs', ...settings, ...own]);
+        agent = lab.startAgent(['--proxy-mode=ipvs', ...own, ...settings]);
         return agent;
       },
       disturbances: [],
