@@ -68,8 +68,8 @@ function ofPod({
   pod,
   whole,
   cgroup,
-  sandbox,
   sandboxId,
+  sandboxPath,
   network,
   atMs,
 }: PodFigures): readonly Subject[] {
@@ -84,7 +84,7 @@ function ofPod({
     usage: cgroup?.usage,
     network: [],
   };
-  const id = sandbox?.path ?? `/${sandboxId}`;
+  const id = sandboxPath ?? `/${sandboxId}`;
   const ofNetwork = {
     ...common,
     labels: { ...nobody, ...names, id, name: sandboxId },

@@ -11,9 +11,9 @@ import type { CgroupSettings } from '../runtime/settings.ts';
 export interface PodReading {
   readonly pod: RuntimePod;
   readonly cgroup: Placed | undefined;
-  /** That of its pause process. */
-  readonly sandbox: Placed | undefined;
   readonly sandboxId: string;
+  /** Of the cgroup of its pause process, which is not read. */
+  readonly sandboxPath: string | undefined;
   /** undefined: it is in the node's network, or cannot be seen. */
   readonly network: readonly InterfaceUse[] | undefined;
   /** Those that run. */
@@ -89,8 +89,9 @@ export class PodReadings {
     return {
       pod,
       cgroup: path === undefined ? undefined : this.#at(path),
-      sandbox: member(sandboxId),
       sandboxId,
+      sandboxPath:
+        path === undefined ? undefined : memberCgroup(this.#options.settings, path, sandboxId),
       network:
         isOwnNetwork && path !== undefined
           ? await this.#network(path, [sandboxId, ...running.map(({ id }) => id)])

@@ -1,4 +1,5 @@
 import type { CgroupUsage } from '../../../../src/host/cgroup-usage.ts';
+import type { InterfaceUse } from '../../../../src/host/network-usage.ts';
 import type { Measured } from '../../../../src/kubelet/stats/measured.ts';
 import type { NodeReading } from '../../../../src/kubelet/stats/node-reading.ts';
 import type { Figures, PodFigures } from '../../../../src/kubelet/stats/stats.ts';
@@ -66,27 +67,27 @@ const nodeReading: NodeReading = {
   agent: { ...measured(2, 64), startedAtMs: 2000 },
 };
 
+export const eth0: InterfaceUse = {
+  name: 'eth0',
+  receivedBytes: 11,
+  receivedPackets: 12,
+  receiveErrors: 13,
+  receiveDrops: 14,
+  sentBytes: 21,
+  sentPackets: 22,
+  sendErrors: 23,
+  sendDrops: 24,
+};
+
 const web: PodFigures = {
   pod: runtimePod({
     sandboxes: [runtimeSandbox({ createdAt: 2_000_000_000n })],
     containers: [runtimeContainer({ id: 'a', startedAt: 2_500_000_000n })],
   }),
   cgroup: { path: '/node-7/kubepods/poduid-1', usage: cgroup },
-  sandbox: { path: '/node-7/kubepods/poduid-1/box', usage: cgroup },
   sandboxId: 'box',
-  network: [
-    {
-      name: 'eth0',
-      receivedBytes: 11,
-      receivedPackets: 12,
-      receiveErrors: 13,
-      receiveDrops: 14,
-      sentBytes: 21,
-      sentPackets: 22,
-      sendErrors: 23,
-      sendDrops: 24,
-    },
-  ],
+  sandboxPath: '/node-7/kubepods/poduid-1/box',
+  network: [eth0],
   containers: [
     {
       container: runtimeContainer({ id: 'a', startedAt: 2_500_000_000n }),
