@@ -70,6 +70,7 @@ const rooms: Readonly<Record<string, Room>> = {
       'backends',
       'host',
       'proxy',
+      'kubelet',
     ],
     pure: 'all',
   },

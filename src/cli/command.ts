@@ -37,6 +37,8 @@ export interface Command {
   readonly summary: string;
   readonly flags: FlagTable;
   readonly positionals?: PositionalSpec;
+  /** Another command of this name that a command line asks for, with flags of its own. */
+  readonly otherwise?: (argv: readonly string[]) => Promise<Command | undefined>;
   /** More text for --help: examples. */
   readonly details?: string;
   /**

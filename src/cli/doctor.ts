@@ -8,40 +8,13 @@ import type { Subject } from '../doctor/check.ts';
 import type { Way } from '../doctor/finding.ts';
 import { machineReadings } from '../doctor/machine-readings.ts';
 import { checks } from '../doctor/registry.ts';
-import { reportText } from '../doctor/report-text.ts';
-import { exitStatus, reportJson, reportOf } from '../doctor/report.ts';
-import { SwitchyardError } from '../error.ts';
 import { systemTools } from '../host/run-tool.ts';
 import type { Command, CommandIo } from './command.ts';
+import { reportFlags, say, unknownIds, wanted } from './doctor-report.ts';
 import { readConfig } from './read-config.ts';
-import { version } from './version.ts';
 
 const ownFlags: FlagTable = [
-  {
-    name: 'output',
-    type: 'enum',
-    values: ['text', 'json'],
-    default: 'text',
-    help: 'A table for people, or JSON for scripts: the ids of checks stay the same.',
-  },
-  {
-    name: 'only',
-    type: 'list',
-    placeholder: 'ID',
-    help: 'Only these checks, by id or the first words of it: api, sysctl.net.ipv4.ip_forward.',
-  },
-  {
-    name: 'strict',
-    type: 'bool',
-    default: false,
-    help: 'A warning makes exit status 1, too.',
-  },
-  {
-    name: 'quiet',
-    type: 'bool',
-    default: false,
-    help: 'Show warnings and failures alone.',
-  },
+  ...reportFlags,
   {
     name: 'probe',
     type: 'bool',
@@ -65,11 +38,17 @@ export const command: Command = {
   name: 'doctor',
   summary: 'Says what this node lacks, what is in the way of Services, and the cure of each.',
   flags: [...ownFlags, ...agentFlags],
+  otherwise: async (argv) =>
+    argv.some((each) => /^--?kubelet(?:=(?![fF0]).*)?$/.test(each))
+      ? (await import('./doctor-kubelet.ts')).command
+      : undefined,
   details: [
     'It takes the agent’s flags (or its --config), and looks at what that configuration needs; of the other modes it says whether they',
     'could run. Rules, settings and files stay as they are. It sees the most as root.',
     '',
     'Exit status 0: nothing fails (warnings do not count, unless --strict); 1: something does; 2: a mistake in the command line.',
+    '',
+    'switchyard doctor --kubelet --help: the same of the kubelet.',
     '',
     'examples:',
     '  switchyard doctor --kubeconfig=/etc/kubernetes/proxy.conf --cluster-cidr=10.244.0.0/16',
@@ -84,11 +63,8 @@ export const command: Command = {
     const subject: Subject = { config, nodeName, way: wayOf(config) };
     const found = await examine(subject, flags, io);
     const chosen = found.filter(({ id }) => isChosen(id, only));
-    if (chosen.length === 0) throw unknownIds(only);
-    const report = reportOf(chosen, subject, { isPartial: only.length > 0 });
-    if (flags.text('output') === 'json') io.stdout(reportJson(report, version));
-    else io.stdout(reportText(report, { quiet: flags.bool('quiet') }));
-    return exitStatus(report, flags.bool('strict'));
+    if (chosen.length === 0) throw unknownIds(only, checks);
+    return say(chosen, subject, { flags, io, isPartial: only.length > 0 });
   },
 };
 
@@ -102,9 +78,6 @@ async function examine(
   io: CommandIo,
 ): ReturnType<typeof runChecks> {
   const only = flags.list('only');
-  const wanted = checks.filter(
-    ({ id }) => only.length === 0 || only.some((each) => each.split('.', 1)[0] === id),
-  );
   const over = new AbortController();
   const signal = AbortSignal.any([io.signal, over.signal]);
   const readings = machineReadings({
@@ -117,16 +90,9 @@ async function examine(
   });
   const deadline = systemClock.sleep(deadlineMs, signal);
   try {
-    return await runChecks(wanted, readings, subject, async () => deadline);
+    return await runChecks(wanted(checks, only), readings, subject, async () => deadline);
   } finally {
     over.abort();
     io.signal.throwIfAborted();
   }
-}
-
-function unknownIds(only: readonly string[]): SwitchyardError {
-  const hint = `checks: ${checks.map(({ id }) => id).join(', ')}; without --only all ids are shown`;
-  return new SwitchyardError('usage', `--only: no finding is called ${only.join(' or ')}`, {
-    hint,
-  });
 }

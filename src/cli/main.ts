@@ -141,7 +141,8 @@ function isKubeProxy(path: string): boolean {
 async function runCommand(name: string, argv: readonly string[], io: CommandIo): Promise<number> {
   const entry = commands.find((each) => each.name === name);
   if (!entry) throw unknownCommand(name);
-  const { command } = await entry.load();
+  const { command: usual } = await entry.load();
+  const command = (await usual.otherwise?.(argv)) ?? usual;
   try {
     return await runLoaded(command, argv, io);
   } catch (error) {

@@ -13,39 +13,43 @@ export interface Subject {
 }
 
 /** Something to look at: it reads, and a pure function judges what was read. */
-export interface Check<R> {
+export interface Check<R, From = Readings, Of = Subject> {
   /** Its findings have ids that begin with this. */
   readonly id: string;
-  readonly read: (readings: Readings, subject: Subject) => Promise<R>;
-  readonly judge: (reading: R, subject: Subject) => readonly Finding[];
+  readonly read: (readings: From, subject: Of) => Promise<R>;
+  readonly judge: (reading: R, subject: Of) => readonly Finding[];
 }
 
 /** A check of any reading. */
-export interface AnyCheck {
+export interface AnyCheck<From = Readings, Of = Subject> {
   readonly id: string;
-  readonly run: (readings: Readings, subject: Subject) => Promise<readonly Finding[]>;
+  readonly run: (readings: From, subject: Of) => Promise<readonly Finding[]>;
 }
 
 /** A check for the registry. */
-export function registered<R>({ id, read, judge }: Check<R>): AnyCheck {
+export function registered<R, From = Readings, Of = Subject>({
+  id,
+  read,
+  judge,
+}: Check<R, From, Of>): AnyCheck<From, Of> {
   return { id, run: async (readings, subject) => judge(await read(readings, subject), subject) };
 }
 
 /** Runs checks beside each other. One that fails is a warning with its name, and stops no other; so is one that takes too long. */
-export async function runChecks(
-  checks: readonly AnyCheck[],
-  readings: Readings,
-  subject: Subject,
+export async function runChecks<From, Of>(
+  checks: readonly AnyCheck<From, Of>[],
+  readings: From,
+  subject: Of,
   deadline: () => Promise<void>,
 ): Promise<readonly Finding[]> {
   const all = checks.map(async (check) => runOne(check, readings, subject, deadline()));
   return (await Promise.all(all)).flat();
 }
 
-async function runOne(
-  { id, run }: AnyCheck,
-  readings: Readings,
-  subject: Subject,
+async function runOne<From, Of>(
+  { id, run }: AnyCheck<From, Of>,
+  readings: From,
+  subject: Of,
   deadline: Promise<void>,
 ): Promise<readonly Finding[]> {
   try {

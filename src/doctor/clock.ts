@@ -15,7 +15,10 @@ export const clock = registered<ApiReading>({
   judge: (reading) => [judgeClock(reading)],
 });
 
-function judgeClock(reading: ApiReading): Finding {
+/** How far apart the two are. */
+export function judgeClock(
+  reading: Pick<ApiReading, 'kind'> & { readonly aheadMs?: number | undefined },
+): Finding {
   const id = 'clock.api';
   if (reading.kind !== 'answered') return skipped(id, 'no API server to compare with');
   const { aheadMs } = reading;

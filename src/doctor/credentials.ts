@@ -29,7 +29,11 @@ export const credentials = registered<CredentialsReading>({
   },
 });
 
-function judgeDates({ what, notBeforeMs, notAfterMs }: DatedCredential, nowMs: number): Finding {
+/** Whether it is good now, and for how long. */
+export function judgeDates(
+  { what, notBeforeMs, notAfterMs }: DatedCredential,
+  nowMs: number,
+): Finding {
   const name = `${id}.${what.replaceAll(' ', '-')}`;
   const until = new Date(notAfterMs).toISOString();
   if (notAfterMs <= nowMs) {

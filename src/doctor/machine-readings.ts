@@ -10,7 +10,6 @@ import { conntrackUsage } from '../host/conntrack.ts';
 import { fewAtOnce } from '../host/few-at-once.ts';
 import { fileLimit } from '../host/file-limit.ts';
 import { readKernelParts } from '../host/kernel-modules.ts';
-import { socketOwners, tcpListeners } from '../host/listeners.ts';
 import { readMemory } from '../host/machine-memory.ts';
 import { readNetworkShape } from '../host/network-shape.ts';
 import { listProcesses } from '../host/node-processes.ts';
@@ -33,13 +32,13 @@ import type {
   ApiReading,
   CredentialsReading,
   IpvsReading,
-  PortReading,
   Readings,
   SysctlReading,
   ToolReading,
 } from './readings.ts';
 import { probe, readNftTables, readRules, readVariant } from './rule-readings.ts';
 import { examinedSysctls } from './sysctls.ts';
+import { takenPorts } from './taken-ports.ts';
 import { examinedTools } from './tools.ts';
 
 /** What reading the machine takes. */
@@ -120,7 +119,10 @@ export function machineReadings(options: MachineOptions): Readings {
     }),
     shape: once(async () => readNetworkShape()),
     proxies: once(findProxyProcesses),
-    listeners: once(async () => readListeners(subject, tools, signal)),
+    listeners: once(async () => {
+      const { healthzBind, metricsBind } = subject.config;
+      return takenPorts(new Set([healthzBind?.port, metricsBind?.port]), tools, signal);
+    }),
     bootRules: once(async () => readBootRules()),
     ipvs: once(async () => readIpvs(await ipvsTable(), await families(), { ...options, tools })),
     memory: once(async () => readMemory()),
@@ -204,44 +206,6 @@ async function readSysctls(writable: boolean): Promise<SysctlReading> {
     if (value !== undefined) values.set(key, value);
   }
   return { values, writable, release: (await sysctls.read('kernel/osrelease')) ?? '' };
-}
-
-/** Of sockets at `::`, those that take no IPv4; undefined where no tool tells, for /proc does not. */
-async function onlyIPv6(
-  tools: ToolRunner,
-  signal: AbortSignal,
-): Promise<ReadonlySet<number> | undefined> {
-  const args = ['-6', '-l', '-t', '-n', '-H', '-e'];
-  try {
-    const { exitCode, stdout } = await tools.run('ss', args, { timeoutMs: toolTimeoutMs, signal });
-    if (exitCode !== 0) return undefined;
-    const lines = stdout.split('\n').filter((line) => /\bv6only:1\b/.test(line));
-    return new Set(lines.map((line) => Number(/\bino:(\d+)/.exec(line)?.[1] ?? -1)));
-  } catch {
-    signal.throwIfAborted();
-    return undefined;
-  }
-}
-
-async function readListeners(
-  { config }: Subject,
-  tools: ToolRunner,
-  signal: AbortSignal,
-): Promise<readonly PortReading[]> {
-  const ports = new Set([config.healthzBind?.port, config.metricsBind?.port]);
-  const found = (await tcpListeners()).filter(({ port }) => ports.has(port));
-  const isAtAll = found.some(({ address }) => address === '::');
-  const narrow = isAtAll ? await onlyIPv6(tools, signal) : undefined;
-  const owners = await socketOwners(new Set(found.map(({ inode }) => inode)));
-  return Promise.all(
-    found.map(async ({ address, port, inode }) => {
-      const pid = owners.get(inode);
-      const takesIPv4 = narrow && !narrow.has(inode);
-      if (pid === undefined) return { address, port, owner: undefined, takesIPv4 };
-      const name = await readSetting(`/proc/${pid}/comm`).catch(() => undefined);
-      return { address, port, owner: { pid, name: name ?? 'name unknown' }, takesIPv4 };
-    }),
-  );
 }
 
 /** Tools are asked only where there are virtual servers to tell apart. */

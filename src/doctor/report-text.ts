@@ -21,7 +21,7 @@ export function reportText(report: Report, { quiet }: { readonly quiet: boolean 
   const shown = quiet ? findings.filter(isNotable) : findings;
   const width = Math.max(0, ...shown.map(({ id }) => id.length));
   return [
-    `switchyard doctor: node ${nodeName}, mode ${names[way]}`,
+    `switchyard doctor: node ${nodeName}, ${way === 'kubelet' ? way : `mode ${names[way]}`}`,
     '',
     ...shown.flatMap((finding) => lines(finding, width)),
     ...(shown.length > 0 ? [''] : []),

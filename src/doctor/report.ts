@@ -1,4 +1,3 @@
-import type { Subject } from './check.ts';
 import { ways } from './finding.ts';
 import type { Finding, Status, Way } from './finding.ts';
 
@@ -13,8 +12,8 @@ export interface Verdict {
 /** All that doctor found. */
 export interface Report {
   readonly nodeName: string;
-  /** The way of the configuration. */
-  readonly way: Way;
+  /** The way of the configuration; of the other half of a node it is this half. */
+  readonly way: Way | 'kubelet';
   readonly status: Exclude<Status, 'skipped'>;
   /** What concerns that way. */
   readonly findings: readonly Finding[];
@@ -25,7 +24,7 @@ export interface Report {
 /** The findings of this configuration, and a verdict for each way: of some checks alone (`isPartial`) there is none. */
 export function reportOf(
   findings: readonly Finding[],
-  { nodeName, way }: Subject,
+  { nodeName, way }: Pick<Report, 'nodeName' | 'way'>,
   { isPartial = false } = {},
 ): Report {
   const own = findings.filter((each) => concerns(each, way));
@@ -42,8 +41,8 @@ export function reportOf(
   };
 }
 
-function concerns({ ways: of }: Finding, way: Way): boolean {
-  return of === undefined || of.includes(way);
+function concerns({ ways: of }: Finding, way: Report['way']): boolean {
+  return of === undefined || (way !== 'kubelet' && of.includes(way));
 }
 
 function worst(findings: readonly Finding[]): Report['status'] {

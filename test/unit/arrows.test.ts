@@ -47,6 +47,7 @@ const arrows = {
     'host',
     'backends',
     'proxy',
+    'kubelet',
   ],
 } as const;
 

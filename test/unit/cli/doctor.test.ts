@@ -61,3 +61,39 @@ describe('switchyard doctor', () => {
     expect(stdout).toMatch(/Taken and without effect[^:]*:\n[^:]*--init-only/);
   });
 });
+
+describe('switchyard doctor --kubelet', () => {
+  const node = ['--kubelet', '--source=file:/nowhere', '--hostname-override=n1'];
+
+  it('takes the kubelet’s flags, and looks at what that needs', async () => {
+    const words = ['node', '/usr/bin/switchyard', 'doctor', ...node, '--only=tool,swap'];
+    const { stdout, stderr } = await runCommand([...words, '--root-dir=/var/lib/kubelet']);
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^switchyard doctor: node n1, kubelet\n\n[✓✗] tool\.mount /);
+    expect(stdout).toMatch(/\n[✓!] swap /);
+  });
+
+  it('tells it for scripts, too', async () => {
+    const words = ['node', '/usr/bin/switchyard', 'doctor', ...node];
+    const { stdout } = await runCommand([...words, '--only=swap', '--output=json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      version: 1,
+      mode: 'kubelet',
+      node: 'n1',
+      modes: [],
+    });
+  });
+
+  it('names its checks where none is meant', async () => {
+    const words = ['node', '/usr/bin/switchyard', 'doctor', ...node, '--only=conntrack'];
+    const { status, stderr } = await runCommand(words);
+    expect([status, stderr]).toEqual([2, expect.stringContaining('runtime, cgroup, cni')]);
+  });
+
+  it('has a help of its own; =false is the proxy', async () => {
+    const { stdout } = await runCommand(['node', 'switchyard', 'doctor', '--kubelet', '--help']);
+    expect(stdout).toContain('--bootstrap-kubeconfig');
+    const other = await runCommand(['node', 'switchyard', 'doctor', '--kubelet=false', '--help']);
+    expect(other.stdout).toContain('--cluster-cidr');
+  });
+});
