@@ -10,7 +10,7 @@ import { createLogger } from '../telemetry/logger.ts';
 import { aloneIn, runLogged } from './agent-process.ts';
 import type { AgentProcess } from './agent-process.ts';
 import type { Command, CommandIo } from './command.ts';
-import { keepHeapSmall, shrinkWhenQuiet } from './heap.ts';
+import { compileLittle, keepHeapSmall, shrinkWhenQuiet } from './heap.ts';
 import { readKubeletConfig } from './read-kubelet-config.ts';
 import { version } from './version.ts';
 
@@ -24,7 +24,10 @@ export const command: Command = {
     '  switchyard kubelet --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml',
     '  switchyard kubelet --source=file:/etc/kubernetes/manifests --authorization-mode=AlwaysAllow   # needs no cluster',
   ].join('\n'),
-  run: async ({ flags }, io) => runKubeletCommand(flags, io, aloneIn(io)),
+  run: async ({ flags }, io) => {
+    compileLittle();
+    return runKubeletCommand(flags, io, aloneIn(io));
+  },
 };
 
 /** The same, with what it has of the process. */
