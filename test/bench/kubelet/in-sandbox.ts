@@ -12,10 +12,11 @@ import type { Row } from '../upstream/rows.ts';
 import { KubeletBench } from './kubelet-bench.ts';
 import { burst } from './burst.ts';
 import { paced } from './paced.ts';
+import { rest } from './rest.ts';
 
 const [only = '', pods, pace, settle] = process.argv.slice(2);
 const scale = { pods: Number(pods), paced: Number(pace), settleMs: Number(settle) * 1000 };
-const parts = { burst, paced };
+const parts = { burst, rest, paced };
 const began = performance.now();
 
 endWithStarter();
