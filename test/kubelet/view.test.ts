@@ -1,9 +1,11 @@
 // The view of the runtime on real containerd: its lists as pods, and the end of a container known by the event stream.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
+import { meteredCri } from '../../src/kubelet/cri/metered.ts';
 import { newest } from '../../src/kubelet/runtime/runtime-pod.ts';
 import { RuntimeView } from '../../src/kubelet/runtime/view.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
+import { recordingLog } from '../unit/informer/widgets.ts';
 import { containerConfig, sandboxConfig } from '../support/fake-cri/configs.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { NodeMachine, makeFabric, until } from './node-machine.ts';
@@ -78,6 +80,57 @@ describe('a pod on real containerd', () => {
     await node.connect().runtime.removePodSandbox({ podSandboxId: sandbox });
     expect((await view.relist()).size).toBe(0);
     stop.abort();
+    await running;
+  });
+
+  it('begins, ends and is removed as events tell, while nothing is listed without one', async () => {
+    let aheadMs = 0;
+    let listedAtMs = 0;
+    const ended = new AbortController();
+    const cri = meteredCri(node.connect(), (name) => {
+      if (name === 'ListPodSandbox') listedAtMs = performance.now();
+    });
+    const log = recordingLog();
+    const view = new RuntimeView({
+      cri,
+      clock: { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs },
+      log: log.log,
+      owner: 'n1',
+      adopt: () => false,
+      changed: () => {},
+      relistMs: 50,
+      seldomMs: 3_600_000,
+    });
+    const running = view.run(ended.signal);
+    await until('its events are told', () =>
+      log.lines.some((line) => line.includes('tells of its events')),
+    );
+    // Past the time after a change in which lists go on.
+    aheadMs += 60_000;
+    await until('nothing is listed', () => performance.now() - listedAtMs > 1000);
+    const { sandbox, container } = await runPod('c', 'sleep 1000');
+    const state = (): string | undefined => newest(view.pods.get('c'), 'main')?.state;
+    await until('it is known to run', () => state() === 'running');
+    for (const [what, act, wanted] of [
+      [
+        'its end is known',
+        async () => cri.runtime.stopContainer({ containerId: container, timeout: 0n }),
+        'exited',
+      ],
+      [
+        'its removal is known',
+        async () => cri.runtime.removeContainer({ containerId: container }),
+        undefined,
+      ],
+    ] as const) {
+      aheadMs += 60_000;
+      await until('nothing is listed', () => performance.now() - listedAtMs > 1000);
+      await act();
+      await until(what, () => state() === wanted);
+    }
+    await cri.runtime.removePodSandbox({ podSandboxId: sandbox });
+    await until('the removal of its sandbox is known', () => !view.pods.has('c'));
+    ended.abort();
     await running;
   });
 
