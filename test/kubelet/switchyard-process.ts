@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
+import { until } from './node-machine.ts';
 import type { NodeMachine } from './node-machine.ts';
 
 const sources = join(import.meta.dirname, '../../src/cli/main.ts');
@@ -32,7 +33,9 @@ export class SwitchyardProcess {
     const pid = this.#child?.pid;
     if (pid === undefined) throw new Error('it was not started');
     if (this.#node.isHere) return pid;
-    return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim());
+    const child = childOf(pid);
+    if (child === undefined) throw new Error('it is not there yet, or no more');
+    return child;
   }
 
   /** Why it is not there any more, or undefined. */
@@ -55,7 +58,19 @@ export class SwitchyardProcess {
         resolve();
       });
     });
-    process.kill(this.pid, `SIG${signal}`);
+    // nsenter takes a moment to begin it, and to see that it has ended
+    await until(
+      'it can be ended',
+      () => this.ended !== undefined || this.#node.isHere || childOf(child.pid) !== undefined,
+    );
+    if (this.ended === undefined) process.kill(this.pid, `SIG${signal}`);
     await ended;
   }
+}
+
+/** The first child of a process; undefined: it has none. */
+function childOf(pid: number | undefined): number | undefined {
+  const [child = ''] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
+  // 0 would be whoever asks, with all its group
+  return child === '' ? undefined : Number(child);
 }
