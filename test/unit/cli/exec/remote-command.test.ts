@@ -73,7 +73,7 @@ function begin(asked = { stdin: true, tty: false }, protocol = 'v4.channel.k8s.i
   return { runtime, local, done, stop, sizes };
 }
 
-function text(output: PassThrough): string {
+function textIn(output: PassThrough): string {
   return String(output.read() ?? '');
 }
 
@@ -83,7 +83,7 @@ test('both outputs come apart, and the exit code', async () => {
   runtime.say(streams.stderr, 'err');
   runtime.end(failed('3'), streams.stdout, streams.stderr);
   expect(await done).toBe(3);
-  expect([text(local.stdout), text(local.stderr)]).toEqual(['out', 'err']);
+  expect([textIn(local.stdout), textIn(local.stderr)]).toEqual(['out', 'err']);
 });
 
 test('input goes to its end, and output goes on after it', async () => {
@@ -93,7 +93,7 @@ test('input goes to its end, and output goes on after it', async () => {
   runtime.say(streams.stdout, 'later');
   runtime.end({ status: 'Success' }, streams.stdout, streams.stderr);
   expect(await done).toBe(0);
-  expect(text(local.stdout)).toBe('later');
+  expect(textIn(local.stdout)).toBe('later');
 });
 
 test('a terminal has one output, and its size is told at first and with each change', async () => {
