@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { Scenario } from './scenario.ts';
 import { statusOf } from './test-pod.ts';
-import { forever, one } from './trial.ts';
+import { StaticPod, forever, one } from './trial.ts';
 
 export const sources: readonly Scenario[] = [
   {
@@ -106,6 +106,50 @@ export const sources: readonly Scenario[] = [
       const { world } = trial;
       await world.until('nothing of it runs', async () => !(await found.isRunning()));
       await world.until('its folder is gone', () => !world.podFolders().includes(found.uid));
+    },
+  },
+  {
+    number: 8,
+    title: 'a URL that answers with an error keeps its pods, and with nothing has none',
+    alone: 'the kubelet is another one',
+    async run(trial) {
+      const { world } = trial;
+      const urlPods = await trial.urlPods();
+      const name = trial.name();
+      urlPods.gives({ [name]: one(forever) });
+      const found = await new StaticPod(world, name).mirrored();
+      await found.running();
+      urlPods.says(500, '');
+      await world.until('it is told', () => world.kubelet.log.includes('answered 500'));
+      await trial.kubeletWorks();
+      expect(await found.isRunning()).toBe(true);
+      expect(await found.starts('main')).toEqual([1]);
+      urlPods.says(200, '');
+      await world.until('nothing of it runs', async () => !(await found.isRunning()));
+    },
+  },
+  {
+    number: 9,
+    title: 'a list of two pods from a URL: both run, with UIDs and mirrors of their own',
+    alone: 'the kubelet is another one',
+    async run(trial) {
+      const { world } = trial;
+      const urlPods = await trial.urlPods();
+      const names = [trial.name(), trial.name()] as const;
+      urlPods.gives({ [names[0]]: one(forever), [names[1]]: one(`: another; ${forever}`) });
+      const pods = await Promise.all(
+        names.map(async (name) => new StaticPod(world, name).mirrored()),
+      );
+      for (const pod of pods) await pod.running();
+      expect(new Set(pods.map(({ uid }) => uid)).size).toBe(2);
+      expect((await new StaticPod(world, names[0]).mirror())?.metadata.annotations).toMatchObject({
+        'kubernetes.io/config.source': 'http',
+      });
+      urlPods.gives({ [names[1]]: one(`: another; ${forever}`) });
+      await world.until('the first one has ended', async () => !(await pods[0]?.isRunning()));
+      expect(await pods[1]?.isRunning()).toBe(true);
+      urlPods.gives({});
+      await world.until('the second one, too', async () => !(await pods[1]?.isRunning()));
     },
   },
   {

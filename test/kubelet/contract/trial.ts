@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { TestPod } from './test-pod.ts';
 import type { ApiPod } from './test-pod.ts';
 import type { KubeletSetting } from '../kubelet-process.ts';
+import { UrlPods } from './url-pods.ts';
 import type { World } from './world.ts';
 
 /** One run of a scenario in a world. What it makes has names that nothing else has, and is gone when it ends. */
@@ -71,6 +72,17 @@ export class Trial {
     this.#leave.push(async () => pod.remove());
     await pod.write(spec, metadata);
     return pod;
+  }
+
+  /** A kubelet in place of the usual one that has pods of a URL, too; at the end there are none of it any more. */
+  async urlPods(): Promise<UrlPods> {
+    const pods = new UrlPods();
+    await pods.start();
+    this.#leave.push(async () => pods.stop());
+    await this.otherKubelet({
+      configuration: { staticPodURL: pods.url, httpCheckFrequency: '1s' },
+    });
+    return pods;
   }
 
   /** A folder of the node that pods can have as a hostPath, and the test reads. */
