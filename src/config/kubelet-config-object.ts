@@ -3,10 +3,11 @@ import type { ConfigValue } from './config-object.ts';
 import type { FlagTable, FlagValues } from './flag-table.ts';
 import type { KubeletConfig } from './kubelet-config.ts';
 import { kubeletFileKind } from './kubelet-file.ts';
+import { withoutPassword } from './kubelet-pod-sources.ts';
 
 /**
  * The configuration that is used, as a KubeletConfiguration with all fields, sorted by name: what flags say is in it, and every default.
- * Headers may be credentials: their values are not shown.
+ * Headers may be credentials: their values are not shown, and neither is a password of a URL.
  */
 export function kubeletConfigObject(
   table: FlagTable,
@@ -22,6 +23,7 @@ export function kubeletConfigObject(
       ['kind', kubeletFileKind.kind],
       ['evictionHard', config.node.evictionHard],
       ['cgroupRoot', config.runtime.cgroups.root],
+      ['staticPodURL', withoutPassword(flags.text('staticPodURL'))],
       ['staticPodURLHeader', Object.fromEntries(headers.map((name) => [name, ['<hidden>']]))],
     ]),
   );

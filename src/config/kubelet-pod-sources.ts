@@ -43,7 +43,10 @@ function checkNamed(
     problem('source', 'kubernetes needs --kubeconfig');
   for (const each of given) {
     if (each !== 'kubernetes' && !fileForm.test(each) && !urlForm.test(each))
-      problem('source', `${JSON.stringify(shown(each))} is not kubernetes, file:PATH or url:URL`);
+      problem(
+        'source',
+        `${JSON.stringify(withoutPassword(each))} is not kubernetes, file:PATH or url:URL`,
+      );
   }
 }
 
@@ -51,19 +54,19 @@ function checkNamed(
 function onePlace({ flags, problem }: Reading, form: RegExp, field: string, what: string): string {
   const named = flags.list('source').map((each) => form.exec(each)?.[1] ?? '');
   const places = new Set([...named, flags.text(field)].filter((each) => each !== ''));
-  const all = [...places].map(shown).join(' and ');
+  const all = [...places].map(withoutPassword).join(' and ');
   if (places.size > 1) problem('source', `static pods are of one ${what}, not ${all}`);
   return [...places][0] ?? '';
 }
 
 function urlOf(url: string, { flags, problem }: Reading): Omit<UrlPodsConfig, 'pollMs'> {
   if (!/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
-    problem('staticPodURL', `${JSON.stringify(shown(url))} is no http or https URL`);
+    problem('staticPodURL', `${JSON.stringify(withoutPassword(url))} is no http or https URL`);
   return { url, headers: headersOf(flags, problem) };
 }
 
-/** Without a password. */
-function shown(place: string): string {
+/** A URL as others may see it. */
+export function withoutPassword(place: string): string {
   return place.replace(/\/\/[^/]*@/, '//…@');
 }
 

@@ -178,8 +178,9 @@ describe('logs', () => {
 /** As a runtime that says something, and ends with a code. */
 function ends(code: string): typeof act {
   return async ({ take, request }) => {
-    const { socket } = take?.() ?? expect.fail('no upgrade');
-    expect(request.headers['x-stream-protocol-version']).toContain('v4.channel.k8s.io');
+    asked.push(String(request.headers['x-stream-protocol-version']));
+    if (take === undefined) throw new Error('no upgrade');
+    const { socket } = take();
     const head = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n';
     socket.write(`${head}X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n`);
     const reader = new FrameReader();
@@ -211,6 +212,7 @@ describe('exec', () => {
     expect([status, raw]).toEqual([42, ['out', 'err']]);
     const query = new URLSearchParams(asked[0]?.split('?')[1]);
     expect(asked[0]?.split('?')[0]).toBe('exec /exec/shop/web-n1/app');
+    expect(asked[1]).toContain('v4.channel.k8s.io');
     expect(query.getAll('command')).toEqual(['sh', '-c', 'a b & c=-d']);
     expect(Object.fromEntries(query)).toMatchObject({ input: '1', output: '1', error: '1' });
   });
