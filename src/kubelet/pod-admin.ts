@@ -84,10 +84,11 @@ function podsDocument(options: PodAdminOptions): PodsDocument {
     node: base.nodeName,
     waitsFor: health().waitsFor ?? null,
     pods: entries(options).toSorted(byName),
-    sources: sources().map(({ name, place, hasSpoken, complaints }) => ({
+    sources: sources().map(({ name, place, hasSpoken, isStale, complaints }) => ({
       name,
       place,
       complete: hasSpoken,
+      stale: isStale,
       refused: complaints,
     })),
   };

@@ -9,7 +9,7 @@ import type { PodSourceName } from './sources/sourced-pod.ts';
 import { UrlSource } from './sources/url-source.ts';
 
 /** A source of static pods. */
-type StaticSource = Pick<FileSource, 'place' | 'complaints' | 'run'>;
+type StaticSource = Pick<FileSource, 'place' | 'complaints' | 'isStale' | 'run'>;
 
 /** What a source has to say of itself. */
 export interface SourceReport {
@@ -18,6 +18,8 @@ export interface SourceReport {
   readonly place: string;
   /** Whether it has said once which pods there are. */
   readonly hasSpoken: boolean;
+  /** Whether its pods are what it had before, for it cannot be read now. */
+  readonly isStale: boolean;
   /** What of it is not run, and why. */
   readonly complaints: readonly Complaint[];
 }
@@ -50,8 +52,13 @@ export class PodSources {
     const { api } = this.#base;
     const asked = api === undefined ? [] : [{ name: 'api' as const, place: api.client.server }];
     return [
-      ...Array.from(this.#static, ([name, { place, complaints }]) => ({ name, place, complaints })),
-      ...asked.map((each) => ({ ...each, complaints: [] })),
+      ...Array.from(this.#static, ([name, { place, complaints, isStale }]) => ({
+        name,
+        place,
+        complaints,
+        isStale,
+      })),
+      ...asked.map((each) => ({ ...each, complaints: [], isStale: false })),
     ].map((each) => ({ ...each, hasSpoken: this.#config.hasSpoken(each.name) }));
   }
 

@@ -63,8 +63,8 @@ export function kubeletStatus(facts: KubeletFacts, document: PodsDocument): Kube
   };
 }
 
-function isInTrouble({ place, complete, refused }: SourceEntry): boolean {
-  return !complete || refused.some(({ what }) => what === place);
+function isInTrouble({ complete, stale }: SourceEntry): boolean {
+  return !complete || stale;
 }
 
 function isReady({ ready, total, status }: PodEntry): boolean {

@@ -17,6 +17,8 @@ export interface SourceEntry {
   readonly place: string;
   /** Whether it has said once which pods there are. */
   readonly complete: boolean;
+  /** Whether its pods are what it had before, for it cannot be read now. */
+  readonly stale: boolean;
   /** What of it is not run, and why; what is wrong with the source itself has its place as `what`. */
   readonly refused: readonly { readonly what: string; readonly reason: string }[];
 }

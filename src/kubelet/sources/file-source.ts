@@ -58,6 +58,7 @@ export class FileSource {
   readonly #read = new Map<string, ReadFile>();
   readonly #complaints: Complaints;
   #told: readonly Pod[] | undefined;
+  #isStale = false;
 
   constructor(options: FileSourceOptions) {
     this.#options = options;
@@ -81,6 +82,11 @@ export class FileSource {
     return this.#complaints.all();
   }
 
+  /** Whether its pods are those of an earlier look, for it cannot be read. */
+  get isStale(): boolean {
+    return this.#isStale;
+  }
+
   /** Tells each new set until `signal` aborts. */
   async run(publish: (pods: readonly Pod[]) => void, signal: AbortSignal): Promise<void> {
     const { clock, pollMs } = this.#options;
@@ -98,6 +104,7 @@ export class FileSource {
 
   async #look(publish: (pods: readonly Pod[]) => void): Promise<void> {
     let found = await this.#find();
+    this.#isStale = found === undefined;
     if (found === undefined) return;
     if (this.#watches.follow(found.directories)) found = (await this.#find()) ?? found;
     const pods: Pod[] = [];

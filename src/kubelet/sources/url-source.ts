@@ -35,6 +35,7 @@ export class UrlSource {
   /** Of what was read last; undefined: of nothing, or of what could not be used. */
   #hash: string | undefined;
   #known = new Set<string>();
+  #isStale = false;
 
   constructor(options: UrlSourceOptions) {
     this.#options = options;
@@ -50,6 +51,11 @@ export class UrlSource {
   /** What of it is not run, and why. */
   get complaints(): readonly Complaint[] {
     return this.#complaints.all();
+  }
+
+  /** Whether its pods are those of an earlier answer, for the last one cannot be used. */
+  get isStale(): boolean {
+    return this.#isStale;
   }
 
   /** Tells each new set until `signal` aborts. */
@@ -71,12 +77,14 @@ export class UrlSource {
       const text = await this.#ask(signal);
       if (text === '') this.#nothing(publish);
       else if (text !== undefined) this.#take(text, publish);
+      this.#isStale = false;
       if (text !== '' && this.#complaints.clear(place))
         this.#options.log.info({ url: place }, 'static pods: the URL answers again');
     } catch (error) {
       if (signal.aborted) return;
       this.#url.forget();
       this.#hash = undefined;
+      this.#isStale = true;
       this.#complaints.add(place, `cannot be used, its pods stay as they are: ${causeText(error)}`);
     }
   }

@@ -74,18 +74,20 @@ test('what of the sources is not run is told', () => {
       name: 'file',
       place: '/etc/pods',
       complete: true,
+      stale: false,
       refused: [{ what: '/etc/pods/a.yaml', reason: 'is left out: spec: is missing' }],
     },
     {
       name: 'http',
       place: 'http://a/b',
       complete: false,
+      stale: true,
       refused: [
         { what: 'http://a/b', reason: 'cannot be used' },
         { what: 'items[1] (default/x)', reason: 'is left out: no' },
       ],
     },
-    { name: 'api', place: 'https://api', complete: false, refused: [] },
+    { name: 'api', place: 'https://api', complete: false, stale: false, refused: [] },
   ] as const;
   expect(psText(document({ sources }), false)).toBe(`\
 there are no pods on n1

@@ -25,6 +25,7 @@ let stop = new AbortController();
 let serving: Promise<void> = Promise.resolve();
 let waitsFor: string | null = null;
 let problems: readonly string[] = [];
+let isStale = false;
 const asked: string[] = [];
 /** What is done with a connection that was asked for. */
 let act: (exchange: Exchange) => Promise<void> = async () => {};
@@ -44,6 +45,7 @@ function podsDocument(): PodsDocument {
         name: 'http',
         place: 'http://a/b',
         complete: true,
+        stale: isStale,
         refused: [{ what: 'items[0] (default/x)', reason: 'is left out: no' }],
       },
     ],
@@ -89,6 +91,7 @@ beforeEach(async () => {
   asked.length = 0;
   waitsFor = null;
   problems = [];
+  isStale = false;
   const exchanges = new Exchanges({ routes, log: silentLog });
   stop.signal.addEventListener('abort', () => exchanges.stop());
   const attach: Parameters<typeof serveAdmin>[0]['attach'] = (server) => exchanges.attach(server);
@@ -251,6 +254,9 @@ kubelet
       1,
       expect.stringContaining('unhealthy: container runtime is down'),
     ]);
+    problems = [];
+    isStale = true;
+    expect((await run('status')).status).toBe(1);
   });
 });
 

@@ -182,6 +182,7 @@ describe('what was there stays, and that is told once, and that it is over, afte
     await poll();
     await poll();
     expect(sets).toEqual([['default/a-n1']]);
+    expect(source.isStale).toBe(true);
     expect(errors()).toEqual([expect.stringContaining(message)]);
     expect(source.complaints).toEqual([
       {
@@ -193,6 +194,7 @@ describe('what was there stays, and that is told once, and that it is over, afte
     await poll();
     expect(sets.at(-1)).toEqual(['default/b-n1']);
     expect(lines.at(-1)).toContain('answers again');
+    expect(source.isStale).toBe(false);
     expect(source.complaints).toEqual([]);
     expect(lines.join('\n')).not.toContain('secret');
   });
