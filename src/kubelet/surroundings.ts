@@ -13,6 +13,7 @@ import { Images } from './runtime/images.ts';
 import type { LogFolders } from './runtime/log-folders.ts';
 import { NodeCredentials } from './runtime/node-credentials.ts';
 import { pullSecrets } from './runtime/pull-secrets.ts';
+import { RuntimeClasses } from './runtime/runtime-classes.ts';
 import type { RuntimeSettings } from './runtime/settings.ts';
 import type { RuntimeView } from './runtime/view.ts';
 import type { StatusWriter } from './status/status-writer.ts';
@@ -63,6 +64,7 @@ export function surroundings(parts: SurroundingParts): PodSurroundings {
     status,
     probes,
     referenced: objects.references,
+    runtimeHandlers: new RuntimeClasses(base.api?.objects('node.k8s.io/v1', 'runtimeclasses')),
     cgroups: podCgroups(settings, clock, log),
     backOff: new BackOff(clock, { longestMs: config.runtime.maxRestartWaitMs }),
     dns: () => dns.sources,

@@ -31,9 +31,9 @@ export function apiReferences(spec: Raw): readonly PodProblem[] {
 }
 
 function podReferences(spec: Raw): readonly string[] {
-  const name = spec['serviceAccountName'];
+  const named = (key: string): boolean => typeof spec[key] === 'string' && spec[key] !== '';
   return [
-    ...(typeof name === 'string' && name !== '' ? ['spec.serviceAccountName'] : []),
+    ...['serviceAccountName', 'runtimeClassName'].filter(named).map((key) => `spec.${key}`),
     ...['imagePullSecrets', 'resourceClaims'].flatMap((key) =>
       placedMaps(spec, key, 'spec').map(([, at]) => at),
     ),

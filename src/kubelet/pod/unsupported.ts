@@ -52,7 +52,6 @@ const why = {
   rules: 'restart rules of single containers are not supported',
   policy: 'a regular container has the restart policy of its pod, no other is supported',
   file: 'environment from files of volumes is not supported',
-  runtimeClass: 'runtime classes are not supported',
 } as const;
 
 /**
@@ -113,9 +112,6 @@ class Finding {
   podFields(spec: Raw): void {
     if (spec['hostUsers'] === false) this.add('spec.hostUsers', why.users);
     if (mapsOf(spec, 'resourceClaims').length > 0) this.add('spec.resourceClaims', why.claims);
-    const runtimeClass = spec['runtimeClassName'];
-    if (typeof runtimeClass === 'string' && runtimeClass !== '')
-      this.add('spec.runtimeClassName', why.runtimeClass);
     this.#resources(spec, 'spec');
   }
 

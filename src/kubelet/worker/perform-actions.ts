@@ -133,14 +133,16 @@ class Performance {
 
   async #createSandbox(attempt: number): Promise<void> {
     const { pod } = this.#target;
-    const { events, files, runtime, view } = this.#around;
+    const { events, files, runtime, runtimeHandlers, view } = this.#around;
     try {
       await files.makeLogDir(pod);
+      const runtimeHandler = await runtimeHandlers.of(pod, this.#signal);
       const config = this.#sandboxConfig(attempt, true);
       // not cut short: half of a sandbox would keep the name
-      const { podSandboxId } = await runtime.runPodSandbox({ config });
+      const { podSandboxId } = await runtime.runPodSandbox({ config, runtimeHandler });
       this.#sandbox = { id: podSandboxId, attempt };
     } catch (thrown) {
+      this.#signal.throwIfAborted();
       const message = `Failed to create pod sandbox: ${criText(thrown)}`;
       events.tell(pod, { type: 'Warning', reason: 'FailedCreatePodSandBox', message });
       throw new StartError('CreatePodSandboxError', message, { cause: thrown });

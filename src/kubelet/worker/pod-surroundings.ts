@@ -12,6 +12,7 @@ import type {
 } from '../ports.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { PodCgroups } from '../runtime/cgroups.ts';
+import type { RuntimeHandlers } from '../runtime/runtime-classes.ts';
 import type { StartSurroundings } from '../runtime/start-container.ts';
 import type { RuntimeView } from '../runtime/view.ts';
 import type { BackOff } from './back-off.ts';
@@ -26,6 +27,7 @@ export interface PodSurroundings extends StartSurroundings {
   readonly referenced: ReferencedObjects | undefined;
   readonly log: Log;
   readonly cgroups: PodCgroups;
+  readonly runtimeHandlers: RuntimeHandlers;
   /** Of crash loops. */
   readonly backOff: BackOff;
   readonly dns: () => DnsSources;

@@ -3,9 +3,11 @@ import { claimed } from './claims.ts';
 import { debugging } from './debugging.ts';
 import { ending } from './ending.ts';
 import { environment } from './environment.ts';
+import { hostPorts } from './host-ports.ts';
 import { lifecycle } from './lifecycle.ts';
 import { probing } from './probing.ts';
 import { recovery } from './recovery.ts';
+import { runtimeClasses } from './runtime-classes.ts';
 import { sandbox } from './sandbox.ts';
 import type { Scenario } from './scenario.ts';
 import { sources } from './sources.ts';
@@ -25,6 +27,8 @@ export const scenarios: readonly Scenario[] = [
   ...recovery,
   ...debugging,
   ...claimed,
+  ...hostPorts,
+  ...runtimeClasses,
 ].toSorted((a, b) => a.number - b.number);
 
 export type Worlds = Readonly<Record<WorldRuntime['kind'], () => World>>;

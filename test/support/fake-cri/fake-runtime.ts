@@ -38,6 +38,9 @@ export interface FakeRuntimeOptions {
   readonly network?: number;
 }
 
+/** Of runtimes, as containerd has them by default. */
+const handlers: ReadonlySet<string> = new Set(['', 'runc']);
+
 /**
  * containerd's CRI in memory: reserved names, states, exit codes, graces and messages as containerd 1.6 has them
  * (test/kubelet/contract.ts runs the same scenarios against both). Time is the clock's; containers run the small shell beside it.
@@ -231,6 +234,11 @@ export class FakeRuntime {
     const id = this.#id('sandbox');
     const reserved = `${name}_${namespace}_${uid}_${attempt}`;
     this.#reserve('sandbox', reserved, id);
+    if (!handlers.has(runtimeHandler)) {
+      this.#names.delete(reserved);
+      const why = `no runtime for "${runtimeHandler}" is configured`;
+      throw new ConnectError(`failed to get sandbox runtime: ${why}`, Code.Unknown);
+    }
     if (!withNodeNetwork(config) && this.networkBroken !== undefined) {
       this.#names.delete(reserved);
       throw new ConnectError(

@@ -44,7 +44,6 @@ const at = 'spec.containers[0]';
 test.for<readonly [string, object]>([
   ['spec.hostUsers', { hostUsers: false }],
   ['spec.resourceClaims', { resourceClaims: [{ name: 'gpu' }] }],
-  ['spec.runtimeClassName', { runtimeClassName: 'gvisor' }],
   ['spec.volumes[0].csi', { volumes: [{ name: 'v', csi: { driver: 'd' } }] }],
   ['spec.volumes[0].ephemeral', { volumes: [{ name: 'v', ephemeral: {} }] }],
   ['spec.volumes[0].image', { volumes: [{ name: 'v', image: { reference: 'd' } }] }],

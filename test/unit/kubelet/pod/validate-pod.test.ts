@@ -114,6 +114,7 @@ test.for([
 
 test.for<readonly [object, readonly string[]]>([
   [{ serviceAccountName: 'a' }, ['spec.serviceAccountName']],
+  [{ runtimeClassName: 'a' }, ['spec.runtimeClassName']],
   [{ imagePullSecrets: [{ name: 'a' }] }, ['spec.imagePullSecrets[0]']],
   [{ resourceClaims: [{ name: 'a' }] }, ['spec.resourceClaims[0]']],
   [{ volumes: [{ name: 'v', secret: { secretName: 'a' } }] }, ['spec.volumes[0].secret']],

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import type { Container } from '../../../../src/kubelet/pod/pod.ts';
+import type { Container, Volume } from '../../../../src/kubelet/pod/pod.ts';
 import { container, pod } from '../runtime/made-pods.ts';
 import { WorkerLab } from './worker-lab.ts';
 
@@ -379,12 +379,13 @@ test('volumes that cannot be mounted hold a pod back, until they can', async () 
 });
 
 test('a field that cannot be honoured: the pod waits, with one Event that names it', async () => {
-  const web = pod({ runtimeClassName: 'kata', containers: [script('app', forever)] });
+  const volumes = [{ name: 'v', csi: {} } as Volume];
+  const web = pod({ volumes, containers: [script('app', forever)] });
   lab.put(web);
   await lab.untilState('waiting UnsupportedField');
   await lab.clock.advance(200_000);
   expect(lab.events).toHaveLength(1);
-  expect(lab.events[0]).toMatch(/^Warning UnsupportedField: spec.runtimeClassName/);
+  expect(lab.events[0]).toMatch(/^Warning UnsupportedField: spec.volumes\[0\].csi/);
   expect(lab.status().phase).toBe('Pending');
   expect(lab.fake.log.count('RunPodSandbox')).toBe(0);
 });

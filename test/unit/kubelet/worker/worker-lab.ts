@@ -240,6 +240,7 @@ export class WorkerLab {
         remove: () => {},
       },
       referenced: undefined,
+      runtimeHandlers: { of: async () => '' },
       cgroups: { ...noCgroups, ensure: async (_, isUp) => void this.ensured.push(isUp) },
       backOff: new BackOff(clock),
       meter,
