@@ -27,6 +27,7 @@ export class NodeParts {
   readonly #lease: NodeLease | undefined;
   readonly #watch: Informer<WholeNode> | undefined;
   #disk: DiskSpace | undefined;
+  #isShuttingDown = false;
   #stopping: AbortSignal = new AbortController().signal;
 
   constructor(base: KubeletBase) {
@@ -48,6 +49,7 @@ export class NodeParts {
       machine: base.machine,
       read: async () => this.read(),
       health: base.health,
+      problems: () => (this.#isShuttingDown ? ['node is shutting down'] : []),
       events: base.events.ofNode,
     });
     this.#lease = new NodeLease({
@@ -110,6 +112,12 @@ export class NodeParts {
     await this.#reporter?.refresh(this.#stopping).catch(() => {});
   }
 
+  /** The machine is being shut down, or is not any more: the node is not ready then, and takes no pod. */
+  shuttingDown(is: boolean): void {
+    this.#isShuttingDown = is;
+    this.#reporter?.ring();
+  }
+
   /** What pods can have of a resource. */
   allocatable(resource: string): Quantity | undefined {
     const text = this.#allocatable()[resource];
@@ -136,6 +144,7 @@ export class NodeParts {
       taints: node?.spec?.taints ?? [],
       allocatable: amountsOf(this.#allocatable()),
       pressures: this.pressures.pressures(clock.monotonic()),
+      isShuttingDown: this.#isShuttingDown,
       allowedUnsafeSysctls: config.runtime.allowedUnsafeSysctls,
     };
   }

@@ -4,6 +4,7 @@ import type { KubeletBase } from './kubelet.ts';
 import { MirrorKeeper } from './mirror-keeper.ts';
 import type { NodeCertificates } from './node-certificates.ts';
 import type { NodeParts } from './node-parts.ts';
+import { nodeShutdown } from './node-leave.ts';
 import { NodeRelief } from './node-relief.ts';
 import { NodeUpkeep } from './node-upkeep.ts';
 import { PodAdmission } from './pod-admission.ts';
@@ -27,6 +28,7 @@ import type { KubeletHealth } from './server/kubelet-routes.ts';
 import type { KubeletServer } from './server/server.ts';
 import { selectsNode } from './sources/node-affinity.ts';
 import { isStaticPod } from './sources/sourced-pod.ts';
+import type { NodeShutdown } from './shutdown/node-shutdown.ts';
 import { standaloneText } from './standalone.ts';
 import { StatusWriter } from './status/status-writer.ts';
 import { surroundings } from './surroundings.ts';
@@ -63,6 +65,7 @@ export class PodParts {
   #dispatch: PodDispatch | undefined;
   #upkeep: NodeUpkeep | undefined;
   #relief: NodeRelief | undefined;
+  #shutdown: NodeShutdown | undefined;
   #stats: PodStats | undefined;
   #waitsFor: string | undefined = 'the container runtime is asked';
   #beatMs: number;
@@ -302,6 +305,7 @@ export class PodParts {
       upkeep: this.#upkeep,
       usage: this.#stats.stats,
     });
+    this.#shutdown = nodeShutdown(this.#base, this.#node, workers, this.#status);
   }
 
   async #runAll(signal: AbortSignal): Promise<void> {
@@ -314,6 +318,7 @@ export class PodParts {
       this.#mirrors?.run(signal),
       this.#upkeep?.run(signal),
       this.#relief?.run(signal),
+      this.#shutdown?.run(signal),
       this.#beat(signal),
       config.iptablesChains ? keepIptablesChains({ tools, clock, log }, signal) : undefined,
     ].filter((each) => each !== undefined);

@@ -3,6 +3,7 @@ import { errorText, SwitchyardError } from '../../error.ts';
 import type { DiskSpace } from '../../host/disk-space.ts';
 import type { MachineFacts } from '../../host/machine-facts.ts';
 import type { ApiClient } from '../../informer/api-client.ts';
+import { Wakeup } from '../../informer/wakeup.ts';
 import { versionNumber } from '../../informer/object-versions.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { ObjectAnswer, ObjectApi } from '../api/object-api.ts';
@@ -35,6 +36,8 @@ export interface NodeReporterOptions {
   readonly machine: MachineFacts;
   /** Read anew for each status. */
   readonly read: () => Promise<Omit<NodeReadings, 'problems'>>;
+  /** Why the node is not ready besides what the runtime is like. */
+  readonly problems?: () => readonly string[];
   readonly health: Pick<RuntimeHealth, 'problems' | 'version' | 'images' | 'abilities'>;
   readonly events: NodeEvents;
   readonly clock: Clock;
@@ -59,6 +62,7 @@ export class NodeReporter {
   readonly #options: NodeReporterOptions;
   readonly #conditions: NodeConditions;
   readonly #path: string;
+  readonly #news = new Wakeup();
   #node: NodeObject | undefined;
   /** What the watch gave last. */
   #watched: NodeObject | undefined;
@@ -111,6 +115,11 @@ export class NodeReporter {
     else this.#know(node);
   }
 
+  /** There is something to tell of at once. */
+  ring(): void {
+    this.#news.ring();
+  }
+
   /** Registers, then reports until `signal` aborts. Rejects never. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, events, random, settings } = this.#options;
@@ -121,7 +130,7 @@ export class NodeReporter {
       await this.#report(signal);
       const isStarting = !this.#wasReady && clock.monotonic() - startedAtMs < startingMs;
       const usualMs = settings.statusUpdateMs * (1 + random() * updateJitter);
-      await clock.sleep(isStarting ? startingStepMs : usualMs, signal);
+      await this.#news.wait(clock, isStarting ? startingStepMs : usualMs, signal);
     }
   }
 
@@ -208,7 +217,8 @@ export class NodeReporter {
 
   async #status(before: NodeStatus): Promise<NodeStatus> {
     const { clock, health, machine, name, ips, port, read, settings } = this.#options;
-    const readings = { ...(await read()), problems: health.problems };
+    const { problems = () => [] } = this.#options;
+    const readings = { ...(await read()), problems: [...health.problems, ...problems()] };
     this.#disk = readings.disk;
     const now = { nowMs: clock.now(), monotonicMs: clock.monotonic() };
     const conditions = this.#conditions.judge(readings, before.conditions ?? [], now);

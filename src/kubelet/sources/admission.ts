@@ -21,6 +21,7 @@ export interface AdmissionNode {
   readonly allocatable: Amounts;
   /** Conditions that are true: `MemoryPressure`, `DiskPressure`, `PIDPressure`. */
   readonly pressures: ReadonlySet<string>;
+  readonly isShuttingDown: boolean;
   readonly allowedUnsafeSysctls: readonly string[];
   readonly hasAppArmor: boolean;
   /** Whether the runtime knows supplementalGroupsPolicy. */
@@ -49,6 +50,7 @@ const checks: readonly Check[] = [
   operatingSystem,
   groupsPolicy,
   appArmor,
+  shutdown,
   predicates,
   resources,
 ];
@@ -72,6 +74,12 @@ function underPressure({ pod, node }: AdmissionInput): Rejection | undefined {
   }
   const conditions = [...pressures].toSorted().join(' ');
   return { reason: 'Evicted', message: `The node had condition: [${conditions}]. ` };
+}
+
+function shutdown({ node }: AdmissionInput): Rejection | undefined {
+  if (!node.isShuttingDown) return undefined;
+  const message = 'Pod was rejected as the node is shutting down.';
+  return { reason: 'NodeShutdown', message };
 }
 
 function sysctls({ pod, node }: AdmissionInput): Rejection | undefined {

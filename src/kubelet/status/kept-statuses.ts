@@ -2,6 +2,7 @@ import type { Pod, PodStatus } from '../pod/pod.ts';
 import { isMirrorOf } from '../sources/mirror-pods.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
 import { continuedStatus } from './continued-status.ts';
+import { shutdownReason } from './shutdown-reason.ts';
 import { isTerminal } from './phase.ts';
 import { isSame } from './status-patch.ts';
 import type { WriteTurn } from './write-turn.ts';
@@ -95,9 +96,10 @@ export class KeptStatuses {
     this.#options.onContinued(entry.pod.metadata.uid);
   }
 
-  /** The mirror of this very version of a static pod. */
+  /** The mirror of this very version of a static pod. One that a shutdown of the machine has ended tells nothing: the pod begins anew. */
   #ownMirror(pod: Pod): Pod | undefined {
     const mirror = isStaticPod(pod) ? this.#options.mirror(pod) : undefined;
-    return mirror !== undefined && isMirrorOf(mirror, pod) ? mirror : undefined;
+    if (mirror === undefined || !isMirrorOf(mirror, pod)) return undefined;
+    return mirror.status.reason === shutdownReason ? undefined : mirror;
   }
 }

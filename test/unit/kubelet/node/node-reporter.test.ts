@@ -59,12 +59,14 @@ let problems: string[];
 let readings: Omit<NodeReadings, 'problems'>;
 let told: string[];
 let abilities: RuntimeAbilities;
+let isShuttingDown = false;
 
 beforeEach(async () => {
   rig = await apiRig();
   problems = [];
   told = [];
   abilities = {};
+  isShuttingDown = false;
   const disk = { bytes: 100 * gib, availableBytes: 50 * gib, inodes: 1000, freeInodes: 900 };
   const memory = { total: 4 * gib, available: 2 * gib };
   readings = { memory, disk, imageDisk: undefined, processes: undefined };
@@ -91,6 +93,7 @@ function reporter(more: Partial<NodeSettings> = {}, version = 'v1.36.2'): NodeRe
     port: 10_250,
     machine,
     read: async () => Promise.resolve(readings),
+    problems: () => (isShuttingDown ? ['node is shutting down'] : []),
     health: {
       get problems() {
         return problems;
@@ -391,6 +394,15 @@ describe('a status', () => {
     await rig.clock.advance(100);
     await until('it is ready', () => condition('Ready').startsWith('True'));
     expect(condition('Ready')).toBe('True | KubeletReady | kubelet is posting ready status');
+  });
+
+  it('is told at once where somebody rings, with what else is wrong', async () => {
+    const of = reporter();
+    await started(of);
+    isShuttingDown = true;
+    of.ring();
+    await until('it is told', () => condition('Ready').startsWith('False'));
+    expect(condition('Ready')).toBe('False | KubeletNotReady | node is shutting down');
   });
 
   it('is judged, and counts here, also where the API server is not told', async () => {

@@ -13,6 +13,7 @@ const node: AdmissionNode = {
   allocatable: amountsOf({ cpu: '1', memory: '1Gi', pods: '2' }),
   pressures: new Set(),
   allowedUnsafeSysctls: ['kernel.msg*'],
+  isShuttingDown: false,
   hasAppArmor: false,
   hasGroupsPolicy: false,
 };
@@ -167,4 +168,13 @@ test('of taints only NoExecute counts, and not for static pods', () => {
   expect(reason(pod(tolerating), { taints })).toBeUndefined();
   expect(reason(pod({ tolerations: [{ operator: 'Exists' }] }), { taints })).toBeUndefined();
   expect(reason(pod({}, { 'kubernetes.io/config.source': 'file' }), { taints })).toBeUndefined();
+});
+
+test('a node that is shutting down takes no pod, critical ones neither', () => {
+  const going = { isShuttingDown: true };
+  const message = 'Pod was rejected: Pod was rejected as the node is shutting down.';
+  for (const priority of [0, 2_000_001_000]) {
+    const found = rejection({ pod: pod({ priority }), others: [], node: { ...node, ...going } });
+    expect(found).toEqual({ reason: 'NodeShutdown', message });
+  }
 });

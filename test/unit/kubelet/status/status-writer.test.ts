@@ -390,6 +390,16 @@ describe('a static pod that ran before this process', () => {
     expect(continued).toEqual([]);
   });
 
+  it('begins anew where a shutdown of the machine has ended it', () => {
+    const ours = staticPod();
+    const ended = { phase: 'Failed', reason: 'Terminated', message: 'shutdown' } as const;
+    mirrors.set('static', mirrorOf(ours, ended));
+    expect(writer.current(ours)).toEqual(ours.status);
+    writer.set(ours, first);
+    writer.seen({ ...ours, status: ended });
+    expect(writer.current(ours)).toEqual(first);
+  });
+
   it('goes on from it also where the mirror is heard of later, once', () => {
     const ours = staticPod();
     writer.set(ours, first);

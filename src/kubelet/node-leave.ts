@@ -1,0 +1,27 @@
+import { Logind } from '../host/logind.ts';
+import type { KubeletBase } from './kubelet.ts';
+import { activePods } from './node-relief.ts';
+import type { NodeParts } from './node-parts.ts';
+import { NodeShutdown } from './shutdown/node-shutdown.ts';
+import type { StatusWriter } from './status/status-writer.ts';
+import type { PodWorkers } from './worker/pod-workers.ts';
+
+/** What ends pods when the machine is shut down. */
+export function nodeShutdown(
+  { config, clock, log, api }: KubeletBase,
+  node: Pick<NodeParts, 'shuttingDown'>,
+  workers: Pick<PodWorkers, 'all' | 'isAlive' | 'kill'>,
+  status: Pick<StatusWriter, 'isSettled'>,
+): NodeShutdown {
+  return new NodeShutdown({
+    groups: config.shutdown,
+    host: new Logind(),
+    pods: () => activePods(workers),
+    isAlive: (uid) => workers.isAlive(uid),
+    end: (uid, end) => workers.kill(uid, end),
+    isTold: () => api === undefined || status.isSettled,
+    tell: (isShuttingDown) => node.shuttingDown(isShuttingDown),
+    clock,
+    log,
+  });
+}
