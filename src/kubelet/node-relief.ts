@@ -70,7 +70,7 @@ export class NodeRelief {
   #wantedImages(): readonly string[] {
     const pods = activePods(this.#options.workers);
     return pods.flatMap(({ spec }) =>
-      [...spec.containers, ...spec.initContainers].flatMap(
+      [...spec.containers, ...spec.initContainers, ...spec.ephemeralContainers].flatMap(
         ({ image }) => normalImageName(image) ?? [],
       ),
     );
