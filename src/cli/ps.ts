@@ -1,12 +1,11 @@
 import { kubeletSocketFlag } from '../config/kubelet-flags.ts';
-import { NoAgentError } from './admin-client.ts';
 import type { Command } from './command.ts';
-import { failureText } from './failure-text.ts';
 import { findKubelet } from './kubelet-client.ts';
+import { jsonText, lookFlags, showLooks } from './looks.ts';
 import { psText } from './ps-text.ts';
 
-/** Ends with these; what is wrong with the command line is 2 too. */
-const exits = { told: 0, notYet: 1, noAgent: 2 } as const;
+/** Ends with these, with 2 where no kubelet answers; what is wrong with the command line is 2 too. */
+const exits = { told: 0, notYet: 1 } as const;
 
 /** `switchyard ps`: the pods that the kubelet of this node runs. */
 export const command: Command = {
@@ -15,13 +14,14 @@ export const command: Command = {
     'Lists the pods of this node, with a cluster or without one, and what is not run and why.',
   flags: [
     kubeletSocketFlag,
+    ...lookFlags,
     {
       name: 'output',
       short: 'o',
       type: 'enum',
       values: ['', 'wide', 'json'],
       default: '',
-      help: 'wide: with sources, images and messages; json: all of it, with each container.',
+      help: 'wide: with sources, images and messages; json: all of it, with each container; with --watch a document a line.',
     },
   ],
   details: [
@@ -29,22 +29,17 @@ export const command: Command = {
     '',
     'Examples:',
     '  switchyard ps',
+    '  switchyard ps --watch',
     "  switchyard ps --output=json | jq -r '.pods[] | select(.ready < .total) | .name'",
   ].join('\n'),
   async run({ flags }, io) {
-    try {
+    const output = flags.text('output');
+    const look = async (): Promise<{ text: string; exit: number }> => {
       const { document } = await findKubelet(flags, io.env);
-      const output = flags.text('output');
-      io.stdout(
-        output === 'json'
-          ? `${JSON.stringify(document, undefined, 2)}\n`
-          : psText(document, output === 'wide'),
-      );
-      return document.waitsFor === null ? exits.told : exits.notYet;
-    } catch (error) {
-      if (!(error instanceof NoAgentError)) throw error;
-      io.stderr(failureText(error, io.env));
-      return exits.noAgent;
-    }
+      const text =
+        output === 'json' ? jsonText(document, flags) : psText(document, output === 'wide');
+      return { text, exit: document.waitsFor === null ? exits.told : exits.notYet };
+    };
+    return showLooks(look, flags, io);
   },
 };
