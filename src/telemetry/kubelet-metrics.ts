@@ -190,6 +190,7 @@ const longRunningPaths = new Set(['/exec', '/attach', '/portForward']);
 /** A stranger may ask for anything: that makes no series. */
 const knownPaths = new Set([
   ...longRunningPaths,
+  '/configz',
   '/containerLogs',
   '/healthz',
   '/metrics',
