@@ -1,5 +1,5 @@
 import { parseDuration } from './duration.ts';
-import { evictionSignals, evictionThresholds } from './eviction-config.ts';
+import { evictionSignals, evictionThresholds, isThreshold } from './eviction-config.ts';
 import type {
   EvictionConfig,
   EvictionSignal,
@@ -33,14 +33,14 @@ export class UpkeepFields {
     this.#problem = problem;
   }
 
-  /** Hard thresholds by signal, as they are written. */
+  /** Hard thresholds by signal, as they are written; those that are switched off are none. */
   evictionHard(): Pairs {
     const field = 'evictionHard';
     const given = this.#thresholds(field);
     if (!this.#flags.given(field)) return usualEviction;
-    return this.#flags.bool('mergeDefaultEvictionSettings')
-      ? { ...usualEviction, ...given }
-      : given;
+    const isMerged = this.#flags.bool('mergeDefaultEvictionSettings');
+    const all: Pairs = isMerged ? { ...usualEviction, ...given } : given;
+    return Object.fromEntries(Object.entries(all).filter(([, text]) => isThreshold(text)));
   }
 
   eviction(hard: Pairs): EvictionConfig {

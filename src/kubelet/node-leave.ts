@@ -1,6 +1,5 @@
 import { Logind } from '../host/logind.ts';
 import type { KubeletBase } from './kubelet.ts';
-import { activePods } from './node-relief.ts';
 import type { NodeParts } from './node-parts.ts';
 import { NodeShutdown } from './shutdown/node-shutdown.ts';
 import type { StatusWriter } from './status/status-writer.ts';
@@ -16,7 +15,8 @@ export function nodeShutdown(
   return new NodeShutdown({
     groups: config.shutdown,
     host: new Logind(),
-    pods: () => activePods(workers),
+    // Those that end already, too: they may be given less time than they have.
+    pods: () => workers.all().flatMap(({ uid, pod }) => (workers.isAlive(uid) ? (pod ?? []) : [])),
     isAlive: (uid) => workers.isAlive(uid),
     end: (uid, end) => workers.kill(uid, end),
     isTold: () => api === undefined || status.isSettled,

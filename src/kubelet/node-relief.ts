@@ -78,6 +78,6 @@ export class NodeRelief {
 }
 
 /** Those that run or will, and do not end. */
-export function activePods(workers: Pick<PodWorkers, 'all'>): readonly Pod[] {
+function activePods(workers: Pick<PodWorkers, 'all'>): readonly Pod[] {
   return workers.all().flatMap(({ state, pod }) => (state.kind === 'syncing' ? (pod ?? []) : []));
 }

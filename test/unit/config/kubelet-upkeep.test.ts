@@ -28,7 +28,7 @@ test('nothing said: the defaults of Kubernetes', () => {
 });
 
 test('hard and soft thresholds, each with what is to be reclaimed; 0% is none', () => {
-  const { eviction } = read(`
+  const { eviction, node } = read(`
 evictionHard: { memory.available: 1Gi, nodefs.available: 0%, imagefs.available: 100% }
 evictionSoft: { memory.available: 10%, pid.available: 500 }
 evictionSoftGracePeriod: { memory.available: 1m30s, pid.available: 0s }
@@ -45,6 +45,8 @@ evictionPressureTransitionPeriod: 10s
     maxPodGraceSeconds: 60,
     transitionMs: 10_000,
   });
+  // What is switched off keeps nothing from pods.
+  expect(node.evictionHard).toEqual({ 'memory.available': '1Gi' });
 });
 
 test('defaults are there beside what is said, where that is asked for', () => {
