@@ -44,12 +44,13 @@ it('tells of what is below its threshold, by number or by percentage', () => {
 });
 
 it('says nothing of what was not read, or is nonsense', () => {
-  const of = watch({ 'memory.available': '99%', 'nodefs.inodesFree': '99%' });
+  const of = watch({ 'memory.available': '2k', 'nodefs.inodesFree': '99%' });
   expect(met(of, nothing)).toEqual([]);
   for (const available of [-1, 1001, Number.NaN]) expect(met(of, memory(available))).toEqual([]);
   const uncounted = { bytes: 10, availableBytes: 10, inodes: 0, freeInodes: 0 };
   expect(met(of, { ...nothing, disk: uncounted })).toEqual([]);
   expect(of.pressures(0).size).toBe(0);
+  expect(met(of, memory(1000))).toEqual(['memory.available']);
 });
 
 it('waits where a threshold has a grace, and from the beginning when it was not met in between', () => {
