@@ -18,6 +18,8 @@ export interface KubeletSetting {
   readonly proxyFlags?: readonly string[];
   /** What is run; default: the sources. */
   readonly program?: string;
+  /** By what it is run: `setpriv` with its flags. */
+  readonly under?: readonly string[];
 }
 
 /** Under which this run's cgroups lie. */
@@ -56,7 +58,9 @@ export class KubeletProcess {
       `--admin-socket=${this.adminSocket}`,
       ...flags,
     ];
-    if (proxyFlags === undefined) this.#process.start([`--config=${config}`, ...shared, ...own]);
+    const { under = [] } = this.#setting;
+    if (proxyFlags === undefined)
+      this.#process.start([`--config=${config}`, ...shared, ...own], under);
     else {
       const halves = own.map((flag) => `--kubelet-flag=${flag}`);
       halves.push(...proxyFlags.map((flag) => `--proxy-flag=${flag}`));

@@ -23,8 +23,9 @@ export class SwitchyardProcess {
     this.#program = program;
   }
 
-  start(flags: readonly string[]): void {
-    const words = [process.execPath, this.#program, this.#command, ...flags];
+  /** `under`: a program that ends by becoming this one, such as setpriv. */
+  start(flags: readonly string[], under: readonly string[] = []): void {
+    const words = [...under, process.execPath, this.#program, this.#command, ...flags];
     this.#child = this.#node.spawn(this.#logFile, ...words);
   }
 
