@@ -1,5 +1,6 @@
 // What Debian's kernel has and other layers miss works in the guest: what the ipvs mode stands on (the kernel's modules,
-// the batches of the tools, a virtual server on a dummy device that answers a real packet), and SCTP in iptables mode.
+// the batches of the tools, a virtual server on a dummy device that answers a real packet, what doctor finds of it), and SCTP in
+// iptables mode.
 import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -19,6 +20,12 @@ const some = {
     tests: ['sctp'],
   },
 } as const;
+
+interface Check {
+  readonly id: string;
+  readonly status: string;
+  readonly text: string;
+}
 
 /** Runs a tool of the guest itself. */
 async function run(tool: string, args: readonly string[]): Promise<string> {
@@ -114,6 +121,29 @@ describe.skipIf(!inGuest)('Debian’s kernel (needs the guest of npm run test:vm
         await lab.onNode('ip', 'link', 'del', 'kube-ipvs0');
       }
     });
+  });
+
+  test('switchyard doctor tries the ipvs mode, says that it could run, and leaves nothing behind', async () => {
+    const hint = ['iptables', '-w', '-t', 'mangle'] as const;
+    const state = async (): Promise<readonly string[]> => [
+      await lab.onNode('ipvsadm', '--save', '-n'),
+      await lab.onNode('ip', '-br', 'link'),
+      await lab.onNode('ipset', 'list', '-name'),
+      (await lab.onNode('iptables-save')).replaceAll(/^#.*$|\[\d+:\d+\]/gm, ''),
+    ];
+    // What a kubelet leaves: it tells which variant of the tools is the node's.
+    await lab.onNode(...hint, '-N', 'KUBE-IPTABLES-HINT');
+    const before = await state();
+    const flags = [`--source=file:${lab.manifests}`, '--mode=ipvs', '--output=json'];
+    const run = await lab.command('doctor', ...flags);
+    expect(run.stderr).toBe('');
+    const { checks } = JSON.parse(run.stdout) as { readonly checks: readonly Check[] };
+    expect(checks.filter(({ status }) => status === 'failure')).toEqual([]);
+    for (const id of ['feature.ipvs.kernel', 'feature.ipvs.ipv4', 'feature.ipvs.ipv6'])
+      expect(checks.find((each) => each.id === id)).toMatchObject({ status: 'ok' });
+    expect(run.status).toBe(0);
+    expect(await state()).toEqual(before);
+    await lab.onNode(...hint, '-X', 'KUBE-IPTABLES-HINT');
   });
 
   describe('iptables mode', () => {
