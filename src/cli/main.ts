@@ -7,6 +7,7 @@ import { closest } from '../config/suggest.ts';
 import { SwitchyardError } from '../error.ts';
 import type { Command, CommandIo } from './command.ts';
 import { failureText } from './failure-text.ts';
+import { keepNativeHeapSmall } from './malloc.ts';
 import { printableIo } from './printable.ts';
 import { commandHelp, overview } from './usage.ts';
 import { versionText } from './version.ts';
@@ -214,7 +215,11 @@ function stopSignal(): AbortSignal {
   return stop.signal;
 }
 
+/** What is resident on each node, beside all that runs there. */
+const lean: ReadonlySet<string | undefined> = new Set(['kubelet', 'node']);
+
 if (import.meta.main) {
+  if (lean.has(process.argv[2])) keepNativeHeapSmall();
   // argv[0] is node's own path, argv0 the name it was called by.
   process.exitCode = await main([process.argv0, ...process.argv.slice(1)], {
     stdout: (text) => void process.stdout.write(text),
