@@ -49,7 +49,7 @@ export async function servePodAdmin(options: PodAdminOptions, signal: AbortSigna
     streams: new PodStreams({
       runtime,
       findPod,
-      runtimePod: (uid) => view.pods.get(uid),
+      runtimePod: async (uid, gone) => view.pod(uid, gone),
       ownAddresses: () => nodeIps,
       idleMs: config.server.streamIdleMs,
     }),

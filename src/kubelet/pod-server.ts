@@ -46,7 +46,7 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
       const pod = table.byName(namespace, name);
       return pod && now(pod);
     },
-    runtimePod: (uid) => view.pods.get(uid),
+    runtimePod: async (uid, signal) => view.pod(uid, signal),
     ownAddresses: () => nodeIps,
     listPods: () => table.all().map(now),
     runtimePods: () => [...view.pods.values()],

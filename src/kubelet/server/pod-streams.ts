@@ -1,6 +1,5 @@
 import type { Client } from '@connectrpc/connect';
 import { Code } from '@connectrpc/connect';
-import type { ServerResponse } from 'node:http';
 import { CriError, criText } from '../cri/cri-error.ts';
 import type { RuntimeService } from '../cri/gen/api_pb.ts';
 import { allContainers } from '../pod/pod.ts';
@@ -20,7 +19,8 @@ export interface PodStreamsOptions {
   >;
   /** A pod of the sources by its names, with the status that counts now. */
   readonly findPod: (namespace: string, name: string) => Pod | undefined;
-  readonly runtimePod: (uid: string) => RuntimePod | undefined;
+  /** As it is now: a client may come as soon as a status says that something runs. Rejects where the runtime does not answer. */
+  readonly runtimePod: (uid: string, signal: AbortSignal) => Promise<RuntimePod | undefined>;
   /** The node's, where the runtime's streaming server may listen instead of on loopback. */
   readonly ownAddresses: () => readonly string[];
   /** `streamingConnectionIdleTimeout`. */
@@ -58,7 +58,7 @@ export class PodStreams {
       sayText(response, 400, noStreams);
       return;
     }
-    const found = this.#runningContainer(url, response);
+    const found = await this.#runningContainer(exchange);
     if (found === undefined) return;
     const cmd = url.searchParams.getAll('command');
     await this.#tunnel(exchange, async () =>
@@ -74,7 +74,7 @@ export class PodStreams {
       sayText(response, 400, noStreams);
       return;
     }
-    const found = this.#runningContainer(url, response);
+    const found = await this.#runningContainer(exchange);
     if (found === undefined) return;
     const { tty } = found;
     const asked = { ...streams, tty, stderr: streams.stderr && !tty };
@@ -95,8 +95,9 @@ export class PodStreams {
       sayText(response, 404, 'pod does not exist');
       return;
     }
-    const sandboxes = this.#options.runtimePod(pod.metadata.uid)?.sandboxes ?? [];
-    const sandbox = sandboxes.find(({ state }) => state === 'ready');
+    const found = await this.#runtimePod(pod, exchange);
+    if (found === 'failed') return;
+    const sandbox = found?.sandboxes.find(({ state }) => state === 'ready');
     if (sandbox === undefined) {
       sayText(response, 500, `pod "${pod.metadata.name}" is not running`);
       return;
@@ -107,12 +108,13 @@ export class PodStreams {
   }
 
   /** Runs a command and gives what it said. */
-  async #run({ request, response, url, signal }: Exchange): Promise<void> {
+  async #run(exchange: Exchange): Promise<void> {
+    const { request, response, url, signal } = exchange;
     if (request.method !== 'POST') {
       sayText(response, 405, '405: Method Not Allowed');
       return;
     }
-    const found = this.#runningContainer(url, response);
+    const found = await this.#runningContainer(exchange);
     if (found === undefined) return;
     const cmd = (url.searchParams.get('cmd') ?? '').split(' ');
     try {
@@ -152,20 +154,35 @@ export class PodStreams {
     await tunnel({ url: streaming, request, idleMs, take });
   }
 
-  #runningContainer(
-    url: URL,
-    response: ServerResponse,
-  ): { readonly id: string; readonly tty: boolean } | undefined {
+  async #runningContainer(
+    exchange: Exchange,
+  ): Promise<{ readonly id: string; readonly tty: boolean } | undefined> {
+    const { response, url } = exchange;
     const target = containerTarget(url.pathname);
     const pod = this.#pod(target);
     if (target === undefined || pod === undefined) {
       sayText(response, 404, 'pod does not exist');
       return undefined;
     }
-    const found = newest(this.#options.runtimePod(pod.metadata.uid), target.container);
+    const inRuntime = await this.#runtimePod(pod, exchange);
+    if (inRuntime === 'failed') return undefined;
+    const found = newest(inRuntime, target.container);
     if (found?.state === 'running') return { id: found.id, tty: hasTerminal(pod, found.name) };
     sayText(response, 500, `container not found ("${target.container}")`);
     return undefined;
+  }
+
+  /** `failed`: the client was told why. */
+  async #runtimePod(
+    { metadata }: Pod,
+    { response, signal }: Exchange,
+  ): Promise<RuntimePod | undefined | 'failed'> {
+    try {
+      return await this.#options.runtimePod(metadata.uid, signal);
+    } catch (error) {
+      sayText(response, failureStatus(error), criText(error));
+      return 'failed';
+    }
   }
 
   #pod(target: PodTarget | undefined): Pod | undefined {

@@ -148,7 +148,7 @@ export class ServerLab {
       runtime: runtimeWith({}),
       findPod: (namespace, name) => (namespace === 'shop' && name === 'web' ? web : undefined),
       listPods: () => [web],
-      runtimePod: (uid) => (uid === 'uid-1' ? runtimePod() : undefined),
+      runtimePod: async (uid) => Promise.resolve(uid === 'uid-1' ? runtimePod() : undefined),
       runtimePods: () => [runtimePod()],
       ownAddresses: () => [],
       health: () => ({ isAlive: true, waitsFor: undefined }),

@@ -355,10 +355,21 @@ test.each([
 
 test('the ports of a pod without a sandbox that is up are not reached', async () => {
   const gone = runtimePod({ sandboxes: [runtimeSandbox({ state: 'notReady' })] });
-  const { port } = await lab.served({}, { runtimePod: () => gone });
+  const { port } = await lab.served({}, { runtimePod: async () => Promise.resolve(gone) });
   const answer = (await buffer(await upgraded(port, '/portForward/shop/web'))).toString();
   expect(answer).toMatch(/^HTTP\/1.1 500 /);
   expect(answer).toContain('pod "web" is not running');
+});
+
+test('a runtime that does not answer who asks for a pod’s container is told of', async () => {
+  const away = new CriError('ListContainers', Code.Unavailable, 'away', undefined);
+  const runtimeGone = async (): Promise<never> => Promise.reject(away);
+  const { port } = await lab.served({}, { runtimePod: runtimeGone });
+  for (const path of ['/exec/shop/web/app?command=id&output=1', '/portForward/shop/web']) {
+    const answer = (await buffer(await upgraded(port, path))).toString();
+    expect(answer).toMatch(/^HTTP\/1.1 500 /);
+    expect(answer).toContain('away');
+  }
 });
 
 test('exec without an upgrade is a bad request; elsewhere an upgrade is none', async () => {
