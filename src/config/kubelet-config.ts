@@ -63,6 +63,8 @@ export interface RuntimeConfig {
   readonly pullBurst: number;
   readonly maxRestartWaitMs: number;
   readonly allowedUnsafeSysctls: readonly string[];
+  /** Programs that give credentials for registries: the file that names them, and where they lie. undefined: none. */
+  readonly credentialProviders: { readonly file: string; readonly folder: string } | undefined;
 }
 
 export interface KubeletServerConfig {

@@ -103,7 +103,17 @@ export class KubeletFields {
       pullBurst: this.atLeast('registryBurst', 0),
       maxRestartWaitMs: this.within('crashLoopBackOff.maxContainerRestartPeriod', 1000, 300_000),
       allowedUnsafeSysctls: flags.list('allowedUnsafeSysctls'),
+      credentialProviders: this.#credentialProviders(),
     };
+  }
+
+  #credentialProviders(): RuntimeConfig['credentialProviders'] {
+    const [file, folder] = ['imageCredentialProviderConfig', 'imageCredentialProviderBinDir'];
+    const given = { file: this.#flags.text(file), folder: this.#flags.text(folder) };
+    if (given.file === '' && given.folder === '') return undefined;
+    if (given.file === '' || given.folder === '')
+      this.#problem(given.file === '' ? file : folder, 'is missing, the other is there');
+    return given;
   }
 
   /** `hasApi`: there is an API server to ask who may do what. */

@@ -103,6 +103,20 @@ const ownFlags: FlagTable = [
     help: 'By this one, of a bootstrap token say, a first client certificate is asked for where --kubeconfig is not there or has expired; that file is written then.',
   },
   {
+    name: 'image-credential-provider-config',
+    type: 'string',
+    default: '',
+    placeholder: 'FILE',
+    help: 'A CredentialProviderConfig: programs that give credentials for registries. With --image-credential-provider-bin-dir.',
+  },
+  {
+    name: 'image-credential-provider-bin-dir',
+    type: 'string',
+    default: '',
+    placeholder: 'DIRECTORY',
+    help: 'Where these programs lie.',
+  },
+  {
     name: 'pod-infra-container-image',
     type: 'string',
     default: '',

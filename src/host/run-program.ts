@@ -1,25 +1,29 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcessByStdio } from 'node:child_process';
 import process from 'node:process';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../clock.ts';
 
 /** No more of what a program complains of is repeated. */
 const maxComplaint = 500;
+/** In characters; credentials are much less. */
+const maxOutput = 1024 * 1024;
 
 /**
- * Runs a program that is no tool of the node (a credential plugin of a kubeconfig) with exactly the
+ * Runs a program that is no tool of the node (a credential plugin of a kubeconfig, a credential provider for registries) with exactly the
  * environment given, and gives its standard output. Rejects where it cannot be started, ends with another
- * status than 0, or is killed: after `timeoutMs`, or by `signal`. What it started is killed with it.
+ * status than 0, says too much, or is killed: after `timeoutMs`, or by `signal`. What it started is killed with it.
  */
 export async function runProgram(
-  { command, args, env, timeoutMs }: ProgramRun,
+  { command, args, env, timeoutMs, input = '' }: ProgramRun,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<string> {
   signal.throwIfAborted();
   // a group of its own: a shell script's children end with it
-  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+  // one that reads nothing, or cannot be started, is judged by how it ends
+  child.stdin.on('error', () => {}).end(input);
   const over = new AbortController();
   const guard = async (): Promise<void> => {
     await clock.sleep(timeoutMs, over.signal);
@@ -44,15 +48,21 @@ interface ProgramRun {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly timeoutMs: number;
+  readonly input?: string;
 }
 
-type Child = ChildProcessByStdio<null, Readable, Readable>;
+type Child = ChildProcessByStdio<Writable, Readable, Readable>;
 
 async function output(child: Child): Promise<string> {
   let given = '';
   let complaint = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (given += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint += text));
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    given += text;
+    if (given.length > maxOutput) end(child, new Error(`said more than ${maxOutput} characters`));
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (complaint.length <= maxComplaint) complaint += text;
+  });
   const code = await new Promise<string>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (status, killedBy) => resolve(String(status ?? killedBy)));

@@ -1,17 +1,19 @@
 import type { Clock } from '../clock.ts';
 import { errorText, SwitchyardError } from '../error.ts';
 
-/** A program to run with nothing on its standard input. */
+/** A program to run. */
 export interface Program {
   readonly command: string;
   readonly args: readonly string[];
   /** All of its environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Its standard input; nothing unless given. */
+  readonly input?: string;
   /** It and what it started are killed after this time. */
   readonly timeoutMs: number;
 }
 
-/** Runs a program to its end and gives its standard output; rejects where it fails. `signal` ends it. */
+/** Runs a program to its end and gives its standard output; rejects where it fails, or says more than a megabyte. `signal` ends it. */
 export type RunProgram = (program: Program, clock: Clock, signal: AbortSignal) => Promise<string>;
 
 /** A credential plugin, as a kubeconfig describes it. */

@@ -25,7 +25,9 @@ import { chooseNodeIps, resolveHost } from './node/node-ips.ts';
 import { RuntimeHealth } from './node/runtime-health.ts';
 import { NodeCertificates, clientStore } from './node-certificates.ts';
 import { NodeParts } from './node-parts.ts';
+import { openCredentialProviders } from './open-credential-providers.ts';
 import { PodParts } from './pod-parts.ts';
+import type { CredentialProviders } from './runtime/credential-providers.ts';
 import { nodeNameOf } from './standalone.ts';
 import { prepareRoot } from './volumes/root-directory.ts';
 
@@ -64,6 +66,8 @@ export interface KubeletBase extends KubeletOptions {
   /** undefined: there is no API server. */
   readonly api: ApiSide | undefined;
   readonly metrics: KubeletMetrics;
+  /** undefined: none are configured. */
+  readonly credentialProviders: Pick<CredentialProviders, 'for'> | undefined;
 }
 
 /**
@@ -139,6 +143,7 @@ async function openBase(
   signal: AbortSignal,
 ): Promise<KubeletBase> {
   const { config, clock, log, random, tools } = options;
+  const credentialProviders = await openCredentialProviders(config.runtime, clock, log);
   const mounts = new SystemMounts(tools);
   const rootDir = await prepareRoot(config.rootDir, mounts, log, signal);
   const metrics = new KubeletMetrics({ version: options.version, nodeName });
@@ -180,6 +185,7 @@ async function openBase(
     nodeIps: await findNodeIps(options, signal),
     machine: await readMachineFacts(),
     metrics,
+    credentialProviders,
   };
 }
 

@@ -8,6 +8,7 @@ import type { PodAdmission } from './pod-admission.ts';
 import type { PodObjects } from './pod-objects.ts';
 import type { PodProbes } from './probes/probes.ts';
 import { podCgroups } from './runtime-settings.ts';
+import { withProviders } from './runtime/credential-providers.ts';
 import { ContainerFiles } from './runtime/container-files.ts';
 import { Images } from './runtime/images.ts';
 import type { LogFolders } from './runtime/log-folders.ts';
@@ -75,10 +76,9 @@ export function surroundings(parts: SurroundingParts): PodSurroundings {
   };
 }
 
-function images(
-  { cri, clock, events, metrics, log, rootDir, config: { runtime } }: KubeletBase,
-  { references }: PodObjects,
-): Images {
+function images(base: KubeletBase, { references }: PodObjects): Images {
+  const { cri, clock, events, metrics, log, rootDir, credentialProviders } = base;
+  const { runtime } = base.config;
   const node = new NodeCredentials({ rootDir, home: homedir(), log });
   return new Images({
     images: cri.images,
@@ -87,7 +87,10 @@ function images(
     maxPulls: runtime.serializePulls ? 1 : runtime.maxParallelPulls || undefined,
     rate: { qps: runtime.pullQps, burst: runtime.pullBurst },
     meter: metrics.pods,
-    findAuth: pullSecrets({ objects: references, node, events }),
+    findAuth: withProviders(
+      pullSecrets({ objects: references, node, events }),
+      credentialProviders,
+    ),
   });
 }
 

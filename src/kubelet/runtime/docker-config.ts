@@ -99,6 +99,12 @@ function placeOfImage(image: string): Place {
   return { host: hub, port: '', path: rest.includes('/') ? `/${rest}` : `/library/${rest}` };
 }
 
+/** `docker.io/library/busybox`: registry and name of an image, without tag and digest. */
+export function repositoryOf(image: string): string {
+  const { host, port, path } = placeOfImage(image);
+  return `${host}${port === '' ? '' : `:${port}`}${path}`;
+}
+
 /** The version of a registry's API, as docker writes it, is no part of a name. */
 function placeOfRegistry(registry: string): Place {
   const bare = registry.trim().replace(/^[a-z]+:\/\//i, '');

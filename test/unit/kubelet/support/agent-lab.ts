@@ -235,6 +235,7 @@ export class AgentLab {
       }),
       api,
       metrics,
+      credentialProviders: undefined,
     };
     const onOpened = (opened: PodParts): void => {
       pods = opened;
