@@ -2,20 +2,27 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { contract, scenarios } from './contract/suite.ts';
 import { MemoryRuntime, containerdRuntime } from './contract/runtimes.ts';
+import { ServedRegistry } from './contract/registry.ts';
 import { World } from './contract/world.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
-import { NodeMachine } from './node-machine.ts';
+import { NodeMachine, fabricAddress } from './node-machine.ts';
 
-const cluster = new KubeletCluster(['n1']);
+// Services may have addresses of either family.
+const serviceCidrs = '10.96.0.0/16,fd00:96::/112';
+const cluster = new KubeletCluster(['n1'], {
+  apiServerFlags: [`--service-cluster-ip-range=${serviceCidrs}`],
+});
+const registry = new ServedRegistry(fabricAddress);
 let real: World;
 let memory: World;
 
 beforeAll(async () => {
   const other = busyboxImage('docker.io/local/busybox:2', { StopSignal: 'SIGTERM' });
   await cluster.start([pauseImage(), busyboxImage(), other]);
+  await registry.start();
   const [node] = cluster.nodes;
-  real = new World(containerdRuntime(node ?? expect.fail()), cluster);
+  real = new World(containerdRuntime(node ?? expect.fail(), registry), cluster);
   const runtime = new MemoryRuntime(new NodeMachine('memory', 0));
   await runtime.start();
   memory = new World(runtime, cluster);
@@ -26,6 +33,7 @@ afterAll(async () => {
   await memory.stop();
   await real.stop();
   await cluster.stop();
+  registry.stop();
 });
 
 describe('the scenarios', () => {

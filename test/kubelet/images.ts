@@ -21,6 +21,7 @@ interface ImageConfig {
   readonly User?: string;
   readonly WorkingDir?: string;
   readonly StopSignal?: string;
+  readonly Labels?: Readonly<Record<string, string>>;
 }
 
 export interface BuiltImage {

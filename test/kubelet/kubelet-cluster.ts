@@ -103,6 +103,11 @@ export class KubeletCluster {
     await this.#bind(group, role, 'Group');
   }
 
+  /** What a node shows who it is with. */
+  certificate({ name }: NodeMachine): CertificatePair {
+    return this.#authorities.node(name);
+  }
+
   /** A node's kubeconfig of an API server that does not answer. */
   unreachable(node: NodeMachine): string {
     return this.#writeKubeconfig(`${node.name}-nowhere`, this.#server(6442), {});

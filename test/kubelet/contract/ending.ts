@@ -1,7 +1,4 @@
 /** How pods end that are deleted or have had their time: order, grace and hooks. */
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { expect } from 'vitest';
 import { fabricAddress } from '../node-machine.ts';
 import type { Scenario } from './scenario.ts';
@@ -103,29 +100,22 @@ export const ending: readonly Scenario[] = [
     title: 'a preStop that is answered with an error holds nothing up',
     async run(trial) {
       const asked: string[] = [];
-      const server = createServer((request, response) => {
-        asked.push(`${request.method} ${request.url}`);
+      const port = await trial.server(({ method, url }, response) => {
+        asked.push(`${method} ${url}`);
         response.writeHead(500).end('not now');
       });
-      await once(server.listen(0, fabricAddress), 'listening');
-      try {
-        const { port } = server.address() as AddressInfo;
-        const preStop = { httpGet: { host: fabricAddress, port, path: '/stop' } };
-        const pod = await trial.pod(one(deaf, { lifecycle: { preStop } }));
-        await pod.running();
-        const main = await ids(pod, 'main');
-        expect(asked).toEqual([]);
-        await pod.remove();
-        expect(asked).toEqual(['GET /stop']);
-        // It heeds no signal: it was killed when the rest of its grace was over.
-        await pod.until('its end is told', async () => trial.world.tasks.ended(main).length > 0);
-        const reasons = (await pod.events()).map(({ reason }) => reason);
-        expect(reasons).toContain('Killing');
-        expect(reasons).not.toContain('FailedPreStopHook');
-      } finally {
-        server.close();
-        server.closeAllConnections();
-      }
+      const preStop = { httpGet: { host: fabricAddress, port, path: '/stop' } };
+      const pod = await trial.pod(one(deaf, { lifecycle: { preStop } }));
+      await pod.running();
+      const main = await ids(pod, 'main');
+      expect(asked).toEqual([]);
+      await pod.remove();
+      expect(asked).toEqual(['GET /stop']);
+      // It heeds no signal: it was killed when the rest of its grace was over.
+      await pod.until('its end is told', async () => trial.world.tasks.ended(main).length > 0);
+      const reasons = (await pod.events()).map(({ reason }) => reason);
+      expect(reasons).toContain('Killing');
+      expect(reasons).not.toContain('FailedPreStopHook');
     },
   },
   {
@@ -137,6 +127,32 @@ export const ending: readonly Scenario[] = [
       expect(status.reason).toBe('DeadlineExceeded');
       expect(await pod.starts('main')).toEqual([1]);
       await pod.until('nothing of it runs', async () => !(await pod.isRunning()));
+    },
+  },
+  {
+    number: 35,
+    title: 'a pod that is deleted while its image is pulled goes, and nothing of it was started',
+    async run(trial) {
+      const asked = Promise.withResolvers<void>();
+      const over = Promise.withResolvers<void>();
+      const gate = async (): Promise<void> => {
+        asked.resolve();
+        await over.promise;
+      };
+      const image = trial.offer('slow:1', { gate });
+      try {
+        const pod = await trial.pod(one(forever, { image }));
+        await asked.promise;
+        await pod.delete();
+        over.resolve();
+        await pod.gone();
+        expect(await pod.containers()).toEqual([]);
+        await pod.until('its sandbox is stopped', async () =>
+          (await pod.sandboxes()).every(({ ready }) => !ready),
+        );
+      } finally {
+        over.resolve();
+      }
     },
   },
   {

@@ -19,6 +19,11 @@ async function variables(pod: TestPod): Promise<Readonly<Record<string, string>>
   );
 }
 
+/** What a service's variables begin with. */
+function prefix(service: string): string {
+  return service.toUpperCase().replaceAll('-', '_');
+}
+
 function downward(...items: readonly object[]): object {
   return {
     volumes: [{ name: 'info', downwardAPI: { items } }],
@@ -120,7 +125,7 @@ export const environment: readonly Scenario[] = [
       type Service = { metadata: { name: string }; spec: { clusterIP: string } };
       const service = await trial.create<Service>('Service', 'services', { spec });
       const ip = service.spec.clusterIP;
-      const prefix = service.metadata.name.toUpperCase().replaceAll('-', '_');
+      const begins = prefix(service.metadata.name);
       const links = Object.entries({
         SERVICE_HOST: ip,
         SERVICE_PORT: '5432',
@@ -131,7 +136,7 @@ export const environment: readonly Scenario[] = [
         PORT_5432_TCP_PORT: '5432',
         PORT_5432_TCP_ADDR: ip,
       });
-      const expected = Object.fromEntries(links.map(([key, value]) => [`${prefix}_${key}`, value]));
+      const expected = Object.fromEntries(links.map(([key, value]) => [`${begins}_${key}`, value]));
       // The kubelet has heard of the service by then.
       const initContainers = [box('wait', 'sleep 1')];
       const found = await variables(await trial.pod({ initContainers, ...one(forever) }));
@@ -149,6 +154,33 @@ export const environment: readonly Scenario[] = [
       );
       const hosts = Object.keys(found).filter((name) => name.endsWith('_SERVICE_HOST'));
       expect(hosts).toEqual(['KUBERNETES_SERVICE_HOST']);
+    },
+  },
+  {
+    number: 80,
+    title: 'a headless service has no variables; one of IPv6 has its address in brackets',
+    async run(trial) {
+      const ports = [{ port: 80 }];
+      const [none, six] = [trial.name(), trial.name()];
+      await trial.create('Service', 'services', {
+        metadata: { name: none },
+        spec: { clusterIP: 'None', ports },
+      });
+      const made = await trial.create<{ readonly spec: { readonly clusterIP: string } }>(
+        'Service',
+        'services',
+        { metadata: { name: six }, spec: { ipFamilies: ['IPv6'], ports } },
+      );
+      const { clusterIP } = made.spec;
+      const pod = await trial.pod(one(forever));
+      const found = await variables(pod);
+      expect(found).toMatchObject({
+        [`${prefix(six)}_SERVICE_HOST`]: clusterIP,
+        [`${prefix(six)}_PORT`]: `tcp://[${clusterIP}]:80`,
+        [`${prefix(six)}_PORT_80_TCP_ADDR`]: clusterIP,
+      });
+      expect(clusterIP).toMatch(/^fd00:/);
+      expect(Object.keys(found).filter((name) => name.startsWith(prefix(none)))).toEqual([]);
     },
   },
   {

@@ -84,6 +84,38 @@ export const lifecycle: readonly Scenario[] = [
     },
   },
   {
+    number: 21,
+    title: 'one that ran for more than twice the longest wait is restarted at once',
+    alone: 'the kubelet is another one',
+    async run(trial) {
+      const { world } = trial;
+      const crashLoopBackOff = { maxContainerRestartPeriod: '5s' };
+      await trial.otherKubelet({ configuration: { crashLoopBackOff } });
+      // Two ends one after the other, then one that is told when to end, then none.
+      const fourth = `if test -e /shared/third; then ${forever}; fi`;
+      const third =
+        'if test -e /shared/second; then touch /shared/third; until test -e /shared/end; do sleep 0.1; done; exit 1; fi';
+      const second = 'if test -e /shared/first; then touch /shared/second; exit 1; fi';
+      const script = `${fourth}; ${third}; ${second}; touch /shared/first; exit 1`;
+      const pod = await trial.pod({ ...shared, ...one(script, mounted) });
+      const lives = await pod.waitFor('it was restarted twice', (status) => {
+        const said = statusOf(status, 'main');
+        return said?.restartCount === 2 && said.state.running !== undefined;
+      });
+      const waits = await pod.told('BackOff');
+      expect(waits).toBeGreaterThan(0);
+      const begun = Date.parse(statusOf(lives, 'main')?.state.running?.startedAt ?? '');
+      await world.until('it has run for a while', () => Date.now() > begun + 12_000);
+      await pod.exec('main', 'touch', '/shared/end');
+      await pod.waitFor('it was restarted three times', (status) => {
+        const said = statusOf(status, 'main');
+        return said?.restartCount === 3 && said.state.running !== undefined;
+      });
+      await pod.until('that is told', async () => (await pod.told('Started')) === 4);
+      expect(await pod.told('BackOff')).toBe(waits);
+    },
+  },
+  {
     number: 22,
     title: 'init containers run one after the other, and the rest waits for them',
     async run(trial) {

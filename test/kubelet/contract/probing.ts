@@ -1,7 +1,12 @@
 /** What probes make of containers, what these leave for their last words, and how many records of them are kept. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
 import { expect } from 'vitest';
+import { fabricAddress } from '../node-machine.ts';
 import type { Scenario } from './scenario.ts';
 import { isReady, statusOf } from './test-pod.ts';
+import type { TestPod } from './test-pod.ts';
 import { forever, one } from './trial.ts';
 
 const file = '/tmp/good';
@@ -61,6 +66,24 @@ export const probing: readonly Scenario[] = [
     },
   },
   {
+    number: 72,
+    title: 'a redirect to another host is not followed, and is a warning',
+    async run(trial) {
+      const asked: string[] = [];
+      const port = await trial.server(({ url = '' }, response) => {
+        asked.push(url);
+        response.writeHead(302, { location: 'http://elsewhere.test/' }).end();
+      });
+      const httpGet = { host: fabricAddress, port, path: '/alive' };
+      const livenessProbe = { httpGet, ...eachSecond, failureThreshold: 1 };
+      const pod = await trial.pod(one(forever, { livenessProbe }));
+      await pod.event('ProbeWarning', 'Liveness probe warning: Probe terminated redirects');
+      await pod.until('it was asked three times', async () => asked.length >= 3);
+      expect(new Set(asked)).toEqual(new Set(['/alive']));
+      expect(await pod.starts('main')).toEqual([1]);
+    },
+  },
+  {
     number: 73,
     title: 'a web server that answers with 404 is not alive',
     async run(trial) {
@@ -88,6 +111,28 @@ export const probing: readonly Scenario[] = [
       const unhealthy = (await pod.events()).filter(({ reason }) => reason === 'Unhealthy');
       expect(unhealthy.map(({ message }) => message.split(' ', 1)[0])).toEqual(['Startup']);
       await pod.restarted(1);
+    },
+  },
+  {
+    number: 75,
+    title: 'gRPC: a service that is said not to serve has its container restarted',
+    async run(trial) {
+      const { node } = trial.world.runtime;
+      const folder = trial.folder();
+      const program = join(import.meta.dirname, 'grpc-health.ts');
+      node.spawn('health.log', process.execPath, program, node.address, folder.path);
+      await trial.world.until('it listens', () => existsSync(join(folder.path, 'port')));
+      const port = Number(folder.read('port'));
+      const pod = async (service: string): Promise<TestPod> => {
+        const livenessProbe = { grpc: { port, service }, ...eachSecond, failureThreshold: 1 };
+        return trial.pod({ hostNetwork: true, ...one(forever, { livenessProbe }) });
+      };
+      const [serves, fails] = await Promise.all([pod('good'), pod('bad')]);
+      await fails.event('Unhealthy', 'service unhealthy (responded with "NOT_SERVING")');
+      await fails.restarted(1);
+      await serves.running();
+      expect(await serves.starts('main')).toEqual([1]);
+      expect(await serves.told('Unhealthy')).toBe(0);
     },
   },
   {

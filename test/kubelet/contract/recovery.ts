@@ -6,6 +6,7 @@ import type { TestPod } from './test-pod.ts';
 import { box, forever, one } from './trial.ts';
 
 const alone = 'the kubelet is another one';
+const never = { restartPolicy: 'Never' };
 
 /** Ids and restart counts of a pod's containers. */
 async function identities(pod: TestPod): Promise<readonly string[]> {
@@ -24,6 +25,30 @@ interface Lease {
 }
 
 export const recovery: readonly Scenario[] = [
+  {
+    number: 39,
+    title: 'after a reboot a finished pod is not run again, and one that goes on is',
+    alone: 'the machine is started anew',
+    async run(trial) {
+      const { world } = trial;
+      const done = await trial.pod({ ...never, ...one('exit 0') });
+      const once = await trial.pod({ ...never, ...one(forever) });
+      const goesOn = await trial.pod(one(forever));
+      await done.phase('Succeeded');
+      await once.running();
+      await goesOn.running();
+      await world.replaceKubelet('kill', async () => world.runtime.reboot());
+      await goesOn.restarted(1);
+      await goesOn.running();
+      await once.phase('Failed');
+      expect((await done.status()).phase).toBe('Succeeded');
+      for (const pod of [done, once]) {
+        expect((await pod.containers()).map(({ id }) => world.tasks.starts(id))).toEqual([1]);
+      }
+      const starts = await goesOn.starts('main');
+      expect(starts.toSorted((a, b) => a - b)).toEqual([1, 1]);
+    },
+  },
   {
     number: 87,
     title: 'the node registers, is Ready, and renews its lease',
@@ -51,8 +76,7 @@ export const recovery: readonly Scenario[] = [
     alone,
     async run(trial) {
       const { world } = trial;
-      const pod = await trial.pod(one(forever));
-      await pod.running();
+      const pod = await trial.runningPod();
       const before = await identities(pod);
       await world.replaceKubelet('stop', async () => {
         const isUnknown = async (): Promise<boolean> => (await world.isReady()) === 'Unknown';
@@ -90,6 +114,32 @@ export const recovery: readonly Scenario[] = [
     },
   },
   {
+    number: 90,
+    title: 'a Node that somebody deletes stays so until the kubelet’s next start; its pods run on',
+    alone: 'the node is none',
+    async run(trial) {
+      const { world } = trial;
+      const pod = await trial.runningPod();
+      const path = `/api/v1/nodes/${world.node}`;
+      const { length } = world.kubelet.log;
+      await world.cluster.control.must('DELETE', path);
+      world.runtime.setNetwork(false);
+      try {
+        await world.until('it was missed', () =>
+          world.kubelet.log.slice(length).includes(`node ${world.node} is not told of yet`),
+        );
+      } finally {
+        world.runtime.setNetwork(true);
+      }
+      expect(await world.cluster.get(path)).toBeUndefined();
+      expect(await pod.isRunning()).toBe(true);
+      await world.replaceKubelet('stop');
+      await world.until('the node is Ready', async () => (await world.isReady()) === 'True');
+      await pod.running();
+      expect(await pod.starts('main')).toEqual([1]);
+    },
+  },
+  {
     number: 104,
     title: 'a kubelet that is killed and comes back leaves running containers alone',
     alone,
@@ -113,8 +163,7 @@ export const recovery: readonly Scenario[] = [
     alone,
     async run(trial) {
       const { world } = trial;
-      const pod = await trial.pod(one(forever));
-      await pod.running();
+      const pod = await trial.runningPod();
       await world.replaceKubelet('kill', async () => {
         await pod.delete(0);
         await pod.gone();

@@ -7,18 +7,26 @@ import { systemClock } from '../../../src/clock.ts';
 import { FakeRuntime } from '../../support/fake-cri/fake-runtime.ts';
 import { cniConfig } from '../containerd-config.ts';
 import type { NodeMachine } from '../node-machine.ts';
+import { MemoryRegistry } from './registry.ts';
+import type { ServedRegistry } from './registry.ts';
 import type { WorldRuntime } from './world.ts';
 
-/** Real containerd on a node that is started already. */
-export function containerdRuntime(node: NodeMachine): WorldRuntime {
+/** Real containerd on a node that is started already; it pulls from this registry. */
+export function containerdRuntime(node: NodeMachine, registry?: ServedRegistry): WorldRuntime {
+  registry?.introduce(node);
   return {
     kind: 'containerd',
     node,
+    registry,
     connect: () => node.connect(),
     setNetwork: (works) => {
       const file = join(node.folder, 'cni/10-pods.conflist');
       if (works) writeFileSync(file, cniConfig(node));
       else rmSync(file, { force: true });
+    },
+    reboot: async () => {
+      await node.crash();
+      await node.start();
     },
     stop: async () => node.crash(),
   };
@@ -29,6 +37,7 @@ export class MemoryRuntime implements WorldRuntime {
   readonly kind = 'memory';
   readonly node: NodeMachine;
   readonly fake: FakeRuntime;
+  readonly registry: MemoryRegistry;
   #server: Http2Server | undefined;
 
   constructor(node: NodeMachine) {
@@ -36,6 +45,7 @@ export class MemoryRuntime implements WorldRuntime {
     const folder = join(node.folder, 'memory');
     mkdirSync(folder, { recursive: true });
     this.fake = new FakeRuntime({ clock: systemClock, folder });
+    this.registry = new MemoryRegistry(this.fake.images);
     for (const tag of ['1', '2']) {
       this.fake.images.add({ name: `docker.io/local/busybox:${tag}`, command: ['sh'] });
     }
@@ -60,6 +70,11 @@ export class MemoryRuntime implements WorldRuntime {
 
   setNetwork(works: boolean): void {
     this.fake.networkBroken = works ? undefined : 'cni plugin not initialized';
+  }
+
+  async reboot(): Promise<void> {
+    this.fake.reboot();
+    await Promise.resolve();
   }
 
   async stop(): Promise<void> {

@@ -19,6 +19,11 @@ async function resolvConf(pod: TestPod): Promise<Readonly<Record<string, string>
   );
 }
 
+/** A docker configuration with what a registry asks for. */
+function forRegistry(registry: string): object {
+  return { auths: { [registry]: { username: 'me', password: 'hidden' } } };
+}
+
 export const sandbox: readonly Scenario[] = [
   {
     number: 40,
@@ -111,8 +116,7 @@ export const sandbox: readonly Scenario[] = [
     title: 'who asks for nothing is the first to go when memory is short',
     notInMemory: 'its containers are no processes',
     async run(trial) {
-      const pod = await trial.pod(one(forever));
-      await pod.running();
+      const pod = await trial.runningPod();
       expect(await pod.exec('main', 'cat', '/proc/1/oom_score_adj')).toBe('1000\n');
     },
   },
@@ -127,6 +131,28 @@ export const sandbox: readonly Scenario[] = [
         'container has runAsNonRoot and image will run as root',
       );
       expect(await pod.containers()).toEqual([]);
+    },
+  },
+  {
+    number: 49,
+    title: 'an image without a tag is that of the tag latest, and pulled for each start',
+    async run(trial) {
+      const image = trial.offer('tagless:latest').replace(/:latest$/, '');
+      const script = `if test -e /kept/ran; then ${forever}; fi; touch /kept/ran; exit 1`;
+      const pod = await trial.pod({
+        volumes: [{ name: 'kept', emptyDir: {} }],
+        ...one(script, { image, volumeMounts: [{ name: 'kept', mountPath: '/kept' }] }),
+      });
+      await pod.restarted(1);
+      await pod.running();
+      await pod.event('Pulling', `Pulling image "${image}"`);
+      await pod.event(
+        'Pulled',
+        /^Successfully pulled image "[^"]*tagless" in \S+ \(\S+ including waiting\)\. Image size: \d+ bytes\.$/,
+      );
+      await pod.until('it was pulled twice', async () => (await pod.told('Pulled')) === 2);
+      const { images } = await trial.world.cri.images.listImages({});
+      expect(images.flatMap(({ repoTags }) => repoTags)).toContain(`${image}:latest`);
     },
   },
   {
@@ -158,6 +184,39 @@ export const sandbox: readonly Scenario[] = [
       );
       const reasons = (await pod.events()).map(({ reason }) => reason);
       expect(reasons).not.toContain('Pulling');
+    },
+  },
+  {
+    number: 52,
+    title: 'a private registry is asked with what the pod’s secrets and the node have for it alone',
+    async run(trial) {
+      const image = trial.offer('private:1', { credentials: 'me:hidden' });
+      const ofNode = trial.offer('ofnode:1', { credentials: 'me:hidden' });
+      const [host = ''] = image.split('/');
+      const secret = async (registry: string): Promise<string> =>
+        (await trial.pullSecret(forRegistry(registry))).name;
+      trial.nodeFile('config.json', JSON.stringify(forRegistry(`${host}/ofnode`)));
+      const [right, other] = await Promise.all([secret(host), secret('elsewhere.test')]);
+      const pod = async (...names: readonly string[]): Promise<TestPod> =>
+        trial.pod({
+          imagePullSecrets: names.map((name) => ({ name })),
+          ...one(forever, { image, imagePullPolicy: 'Always' }),
+        });
+      const [good, bad, none] = await Promise.all([
+        pod(other, 'missing', right),
+        pod(other),
+        pod('missing'),
+      ]);
+      const byNode = await trial.pod(one(forever, { image: ofNode }));
+      await byNode.running();
+      await good.running();
+      await good.event('FailedToRetrieveImagePullSecret', '(missing)');
+      for (const each of [bad, none]) {
+        await each.event('Failed', '401 Unauthorized');
+        await each.waiting('ImagePullBackOff');
+        expect(await each.containers()).toEqual([]);
+      }
+      await none.event('FailedToRetrieveImagePullSecret', '(missing)');
     },
   },
   {

@@ -1,9 +1,10 @@
 /** Where pods come from: manifests on the node with their mirrors, the API server, and what no source has. */
-import { writeFileSync, rmSync } from 'node:fs';
+import { mkdirSync, writeFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { Scenario } from './scenario.ts';
-import { statusOf } from './test-pod.ts';
+import { TestPod, isReady, statusOf } from './test-pod.ts';
+import type { ApiPod } from './test-pod.ts';
 import { StaticPod, forever, one } from './trial.ts';
 
 export const sources: readonly Scenario[] = [
@@ -20,6 +21,35 @@ export const sources: readonly Scenario[] = [
       const path = `/api/v1/namespaces/default/pods/hidden-${runtime.node.name}`;
       expect(await trial.world.cluster.get(path)).toBeUndefined();
       rmSync(hidden);
+    },
+  },
+  {
+    number: 2,
+    title: 'a folder of manifests that is not there is one without pods, until it is',
+    alone: 'the kubelet is another one',
+    async run(trial) {
+      const { world } = trial;
+      const staticPodPath = join(world.runtime.node.folder, trial.name());
+      await trial.otherKubelet({ configuration: { staticPodPath } });
+      await world.until('it is told', () => world.kubelet.log.includes('does not exist'));
+      await trial.kubeletWorks();
+      const name = trial.name();
+      const mirror = `/api/v1/namespaces/default/pods/${name}-${world.node}`;
+      mkdirSync(staticPodPath);
+      try {
+        const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec: one(forever) };
+        writeFileSync(join(staticPodPath, 'pod.json'), JSON.stringify(pod));
+        await world.until('its pod runs', async () => {
+          const found = await world.cluster.get<ApiPod>(mirror);
+          return found !== undefined && isReady(found.status);
+        });
+      } finally {
+        rmSync(staticPodPath, { recursive: true });
+      }
+      await world.until('its pod is gone', async () => {
+        const found = await world.cluster.get(mirror);
+        return found === undefined;
+      });
     },
   },
   {
@@ -178,13 +208,39 @@ export const sources: readonly Scenario[] = [
     },
   },
   {
+    number: 13,
+    title: 'the second of two pods of one name is told of, and dropped',
+    alone: 'the kubelet is another one',
+    async run(trial) {
+      const name = trial.name();
+      const pod = (script: string): object => ({ metadata: { name }, spec: one(script) });
+      const items = [pod(forever), pod(`: the second; ${forever}`)];
+      const list = { apiVersion: 'v1', kind: 'PodList', items };
+      const pods = await trial.urlPods();
+      pods.says(200, JSON.stringify(list));
+      const { world } = trial;
+      const mirror = { name: `${name}-${world.node}`, uid: '' };
+      const known = new TestPod(world, mirror);
+      await known.running();
+      await known.event('FailedValidation', `due to duplicate pod name "${mirror.name}_default"`);
+      const hash = (await known.read())?.metadata.annotations?.['kubernetes.io/config.hash'] ?? '';
+      const first = new TestPod(world, { ...mirror, uid: hash });
+      expect(await first.starts('main')).toEqual([1]);
+      const { containers } = await world.cri.runtime.listContainers({
+        filter: { labelSelector: { 'io.kubernetes.pod.name': mirror.name } },
+      });
+      expect(containers).toHaveLength(1);
+      pods.gives({});
+      await known.until('it is gone', async () => (await known.read()) === undefined);
+    },
+  },
+  {
     number: 14,
     title: 'without the API server static pods begin, and nothing that runs is ended',
     alone: 'the kubelet is another one',
     async run(trial) {
       const { world } = trial;
-      const running = await trial.pod(one(forever));
-      await running.running();
+      const running = await trial.runningPod();
       await trial.otherKubelet({ kubeconfig: world.cluster.unreachable(world.runtime.node) });
       const pod = await trial.staticPod(one(forever));
       const label = { 'io.kubernetes.pod.namespace': 'default' };
@@ -218,8 +274,7 @@ export const sources: readonly Scenario[] = [
         linux: { cgroupParent: trial.world.cgroup },
       };
       const { podSandboxId } = await runtime.runPodSandbox({ config });
-      const ours = await trial.pod(one(forever));
-      await ours.running();
+      const ours = await trial.runningPod();
       await ours.remove();
       await ours.until(
         'all that is ours was cleared away',

@@ -10,6 +10,7 @@ import { recovery } from './recovery.ts';
 import { runtimeClasses } from './runtime-classes.ts';
 import { sandbox } from './sandbox.ts';
 import type { Scenario } from './scenario.ts';
+import { serving } from './serving.ts';
 import { sources } from './sources.ts';
 import { Trial } from './trial.ts';
 import { volumes } from './volumes.ts';
@@ -29,6 +30,7 @@ export const scenarios: readonly Scenario[] = [
   ...claimed,
   ...hostPorts,
   ...runtimeClasses,
+  ...serving,
 ].toSorted((a, b) => a.number - b.number);
 
 export type Worlds = Readonly<Record<WorldRuntime['kind'], () => World>>;

@@ -15,6 +15,8 @@ export interface ApiPod {
 }
 
 interface ApiEvent {
+  /** How often it was told. */
+  readonly count: number;
   readonly type: string;
   readonly reason: string;
   readonly message: string;
@@ -100,6 +102,12 @@ export class TestPod {
   async events(): Promise<readonly ApiEvent[]> {
     const path = `/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3D${this.name}`;
     return (await this.#world.cluster.get<{ items: ApiEvent[] }>(path))?.items ?? [];
+  }
+
+  /** How often Events of this reason were told. */
+  async told(reason: string): Promise<number> {
+    const events = (await this.events()).filter((each) => each.reason === reason);
+    return events.reduce((sum, { count }) => sum + count, 0);
   }
 
   /** Waits for an Event about it. */

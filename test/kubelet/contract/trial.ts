@@ -1,8 +1,14 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { TestPod } from './test-pod.ts';
 import type { ApiPod } from './test-pod.ts';
+import { fabricAddress } from '../node-machine.ts';
 import type { KubeletSetting } from '../kubelet-process.ts';
+import type { Offer } from './registry.ts';
 import { UrlPods } from './url-pods.ts';
 import type { World } from './world.ts';
 
@@ -39,6 +45,13 @@ export class Trial {
     return pod;
   }
 
+  /** One of one container that waits, when it is ready. */
+  async runningPod(): Promise<TestPod> {
+    const pod = await this.pod(one(forever));
+    await pod.running();
+    return pod;
+  }
+
   /** Makes an object in the namespace default; gives it as it is stored. */
   async create<T>(kind: string, resource: string, { metadata, ...rest }: Given): Promise<T> {
     const object = {
@@ -57,6 +70,13 @@ export class Trial {
 
   async secret(name: string, stringData: object): Promise<void> {
     await this.create('Secret', 'secrets', { metadata: { name }, stringData });
+  }
+
+  /** A Secret of a docker configuration. */
+  async pullSecret(config: object): Promise<{ readonly name: string }> {
+    const type = 'kubernetes.io/dockerconfigjson';
+    const stringData = { '.dockerconfigjson': JSON.stringify(config) };
+    return (await this.create<ApiPod>('Secret', 'secrets', { type, stringData })).metadata;
   }
 
   /** Changes an object as `kubectl patch --type=merge` does. */
@@ -85,6 +105,36 @@ export class Trial {
     return pods;
   }
 
+  /** An image that is not on the node and can be pulled; its name in full. */
+  offer(name: string, offer: Offer = {}): string {
+    const { registry } = this.world.runtime;
+    if (registry === undefined) throw new Error('this world has no registry');
+    registry.offer(name, offer);
+    return `${registry.host}/${name}`;
+  }
+
+  /** A web server where the test is, which nodes and pods reach; its port. */
+  async server(answer: RequestListener): Promise<number> {
+    const server = createServer(answer);
+    this.#leave.push(async () => {
+      server.close();
+      server.closeAllConnections();
+      return Promise.resolve();
+    });
+    await once(server.listen(0, fabricAddress), 'listening');
+    return (server.address() as AddressInfo).port;
+  }
+
+  /** A file in the kubelet's root directory. */
+  nodeFile(name: string, text: string): void {
+    const path = join(this.world.runtime.node.folder, 'kubelet', name);
+    writeFileSync(path, text, { mode: 0o600 });
+    this.#leave.push(async () => {
+      rmSync(path);
+      return Promise.resolve();
+    });
+  }
+
   /** A folder of the node that pods can have as a hostPath, and the test reads. */
   folder(): { readonly path: string; read(file: string): string } {
     const path = join(this.world.runtime.node.folder, this.name());
@@ -107,8 +157,7 @@ export class Trial {
 
   /** Another pod comes to run: what only a kubelet can bring about that has taken up its work. */
   async kubeletWorks(): Promise<void> {
-    const pod = await this.pod(one(forever));
-    await pod.running();
+    const pod = await this.runningPod();
     await pod.remove();
   }
 

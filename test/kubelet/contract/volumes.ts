@@ -1,5 +1,5 @@
 /** What containers find where volumes are mounted: emptyDir, hostPath, configMap, and what their paths may be. */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { Scenario } from './scenario.ts';
 import { statusOf } from './test-pod.ts';
@@ -11,6 +11,9 @@ import type { Trial } from './trial.ts';
  * that has failed is tried again every ten to fifteen seconds.
  */
 const soonSeconds = 40;
+
+/** Less than the ten seconds after which a pod is looked at again at the soonest that could not start. */
+const beforeRetrySeconds = 8;
 
 /** A pod of one container with this one volume at `/data`. */
 function holding(source: object, script = forever, more: object = {}): object {
@@ -134,8 +137,13 @@ export const volumes: readonly Scenario[] = [
       await pod.event('FailedMount', `configmap "${name}" not found`);
       const status = await pod.waiting('ContainerCreating');
       expect(status.phase).toBe('Pending');
+      // Right after one look at it the next is ten seconds away: the volume is there before only for what watches.
+      await pod.until('it was looked for again', async () => (await pod.told('FailedMount')) >= 2);
       await trial.configMap(name, { key: 'here' });
-      await pod.waitFor('it runs', (each) => statusOf(each, 'main')?.ready === true, soonSeconds);
+      const { folder } = trial.world.runtime.node;
+      const file = `${folder}/kubelet/pods/${pod.uid}/volumes/kubernetes.io~configmap/data/key`;
+      await pod.until('its file is there', async () => existsSync(file), beforeRetrySeconds);
+      await pod.running();
       expect(await pod.exec('main', 'cat', '/data/key')).toBe('here');
     },
   },

@@ -7,15 +7,20 @@ import { testCgroup } from '../kubelet-process.ts';
 import type { KubeletProcess, KubeletSetting } from '../kubelet-process.ts';
 import { until } from '../node-machine.ts';
 import type { NodeMachine } from '../node-machine.ts';
+import type { Registry } from './registry.ts';
 import { Tasks } from './tasks.ts';
 
 /** What runs a world's containers, and where its kubelet runs. */
 export interface WorldRuntime {
   readonly kind: 'containerd' | 'memory';
   readonly node: NodeMachine;
+  /** Where it pulls images from that are not there. */
+  readonly registry: Registry | undefined;
   connect(): Cri;
   /** Whether new pods get addresses. */
   setNetwork(works: boolean): void;
+  /** The machine starts anew, without a kubelet; its disk stays. */
+  reboot(): Promise<void>;
   stop(): Promise<void>;
 }
 

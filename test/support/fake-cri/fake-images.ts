@@ -23,6 +23,8 @@ export interface FakeImage {
   /** `user:password` that a pull needs. */
   readonly credentials?: string;
   readonly pullMs?: number;
+  /** A pull waits for it. */
+  readonly gate?: () => Promise<void>;
 }
 
 /** `busybox` is `docker.io/library/busybox:latest`. */
@@ -90,6 +92,7 @@ export class FakeImages {
       (each) => each.name === name || imageDigest(each) === name,
     );
     await this.#clock.sleep(image?.pullMs ?? 0);
+    await image?.gate?.();
     const failed = `failed to pull and unpack image "${name}": failed to resolve reference "${name}"`;
     if (!image) throw new ConnectError(`${failed}: ${name}: not found`, Code.NotFound);
     const { auth } = request;
