@@ -14,6 +14,8 @@ export interface TappedCall {
   /** `watch` for a GET that stays open. */
   readonly verb: string;
   readonly path: string;
+  /** What was sent. */
+  readonly body: string;
 }
 
 export interface ApiTapOptions {
@@ -63,9 +65,10 @@ export class ApiTap {
   async #pass(asked: IncomingMessage, answer: ServerResponse): Promise<void> {
     const url = new URL(asked.url ?? '/', 'http://tap');
     const isWatch = url.searchParams.get('watch') === 'true';
-    const call = { verb: isWatch ? 'watch' : (asked.method ?? ''), path: url.pathname };
     try {
       const body = await bytesOf(asked);
+      const verb = isWatch ? 'watch' : (asked.method ?? '');
+      const call = { verb, path: url.pathname, body: body.toString() };
       if ((await this.cut?.('before', call)) === true) throw new Error('cut off');
       const [came, done] = await this.#ask(asked, body);
       const end = isWatch ? undefined : await bytesOf(came);

@@ -1,7 +1,7 @@
-// A kubelet that is killed at any call that changes something, of the runtime or of the API server, before it or after it, in a pod's whole
-// life: the next one brings the pod to its end, and nothing ran twice by what the runtime itself told of its processes.
+// A kubelet that is killed at any call that changes something of the runtime, and at any call to the API server about the pod or the node,
+// before it or after it: the next one brings the pod to its end, and nothing ran twice by what the runtime itself told of its processes.
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ApiTap, Moment, TappedCall } from './api-tap.ts';
 import { containerdRuntime } from './contract/runtimes.ts';
 import { Trial, box, forever } from './contract/trial.ts';
@@ -79,26 +79,26 @@ class Killing {
   };
 }
 
-/** Lives a pod's life again and again, each time with the kubelet killed at another moment. */
-async function everywhere(listen: (pod: string, onCall: OnCall) => void): Promise<void> {
+type Listen = (pod: string, onCall: OnCall) => void;
+
+/** Lives a pod's life again and again, each time with the kubelet killed at another call. */
+async function everywhere(moment: Moment, listen: Listen): Promise<void> {
   const first = world.name('whole');
   const calls: string[] = [];
-  listen(first, async (moment, name) => {
-    if (moment === 'before') calls.push(name);
+  listen(first, async (at, name) => {
+    if (at === 'before') calls.push(name);
     return false;
   });
   await live(first);
   expect(calls.length).toBeGreaterThan(3);
   expect(starts(first)).toEqual({ '': 1, init: 1, main: 1 });
   const told: string[] = [];
-  for (const moment of ['before', 'after'] as const) {
-    for (let at = 0; at < calls.length; at++) {
-      const name = world.name('killed');
-      const killing = new Killing(at, moment);
-      listen(name, killing.onCall);
-      await live(name);
-      told.push(`${killing.fired ?? 'not killed'}: ${JSON.stringify(starts(name))}`);
-    }
+  for (let at = 0; at < calls.length; at++) {
+    const name = world.name('killed');
+    const killing = new Killing(at, moment);
+    listen(name, killing.onCall);
+    await live(name);
+    told.push(`${killing.fired ?? 'not killed'}: ${JSON.stringify(starts(name))}`);
   }
   const usual = JSON.stringify({ '': 1, init: 1, main: 1 });
   expect(told).toEqual(told.map((text) => `${text.split(':')[0]}: ${usual}`));
@@ -108,25 +108,101 @@ async function everywhere(listen: (pod: string, onCall: OnCall) => void): Promis
   );
 }
 
-/** Whether a call of the API server changes something of this pod, or asks for its token. */
-function isOf(pod: string, { verb, path }: TappedCall): boolean {
-  if (verb === 'GET' || verb === 'watch') return false;
-  return path.split('/').includes(pod) || path.endsWith('/token');
+const isRead = ({ verb }: TappedCall): boolean => verb === 'GET' || verb === 'watch';
+
+/** Whether a call of the API server is about this pod: its object, an Event of it, or a token for it. */
+function isOf(pod: string, { path, body }: TappedCall): boolean {
+  const words = path.split('/');
+  if (words.includes('events')) return body.includes(`"${pod}"`);
+  return words.includes(pod) || path.endsWith('/token');
 }
 
-describe('a kubelet that is killed', () => {
-  it('at any change of the runtime in a pod’s life is followed by one that ends it well', async () => {
-    await everywhere((pod, onCall) => {
-      runtime.cut = async (moment, call) => call.pod === pod && onCall(moment, call.name);
-    });
+function textOf({ verb, path }: TappedCall): string {
+  const words = path.split('/');
+  return `${verb} ${words.includes('events') ? 'event' : words.at(-1)}`;
+}
+
+/** Whether it is about the node's own object or its lease. */
+function isOfNode({ verb, path }: TappedCall): boolean {
+  return verb !== 'watch' && /\/(?:nodes|leases)(?:\/|$)/.test(path);
+}
+
+describe.each(['before', 'after'] as const)('a kubelet that is killed %s it was done', (moment) => {
+  afterEach(() => {
     runtime.cut = undefined;
+    api.cut = undefined;
+  });
+
+  it('at any change of the runtime in a pod’s life is followed by one that ends it well', async () => {
+    await everywhere(moment, (pod, onCall) => {
+      runtime.cut = async (at, call) => call.pod === pod && onCall(at, call.name);
+    });
   }, 600_000);
 
-  it('at any change of a pod’s object in its life is followed by one that ends it well', async () => {
-    await everywhere((pod, onCall) => {
-      api.cut = async (moment, call) =>
-        isOf(pod, call) && onCall(moment, `${call.verb} ${call.path.split('/').at(-1)}`);
+  it('at any call about a pod in its life is followed by one that ends it well', async () => {
+    await everywhere(moment, (pod, onCall) => {
+      api.cut = async (at, call) => {
+        // That a read was done is no other case than that it was not.
+        const counts = isOf(pod, call) && (moment === 'before' || !isRead(call));
+        return counts && onCall(at, textOf(call));
+      };
     });
-    api.cut = undefined;
   }, 600_000);
+
+  it.each([
+    ['is there', async () => Promise.resolve()],
+    ['was deleted', async () => deleteNode()],
+  ] as const)(
+    'at any call about its Node, which %s, or lease is followed by one that has both, and its pods run on',
+    async (_, meanwhile) => {
+      const name = world.name('stays');
+      const trial = new Trial(world, 0);
+      await (await trial.pod({ containers: [box('main', forever)] }, { name })).running();
+      const calls: string[] = [];
+      const begin = async (onCall: OnCall): Promise<void> => {
+        await world.replaceKubelet('kill', async () => {
+          await meanwhile();
+          api.cut = async (at, call) =>
+            isOfNode(call) && (moment === 'before' || !isRead(call)) && onCall(at, textOf(call));
+        });
+        await trial.kubeletWorks();
+      };
+      await begin(async (at, call) => {
+        if (at === 'before') calls.push(call);
+        return false;
+      });
+      expect(calls.length).toBeGreaterThan(0);
+      for (let at = 0; at < calls.length; at++) {
+        const killing = new Killing(at, moment);
+        await begin(killing.onCall);
+        await world.until(`killed ${moment} call ${at}`, () => killing.fired !== undefined);
+        await hasNodeAndLease();
+        await trial.kubeletWorks();
+      }
+      expect(starts(name)).toEqual({ '': 1, main: 1 });
+      await trial.end();
+    },
+    600_000,
+  );
 });
+
+const leases = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
+
+async function deleteNode(): Promise<void> {
+  await world.cluster.control.must('DELETE', `/api/v1/nodes/${world.node}`);
+}
+
+/** The node is Ready, and its lease is renewed from now on. */
+async function hasNodeAndLease(): Promise<void> {
+  await world.until('the node is Ready', async () => (await world.isReady()) === 'True');
+  const renewed = async (): Promise<string | undefined> => {
+    const path = `${leases}/${world.node}`;
+    const lease = await world.cluster.get<{ spec: { renewTime: string } }>(path);
+    return lease?.spec.renewTime;
+  };
+  const before = await renewed();
+  await world.until('its lease is renewed', async () => {
+    const now = await renewed();
+    return now !== undefined && now !== before;
+  });
+}
