@@ -118,12 +118,16 @@ describe.skipIf(!hasKubectl).each(['true', 'false'])('port-forward, by WebSocket
     expect(new Set(answers)).toEqual(new Set([`page ${name}`]));
   });
 
-  it('that is not read holds up who sends, and not the agent’s memory', async () => {
-    const socket = connect(ports.get(9000) ?? 0, '127.0.0.1');
-    await new Promise<void>((resolve) => void socket.once('connect', resolve));
-    expect(await stalledGrowth()).toBeLessThan(48);
-    expect(await countOf(socket)).toBe(gibibyte);
-  });
+  it(
+    'that is not read holds up who sends, and not the agent’s memory',
+    { timeout: 300_000 },
+    async () => {
+      const socket = connect(ports.get(9000) ?? 0, '127.0.0.1');
+      await new Promise<void>((resolve) => void socket.once('connect', resolve));
+      expect(await stalledGrowth()).toBeLessThan(48);
+      expect(await countOf(socket)).toBe(gibibyte);
+    },
+  );
 });
 
 /** All that comes. */
@@ -160,16 +164,20 @@ function written(): number {
 }
 
 describe.skipIf(!hasKubectl)('who does not read', () => {
-  it('the output of a command gets all of it later, and no memory of the agent', async () => {
-    await node.startPod('shell', 'sleep 3600');
-    await node.untilPod('shell', 'runs', isRunning);
-    const child = started('exec', 'shell', '--', 'head', '-c', String(gibibyte), '/dev/zero');
-    child.stdout.pause();
-    expect(await stalledGrowth()).toBeLessThan(48);
-    const problems = text(child.stderr);
-    expect([await countOf(child.stdout), await problems]).toEqual([gibibyte, '']);
-    expect(await ended(child)).toBe(0);
-  });
+  it(
+    'the output of a command gets all of it later, and no memory of the agent',
+    { timeout: 300_000 },
+    async () => {
+      await node.startPod('shell', 'sleep 3600');
+      await node.untilPod('shell', 'runs', isRunning);
+      const child = started('exec', 'shell', '--', 'head', '-c', String(gibibyte), '/dev/zero');
+      child.stdout.pause();
+      expect(await stalledGrowth()).toBeLessThan(48);
+      const problems = text(child.stderr);
+      expect([await countOf(child.stdout), await problems]).toEqual([gibibyte, '']);
+      expect(await ended(child)).toBe(0);
+    },
+  );
 
   it('a log that he follows, neither', async () => {
     const line = 'x'.repeat(1023);
