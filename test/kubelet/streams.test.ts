@@ -158,4 +158,19 @@ describe.skipIf(!hasKubectl)('debug', () => {
     );
     expect(out).toContain('echo line');
   });
+
+  it('-it: a shell at once, in the container that was put there', async () => {
+    const script = 'read word; echo said $word; tr "\\\\0" " " < /proc/1/cmdline';
+    const which = 'talker --image=local/busybox:1 --image-pull-policy=Never -c shell --target=main';
+    const command = `${kubectl} --kubeconfig=${kubeconfig} debug -it ${which} -- sh -c '${script}'`;
+    // Somebody types, again and again, for what is typed before the terminal is there is lost.
+    const typing = 'while echo hello; do sleep 0.3; done 2>/dev/null';
+    const { stdout } = await run(
+      'sh',
+      ['-c', `(${typing}) | script -qec "$1" /dev/null`, '', command],
+      { timeout: 60_000 },
+    );
+    expect(stdout).toContain('said hello');
+    expect(stdout).toContain('echo line');
+  });
 });

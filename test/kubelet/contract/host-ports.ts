@@ -6,10 +6,11 @@ import type { Trial } from './trial.ts';
 
 const web = 'mkdir -p /www; echo hello > /www/index.html; httpd -f -p 8080 -h /www';
 
-/** What is answered at an address of the node, or why nothing is. */
-function asked({ world }: Trial, address: string): string {
+/** What is answered at an address of the node, or why nothing is. By hand: wget of a static busybox looks names up, which it cannot here. */
+function asked({ world }: Trial, address: string, port: number): string {
+  const request = `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 ${address} ${port}`;
   try {
-    return world.runtime.node.run('busybox', 'wget', '-T', '2', '-qO-', `http://${address}/`);
+    return world.runtime.node.run('busybox', 'sh', '-c', request);
   } catch (error) {
     return String(error);
   }
@@ -34,17 +35,17 @@ export const hostPorts: readonly Scenario[] = [
       await trial.world.until(
         'it answers',
         () => {
-          said = asked(trial, `${address}:18080`);
-          return said === 'hello\n';
+          said = asked(trial, address, 18080);
+          return said.endsWith('hello\n');
         },
         30,
         () => said,
       );
-      expect(asked(trial, `${gateway}:18080`)).toBe('hello\n');
-      expect(asked(trial, `${address}:18081`)).toBe('hello\n');
-      expect(asked(trial, `${gateway}:18081`)).not.toBe('hello\n');
+      expect(asked(trial, gateway, 18080)).toMatch(/hello\n$/);
+      expect(asked(trial, address, 18081)).toMatch(/hello\n$/);
+      expect(asked(trial, gateway, 18081)).not.toMatch(/hello\n$/);
       await pod.remove();
-      expect(asked(trial, `${address}:18080`)).not.toBe('hello\n');
+      expect(asked(trial, address, 18080)).not.toMatch(/hello\n$/);
     },
   },
   {
