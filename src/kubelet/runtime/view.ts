@@ -100,7 +100,7 @@ export class RuntimeView {
         cri,
         clock,
         log,
-        listening: (isUp) => rhythm.listening(isUp),
+        listening: (isThere) => rhythm.listening(isThere),
         changed: () => rhythm.happened(),
         exited: (id) => {
           rhythm.happened();

@@ -62,7 +62,7 @@ const fixed = {
 };
 
 function statusOf(at: AgentLab, name: string): PodStatus {
-  return (at.pod(name)?.['status'] ?? {}) as PodStatus;
+  return at.pod(name)?.['status'] ?? {};
 }
 
 function restarts(at: AgentLab, name: string): number | undefined {

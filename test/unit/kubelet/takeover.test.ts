@@ -31,7 +31,7 @@ interface Status {
 }
 
 function status(at: AgentLab, name: string): Status {
-  return (at.pod(name)?.['status'] ?? {}) as Status;
+  return at.pod(name)?.['status'] ?? {};
 }
 
 test('a pod that runs already is taken over, and one that comes is not let in', async () => {
