@@ -149,48 +149,36 @@ describe.each(['before', 'after'] as const)('a kubelet that is killed %s it was 
     });
   }, 600_000);
 
-  it.each([
-    ['is there', async () => Promise.resolve()],
-    ['was deleted', async () => deleteNode()],
-  ] as const)(
-    'at any call about its Node, which %s, or lease is followed by one that has both, and its pods run on',
-    async (_, meanwhile) => {
-      const name = world.name('stays');
-      const trial = new Trial(world, 0);
-      await (await trial.pod({ containers: [box('main', forever)] }, { name })).running();
-      const calls: string[] = [];
-      const begin = async (onCall: OnCall): Promise<void> => {
-        await world.replaceKubelet('kill', async () => {
-          await meanwhile();
-          api.cut = async (at, call) =>
-            isOfNode(call) && (moment === 'before' || !isRead(call)) && onCall(at, textOf(call));
-        });
-        await trial.kubeletWorks();
-      };
-      await begin(async (at, call) => {
-        if (at === 'before') calls.push(call);
-        return false;
+  it('at any call about its Node or lease is followed by one that has both, and its pods run on', async () => {
+    const name = world.name('stays');
+    const trial = new Trial(world, 0);
+    await (await trial.pod({ containers: [box('main', forever)] }, { name })).running();
+    const calls: string[] = [];
+    const begin = async (onCall: OnCall): Promise<void> => {
+      await world.replaceKubelet('kill', async () => {
+        api.cut = async (at, call) =>
+          isOfNode(call) && (moment === 'before' || !isRead(call)) && onCall(at, textOf(call));
       });
-      expect(calls.length).toBeGreaterThan(0);
-      for (let at = 0; at < calls.length; at++) {
-        const killing = new Killing(at, moment);
-        await begin(killing.onCall);
-        await world.until(`killed ${moment} call ${at}`, () => killing.fired !== undefined);
-        await hasNodeAndLease();
-        await trial.kubeletWorks();
-      }
-      expect(starts(name)).toEqual({ '': 1, main: 1 });
-      await trial.end();
-    },
-    600_000,
-  );
+      await trial.kubeletWorks();
+    };
+    await begin(async (at, call) => {
+      if (at === 'before') calls.push(call);
+      return false;
+    });
+    expect(calls.length).toBeGreaterThan(0);
+    for (let at = 0; at < calls.length; at++) {
+      const killing = new Killing(at, moment);
+      await begin(killing.onCall);
+      await world.until(`killed ${moment} call ${at}`, () => killing.fired !== undefined);
+      await hasNodeAndLease();
+      await trial.kubeletWorks();
+    }
+    expect(starts(name)).toEqual({ '': 1, main: 1 });
+    await trial.end();
+  }, 600_000);
 });
 
 const leases = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
-
-async function deleteNode(): Promise<void> {
-  await world.cluster.control.must('DELETE', `/api/v1/nodes/${world.node}`);
-}
 
 /** The node is Ready, and its lease is renewed from now on. */
 async function hasNodeAndLease(): Promise<void> {
