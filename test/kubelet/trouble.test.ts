@@ -16,6 +16,7 @@ import {
   waits,
 } from './workload-cluster.ts';
 import type { PlacedPod } from './workload-cluster.ts';
+import { WorkloadTruth, identities } from './workload-truth.ts';
 
 const seconds = 5;
 const world = new WorkloadCluster({
@@ -25,6 +26,7 @@ const world = new WorkloadCluster({
   ],
 });
 const { first, second } = world;
+const truth = new WorkloadTruth(world);
 
 /** Pods that stay on their node whatever is said of it. */
 const loyal = { tolerations: [{ operator: 'Exists', effect: 'NoExecute' }] };
@@ -73,60 +75,11 @@ async function one(app: string, holds?: (pod: PlacedPod) => boolean): Promise<Pl
   return pod;
 }
 
-async function mainRuns(pod: string): Promise<readonly Run[]> {
-  return (await world.runs.of(`default/${pod}`)).filter(({ container }) => container === 'main');
-}
-
 async function running(pod: string, count: number): Promise<void> {
   await world.until(`${pod} was started ${count} times`, async () => {
-    const runs = await mainRuns(pod);
+    const runs = await truth.mainRuns(pod);
     return runs.length >= count && runs.at(-1)?.endedMs === undefined;
   });
-}
-
-/** Each container's id and how often it was started anew. */
-function identities(pods: readonly PlacedPod[]): readonly string[] {
-  return pods.flatMap(({ metadata, status }) =>
-    (status.containerStatuses ?? []).map(
-      ({ containerID, restartCount }) => `${metadata.name} ${containerID} ${restartCount}`,
-    ),
-  );
-}
-
-/** Nothing ran twice, and what ran was seen. */
-async function ranOnce(): Promise<void> {
-  expect(await world.runs.twice()).toEqual([]);
-  for (const node of world.cluster.nodes) expect(await world.runs.missed(node)).toEqual([]);
-}
-
-/** Of a mirror: the static pod's. */
-function runtimeUid({ metadata }: PlacedPod): string {
-  return metadata.annotations?.['kubernetes.io/config.hash'] ?? metadata.uid;
-}
-
-/** Waits until the statuses in the API say what the runtimes have said: which run of each container is the present one, and of how many. */
-async function statusesAreTrue(): Promise<void> {
-  let wrong: readonly string[] = [];
-  await world.until(
-    'the statuses are true',
-    async () => {
-      const found: string[] = [];
-      for (const pod of await world.pods('')) {
-        const runs = (await mainRuns(pod.metadata.name)).filter(
-          ({ uid }) => uid === runtimeUid(pod),
-        );
-        const [said] = pod.status.containerStatuses ?? [];
-        const id = said?.containerID?.replace('containerd://', '');
-        if (id !== runs.at(-1)?.id || restarts(pod) !== Math.max(0, runs.length - 1)) {
-          found.push(`${pod.metadata.name}: ${id} ${restarts(pod)}, ran ${runs.length} times`);
-        }
-      }
-      wrong = found;
-      return found.length === 0;
-    },
-    60,
-    () => wrong,
-  );
 }
 
 describe('a machine that is switched off', () => {
@@ -183,10 +136,12 @@ describe('a machine that is switched off', () => {
     const [done] = await world.pods('app=done');
     expect(done?.status.phase).toBe('Succeeded');
     const counts = await Promise.all(
-      ['stays', 'once', done?.metadata.name ?? ''].map(async (pod) => (await mainRuns(pod)).length),
+      ['stays', 'once', done?.metadata.name ?? ''].map(
+        async (pod) => (await truth.mainRuns(pod)).length,
+      ),
     );
     expect(counts).toEqual([2, 1, 1]);
-    await ranOnce();
+    await truth.ranOnce();
     await world.remove('Job', 'done');
     for (const name of ['stays', 'once']) await world.remove('Pod', name);
   });
@@ -249,28 +204,30 @@ describe('a machine that nobody reaches', () => {
     expect(pending.metadata.deletionTimestamp).toBeDefined();
     await running('lively', 2);
     for (const pod of ['keeper-0', 'goes', moved.metadata.name]) {
-      expect(await mainRuns(pod)).toMatchObject([{ node: second.name, endedMs: undefined }]);
+      expect(await truth.mainRuns(pod)).toMatchObject([{ node: second.name, endedMs: undefined }]);
     }
 
     second.partition(false);
     await world.nodeReady(second, 'True');
     const other = await one('keeper', ({ metadata }) => metadata.uid !== old.metadata.uid);
     expect(other.metadata.name).toBe('keeper-0');
-    const [before = expect.fail(), after = expect.fail()] = await mainRuns('keeper-0');
+    const [before = expect.fail(), after = expect.fail()] = await truth.mainRuns('keeper-0');
     expect(before.endedMs).toBeLessThan(after.startedMs);
     await one('moves', (pod) => pod.spec.nodeName === first.name);
-    expect(await mainRuns(moved.metadata.name)).toMatchObject([{ endedMs: expect.any(Number) }]);
+    expect(await truth.mainRuns(moved.metadata.name)).toMatchObject([
+      { endedMs: expect.any(Number) },
+    ]);
     await one('comes');
     await world.until('the pod that was deleted is gone', async () =>
       world.pods('app=goes').then((pods) => pods.length === 0),
     );
-    expect((await mainRuns('goes'))[0]?.endedMs).toBeDefined();
+    expect((await truth.mainRuns('goes'))[0]?.endedMs).toBeDefined();
     await world.until('the pod reads the new words', async () =>
       world.exec(reader, 'cat', '/words/text').then((words) => words === 'new'),
     );
     expect(restarts(await one('lively'))).toBe(1);
-    await statusesAreTrue();
-    await ranOnce();
+    await truth.statusesAreTrue();
+    await truth.ranOnce();
     await world.remove('StatefulSet', 'keeper');
     await world.remove('Deployment', 'moves');
     for (const name of ['lively', 'reader', 'comes']) await world.remove('Pod', name);
@@ -310,27 +267,41 @@ describe('a runtime that is away', () => {
     await one('ends', (pod) => restarts(pod) === 1);
     await makePod('later', first, {});
     await one('later');
-    await ranOnce();
+    await truth.ranOnce();
     for (const name of ['ends', 'later']) await world.remove('Pod', name);
   });
 });
 
+/** Without the API server. */
+async function remove(node: NodeMachine, { id }: Run, file: string): Promise<void> {
+  await node.connect().runtime.execSync({ containerId: id, cmd: ['rm', file], timeout: 20n });
+}
+
 /** How long the API server is away. */
-const outageMs = 60_000;
+const outageMs = 180_000;
+
+/** Ready as long as a file is there. */
+const choosy = {
+  command: ['sh', '-c', `touch /tmp/ready; ${waits}`],
+  readinessProbe: { exec: { command: ['test', '-f', '/tmp/ready'] }, periodSeconds: 1 },
+};
 
 describe('an API server that is away, with its store', () => {
   it('is not needed by what runs; statuses are true when it is back', async () => {
     await makePod('tended', first, lively);
     await makePod('loops', second, { command: ['sh', '-c', 'sleep 1; exit 3'] });
+    await makePod('choosy', second, choosy);
     await one('tended');
+    await one('choosy');
     await running('loops', 1);
     const begun = performance.now();
     await world.control.stopApiServer();
     await world.control.stopEtcd();
-    const startedBefore = (await mainRuns('loops')).length;
-    const [alive = expect.fail()] = await mainRuns('tended');
-    const cri = first.connect();
-    await cri.runtime.execSync({ containerId: alive.id, cmd: ['rm', '/tmp/alive'], timeout: 20n });
+    const startedBefore = (await truth.mainRuns('loops')).length;
+    const [alive = expect.fail()] = await truth.mainRuns('tended');
+    const [ready = expect.fail()] = await truth.mainRuns('choosy');
+    await remove(first, alive, '/tmp/alive');
+    await remove(second, ready, '/tmp/ready');
     world.kubelet(first).writeManifest(
       'static.json',
       JSON.stringify({
@@ -343,11 +314,11 @@ describe('an API server that is away, with its store', () => {
     await running('tended', 2);
     await running('static-n1', 1);
     await until(
-      'containers are started anew for a minute',
+      'containers are started anew for three minutes',
       async () =>
-        (await mainRuns('loops')).length > startedBefore + 1 &&
+        (await truth.mainRuns('loops')).length > startedBefore + 1 &&
         performance.now() - begun > outageMs,
-      120,
+      300,
     );
     const served = await world.runs.of(/^default\/everywhere-/);
     expect(served.filter(({ endedMs }) => endedMs === undefined)).not.toEqual([]);
@@ -363,13 +334,17 @@ describe('an API server that is away, with its store', () => {
       (pod) => restarts(pod) === 0 || pod.spec.nodeName === second.name,
     );
     await one('tended', (pod) => restarts(pod) === 1);
+    await world.until('what a probe found meanwhile is told', async () => {
+      const [pod] = await world.pods('app=choosy');
+      return pod !== undefined && !isUp(pod) && restarts(pod) === 0;
+    });
     const mirror = await one('static');
     expect(mirror.metadata.name).toBe('static-n1');
     await world.remove('Pod', 'loops');
-    await statusesAreTrue();
-    await ranOnce();
-    await world.remove('Pod', 'tended');
-  });
+    await truth.statusesAreTrue();
+    await truth.ranOnce();
+    for (const name of ['tended', 'choosy']) await world.remove('Pod', name);
+  }, 600_000);
 
   it('may be started anew at any time: what is changed then is done', async () => {
     await world.make('Deployment', 'web', {
@@ -384,6 +359,6 @@ describe('an API server that is away, with its store', () => {
     const after = await world.ready('app=web', 4);
     expect(identities(after)).toEqual(expect.arrayContaining([...identities(before)]));
     await world.remove('Deployment', 'web');
-    await ranOnce();
+    await truth.ranOnce();
   });
 });
