@@ -104,7 +104,7 @@ export class MessageBus {
           else if (this.#isTaken()) resolve();
         } catch (error) {
           this.close();
-          reject(error as Error);
+          reject(error);
         }
       });
     });

@@ -162,7 +162,7 @@ describe.skipIf(!hasKubectl)('debug', () => {
   it('-it: a shell at once, in the container that was put there', async () => {
     const script = 'read word; echo said $word; tr "\\\\0" " " < /proc/1/cmdline';
     const which = 'talker --image=local/busybox:1 --image-pull-policy=Never -c shell --target=main';
-    const command = `${kubectl} --kubeconfig=${kubeconfig} debug -it ${which} -- sh -c '${script}'`;
+    const command = `${node.commandLine('debug', '-it', which)} -- sh -c '${script}'`;
     // Somebody types, again and again, for what is typed before the terminal is there is lost.
     const typing = 'while echo hello; do sleep 0.3; done 2>/dev/null';
     const { stdout } = await run(

@@ -135,13 +135,13 @@ describe.skipIf(!inGuest)('Debian’s kernel (needs the guest of npm run test:vm
     await lab.onNode(...hint, '-N', 'KUBE-IPTABLES-HINT');
     const before = await state();
     const flags = [`--source=file:${lab.manifests}`, '--mode=ipvs', '--output=json'];
-    const run = await lab.command('doctor', ...flags);
-    expect(run.stderr).toBe('');
-    const { checks } = JSON.parse(run.stdout) as { readonly checks: readonly Check[] };
+    const said = await lab.command('doctor', ...flags);
+    expect(said.stderr).toBe('');
+    const { checks } = JSON.parse(said.stdout) as { readonly checks: readonly Check[] };
     expect(checks.filter(({ status }) => status === 'failure')).toEqual([]);
     for (const id of ['feature.ipvs.kernel', 'feature.ipvs.ipv4', 'feature.ipvs.ipv6'])
       expect(checks.find((each) => each.id === id)).toMatchObject({ status: 'ok' });
-    expect(run.status).toBe(0);
+    expect(said.status).toBe(0);
     expect(await state()).toEqual(before);
     await lab.onNode(...hint, '-X', 'KUBE-IPTABLES-HINT');
   });

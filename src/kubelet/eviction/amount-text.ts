@@ -18,7 +18,7 @@ export function sumText(quantities: readonly string[]): string {
   const [first = '0'] = quantities;
   if (quantities.length === 1) return first;
   const all = quantities.reduce((sum, text) => sum + quantityOf(text), 0n);
-  const isBinary = first.endsWith('i') || /^\d+$/.test(first) === false;
+  const isBinary = first.endsWith('i') || !/^\d+$/.test(first);
   return scaled(wholeUnits(all), isBinary ? 1024n : 1000n, isBinary ? binary : decimal);
 }
 

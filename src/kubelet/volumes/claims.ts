@@ -125,7 +125,7 @@ export class Claims {
 }
 
 function section(raw: Raw | ApiObject, key: string): Raw {
-  return sectionOf(raw as Raw, key);
+  return sectionOf(raw, key);
 }
 
 function notBound(namespace: string, name: string, why: string): SwitchyardError {
