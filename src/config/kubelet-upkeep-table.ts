@@ -10,7 +10,7 @@ export const kubeletUpkeepFields: FlagTable = [
   kubeletField(
     'evictionHard',
     pairs,
-    'Where the node is under pressure, and pods are evicted at once: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, imagefs.inodesFree, pid.available.',
+    'Where the node is under pressure, and pods are evicted at once: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, imagefs.inodesFree, pid.available. Default: memory.available=100Mi, nodefs.available=10%, nodefs.inodesFree=5%, imagefs.available=15%, imagefs.inodesFree=5%.',
   ),
   kubeletField(
     'mergeDefaultEvictionSettings',
