@@ -28,17 +28,26 @@ export class SharedCalls<T> {
     } finally {
       leaving.abort();
       call.waiting -= 1;
-      if (call.waiting === 0) call.ending.abort();
+      if (call.waiting === 0) {
+        // who comes before it has ended is not to hear of that
+        this.#forget(key, call);
+        call.ending.abort();
+      }
     }
   }
 
   #begin(key: string, work: (signal: AbortSignal) => Promise<T>): Call<T> {
     const ending = new AbortController();
-    const result = work(ending.signal).finally(() => this.#calls.delete(key));
+    const result = work(ending.signal).finally(() => this.#forget(key, call));
     // whoever waits hears of it
     result.catch(() => {});
-    const call = { result, ending, waiting: 0 };
+    const call: Call<T> = { result, ending, waiting: 0 };
     this.#calls.set(key, call);
     return call;
+  }
+
+  /** Another one may be under way for the key by now. */
+  #forget(key: string, call: Call<T>): void {
+    if (this.#calls.get(key) === call) this.#calls.delete(key);
   }
 }
