@@ -94,8 +94,11 @@ export interface ApiClients {
   readonly client: ApiClient & ApiWriter;
   /** For many watches: they share a few connections over HTTP/2, where the server speaks it and no proxy is in between. */
   readonly sharing: ApiClient;
-  /** From now on the client certificate and the key of this file, read at each request, count instead of what the settings say. */
-  readonly useClientFile: (path: string) => Promise<void>;
+  /**
+   * From now on the client certificate and the key of this file, read at each request, count instead of what the settings say; undefined:
+   * these count again, and are read anew.
+   */
+  readonly useClientFile: (path: string | undefined) => Promise<void>;
 }
 
 /** As {@link loadApiClients}, for who has few watches. */

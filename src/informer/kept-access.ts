@@ -57,8 +57,8 @@ export class KeptAccess {
     await this.#reload.done;
   }
 
-  /** From now on the client certificate and the key of a file count instead of what the settings say. */
-  async useClientFile(path: string): Promise<void> {
+  /** From now on the client certificate and the key of a file count instead of what the settings say; undefined: what they say. */
+  async useClientFile(path: string | undefined): Promise<void> {
     if (this.#clientFile === path) return;
     this.#clientFile = path;
     await this.#loadAgain();

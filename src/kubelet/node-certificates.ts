@@ -1,3 +1,4 @@
+import type { KubeletConfig } from '../config/kubelet-config.ts';
 import { kubeconfigPair } from '../informer/node-kubeconfig.ts';
 import type { ApiSide } from './api-side.ts';
 import { clientWish, signingKind } from './certificates/bootstrap.ts';
@@ -6,19 +7,30 @@ import { CertificateStore, readPair } from './certificates/certificate-store.ts'
 import type { KeptCertificate } from './certificates/certificate-store.ts';
 import type { SigningPorts, SigningWish } from './certificates/signing.ts';
 import { ObjectApi } from './api/object-api.ts';
-import type { KubeletBase, KubeletOptions } from './kubelet.ts';
+import type { KubeletBase } from './kubelet.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { ServingPair } from './server/serving-certificate.ts';
 
+type NodeApi = Pick<ApiSide, 'objects' | 'useClientFile'>;
+
+/** What they need of a kubelet. */
+export interface NodeCertificatesBase extends Pick<
+  KubeletBase,
+  'nodeName' | 'connect' | 'clock' | 'random' | 'log' | 'metrics'
+> {
+  readonly config: Pick<KubeletConfig, 'certDir' | 'certificates' | 'kubeconfig'>;
+  readonly api: NodeApi | undefined;
+}
+
 /** Where the client certificate of a node is kept, under upstream's name. */
-export function clientStore({ config }: Pick<KubeletOptions, 'config'>): CertificateStore {
+export function clientStore({ config }: Pick<NodeCertificatesBase, 'config'>): CertificateStore {
   return new CertificateStore(config.certDir, 'kubelet-client');
 }
 
 /** The certificates of the node that the cluster signs: asked for, renewed, and taken into use; only those that the configuration wants. */
 export class NodeCertificates {
-  readonly #base: KubeletBase;
-  readonly #node: NodeParts;
+  readonly #base: NodeCertificatesBase;
+  readonly #node: Pick<NodeParts, 'addresses'>;
   readonly #client: CertificateStore;
   readonly #serving: CertificateStore;
   /** Whether there is a client certificate to renew. */
@@ -27,7 +39,7 @@ export class NodeCertificates {
   /** Told when another one is to be served with. */
   onServing: () => void = () => {};
 
-  private constructor(base: KubeletBase, node: NodeParts) {
+  private constructor(base: NodeCertificatesBase, node: Pick<NodeParts, 'addresses'>) {
     const { api, config } = base;
     this.#base = base;
     this.#node = node;
@@ -41,13 +53,12 @@ export class NodeCertificates {
   }
 
   /** The API server is spoken to with the newest client certificate when this resolves. */
-  static async open(base: KubeletBase, node: NodeParts): Promise<NodeCertificates> {
+  static async open(
+    base: NodeCertificatesBase,
+    node: Pick<NodeParts, 'addresses'>,
+  ): Promise<NodeCertificates> {
     const own = new NodeCertificates(base, node);
-    if (base.api !== undefined && own.#renewsClient) {
-      const [kept, chosen] = await Promise.all([own.#client.current(), own.#currentClient()]);
-      if (kept !== undefined && kept.cert === chosen?.cert)
-        await base.api.useClientFile(own.#client.currentPath);
-    }
+    if (base.api !== undefined && own.#renewsClient) await own.#chooseClient(base.api);
     return own;
   }
 
@@ -73,10 +84,18 @@ export class NodeCertificates {
     return false;
   }
 
-  /** That of the kubeconfig, or what came after it: an operator may have put another kubeconfig there. */
-  async #currentClient(): Promise<KeptCertificate | undefined> {
-    const { config, clock, nodeName } = this.#base;
+  /** What is kept renewed is what requests are made with: an operator may put another kubeconfig there at any time. */
+  async #chooseClient(api: NodeApi): Promise<KeptCertificate | undefined> {
     const kept = await this.#client.current();
+    const chosen = this.#newestClient(kept);
+    const isKept = kept !== undefined && kept.cert === chosen?.cert;
+    await api.useClientFile(isKept ? this.#client.currentPath : undefined);
+    return chosen;
+  }
+
+  /** That of the kubeconfig, or what came after it. */
+  #newestClient(kept: KeptCertificate | undefined): KeptCertificate | undefined {
+    const { config, clock, nodeName } = this.#base;
     const pair = kubeconfigPair(config.kubeconfig);
     const given = pair && readPair(pair.cert, pair.key);
     const { commonName } = clientWish(nodeName).subject;
@@ -88,7 +107,7 @@ export class NodeCertificates {
     return usable.toSorted((a, b) => b.notBeforeMs - a.notBeforeMs)[0] ?? kept ?? given;
   }
 
-  #clientKeeper(api: ApiSide): CertificateKeeper {
+  #clientKeeper(api: NodeApi): CertificateKeeper {
     const { nodeName, metrics, config, connect, clock, log } = this.#base;
     const { bootstrapKubeconfig } = config.certificates;
     const store = this.#client;
@@ -96,7 +115,7 @@ export class NodeCertificates {
       ...this.#base,
       what: 'client certificate',
       store,
-      current: async () => this.#currentClient(),
+      current: async () => this.#chooseClient(api),
       wish: () => clientWish(nodeName),
       withApi: async (expired, use) => {
         if (!expired || bootstrapKubeconfig === '') return use(this.#signing(api));
@@ -113,7 +132,7 @@ export class NodeCertificates {
     });
   }
 
-  #servingKeeper(api: ApiSide): CertificateKeeper {
+  #servingKeeper(api: NodeApi): CertificateKeeper {
     const { metrics } = this.#base;
     return new CertificateKeeper({
       ...this.#base,
@@ -134,7 +153,7 @@ export class NodeCertificates {
     return { signer: 'kubernetes.io/kubelet-serving', subject };
   }
 
-  #signing(api: ApiSide): SigningPorts['api'] {
+  #signing(api: NodeApi): SigningPorts['api'] {
     return api.objects(signingKind.apiVersion, signingKind.resource);
   }
 }

@@ -11,7 +11,7 @@ export interface CertificateKeeperOptions {
   /** For texts: `client certificate`. */
   readonly what: string;
   readonly store: CertificateStore;
-  /** What counts now; default: what the store has. */
+  /** What counts now, also looked at while a request waits; default: what the store has. */
   readonly current?: () => Promise<KeptCertificate | undefined>;
   /** Whom a certificate is to be for; undefined: that is not known yet. */
   readonly wish: () => SigningWish | undefined;
@@ -70,6 +70,12 @@ export class CertificateKeeper {
     }
   }
 
+  /** Somebody else may have put another one there. */
+  async #isStill(former: KeptCertificate | undefined): Promise<boolean> {
+    const current = await this.#current();
+    return current === undefined || current.parsed.fingerprint256 === former?.parsed.fingerprint256;
+  }
+
   #dueInMs(current: KeptCertificate | undefined, wish: SigningWish): number {
     if (current === undefined || !isFor(current, wish)) return 0;
     const { notBeforeMs, notAfterMs, parsed } = current;
@@ -91,7 +97,8 @@ export class CertificateKeeper {
     const isExpired = former !== undefined && former.notAfterMs <= clock.now();
     try {
       const key = await store.pendingKey();
-      const isWanted = (): boolean => sameWish(this.#options.wish(), wish);
+      const isWanted = async (): Promise<boolean> =>
+        sameWish(this.#options.wish(), wish) && (await this.#isStill(former));
       const cert = await withApi(isExpired, async (api) =>
         signed(wish, key, { api, clock, log, isWanted }, signal),
       );

@@ -19,7 +19,7 @@ export interface SigningPorts {
   readonly clock: Clock;
   readonly log: Log;
   /** Whether what was asked for is still what is wanted: asked while nobody has decided yet. */
-  readonly isWanted?: () => boolean;
+  readonly isWanted?: () => Promise<boolean>;
 }
 
 const path = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
@@ -98,7 +98,7 @@ class Request {
       signal.throwIfAborted();
       const state = await this.#look(signal);
       if (state.kind === 'issued') return state.pem;
-      if (this.#ports.isWanted?.() === false)
+      if ((await this.#ports.isWanted?.()) === false)
         throw new RequestRefused('source', `${this.#text} is not what is needed any more`);
       const nowMs = clock.monotonic();
       if (nowMs - beganMs < silentMs || nowMs - toldMs < remindMs) continue;

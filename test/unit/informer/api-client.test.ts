@@ -502,7 +502,7 @@ test('a client certificate that is gone for a moment of its rotation is still pr
   tls.close();
 });
 
-test('a file with a certificate and its key counts instead of what the kubeconfig says, from when it is named', async () => {
+test('a file with a certificate and its key counts instead of what the kubeconfig says, from when it is named until it is not', async () => {
   const tls = await startTls(certificates.first);
   const shown: string[] = [];
   tls.on('secureConnection', (socket: TLSSocket) => {
@@ -530,6 +530,16 @@ test('a file with a certificate and its key counts instead of what the kubeconfi
   await writeFile(own, certificates.second.cert + certificates.second.key);
   expect(await status(client)).toBe(200);
   expect(shown).toEqual(['second', 'first', 'second']);
+  const { first } = certificates;
+  const firstAsData = {
+    'client-certificate-data': base64(first.cert),
+    'client-key-data': base64(first.key),
+  };
+  expect(await kubeconfig({ ...firstAsData, token: 'u' }, cluster)).toBe(path);
+  await useClientFile(undefined);
+  expect(await status(client)).toBe(200);
+  expect(lastTlsRequest?.headers.authorization).toBe('Bearer u');
+  expect(shown).toEqual(['second', 'first', 'second', 'first']);
   tls.closeAllConnections();
   tls.close();
 });
