@@ -16,7 +16,7 @@ export interface RuntimeHealthOptions {
 export type RuntimeAbilities = Pick<NodeStatus, 'runtimeHandlers' | 'features'>;
 
 const pollMs = 5000;
-const imagesEveryMs = 30_000;
+const restEveryMs = 30_000;
 /** Without a good answer for longer the runtime is down. */
 const downAfterMs = 30_000;
 /** Without a list of the pods for longer nobody sees what becomes of them. */
@@ -31,7 +31,7 @@ export class RuntimeHealth {
   #networkProblem: string | undefined;
   #version: string | undefined;
   #images: readonly Image[] = [];
-  #imagesAtMs = Number.NEGATIVE_INFINITY;
+  #restAtMs = Number.NEGATIVE_INFINITY;
   #imageFolder: string | undefined;
   #abilities: RuntimeAbilities = {};
   #lastFailure = '';
@@ -105,11 +105,12 @@ export class RuntimeHealth {
       this.#runtimeProblem = problemOf(status?.conditions, 'RuntimeReady', 'runtime');
       this.#networkProblem = problemOf(status?.conditions, 'NetworkReady', 'runtime network');
       const nowMs = clock.monotonic();
-      this.#version ??= await this.#readVersion(signal);
-      if (nowMs - this.#imagesAtMs >= imagesEveryMs) {
+      if (nowMs - this.#restAtMs >= restEveryMs) {
+        // Another release may have taken its place.
+        this.#version = await this.#readVersion(signal);
         ({ images: this.#images } = await cri.images.listImages({}, { signal }));
         this.#imageFolder = (await this.#readImageFolder(signal)) ?? this.#imageFolder;
-        this.#imagesAtMs = nowMs;
+        this.#restAtMs = nowMs;
       }
       this.#goodAtMs = nowMs;
       this.#lastFailure = '';

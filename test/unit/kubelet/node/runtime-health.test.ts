@@ -8,6 +8,7 @@ let clock: VirtualClock;
 let health: RuntimeHealth;
 let conditions: readonly object[];
 let isAway: boolean;
+let version: string;
 let handlers: readonly object[];
 let features: object | undefined;
 let imageFolder: string;
@@ -22,6 +23,7 @@ beforeEach(() => {
   clock = new VirtualClock();
   conditions = well;
   isAway = false;
+  version = 'v1.7.2';
   handlers = [];
   features = undefined;
   imageFolder = '/images';
@@ -34,7 +36,7 @@ beforeEach(() => {
     cri: {
       runtime: {
         status: async () => answer({ status: { conditions }, runtimeHandlers: handlers, features }),
-        version: async () => answer({ runtimeName: 'containerd', runtimeVersion: 'v1.7.2' }),
+        version: async () => answer({ runtimeName: 'containerd', runtimeVersion: version }),
       },
       images: {
         listImages: async () => answer({ images: [{ id: 'i1' }] }),
@@ -60,6 +62,17 @@ describe('a runtime', () => {
     expect(health.version).toBe('containerd://1.7.2');
     expect(health.images).toHaveLength(1);
     expect(health.imageFolder).toBe('/images');
+  });
+
+  it('may be replaced by another release', async () => {
+    await health.ask(signal);
+    version = '2.4.2';
+    await clock.advance(29_999);
+    await health.ask(signal);
+    expect(health.version).toBe('containerd://1.7.2');
+    await clock.advance(1);
+    await health.ask(signal);
+    expect(health.version).toBe('containerd://2.4.2');
   });
 
   it('says what it can do; pods have no user namespaces here, whatever it can', async () => {
