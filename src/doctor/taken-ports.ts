@@ -20,10 +20,18 @@ export async function takenPorts(
       const pid = owners.get(inode);
       const takesIPv4 = narrow && !narrow.has(inode);
       if (pid === undefined) return { address, port, owner: undefined, takesIPv4 };
-      const name = await readSetting(`/proc/${pid}/comm`).catch(() => undefined);
-      return { address, port, owner: { pid, name: name ?? 'name unknown' }, takesIPv4 };
+      const name = await programName(pid).catch(() => 'name unknown');
+      return { address, port, owner: { pid, name }, takesIPv4 };
     }),
   );
+}
+
+/** The kernel's name of a process; Node gives it that of its first thread, and then the command line tells more. */
+async function programName(pid: number): Promise<string> {
+  const name = (await readSetting(`/proc/${pid}/comm`)) ?? 'name unknown';
+  if (name !== 'MainThread') return name;
+  const line = (await readSetting(`/proc/${pid}/cmdline`)) ?? '';
+  return line.split('\0')[0]?.split('/').at(-1) || name;
 }
 
 /** Of sockets at `::`, those that take no IPv4; undefined where no tool tells, for /proc does not. */
