@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, rmdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { isAbsent } from '../../src/error.ts';
 import { processLives } from '../../src/host/process.ts';
 
 const base = '/sys/fs/cgroup';
@@ -54,9 +55,16 @@ function removeTree(path: string): readonly string[] {
   return failed;
 }
 
-/** Parents before their children. */
+/** Parents before their children. What is removed meanwhile is not there. */
 function foldersBelow(path: string): readonly string[] {
-  const folders = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  const paths = folders.map((entry) => join(path, entry.name));
-  return paths.flatMap((each) => [each, ...foldersBelow(each)]);
+  try {
+    const entries = readdirSync(path, { withFileTypes: true });
+    const paths = entries
+      .filter((entry) => entry.isDirectory())
+      .map(({ name: each }) => join(path, each));
+    return paths.flatMap((each) => [each, ...foldersBelow(each)]);
+  } catch (thrown) {
+    if (isAbsent(thrown)) return [];
+    throw thrown;
+  }
 }

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from '../../src/clock.ts';
 import { checkVersion, connectCri } from '../../src/kubelet/cri/client.ts';
 import type { Cri } from '../../src/kubelet/cri/client.ts';
+import { chosenContainerd } from './containerd/build.ts';
 import { cniConfig, containerdConfig } from './containerd-config.ts';
 import type { BuiltImage } from './images.ts';
 
@@ -128,23 +129,24 @@ export class NodeMachine {
   }
 
   async startContainerd(): Promise<void> {
+    const { folder } = chosenContainerd();
     this.#containerd = this.spawn(
       'containerd.log',
-      'containerd',
+      'env',
+      // It looks for its shim there.
+      `PATH=${folder}:${process.env['PATH'] ?? ''}`,
+      join(folder, 'containerd'),
       '--config',
       join(this.folder, 'config.toml'),
     );
     try {
-      await until('containerd listens', async () => answers(this.socket), 20);
+      await until('containerd listens', async () => answers(this.socket));
       const cri = this.connect();
-      await until(
-        'CRI answers',
-        async () =>
-          checkVersion(cri).then(
-            () => true,
-            () => false,
-          ),
-        20,
+      await until('CRI answers', async () =>
+        checkVersion(cri).then(
+          () => true,
+          () => false,
+        ),
       );
     } catch (thrown) {
       throw new Error(`${this.name}: ${String(thrown)}\n${this.tail('containerd.log')}`, {
@@ -155,17 +157,18 @@ export class NodeMachine {
 
   /** containerd ends as by a crash; the pods go on. */
   async stopContainerd(): Promise<void> {
-    // What was spawned is nsenter; the child of it is containerd.
+    // What was spawned is nsenter; the child of it has become containerd.
     const ended = exited(this.#containerd);
     this.run('sh', '-c', 'kill -9 $(pidof containerd)');
     await ended;
   }
 
   importImages(...images: readonly BuiltImage[]): void {
+    const ctr = join(chosenContainerd().folder, 'ctr');
     for (const image of images) {
       const file = join(this.folder, 'image.tar');
       writeFileSync(file, image.tar);
-      run('ctr', '-a', this.socket, '-n', 'k8s.io', 'images', 'import', file);
+      run(ctr, '-a', this.socket, '-n', 'k8s.io', 'images', 'import', file);
       rmSync(file);
     }
   }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { cgroupPrefix, removeCgroups, staleCgroups } from './cgroups.ts';
+import { chosenContainerd } from './containerd/build.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -41,11 +42,16 @@ export const sandboxPidVariable = 'SWITCHYARD_SANDBOX_PID';
 export function whyNoSandbox(): string | undefined {
   if (process.platform !== 'linux') return `needs Linux, and this is ${process.platform}`;
   if (process.getuid?.() !== 0) return 'needs root (namespaces, containerd): run it with sudo';
-  const needed = ['/usr/bin/containerd', '/usr/sbin/runc', '/usr/bin/catatonit', '/bin/busybox']
+  const { release, folder } = chosenContainerd();
+  const needed = [`${folder}/containerd`, '/usr/sbin/runc', '/usr/bin/catatonit', '/bin/busybox']
     .concat(['/usr/lib/cni/bridge', '/usr/bin/openssl'])
     .filter((file) => !existsSync(file));
   if (needed.length === 0) return undefined;
-  return `missing: ${needed.join(', ')} (node scripts/setup.mjs --kubelet installs them)`;
+  const cure =
+    release === '1.6'
+      ? 'installs them'
+      : 'installs them, test/kubelet/containerd/build.ts builds containerd';
+  return `missing: ${needed.join(', ')} (node scripts/setup.mjs --kubelet ${cure})`;
 }
 
 /** How a command ended inside, and what could not be removed. */
