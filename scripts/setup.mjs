@@ -30,7 +30,7 @@ const vmTools = [
   { tool: 'python3', package: 'python3' },
 ];
 
-/** What the nodes of `npm run test:kubelet` are made of. */
+/** What the nodes of `npm run test:kubelet` are made of, and the one in the virtual machine. */
 const nodeTools = [
   { tool: 'containerd', package: 'containerd' },
   { tool: 'runc', package: 'runc' },
@@ -42,7 +42,7 @@ const nodeTools = [
 
 installPackages();
 if (process.argv.includes('--kubelet')) installTools([...tools, ...nodeTools]);
-else if (process.argv.includes('--vm')) installTools([...tools, ...vmTools]);
+else if (process.argv.includes('--vm')) installTools([...tools, ...vmTools, ...nodeTools]);
 else if (!process.argv.includes('--packages-only')) installTools(tools);
 
 function installPackages() {

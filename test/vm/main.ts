@@ -54,6 +54,7 @@ async function main(): Promise<number> {
         const word = randomBytes(8).toString('hex');
         const environment = {
           ...namedWithPrefix('SWITCHYARD_VM_'),
+          ...namedWithPrefix('SWITCHYARD_CONTAINERD'),
           SWITCHYARD_VM: kernel.release,
           SWITCHYARD_VM_OUTSIDE: await guest.serveOutside(outsidePort, word),
           SWITCHYARD_VM_WORD: word,
@@ -152,7 +153,7 @@ async function testCommands(folder: string): Promise<readonly (readonly string[]
   ]);
 }
 
-/** What the caller set for the tests of this layer: SWITCHYARD_VM_WHOLE. */
+/** What the caller set for the tests of this layer: SWITCHYARD_VM_WHOLE, the release of containerd. */
 function namedWithPrefix(prefix: string): Environment {
   const entries = Object.entries(process.env).map(([name, value = '']) => [name, value] as const);
   return Object.fromEntries(entries.filter(([name]) => name.startsWith(prefix)));
