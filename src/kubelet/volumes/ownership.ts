@@ -1,4 +1,4 @@
-import { chmod, chown, lchown, lstat, open, readdir } from 'node:fs/promises';
+import { chmod, chown, lstat, open, readdir } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 
@@ -54,7 +54,8 @@ async function giveEntry(at: string, gid: number): Promise<void> {
   }
   try {
     const found = await handle.stat();
-    if (found.isSymbolicLink()) await lchown(at, found.uid, gid);
+    // By the handle it is the link itself; by its name it could be another file by now.
+    if (found.isSymbolicLink()) await chown(pathOf(handle), found.uid, gid);
     else await give(handle, gid);
   } finally {
     await handle.close();
