@@ -14,9 +14,9 @@ const run = promisify(execFile);
 const cache = process.env['SWITCHYARD_CACHE'] ?? join(homedir(), '.cache/switchyard');
 const kubectl = join(cache, 'tools/kubectl');
 
-/** Whether there is a kubectl to be used; the tests of the chart fetch it. */
+/** Whether there is a kubectl to be used: main.ts fetches it. */
 export const hasKubectl = existsSync(kubectl);
-if (!hasKubectl) console.warn('skipped: no kubectl; the tests of the chart fetch it');
+if (!hasKubectl) console.warn('skipped: no kubectl; `npm run test:kubelet` says why');
 
 export const podsPath = '/api/v1/namespaces/default/pods';
 
