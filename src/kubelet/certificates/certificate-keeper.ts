@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Clock } from '../../clock.ts';
 import { SwitchyardError, errorText } from '../../error.ts';
 import type { CertificateMeter } from '../../telemetry/certificate-metrics.ts';
@@ -49,14 +50,22 @@ export class CertificateKeeper {
 
   /** Until `signal`. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, meter } = this.#options;
-    while (!signal.aborted) {
+    while (!signal.aborted) await this.#options.clock.sleep(await this.#turn(signal), signal);
+  }
+
+  /** Gives how long to wait before the next look. What fails must not end an agent whose pods run. */
+  async #turn(signal: AbortSignal): Promise<number> {
+    const { meter, what, log } = this.#options;
+    try {
       const current = await this.#current();
       meter.holds(current?.notAfterMs);
       const wish = this.#options.wish();
-      const waitMs = wish === undefined ? leastLifeMs : this.#dueInMs(current, wish);
-      if (wish === undefined || waitMs > 0) await clock.sleep(Math.min(waitMs, lookMs), signal);
-      else await clock.sleep(await this.#renew(current, wish, signal), signal);
+      if (wish === undefined) return leastLifeMs;
+      const dueMs = this.#dueInMs(current, wish);
+      return dueMs > 0 ? Math.min(dueMs, lookMs) : await this.#renew(current, wish, signal);
+    } catch (error) {
+      if (!signal.aborted) log.warn({}, `${what}: ${errorText(error)}`);
+      return lookMs;
     }
   }
 
@@ -125,7 +134,9 @@ function isFor({ parsed }: KeptCertificate, { subject }: SigningWish): boolean {
   if (!parsed.subject.split('\n').includes(`CN=${subject.commonName}`)) return false;
   const names = new Set((parsed.subjectAltName ?? '').toLowerCase().split(', '));
   const isNamed = (name: string): boolean =>
-    names.has(`dns:${name.toLowerCase()}`) || parsed.checkIP(name) !== undefined;
+    names.has(`dns:${name.toLowerCase()}`) ||
+    // Node throws where it is asked for a host name.
+    (isIP(name) !== 0 && parsed.checkIP(name) !== undefined);
   return subject.names.every(isNamed);
 }
 

@@ -1,5 +1,5 @@
 /** A certificate is asked for, renewed in time, and what is in the way is said: with time that a test moves. */
-import { readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CertificateKeeper } from '../../../../src/kubelet/certificates/certificate-keeper.ts';
@@ -143,6 +143,15 @@ test('a node with another address needs another certificate', async () => {
   expect((await store.current())?.parsed.subjectAltName).toContain('192.0.2.8');
 });
 
+test('a node with a host name that its certificate lacks needs another certificate', async () => {
+  keep();
+  await issue();
+  wish = serving('n1', 'n1.example', '192.0.2.7');
+  await pass('it asks', () => signer.waiting.length > 0);
+  await issue();
+  expect((await store.current())?.parsed.subjectAltName).toContain('DNS:n1.example');
+});
+
 test('a request that waits is given up when the address is another meanwhile', async () => {
   keep();
   await waits();
@@ -209,6 +218,20 @@ test.each([
     await issue();
   },
 );
+
+test('a key that cannot be removed is said, and what was denied is asked for anew when it can be', async () => {
+  keep();
+  await waits();
+  const path = join(folder, 'pki/kubelet-server.key.tmp');
+  rmSync(path);
+  mkdirSync(path);
+  signer.decide({ type: 'Denied' });
+  await pass('it is said', () => warnings().some((line) => line.includes(path)));
+  rmSync(path, { recursive: true });
+  await pass('another waits', () => signer.waiting.length > 0);
+  const cert = await issue();
+  expect((await store.current())?.cert).toBe(cert);
+});
 
 test('waits between denied ones grow', async () => {
   keep();
