@@ -3,7 +3,7 @@ import { kubeconfigPair } from '../informer/node-kubeconfig.ts';
 import type { ApiSide } from './api-side.ts';
 import { clientWish, signingKind } from './certificates/bootstrap.ts';
 import { CertificateKeeper } from './certificates/certificate-keeper.ts';
-import { CertificateStore, readPair } from './certificates/certificate-store.ts';
+import { CertificateStore, isUsableBy, readPair } from './certificates/certificate-store.ts';
 import type { KeptCertificate } from './certificates/certificate-store.ts';
 import type { SigningPorts, SigningWish } from './certificates/signing.ts';
 import { ObjectApi } from './api/object-api.ts';
@@ -100,9 +100,7 @@ export class NodeCertificates {
     const given = pair && readPair(pair.cert, pair.key);
     const { commonName } = clientWish(nodeName).subject;
     const isUsable = (each: KeptCertificate | undefined): each is KeptCertificate =>
-      each !== undefined &&
-      each.notAfterMs > clock.now() &&
-      each.parsed.subject.split('\n').includes(`CN=${commonName}`);
+      each !== undefined && isUsableBy(commonName, each, clock.now());
     const usable = [given, kept].filter(isUsable);
     return usable.toSorted((a, b) => b.notBeforeMs - a.notBeforeMs)[0] ?? kept ?? given;
   }

@@ -1,10 +1,14 @@
 import type { Clock } from '../../clock.ts';
 import { SwitchyardError, errorText } from '../../error.ts';
 import type { ConnectApi } from '../../informer/api-connection.ts';
-import { kubeconfigProblem, nodeKubeconfig } from '../../informer/node-kubeconfig.ts';
+import {
+  kubeconfigPair,
+  kubeconfigProblem,
+  nodeKubeconfig,
+} from '../../informer/node-kubeconfig.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { ObjectApi } from '../api/object-api.ts';
-import { writeWhole } from './certificate-store.ts';
+import { isUsableBy, readPair, writeWhole } from './certificate-store.ts';
 import type { CertificateStore } from './certificate-store.ts';
 import { RequestWait } from './request-wait.ts';
 import { RequestRefused, signed } from './signing.ts';
@@ -20,6 +24,8 @@ export interface BootstrapOptions {
   readonly bootstrapKubeconfig: string;
   /** '': no API server is wanted. */
   readonly kubeconfig: string;
+  /** Whether the newest certificate of `store` counts more than that of the kubeconfig. */
+  readonly rotateClient: boolean;
   readonly nodeName: string;
   readonly store: CertificateStore;
   readonly connect: ConnectApi;
@@ -41,14 +47,14 @@ export function clientWish(nodeName: string): SigningWish {
 }
 
 /**
- * Sees to it that the kubeconfig is there and its certificate is good: where it is not, a certificate is asked for by the bootstrap
- * kubeconfig, for as long as it takes. Rejects where that cannot be used, and when `signal` aborts.
+ * Sees to it that the kubeconfig is there and its certificate, or the one that came after it, is good: where it is not, a certificate is asked
+ * for by the bootstrap kubeconfig, for as long as it takes. Rejects where that cannot be used, or the kept one not be read, and when `signal` aborts.
  */
 export async function bootstrapped(options: BootstrapOptions, signal: AbortSignal): Promise<void> {
   const { bootstrapKubeconfig, kubeconfig, clock, random, log, store } = options;
   if (bootstrapKubeconfig === '' || kubeconfig === '') return;
   const problem = kubeconfigProblem(kubeconfig, clock.now());
-  if (problem === undefined) return;
+  if (problem === undefined || (await hasSuccessor(options))) return;
   log.info(
     { bootstrapKubeconfig, problem },
     `${kubeconfig} cannot be used yet: asks for a first certificate`,
@@ -59,6 +65,24 @@ export async function bootstrapped(options: BootstrapOptions, signal: AbortSigna
   await writeWhole(kubeconfig, nodeKubeconfig(bootstrapKubeconfig, store.currentPath));
   await store.dropPendingKey();
   log.info({ kubeconfig }, 'has its first certificate');
+}
+
+/** A kubeconfig that carries its certificate is not rewritten when that is renewed. */
+async function hasSuccessor(options: BootstrapOptions): Promise<boolean> {
+  const { kubeconfig, rotateClient, nodeName, store, clock } = options;
+  if (!rotateClient || !hasPair(kubeconfig)) return false;
+  const kept = await store.current();
+  const { commonName } = clientWish(nodeName).subject;
+  return kept !== undefined && isUsableBy(commonName, kept, clock.now());
+}
+
+function hasPair(kubeconfig: string): boolean {
+  try {
+    const pair = kubeconfigPair(kubeconfig);
+    return pair !== undefined && readPair(pair.cert, pair.key) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** The key stays until the kubeconfig is written: who dies before that finds the same request, and its answer. */

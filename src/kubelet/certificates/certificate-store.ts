@@ -99,6 +99,15 @@ export function readPair(certText: string, keyPem: string): KeptCertificate | un
   return { cert, key: keyBlock(keyPem), notBeforeMs, notAfterMs, parsed };
 }
 
+/** Whether it is still good, and says that its owner is `commonName`. */
+export function isUsableBy(
+  commonName: string,
+  { notAfterMs, parsed }: KeptCertificate,
+  nowMs: number,
+): boolean {
+  return notAfterMs > nowMs && parsed.subject.split('\n').includes(`CN=${commonName}`);
+}
+
 /** All blocks of certificates in a text. */
 function certificates(text: string): string {
   const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];

@@ -1,28 +1,33 @@
 /** A node gets its first certificate and its kubeconfig, whatever ends it in between. */
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { aborted } from '../../../../src/informer/wakeup.ts';
 import { runProgram } from '../../../../src/host/run-program.ts';
 import { connectDirectly } from '../../../../src/informer/api-connection.ts';
 import { bootstrapped } from '../../../../src/kubelet/certificates/bootstrap.ts';
+import { certificateRequest } from '../../../../src/kubelet/certificates/certificate-request.ts';
 import { CertificateStore } from '../../../../src/kubelet/certificates/certificate-store.ts';
 import { ownFolder } from '../../../support/own-folder.ts';
 import { apiRig, until } from '../support/api-rig.ts';
 import type { ApiRig } from '../support/api-rig.ts';
 import { Signer, requestsPath, writeBootstrapKubeconfig } from '../support/signer.ts';
 
+const dayMs = 86_400_000;
+
 let rig: ApiRig;
 let signer: Signer;
 let folder = '';
 let kubeconfig = '';
 let bootstrapKubeconfig = '';
+let rotateClient = true;
 
 beforeEach(async () => {
   rig = await apiRig();
   rig.clock.setDate(Date.now());
   folder = ownFolder('switchyard-bootstrap');
   signer = new Signer(folder, rig.server);
+  rotateClient = true;
   kubeconfig = join(folder, 'etc/kubelet.conf');
   bootstrapKubeconfig = join(folder, 'bootstrap.conf');
   writeBootstrapKubeconfig(bootstrapKubeconfig, rig.server.url);
@@ -39,6 +44,7 @@ async function begin(signal: AbortSignal): Promise<void> {
     {
       bootstrapKubeconfig,
       kubeconfig,
+      rotateClient,
       nodeName: 'n1',
       store: new CertificateStore(join(folder, 'pki'), 'kubelet-client'),
       connect: connectDirectly({ clock, random: () => 0.5, env: {}, runProgram }),
@@ -108,10 +114,61 @@ test('one whose kubeconfig is good asks for nothing; one whose certificate has e
   await first;
   await begin(new AbortController().signal);
   expect(rig.server.objects(requestsPath)).toHaveLength(1);
-  rig.clock.setDate(11 * 86_400_000);
+  rig.clock.setDate(11 * dayMs);
   start();
   await waits();
   expect(rig.lines.filter((line) => line.includes('cannot be used yet'))).toHaveLength(2);
+});
+
+const data = (text: string): string => Buffer.from(text).toString('base64');
+
+/** A kubeconfig that carries its certificate, good for 10 days, and one for 300 days of the store of the same key. */
+async function renewed(commonName: string): Promise<void> {
+  const store = new CertificateStore(join(folder, 'pki'), 'kubelet-client');
+  const key = await store.pendingKey();
+  const pem = certificateRequest({ organization: 'system:nodes', commonName, names: [] }, key);
+  const user = {
+    'client-certificate-data': data(signer.issue(pem)),
+    'client-key-data': data(key.export({ type: 'sec1', format: 'pem' }).toString()),
+  };
+  writeKubeconfig(user);
+  await store.keep(signer.issue(pem, 300), key, rig.clock.now());
+  await store.dropPendingKey();
+}
+
+function writeKubeconfig(user: object): void {
+  const value = {
+    'current-context': 'a',
+    clusters: [{ name: 'c', cluster: { server: rig.server.url } }],
+    users: [{ name: 'u', user }],
+    contexts: [{ name: 'a', context: { cluster: 'c', user: 'u' } }],
+  };
+  mkdirSync(join(folder, 'etc'), { recursive: true });
+  writeFileSync(kubeconfig, JSON.stringify(value));
+}
+
+test('one whose kubeconfig has ended asks for nothing where what came after it is good', async () => {
+  await renewed('system:node:n1');
+  const before = readFileSync(kubeconfig, 'utf8');
+  rig.clock.setDate(11 * dayMs);
+  await begin(new AbortController().signal);
+  expect(rig.server.requests).toEqual([]);
+  expect(readFileSync(kubeconfig, 'utf8')).toBe(before);
+});
+
+test.each([
+  ['has ended too', async () => rig.clock.setDate(301 * dayMs)],
+  ['is that of another node', async () => renewed('system:node:n2')],
+  ['is not used', async () => void (rotateClient = false)],
+  ['would not be used, as the kubeconfig has none', async () => writeKubeconfig({})],
+  ['is of no use without a kubeconfig', async () => rmSync(kubeconfig)],
+])('but asks where that one %s', async (_what, change) => {
+  await renewed('system:node:n1');
+  rig.clock.setDate(11 * dayMs);
+  await change();
+  start();
+  await waits();
+  expect(signer.waiting).toHaveLength(1);
 });
 
 test('without a bootstrap kubeconfig nothing is done', async () => {
