@@ -5,6 +5,8 @@ import type { Duplex } from 'node:stream';
 import { errorText } from '../../error.ts';
 import { requestUrl } from '../../telemetry/http-server.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { endSocket } from './end-socket.ts';
+import type { EndTimes } from './end-socket.ts';
 import type { Exchange, Routes } from './routes.ts';
 import { sayText } from './say.ts';
 
@@ -17,7 +19,12 @@ export interface ExchangesOptions {
     response: ServerResponse,
     url: URL,
   ) => Promise<boolean>;
+  /** How long an upgrade that is not taken may keep its connection; given by tests. */
+  readonly untaken?: EndTimes & { readonly waitMs: number };
 }
+
+/** Finding out who asks and what the runtime says has its own, shorter times. */
+const usualUntaken = { waitMs: 120_000, stuckMs: 10_000, lingerMs: 1_000 };
 
 /** What a server of HTTP is asked, as exchanges for the routes; upgrades of connections too, which it ends at the end. */
 export class Exchanges {
@@ -46,16 +53,22 @@ export class Exchanges {
     for (const socket of this.#upgraded) socket.destroy();
   }
 
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  /** The server's own timeouts end with the upgrade, and whoever asks for one may be anybody. */
+  #upgrade(request: IncomingMessage, given: Duplex, head: Buffer): void {
+    const socket = given as Socket;
+    const { untaken = usualUntaken } = this.#options;
     this.#upgraded.add(socket);
     socket.on('error', () => {});
     socket.once('close', () => this.#upgraded.delete(socket));
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
-    response.assignSocket(socket as Socket);
-    response.once('finish', () => socket.end());
-    const take = (): { socket: Duplex; head: Buffer } => {
-      response.detachSocket(socket as Socket);
+    response.assignSocket(socket);
+    response.once('finish', () => endSocket(socket, untaken));
+    const late = (): void => void socket.destroy();
+    socket.setTimeout(untaken.waitMs, late);
+    const take = (): { socket: Socket; head: Buffer } => {
+      socket.setTimeout(0).off('timeout', late);
+      response.detachSocket(socket);
       return { socket, head };
     };
     void this.#answer({ request, response, take });
