@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 
 /** A request, and where its answer goes. */
 export interface Exchange {
@@ -9,7 +9,7 @@ export interface Exchange {
   /** Aborts when the client is gone, or the server ends. */
   readonly signal: AbortSignal;
   /** For a request to upgrade: takes the connection, and what came after the request; `response` is of no use afterwards. */
-  readonly take?: (() => { readonly socket: Duplex; readonly head: Buffer }) | undefined;
+  readonly take?: (() => { readonly socket: Socket; readonly head: Buffer }) | undefined;
 }
 
 /** What a port answers. */

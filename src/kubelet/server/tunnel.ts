@@ -1,46 +1,63 @@
 import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { SwitchyardError, errorText } from '../../error.ts';
+import { endSocket } from './end-socket.ts';
 
 export interface TunnelOptions {
   /** Of the runtime's streaming server, as CRI gave it. */
   readonly url: URL;
   readonly request: IncomingMessage;
   /** Takes the client's connection, and what came on it after the request. */
-  readonly take: () => { readonly socket: Duplex; readonly head: Buffer };
+  readonly take: () => { readonly socket: Socket; readonly head: Buffer };
   /** Without a byte in either direction for so long, it is ended. */
   readonly idleMs: number;
+  /** How long a client has for its own end where the runtime is gone; given by tests. */
+  readonly lingerMs?: number;
 }
 
 const dialMs = 10_000;
+const usualLingerMs = 10_000;
 
 /**
  * Hands an upgrade on to the runtime as it came and carries bytes both ways until both have ended, each direction for itself: what is
  * spoken over it is between the two. Throws where nobody answers there; nothing was sent to the client then.
  */
-export async function tunnel({ url, request, take, idleMs }: TunnelOptions): Promise<void> {
+export async function tunnel({
+  url,
+  request,
+  take,
+  idleMs,
+  lingerMs = usualLingerMs,
+}: TunnelOptions): Promise<void> {
   const runtime = await dial(url);
   const { socket, head } = take();
   runtime.removeAllListeners('timeout');
   runtime.setTimeout(idleMs, () => runtime.destroy());
   runtime.write(upgradeHead(url, request));
   if (head.length > 0) runtime.write(head);
-  if ('allowHalfOpen' in socket) socket.allowHalfOpen = true;
-  await new Promise<void>((resolve) => {
-    const open = new Set<Duplex>([socket, runtime]);
-    const closed = (which: Duplex, other: Duplex) => (): void => {
-      open.delete(which);
-      // A client that is gone takes the runtime's end with it; what the runtime said last is still delivered.
-      if (which === socket) other.destroy();
-      if (open.size === 0) resolve();
-    };
-    socket.on('error', () => runtime.destroy()).on('close', closed(socket, runtime));
-    runtime.on('error', () => socket.destroy()).on('close', closed(runtime, socket));
-    socket.pipe(runtime);
-    runtime.pipe(socket);
-    if (socket.destroyed) runtime.destroy();
+  socket.allowHalfOpen = true;
+  // One that went while the runtime was dialled has said so already.
+  const clientGone = socket.closed ? Promise.resolve() : closing(socket);
+  const runtimeGone = closing(runtime);
+  socket.on('error', () => runtime.destroy());
+  runtime.on('error', () => socket.destroy());
+  // A client that is gone takes the runtime's end with it.
+  socket.on('close', () => runtime.destroy());
+  // What the runtime said last is still delivered. Where it was cut off, no end of its own has told the client.
+  runtime.on('close', () => {
+    if (runtime.readableEnded) endSocket(socket, { stuckMs: idleMs, lingerMs });
+    else socket.destroy();
+  });
+  socket.pipe(runtime);
+  runtime.pipe(socket);
+  if (socket.destroyed) runtime.destroy();
+  await Promise.all([clientGone, runtimeGone]);
+}
+
+async function closing(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('close', () => resolve());
   });
 }
 
