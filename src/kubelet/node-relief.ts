@@ -17,6 +17,8 @@ export interface NodeReliefOptions {
   readonly workers: Pick<PodWorkers, 'all' | 'state' | 'kill'>;
   readonly upkeep: Pick<NodeUpkeep, 'removeDead'>;
   readonly usage: PodUsages;
+  /** Whether all pods of this node are known. */
+  readonly isReady: () => boolean;
 }
 
 /** What is taken off a node so that it does not run out of memory, disk or processes: images, and pods (spec 11.3, 12). */
@@ -27,7 +29,7 @@ export class NodeRelief {
 
   constructor(options: NodeReliefOptions) {
     this.#options = options;
-    const { base, node, workers, upkeep, usage } = options;
+    const { base, node, workers, upkeep, usage, isReady } = options;
     const { config, cri, clock, log, events, metrics, rootDir } = base;
     this.#images = new ImageGc({
       config: config.imageGc,
@@ -35,6 +37,7 @@ export class NodeRelief {
       runtime: cri.runtime,
       records: new ImageRecords(join(rootDir, 'images.json')),
       wanted: () => this.#wantedImages(),
+      isReady,
       readSpace: readDiskSpace,
       events: events.ofNode,
       removed: (reason) => metrics.relief.imageRemoved(reason),

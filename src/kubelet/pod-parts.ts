@@ -304,6 +304,7 @@ export class PodParts {
       workers,
       upkeep: this.#upkeep,
       usage: this.#stats.stats,
+      isReady: () => this.#sources.allReady,
     });
     this.#shutdown = nodeShutdown(this.#base, this.#node, workers, this.#status);
   }

@@ -23,6 +23,14 @@ export function isNamed(image: ListedImage, names: ReadonlySet<string>): boolean
   return own.some((name) => names.has(name) || names.has(shortName(name)));
 }
 
+/** Names of images as pods and containers have them, for {@link isNamed}: where there is a digest, no runtime keeps a tag beside it. */
+export function usedNames(names: readonly string[]): ReadonlySet<string> {
+  const withoutTags = names.map((name) => name.replace(/:[\w.-]+(?=@)/, ''));
+  const used = new Set([...withoutTags, ...withoutTags.map(shortName)]);
+  used.delete('');
+  return used;
+}
+
 /** `docker.io/library/busybox:1` may be asked for as `busybox:1`. */
 function shortName(name: string): string {
   return name.replace(/^docker\.io\/(?:library\/)?/, '');

@@ -6,7 +6,7 @@ import type { Log } from '../../telemetry/log.ts';
 import type { Cri } from '../cri/client.ts';
 import { criText } from '../cri/cri-error.ts';
 import type { NodeEvents } from '../node/node-events.ts';
-import { isKept, isNamed, leastUsedFirst, pauseImageOf } from './image-choice.ts';
+import { isKept, isNamed, leastUsedFirst, pauseImageOf, usedNames } from './image-choice.ts';
 import type { ListedImage } from './image-choice.ts';
 import type { ImageRecord, ImageRecords } from './image-records.ts';
 
@@ -17,6 +17,8 @@ export interface ImageGcOptions {
   readonly records: ImageRecords;
   /** Images that pods of this node name: they may be about to start. */
   readonly wanted: () => Iterable<string>;
+  /** Whether all pods of this node are known; before, nothing is removed. */
+  readonly isReady: () => boolean;
   readonly readSpace: (folder: string) => Promise<DiskSpace>;
   readonly events: NodeEvents;
   /** Counts images that went: for want of `space`, for their `age`. */
@@ -66,7 +68,7 @@ export class ImageGc {
     }
   }
 
-  /** By age, then for want of room. Rejects where there is not as much room as there should be afterwards. */
+  /** By age, then for want of room. Rejects where there is not as much room as there should be afterwards. Nothing before all pods are known. */
   async collect(signal: AbortSignal): Promise<void> {
     return this.#alone(async () => {
       const unused = await this.#unused(signal);
@@ -83,6 +85,7 @@ export class ImageGc {
   }
 
   async #alone(work: () => Promise<void>): Promise<void> {
+    if (!this.#options.isReady()) return;
     const mine = this.#busy.then(work);
     this.#busy = mine.catch(() => {});
     return mine;
@@ -90,12 +93,10 @@ export class ImageGc {
 
   /** Least used first. What is used is asked for after the images were listed: one that comes meanwhile is none of them. */
   async #unused(signal: AbortSignal): Promise<readonly Unused[]> {
-    const { images, runtime, records, clock, wanted } = this.#options;
+    const { images, runtime, records, clock } = this.#options;
     const { images: all } = await images.listImages({}, { signal });
-    const { containers } = await runtime.listContainers({}, { signal });
     const { info } = await runtime.status({ verbose: true }, { signal });
-    const named = containers.flatMap(({ image, imageRef }) => [image?.image ?? '', imageRef]);
-    const used = new Set([...named, ...wanted()].filter((name) => name !== ''));
+    const used = await this.#used(signal);
     const pauseImage = pauseImageOf(info);
     const known = all
       .filter(({ id }) => id !== '')
@@ -106,6 +107,14 @@ export class ImageGc {
       return isUsed || record === undefined || isKept(image, pauseImage) ? [] : [{ image, record }];
     });
     return leastUsedFirst(free);
+  }
+
+  /** What containers and pods have now. */
+  async #used(signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const { runtime, wanted } = this.#options;
+    const { containers } = await runtime.listContainers({}, { signal });
+    const named = containers.flatMap(({ image, imageRef }) => [image?.image ?? '', imageRef]);
+    return usedNames([...named, ...wanted()]);
   }
 
   async #removeOld(unused: readonly Unused[], signal: AbortSignal): Promise<readonly Unused[]> {
@@ -163,11 +172,18 @@ export class ImageGc {
     throw new SwitchyardError('tool', message);
   }
 
-  /** Whether it is gone; why not, is in the log. */
+  /**
+   * Whether it is gone; why not, is in the log. Those before it may have taken minutes: a pod that came meanwhile has been told that its image
+   * is there.
+   */
   async #remove({ image }: Unused, reason: 'space' | 'age', signal: AbortSignal): Promise<boolean> {
     const { images, log, removed } = this.#options;
     signal.throwIfAborted();
     const name = image.repoTags[0] ?? image.repoDigests[0] ?? image.id;
+    if (isNamed(image, await this.#used(signal))) {
+      log.info({ image: name }, 'an image is used by now, and stays');
+      return false;
+    }
     try {
       await images.removeImage({ image: { image: image.id } }, { signal });
     } catch (thrown) {

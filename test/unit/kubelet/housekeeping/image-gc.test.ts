@@ -23,6 +23,7 @@ interface SceneImage {
   readonly tags: readonly string[];
   readonly size: number;
   readonly pinned?: boolean;
+  readonly digests?: readonly string[];
 }
 
 /** A runtime with images, on a disk of 1,000 bytes. */
@@ -36,6 +37,9 @@ class Scene {
   readonly counted: string[] = [];
   readonly refused = new Set<string>();
   info: Record<string, string> = {};
+  isReady = true;
+  /** After an image went. */
+  gone: (id: string) => void = () => {};
   /** Beside the images. */
   otherBytes = 0;
   capacity = 1000;
@@ -59,10 +63,10 @@ class Scene {
   gc(config: Partial<ImageGcConfig> = {}): ImageGc {
     const list = async () =>
       Promise.resolve({
-        images: [...this.images].map(([id, { tags, size, pinned = false }]) => ({
+        images: [...this.images].map(([id, { tags, size, pinned = false, digests = [] }]) => ({
           id,
           repoTags: [...tags],
-          repoDigests: [],
+          repoDigests: [...digests],
           size: BigInt(size),
           pinned,
         })),
@@ -70,6 +74,7 @@ class Scene {
     const remove = async ({ image }: { image: { image: string } }) => {
       if (this.refused.has(image.image)) throw new Error('in use');
       this.images.delete(image.image);
+      this.gone(image.image);
       return Promise.resolve({});
     };
     return new ImageGc({
@@ -92,6 +97,7 @@ class Scene {
       } as never,
       records: new ImageRecords(join(this.folder, 'images.json')),
       wanted: () => this.wanted,
+      isReady: () => this.isReady,
       readSpace: async () => {
         const used = [...this.images.values()].reduce((sum, { size }) => sum + size, 0);
         const availableBytes = this.capacity - used - this.otherBytes;
@@ -179,6 +185,44 @@ describe('a disk that is fuller than it may be', () => {
     expect(scene.names).toEqual(kept);
     await scene.gc().removeUnused(never);
     expect(scene.names).toEqual(kept);
+  });
+
+  it.each([
+    ['a pod names', (id: string) => void scene.wanted.push(`local/${id}:1`)],
+    ['a container has', (id: string) => void scene.containers.push({ image: '', ref: id })],
+  ])('keeps what %s since others went', async (_who, use) => {
+    await full('a', 'b', 'c');
+    scene.gone = () => {
+      for (const id of scene.names.slice(0, 1)) use(id);
+    };
+    scene.otherBytes = 700;
+    await scene.collect();
+    expect(scene.names).toEqual(['b']);
+  });
+
+  it.each([
+    ['local/a:1@sha256:00ff', 'docker.io/local/a@sha256:00ff'],
+    ['host.example:5000/a:v1.2-x@sha256:00ff', 'host.example:5000/a@sha256:00ff'],
+    ['host.example:5000/a@sha256:00ff', 'host.example:5000/a@sha256:00ff'],
+    ['docker.io/busybox:1@sha256:00ff', 'docker.io/library/busybox@sha256:00ff'],
+  ])('keeps what a pod names as %s', async (name, digest) => {
+    scene = new Scene();
+    scene.add('a', 100, { tags: [], digests: [digest] });
+    scene.add('free');
+    scene.wanted.push(name);
+    await scene.gc().removeUnused(never);
+    expect(scene.names).toEqual(['a']);
+  });
+
+  it('keeps all of them until the pods of the node are known', async () => {
+    await full(...nine);
+    scene.isReady = false;
+    await scene.collect({ maxAgeMs: minuteMs });
+    await scene.gc().removeUnused(never);
+    expect(scene.names).toEqual(nine);
+    scene.isReady = true;
+    await scene.gc().removeUnused(never);
+    expect(scene.names).toEqual([]);
   });
 
   it('keeps young ones, also over a restart of the agent; for an eviction they go, too', async () => {
