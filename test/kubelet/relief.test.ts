@@ -206,6 +206,7 @@ describe('images', () => {
       runtime: cri.runtime,
       records: new ImageRecords(`${node.folder}/images.json`),
       wanted: () => [],
+      isReady: () => true,
       readSpace: readDiskSpace,
       events: { tell: (_type, reason) => void told.push(reason) },
       removed: (reason) => void removed.push(reason),
