@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.ts';
 import { diskUse, mountUse } from '../../host/disk-use.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
 import type { VolumeUse } from '../ports.ts';
+import { Turns } from '../turns.ts';
 import type { PodDirectories } from '../volumes/pod-directories.ts';
 
 export interface VolumeSizesOptions {
@@ -38,8 +39,7 @@ export class VolumeSizes {
   /** By pod's UID, and by path. */
   readonly #known = new Map<string, Map<string, Known>>();
   readonly #stopping = new AbortController();
-  readonly #waiting: (() => void)[] = [];
-  #walks = 0;
+  readonly #turns = new Turns(walksAtOnce);
 
   constructor(options: VolumeSizesOptions) {
     this.#options = options;
@@ -95,22 +95,20 @@ export class VolumeSizes {
 
   async #walk(path: string, known: Known): Promise<void> {
     const { clock, everyMs } = this.#options;
-    if (this.#walks >= walksAtOnce) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    } else this.#walks++;
-    const begunMs = clock.monotonic();
+    const { signal } = this.#stopping;
     try {
-      known.use = await diskUse(path, this.#stopping.signal);
+      await this.#turns.with(signal, async () => {
+        const begunMs = clock.monotonic();
+        // it may be gone
+        known.use = await diskUse(path, signal).catch(() => undefined);
+        const nowMs = clock.monotonic();
+        known.dueMs = nowMs + Math.max(everyMs, restFactor * (nowMs - begunMs));
+      });
     } catch {
-      // it is gone, or the agent ends
+      // the agent ends
       known.use = undefined;
     }
-    const nowMs = clock.monotonic();
-    known.dueMs = nowMs + Math.max(everyMs, restFactor * (nowMs - begunMs));
     known.walking = undefined;
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#walks--;
-    else next();
   }
 }
 
