@@ -1,4 +1,5 @@
 import type { KubeletConfig } from '../config/kubelet-config.ts';
+import { errorText } from '../error.ts';
 import { kubeconfigPair } from '../informer/node-kubeconfig.ts';
 import type { ApiSide } from './api-side.ts';
 import { clientWish, signingKind } from './certificates/bootstrap.ts';
@@ -93,14 +94,20 @@ export class NodeCertificates {
     return chosen;
   }
 
-  /** That of the kubeconfig, or what came after it. */
+  /** That of the kubeconfig, or what came after it; throws where the one cannot be read and the other is of no use. */
   #newestClient(kept: KeptCertificate | undefined): KeptCertificate | undefined {
-    const { config, clock, nodeName } = this.#base;
-    const pair = kubeconfigPair(config.kubeconfig);
-    const given = pair && readPair(pair.cert, pair.key);
+    const { config, clock, nodeName, log } = this.#base;
     const { commonName } = clientWish(nodeName).subject;
     const isUsable = (each: KeptCertificate | undefined): each is KeptCertificate =>
       each !== undefined && isUsableBy(commonName, each, clock.now());
+    let given: KeptCertificate | undefined;
+    try {
+      const pair = kubeconfigPair(config.kubeconfig);
+      given = pair && readPair(pair.cert, pair.key);
+    } catch (error) {
+      if (!isUsable(kept)) throw error;
+      log.warn({}, `goes on by ${this.#client.currentPath}: ${errorText(error)}`);
+    }
     const usable = [given, kept].filter(isUsable);
     return usable.toSorted((a, b) => b.notBeforeMs - a.notBeforeMs)[0] ?? kept ?? given;
   }

@@ -12,7 +12,7 @@ export interface CertificateKeeperOptions {
   /** For texts: `client certificate`. */
   readonly what: string;
   readonly store: CertificateStore;
-  /** What counts now, also looked at while a request waits; default: what the store has. */
+  /** What counts now, also looked at while a request waits; rejects where that cannot be told; default: what the store has. */
   readonly current?: () => Promise<KeptCertificate | undefined>;
   /** Whom a certificate is to be for; undefined: that is not known yet. */
   readonly wish: () => SigningWish | undefined;
@@ -69,20 +69,24 @@ export class CertificateKeeper {
     }
   }
 
+  /** Rejects where that cannot be read, which is no reason to ask for another. */
   async #current(): Promise<KeptCertificate | undefined> {
-    const { store, current = async () => store.current(), what, log } = this.#options;
-    try {
-      return await current();
-    } catch (error) {
-      log.warn({}, `${what}: ${errorText(error)}`);
-      return undefined;
-    }
+    const { store, current = async () => store.current() } = this.#options;
+    return current();
   }
 
   /** Somebody else may have put another one there. */
   async #isStill(former: KeptCertificate | undefined): Promise<boolean> {
-    const current = await this.#current();
-    return current === undefined || current.parsed.fingerprint256 === former?.parsed.fingerprint256;
+    const { what, log } = this.#options;
+    try {
+      const current = await this.#current();
+      return (
+        current === undefined || current.parsed.fingerprint256 === former?.parsed.fingerprint256
+      );
+    } catch (error) {
+      log.warn({}, `${what}: ${errorText(error)}`);
+      return true;
+    }
   }
 
   #dueInMs(current: KeptCertificate | undefined, wish: SigningWish): number {

@@ -154,3 +154,38 @@ test('it counts while a request waits for somebody who approves it, too', async 
   await pass('the kubeconfig counts', () => used.at(-1) === 'kubeconfig', 1000);
   await pass('it is said', () => rig.lines.some((line) => line.includes('any more')), 1000);
 });
+
+const warned = (text: string): number =>
+  rig.lines.filter((line) => line.startsWith('warn') && line.includes(text)).length;
+
+test('a kubeconfig that cannot be read is said, and the own file counts meanwhile', async () => {
+  const kept = issued(0, 10);
+  await store.keep(kept.cert, kept.key, beginMs);
+  writeKubeconfig(issued(1, 11));
+  rig.clock.setDate(dayMs);
+  const own = await open();
+  rig.start(async (signal) => own.run(signal));
+  await rig.clock.advance(60_000);
+  expect(used).toEqual(['kubeconfig']);
+  writeFileSync(kubeconfig, ': {');
+  await pass('the own file counts', () => used.at(-1) === store.currentPath, 10_000);
+  expect(warned(`goes on by ${store.currentPath}: `)).toBe(1);
+  expect(rig.server.requests).toEqual([]);
+});
+
+test.each([
+  ['there is none', undefined],
+  ['it has ended', issued(-9, -1)],
+])('where %s a kubeconfig that cannot be read is waited for', async (_what, kept) => {
+  if (kept !== undefined) await store.keep(kept.cert, kept.key, beginMs);
+  const given = issued(0, 10);
+  writeKubeconfig(given);
+  const own = await open();
+  rig.start(async (signal) => own.run(signal));
+  rmSync(kubeconfig);
+  await pass('it is said, and again', () => warned('client certificate: ') > 2, 10_000);
+  writeKubeconfig(given);
+  await rig.clock.advance(dayMs);
+  expect(rig.server.requests).toEqual([]);
+  expect(used).toEqual(['kubeconfig']);
+});

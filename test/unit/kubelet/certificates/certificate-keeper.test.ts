@@ -1,5 +1,5 @@
 /** A certificate is asked for, renewed in time, and what is in the way is said: with time that a test moves. */
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CertificateKeeper } from '../../../../src/kubelet/certificates/certificate-keeper.ts';
@@ -301,6 +301,33 @@ test('a certificate for a short time is not followed by the next at once', async
   await rig.clock.advance(9_000);
   expect(created()).toBe(1);
   await pass('the next', () => created() === 2);
+});
+
+test('one that cannot be read is said and waited for: it is not asked for anew', async () => {
+  keep();
+  const cert = await issue();
+  const text = readFileSync(store.currentPath, 'utf8');
+  rmSync(store.currentPath);
+  mkdirSync(store.currentPath);
+  await pass('it is said, and again', () => warnings().length > 2);
+  expect(warnings()[2]).toContain('EISDIR');
+  rmSync(store.currentPath, { recursive: true });
+  writeFileSync(store.currentPath, text);
+  await rig.clock.advance(dayMs);
+  expect(told).toEqual(['asks', 'former none', 'renewed']);
+  expect((await store.current())?.cert).toBe(cert);
+});
+
+test('a request that waits goes on waiting while what counts cannot be read', async () => {
+  let fails = false;
+  keep({
+    current: async () => (fails ? Promise.reject(new Error('EIO: i/o error')) : undefined),
+  });
+  await waits();
+  fails = true;
+  await pass('it is said', () => warnings().some((line) => line.includes('EIO')));
+  await issue();
+  expect(told).toEqual(['asks', 'former none', 'renewed']);
 });
 
 test('no key is in the log', async () => {
