@@ -52,16 +52,17 @@ export class KeptAccess {
   async reload(): Promise<void> {
     const nowMs = this.#clock.monotonic();
     if (this.#reload === undefined || nowMs - this.#reload.atMs >= reloadIntervalMs) {
-      this.#reload = { atMs: nowMs, done: this.#loadAgain() };
+      this.#reload = { atMs: nowMs, done: this.#loadAgain(this.#clientFile) };
     }
     await this.#reload.done;
   }
 
-  /** From now on the client certificate and the key of a file count instead of what the settings say; undefined: what they say. */
+  /**
+   * From now on the client certificate and the key of a file count instead of what the settings say; undefined: what they say. Where the settings
+   * cannot be read nothing changes, until it is said again.
+   */
   async useClientFile(path: string | undefined): Promise<void> {
-    if (this.#clientFile === path) return;
-    this.#clientFile = path;
-    await this.#loadAgain();
+    if (this.#clientFile !== path) await this.#loadAgain(path);
   }
 
   /** Ends a plugin that runs. */
@@ -71,9 +72,10 @@ export class KeptAccess {
   }
 
   /** A kubeconfig that is being rewritten must not cost us the one that we have. */
-  async #loadAgain(): Promise<void> {
+  async #loadAgain(clientFile: string | undefined): Promise<void> {
     try {
-      this.#access = this.#load(this.#clientFile);
+      this.#access = this.#load(clientFile);
+      this.#clientFile = clientFile;
       this.dropLook('the credentials are read anew');
     } catch (error) {
       this.#log.warn({ err: error }, `credentials not reloaded: ${errorText(error)}`);
