@@ -13,7 +13,9 @@ export function flagLines(table: FlagTable, flags: FlagValues): readonly string[
     .toSorted();
 }
 
-/** Whoever reaches the page reads it: of a URL's name and password (`--source`, `--master`) it says only that they are there. */
+/** Whoever reaches the page reads it: of a URL's name, password and query (`--source`, `--master`) it says only that they are there. */
 function withoutPasswords(value: string): string {
-  return value.replace(/(https?:\/\/)[^/?#\s]*@/gi, '$1…@');
+  return value
+    .replace(/(https?:\/\/)[^/?#\s]*@/gi, '$1…@')
+    .replace(/(https?:\/\/[^?\s]*)\?\S+/gi, '$1?…');
 }

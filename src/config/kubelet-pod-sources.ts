@@ -65,9 +65,9 @@ function urlOf(url: string, { flags, problem }: Reading): Omit<UrlPodsConfig, 'p
   return { url, headers: headersOf(flags, problem) };
 }
 
-/** A URL as others may see it. */
+/** A URL as others may see it: a query may hold a token. */
 export function withoutPassword(place: string): string {
-  return place.replace(/\/\/[^/]*@/, '//…@');
+  return place.replace(/\/\/[^/]*@/, '//…@').replace(/(\/\/[^?]*)\?.+$/s, '$1?…');
 }
 
 const headerName = /^[!#$%&'*+\-.^_`|~\w]+$/;

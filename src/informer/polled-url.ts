@@ -36,7 +36,7 @@ const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
  * Redirects are followed, never from https to http; headers and a password that were meant for this host are told to no other.
  */
 export class PolledUrl {
-  /** Without a password, for messages. */
+  /** Without a password and a query, for messages. */
   readonly name: string;
   readonly #options: PolledUrlOptions;
   readonly #target: URL;
@@ -51,7 +51,7 @@ export class PolledUrl {
     this.#secrets = [...basicOf(this.#target, options), ...pairsOf(options.headers ?? {})];
     this.#target.username = '';
     this.#target.password = '';
-    this.name = this.#target.href;
+    this.name = shown(this.#target.href);
   }
 
   /** Rejects where no whole document came, saying why. `alive` is told of each piece. */
@@ -127,9 +127,9 @@ function parseUrl(url: string): URL {
   throw new SwitchyardError('usage', `${shown(url)} is no http or https URL`);
 }
 
-/** A password is nobody's business. */
+/** A password is nobody's business, and a query may hold a token. */
 function shown(url: string): string {
-  return url.replace(/\/\/[^/]*@/, '//…@');
+  return url.replace(/\/\/[^/]*@/, '//…@').replace(/\?.+$/s, '?…');
 }
 
 /** What the URL says of who asks, unless a header does. */

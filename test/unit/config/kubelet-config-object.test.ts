@@ -60,12 +60,12 @@ test('read again it means the same', () => {
   expect(show([], shown).config).toEqual(config);
 });
 
-test('headers, which may be credentials, are not shown, and no password of a URL', () => {
+test('headers, which may be credentials, are not shown, and no password or query of a URL', () => {
   const { shown } = show([], {
-    staticPodURL: 'http://me:s3cret@pods.example/n1',
+    staticPodURL: 'http://me:s3cret@pods.example/n1?token=s3cret',
     staticPodURLHeader: { Authorization: ['Bearer s3cret'] },
   });
-  expect(shown['staticPodURL']).toBe('http://…@pods.example/n1');
+  expect(shown['staticPodURL']).toBe('http://…@pods.example/n1?…');
   expect(shown['staticPodURLHeader']).toEqual({ Authorization: ['<hidden>'] });
   expect(JSON.stringify(shown)).not.toContain('s3cret');
 });

@@ -172,7 +172,7 @@ httpCheckFrequency: 5s
   test('what is wrong with it is told, and no password and no value of a header with it', () => {
     const bad = [
       ['--source=url:ftp://me:secret@a'],
-      ['--manifest-url=ftp://me:secret@a'],
+      ['--manifest-url=ftp://me:secret@a/?token=secret'],
       ['--source=http://me:secret@a', '--manifest-url=http://b'],
       ['--manifest-url=http://a', '--manifest-url-header=a b:secret'],
       ['--manifest-url=http://a', '--manifest-url-header=a:secret\nb'],
@@ -181,7 +181,7 @@ httpCheckFrequency: 5s
     const told = bad.map((argv) => errorOf(() => read(argv)));
     expect(told).toEqual([
       expect.stringContaining('is not kubernetes, file:PATH or url:URL'),
-      expect.stringContaining('"ftp://…@a" is no http or https URL'),
+      expect.stringContaining('"ftp://…@a/?…" is no http or https URL'),
       expect.stringContaining('one URL, not http://…@a and http://b'),
       expect.stringContaining('--manifest-url-header: "a b" is no name of a header'),
       expect.stringContaining('a: its value has characters that no header may have'),

@@ -130,3 +130,12 @@ test('a longer answer than is allowed is not read to its end', async () => {
 test('what is no URL is refused without its password', () => {
   expect(() => poll('/', { url: 'ftp://me:secret@host' })).toThrow('ftp://…@host is no http');
 });
+
+test('its name for messages has neither its password nor its query, which is asked with', async () => {
+  host.answers.set('/pods?token=secret', { body: 'a' });
+  const origin = host.origin.replace('//', '//me:secret@');
+  const url = poll('/', { url: `${origin}/pods?token=secret` });
+  expect(url.name).toBe(`${host.origin}/pods?…`);
+  expect(await ask(url)).toEqual({ kind: 'document', text: 'a' });
+  expect(() => poll('/', { url: 'ftp://host/?token=secret' })).toThrow('ftp://host/?… is no http');
+});

@@ -38,12 +38,12 @@ it('/flagz has every flag with what was said or the default, by name', () => {
   expect(flagzPage(lines)).toContain('\nconfig-sync-period=1m30s\n');
 });
 
-it('/flagz keeps passwords of URLs to itself', () => {
+it('/flagz keeps passwords and queries of URLs to itself', () => {
   const given = [
-    '--source=https://me:se@cret@x.example/a@b',
+    '--source=https://me:se@cret@x.example/a@b?token=se@cret',
     '--master=http://token@10.0.0.1:8080',
   ];
   const lines = flagLines(proxyFlags, parseFlags(proxyFlags, given).flags);
-  expect(lines).toContain('source=https://…@x.example/a@b');
+  expect(lines).toContain('source=https://…@x.example/a@b?…');
   expect(lines).toContain('master=http://…@10.0.0.1:8080');
 });
