@@ -22,10 +22,39 @@ export async function readDiskSpace(path: string): Promise<DiskSpace> {
   };
 }
 
-/** Whether two paths are on different file systems. */
-export async function areOnTwoDisks(one: string, other: string): Promise<boolean> {
-  const [a, b] = await Promise.all([stat(one), stat(other)]);
-  return a.dev !== b.dev;
+/** What of a path tells which disk it is on. */
+export interface DiskPlace {
+  readonly device: number;
+  readonly space: DiskSpace;
+}
+
+/** Others write meanwhile: what two subvolumes share may change between two looks at it. */
+const looks = 3;
+
+/**
+ * Whether what is freed at one path is no room at the other. Two devices say so, unless they have the same space: subvolumes of one btrfs have
+ * a device number each.
+ */
+export async function areOnTwoDisks(
+  one: string,
+  other: string,
+  look: (path: string) => Promise<DiskPlace> = readPlace,
+): Promise<boolean> {
+  for (let i = 0; i < looks; i++) {
+    const [a, b] = await Promise.all([look(one), look(other)]);
+    if (a.device === b.device || isSameSpace(a.space, b.space)) return false;
+    if (a.space.bytes !== b.space.bytes) return true;
+  }
+  return true;
+}
+
+async function readPlace(path: string): Promise<DiskPlace> {
+  const [{ dev: device }, space] = await Promise.all([stat(path), readDiskSpace(path)]);
+  return { device, space };
+}
+
+function isSameSpace(a: DiskSpace, b: DiskSpace): boolean {
+  return a.bytes === b.bytes && a.availableBytes === b.availableBytes && a.inodes === b.inodes;
 }
 
 /** How many processes and threads there may be, and are; undefined: not known. */
