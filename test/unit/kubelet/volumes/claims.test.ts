@@ -226,6 +226,8 @@ async function groupOf(path: string): Promise<string> {
   return `${gid} ${(mode & 0o7777).toString(8)}`;
 }
 
+const nested = (levels: number): string => join(disk, ...Array<string>(levels).fill('d'));
+
 describe('fsGroup', () => {
   const securityContext = { fsGroup: 4242 };
 
@@ -243,6 +245,18 @@ describe('fsGroup', () => {
     expect(await groupOf(join(disk, 'sub/file'))).toBe('4242 660');
     expect((await lstat(join(disk, 'link'))).gid).toBe(4242);
     expect(await groupOf(join(root, 'outside'))).toBe('0 600');
+  });
+
+  it('is refused where folders are deeper one in another than handles may be open', async () => {
+    await mkdir(nested(255), { recursive: true });
+    await agent().setUp(claiming(false, { securityContext }), signal);
+    expect((await lstat(nested(255))).gid).toBe(4242);
+    await mkdir(nested(256), { mode: 0o700 });
+    const other = claiming(false, { securityContext });
+    await expect(
+      agent().setUp({ ...other, metadata: { ...other.metadata, uid: 'uid-2' } }, signal),
+    ).rejects.toThrow('more than 256 folders one in another');
+    expect((await lstat(nested(256))).mode & 0o777).toBe(0o700);
   });
 
   it('changes nothing of one that is read-only, nor of a hostPath', async () => {
