@@ -54,7 +54,7 @@ export class NodeUpkeep {
       relist: async () => view.relist(),
       isWanted: (uid) => this.#isWanted(uid),
       isFinished: (uid) => this.#isFinished(uid),
-      isEnded: (uid) => this.#options.workers.state(uid)?.kind === 'finished',
+      isEnded: (uid) => this.#isTold(uid),
       orphans: new OrphanedPods({
         volumes,
         clock,
@@ -161,10 +161,15 @@ export class NodeUpkeep {
 
   /** Nothing of it will be looked at any more. */
   #isFinished(uid: string): boolean {
-    const { table, workers } = this.#options;
-    const pod = table.get(uid);
-    if (pod === undefined || workers.state(uid)?.kind !== 'finished') return false;
+    const pod = this.#options.table.get(uid);
+    if (pod === undefined || !this.#isTold(uid)) return false;
     return pod.metadata.deletionTimestamp !== undefined || pod.status.reason === 'Evicted';
+  }
+
+  /** It has ended, and the API server knows how: until then its containers are the only record of that which outlives this process. */
+  #isTold(uid: string): boolean {
+    const { workers, status } = this.#options;
+    return workers.state(uid)?.kind === 'finished' && status.isWritten(uid);
   }
 
   /** By a worker of its own; resolves when that has ended. */

@@ -26,7 +26,7 @@ export interface HousekeepingOptions {
   readonly isWanted: (uid: string) => boolean;
   /** A pod that is still in a source, and all of it may be removed: evicted, or deleted and terminated. */
   readonly isFinished: (uid: string) => boolean;
-  /** A pod of which nothing runs, nor will: what is left of it may be removed where room is wanted. */
+  /** A pod of which nothing runs, nor will, and the API server knows how it ended: what is left of it may be removed where room is wanted. */
   readonly isEnded: (uid: string) => boolean;
   readonly orphans: OrphanedPods;
   readonly rotation: LogRotation;

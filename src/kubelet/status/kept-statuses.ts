@@ -50,6 +50,11 @@ export class KeptStatuses {
     return this.#entries.values();
   }
 
+  /** undefined: nothing is kept of it. */
+  of(uid: string): KeptStatus | undefined {
+    return this.#entries.get(uid);
+  }
+
   /** The last one that was kept, or what the API had when this process first saw the pod. */
   current(pod: Pod): PodStatus {
     const entry = this.#entries.get(pod.metadata.uid);

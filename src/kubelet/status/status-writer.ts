@@ -96,6 +96,11 @@ export class StatusWriter implements StatusSink {
     return [...this.#statuses.all].every(({ turn }) => !turn.isDue);
   }
 
+  /** Whether nothing of this pod is still to be written; also where there is no API server that could be told. */
+  isWritten(uid: string): boolean {
+    return this.#options.api === undefined || this.#statuses.of(uid)?.turn.isDue !== true;
+  }
+
   /** Writes until `signal` aborts. Rejects never. */
   async run(signal: AbortSignal): Promise<void> {
     const { api } = this.#options;

@@ -5,7 +5,7 @@ import { NodeUpkeep } from '../../../src/kubelet/node-upkeep.ts';
 import type { NodeUpkeepOptions } from '../../../src/kubelet/node-upkeep.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { VirtualClock } from '../proxy/virtual-clock.ts';
-import { runtimePod } from './support/runtime-pods.ts';
+import { runtimeContainer, runtimePod } from './support/runtime-pods.ts';
 
 function left(
   configured: ReadonlySet<string>,
@@ -24,6 +24,12 @@ class Scene {
   /** Pods of the runtime that the look took for ones that no source has, each time. */
   readonly missed: (readonly string[])[] = [];
   readonly asked: string[] = [];
+  /** Containers that were removed. */
+  readonly removed: string[] = [];
+  /** Pods whose workers have ended, and those of them of which the API server knows that. */
+  readonly ended = new Set<string>();
+  readonly written = new Set<string>();
+  readonly upkeep: NodeUpkeep;
   listed = 0;
   /** What the last list had, and what the next one will have. */
   seen = new Map<string, ReturnType<typeof runtimePod>>();
@@ -36,7 +42,16 @@ class Scene {
       base: {
         clock: this.clock,
         log: silentLog,
-        cri: { runtime: { listPodSandbox: async () => ({ items: [] }) } },
+        cri: {
+          runtime: {
+            listPodSandbox: async () => ({ items: [] }),
+            removeContainer: async ({ containerId }: { containerId: string }) =>
+              Promise.resolve(this.removed.push(containerId)),
+            stopPodSandbox: async () => {},
+            removePodSandbox: async () => {},
+          },
+        },
+        containerLogsDir: '/nowhere',
         config: {
           podLogsDir: '/nowhere',
           logFiles: { maxFiles: 5, maxSize: '10Mi', monitorMs: 2 ** 30 },
@@ -57,11 +72,12 @@ class Scene {
           this.missed.push(left(configured, pods)),
         uids: () => [],
         isAlive: () => false,
-        state: () => undefined,
+        state: (uid: string) => (this.ended.has(uid) ? { kind: 'finished' } : undefined),
       },
       table: {
         all: () => this.uids.map((uid) => ({ metadata: { uid } })),
-        get: (uid: string) => (this.uids.includes(uid) ? { metadata: { uid } } : undefined),
+        get: (uid: string) =>
+          this.uids.includes(uid) ? { metadata: { uid }, status: {} } : undefined,
       },
       volumes: { known: async () => [] },
       cgroups: {
@@ -71,11 +87,12 @@ class Scene {
         },
         remove: async (uid: string) => Promise.resolve(this.cgroups.delete(uid)),
       },
-      status: { forget: () => {} },
+      status: { forget: () => {}, isWritten: (uid: string) => this.written.has(uid) },
+      logFolders: { known: async () => [] },
       isReady: () => true,
     };
-    const upkeep = new NodeUpkeep(around as unknown as NodeUpkeepOptions);
-    this.#running = upkeep.run(this.stop.signal);
+    this.upkeep = new NodeUpkeep(around as unknown as NodeUpkeepOptions);
+    this.#running = this.upkeep.run(this.stop.signal);
   }
 
   async end(): Promise<void> {
@@ -129,6 +146,26 @@ describe('the look of each two seconds', () => {
     expect([...on.cgroups]).toEqual(['a', 'running']);
     await on.clock.advance(120_000);
     expect(on.asked).toHaveLength(4);
+    await on.end();
+  });
+});
+
+describe('where room is wanted', () => {
+  it('containers stay until the API server knows how their pod ended', async () => {
+    const on = new Scene();
+    for (const uid of ['told', 'untold']) {
+      on.uids.push(uid);
+      on.ended.add(uid);
+      const container = runtimeContainer({ id: `${uid}-0`, state: 'exited' });
+      on.inRuntime.set(uid, runtimePod({ uid, containers: [container] }));
+    }
+    on.written.add('told');
+    await on.upkeep.removeDead();
+    expect(on.removed).toEqual(['told-0']);
+    on.written.add('untold');
+    on.inRuntime.delete('told');
+    await on.upkeep.removeDead();
+    expect(on.removed).toEqual(['told-0', 'untold-0']);
     await on.end();
   });
 });

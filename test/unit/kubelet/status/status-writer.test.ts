@@ -227,6 +227,21 @@ describe('a status', () => {
     expect(storedStatus()).not.toHaveProperty('reason');
   });
 
+  it('is written once the API has it, and each pod by itself', async () => {
+    const of = inApi();
+    await server.down();
+    writer.set(of, runs);
+    await clock.advance(5000);
+    expect(writer.isWritten('u1')).toBe(false);
+    expect(writer.isWritten('another')).toBe(true);
+    await server.up();
+    await clock.advance(10_000);
+    await settled();
+    expect(writer.isWritten('u1')).toBe(true);
+    writer.terminated(of, ends);
+    expect(writer.isWritten('u1')).toBe(false);
+  });
+
   it('goes to no other pod of the same name, and to none that is gone', async () => {
     inApi(pod({}, { uid: 'u2' }));
     writer.set(pod(), runs);
