@@ -6,9 +6,10 @@ import type { Pod } from '../pod/pod.ts';
 import { sectionOf, textOf } from '../pod/raw-fields.ts';
 import type { Complaint } from './complaints.ts';
 import { validStaticPod } from './read-static-pod.ts';
-import type { StaticPlace } from './static-pod.ts';
+import { namesOnNode } from './static-pod.ts';
+import type { PodNames, StaticPlace } from './static-pod.ts';
 
-/** The pods of a document, and what of it is none that can be run. */
+/** The pods of a document with those that stay as they were, and what of it is none that can be run. */
 export interface ReadPods {
   readonly pods: readonly Pod[];
   readonly refused: readonly Complaint[];
@@ -16,9 +17,14 @@ export interface ReadPods {
 
 /**
  * What a URL gave: Pods, PodLists and Lists of Pods, as YAML or JSON (spec 1.3). A pod with which something is wrong keeps no other from
- * being read. Throws where it is something else: then nothing can be said of what there is.
+ * being read, and stays as it was in `before`, what was read last: a mistake in a manifest ends nothing that runs. Throws where it is
+ * something else: then nothing can be said of what there is.
  */
-export function readStaticPods(text: string, place: StaticPlace): ReadPods {
+export function readStaticPods(
+  text: string,
+  place: StaticPlace,
+  before: readonly Pod[] = [],
+): ReadPods {
   const values = [...readYamlDocuments(text)].map(({ value, error }) => {
     if (error !== undefined) throw new SwitchyardError('object', error.reason);
     return value;
@@ -27,13 +33,23 @@ export function readStaticPods(text: string, place: StaticPlace): ReadPods {
   if (values.every((each) => each === null || each === undefined))
     throw new SwitchyardError('object', 'is empty; no pods at all are a List without items');
   const pods: Pod[] = [];
-  const refused: Complaint[] = [];
-  for (const { raw, at } of items) {
+  const failed: (Item & { readonly error: unknown })[] = [];
+  for (const item of items) {
     try {
-      pods.push(podOf(raw, place));
+      pods.push(podOf(item.raw, place));
     } catch (error) {
-      refused.push({ what: whatOf(raw, at), reason: `is left out: ${errorText(error)}` });
+      failed.push({ ...item, error });
     }
+  }
+  const names = new Set(pods.map(fullName));
+  const refused: Complaint[] = [];
+  for (const { raw, at, error } of failed) {
+    const name = nameOf(raw, place);
+    const last = names.has(name ?? '') ? undefined : before.find((pod) => fullName(pod) === name);
+    if (last !== undefined) pods.push(last);
+    if (name !== undefined) names.add(name);
+    const what = last === undefined ? 'is left out' : 'stays as it was';
+    refused.push({ what: whatOf(raw, at), reason: `${what}: ${errorText(error)}` });
   }
   return { pods, refused };
 }
@@ -66,6 +82,18 @@ function podOf(raw: unknown, place: StaticPlace): Pod {
 function kindOf(value: unknown): string {
   if (!isRaw(value)) return 'something else';
   return `${String(value['apiVersion'])} ${String(value['kind'])}`;
+}
+
+/** Which pod is meant, though it cannot be run; undefined: that cannot be told, or it is something else that is called so. */
+function nameOf(raw: unknown, place: StaticPlace): string | undefined {
+  if (!isRaw(raw) || (typeof raw['kind'] === 'string' && raw['kind'] !== 'Pod')) return undefined;
+  const { namespace = '', name } = sectionOf(raw, 'metadata');
+  if (typeof namespace !== 'string' || typeof name !== 'string' || name === '') return undefined;
+  return fullName({ metadata: namesOnNode({ namespace, name }, place) });
+}
+
+function fullName({ metadata }: { readonly metadata: PodNames }): string {
+  return `${metadata.namespace}/${metadata.name}`;
 }
 
 /** `items[3] (default/web)` */

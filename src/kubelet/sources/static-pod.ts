@@ -13,6 +13,8 @@ export interface StaticPlace {
   readonly nodeName: string;
 }
 
+export type PodNames = Pick<Pod['metadata'], 'namespace' | 'name'>;
+
 /**
  * The pod of a valid manifest as this node runs it (spec 1.4): with a UID that is made from all that the manifest says, so that a
  * change of it is another pod, unless it has a UID of its own; with the node in its name; bound to the node.
@@ -25,8 +27,7 @@ export function staticPod(raw: Raw, place: StaticPlace): Pod {
     metadata: {
       ...metadata,
       uid,
-      name: `${metadata.name}-${place.nodeName.toLowerCase()}`,
-      namespace: metadata.namespace === '' ? 'default' : metadata.namespace,
+      ...namesOnNode(metadata, place),
       annotations: { ...metadata.annotations, [annotation.hash]: uid },
     },
     spec: {
@@ -35,6 +36,17 @@ export function staticPod(raw: Raw, place: StaticPlace): Pod {
       ...(tolerations === undefined ? {} : { tolerations }),
     },
     status: { phase: 'Pending' },
+  };
+}
+
+/** What a pod that has these names in its manifest is called. */
+export function namesOnNode(
+  { namespace, name }: PodNames,
+  { nodeName }: Pick<StaticPlace, 'nodeName'>,
+): PodNames {
+  return {
+    name: `${name}-${nodeName.toLowerCase()}`,
+    namespace: namespace === '' ? 'default' : namespace,
   };
 }
 

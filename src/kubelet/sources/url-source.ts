@@ -26,7 +26,8 @@ export interface UrlSourceOptions extends UrlPodsConfig {
 
 /**
  * Static pods of a URL (spec 1.3), which is asked again and again. All of them are told at first and after each change. While it does not
- * answer, or with something that is no list of pods, they stay as they are; an answer without a single byte says that there are none.
+ * answer, or with something that is no list of pods, they stay as they are, as does each of them with which something is wrong by itself;
+ * an answer without a single byte says that there are none.
  */
 export class UrlSource {
   readonly #options: UrlSourceOptions;
@@ -34,7 +35,8 @@ export class UrlSource {
   readonly #complaints: Complaints;
   /** Of what was read last; undefined: of nothing, or of what could not be used. */
   #hash: string | undefined;
-  #known = new Set<string>();
+  /** Those that were told last. */
+  #pods: readonly Pod[] = [];
   #isStale = false;
 
   constructor(options: UrlSourceOptions) {
@@ -115,7 +117,8 @@ export class UrlSource {
     const hash = createHash('sha256').update(text).digest('hex');
     if (hash === this.#hash) return;
     const { nodeName } = this.#options;
-    const read = readStaticPods(text, { source: 'http', place: this.place, nodeName });
+    const place = { source: 'http', place: this.place, nodeName } as const;
+    const read = readStaticPods(text, place, this.#pods);
     this.#hash = hash;
     this.#publish(read, publish);
   }
@@ -126,12 +129,11 @@ export class UrlSource {
   ): void {
     this.#complaints.keepOnly(new Set([this.place, ...refused.map(({ what }) => what)]));
     for (const { what, reason } of refused) this.#complaints.add(what, reason);
-    const texts = new Set(pods.map(podText));
-    for (const pod of texts) {
-      if (!this.#known.has(pod))
-        this.#options.log.info({ url: this.place, pod }, 'static pod read');
+    const before = new Set(this.#pods.map(podText));
+    for (const pod of new Set(pods.map(podText))) {
+      if (!before.has(pod)) this.#options.log.info({ url: this.place, pod }, 'static pod read');
     }
-    this.#known = texts;
+    this.#pods = pods;
     publish(pods);
   }
 }

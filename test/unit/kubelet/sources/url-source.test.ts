@@ -76,6 +76,10 @@ function says(value: unknown): Answer {
   return (response) => void response.end(text);
 }
 
+function saysList(...items: readonly unknown[]): Answer {
+  return says({ apiVersion: 'v1', kind: 'PodList', items });
+}
+
 describe('an answer may be', () => {
   const yaml = `
 apiVersion: v1
@@ -139,6 +143,50 @@ test('a pod with which something is wrong is left out and told of, and the other
   await poll();
   expect(sets.at(-1)).toEqual(['default/a-n1', 'default/b-n1']);
   expect(source.complaints).toEqual([]);
+});
+
+describe('a pod that is spoilt', () => {
+  const named = (metadata: object): object => ({ ...pod('a', { containers: 7 }), metadata });
+
+  test('stays as it was while it is, and that is told of', async () => {
+    answer = saysList(pod('a'), pod('b'));
+    const { source, sets, uids, poll } = await start();
+    answer = saysList(pod('a', { containers: 7 }), pod('b'));
+    await poll();
+    answer = saysList(pod('c'), pod('a', { hostPID: 'yes' }));
+    await poll();
+    expect(sets.slice(1)).toEqual([
+      ['default/b-n1', 'default/a-n1'],
+      ['default/c-n1', 'default/a-n1'],
+    ]);
+    expect([uids[3], uids[5]]).toEqual([uids[0], uids[0]]);
+    expect(source.complaints).toEqual([
+      {
+        what: 'items[1] (default/a)',
+        reason: expect.stringContaining('stays as it was: spec.hostPID') as string,
+      },
+    ]);
+    answer = saysList(pod('c'));
+    await poll();
+    expect(sets.at(-1)).toEqual(['default/c-n1']);
+    expect(source.complaints).toEqual([]);
+  });
+
+  test.each<[string, readonly unknown[], string[]]>([
+    ['another namespace', [named({ name: 'a', namespace: 'shop' })], []],
+    ['no name', [named({})], []],
+    ['a namespace that is none', [named({ name: 'a', namespace: 7 })], []],
+    ['another kind', [{ ...pod('a'), kind: 'ConfigMap' }], []],
+    ['a good one of its name', [pod('a', { containers: 7 }), pod('a')], ['default/a-n1']],
+    ['itself once more', [named({ name: 'a' }), named({ name: 'a' })], ['default/a-n1']],
+  ])('with %s', async (_what, items, names) => {
+    answer = saysList(pod('a'));
+    const { sets, poll } = await start();
+    answer = saysList(...items);
+    await poll();
+    expect(sets.at(-1)).toEqual(names);
+    expect(sets).toHaveLength(2);
+  });
 });
 
 test('the same document is told once, whether or not its server knows what it gave', async () => {
