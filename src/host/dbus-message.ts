@@ -32,6 +32,8 @@ const kinds = ['other', 'call', 'return', 'error', 'signal'] as const;
 const fixedBytes = 16;
 /** A bus allows 128 MiB; nothing that is asked for here is as large as this. */
 const mostBytes = 1024 ** 2;
+/** What a bus allows (specification 0.43): more is no message. */
+const allowedBytes = 128 * 1024 ** 2;
 
 /** A call in the wire format of D-Bus (specification 0.43, little endian). */
 export function encodeCall(call: BusCall, serial: number): Buffer {
@@ -58,10 +60,20 @@ export function encodeCall(call: BusCall, serial: number): Buffer {
   return Buffer.concat([head.done(), body.done()]);
 }
 
-/** The first message of what has come, and the rest; undefined: it is not whole yet. Throws where it is none, or too large. */
-export function decodeMessage(
-  data: Buffer,
-): { readonly message: BusMessage; readonly rest: Buffer } | undefined {
+/** What of the bytes that have come is done with. */
+export interface Decoded {
+  /** undefined: it is too large to be anything that was asked for. */
+  readonly message: BusMessage | undefined;
+  readonly rest: Buffer;
+  /** So many bytes that are still to come belong to it, and are nothing. */
+  readonly skipBytes: number;
+}
+
+/**
+ * The first message of what has come, and the rest; undefined: it is not whole yet. Any user of a bus can send any other whatever the bus
+ * allows: what is too large is passed over. Throws where it is no message.
+ */
+export function decodeMessage(data: Buffer): Decoded | undefined {
   if (data.length < fixedBytes) return undefined;
   const isLittleEndian = data[0] === 0x6c;
   if (!isLittleEndian && data[0] !== 0x42) throw new Error('what came from the bus is no message');
@@ -69,7 +81,11 @@ export function decodeMessage(
   const fieldBytes = uint32(data, 12, isLittleEndian);
   const bodyAt = padded(fixedBytes + fieldBytes, 8);
   const size = bodyAt + bodyBytes;
-  if (size > mostBytes) throw new Error(`a message from the bus has ${size} bytes`);
+  if (size > allowedBytes) throw new Error(`a message from the bus has ${size} bytes`);
+  if (size > mostBytes) {
+    const skipBytes = Math.max(0, size - data.length);
+    return { message: undefined, rest: data.subarray(size), skipBytes };
+  }
   if (data.length < size) return undefined;
   const fields = readFields(data.subarray(0, fixedBytes + fieldBytes), isLittleEndian);
   const text = (code: number): string => {
@@ -89,7 +105,7 @@ export function decodeMessage(
     body: data.subarray(bodyAt, size),
     isLittleEndian,
   };
-  return { message, rest: data.subarray(size) };
+  return { message, rest: data.subarray(size), skipBytes: 0 };
 }
 
 /** The first value of a message, a boolean; undefined: it is none. */

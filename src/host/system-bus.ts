@@ -23,6 +23,8 @@ export class MessageBus {
   readonly #onSignal: (message: BusMessage) => void;
   #serial = 0;
   #data = Buffer.alloc(0);
+  /** Of a message that is passed over: so much of it is still to come. */
+  #skipBytes = 0;
   /** Once the bus has taken us: before that it speaks in lines. */
   #isOpen = false;
 
@@ -98,7 +100,7 @@ export class MessageBus {
     this.#socket.write(`\0AUTH EXTERNAL ${uid}\r\n`);
     const taken = new Promise<void>((resolve, reject) => {
       this.#socket.on('data', (data: Buffer) => {
-        this.#data = Buffer.concat([this.#data, data]);
+        this.#data = Buffer.concat([this.#data, this.#wanted(data)]);
         try {
           if (this.#isOpen) this.#read();
           else if (this.#isTaken()) resolve();
@@ -127,12 +129,20 @@ export class MessageBus {
     return true;
   }
 
+  /** Without what belongs to a message that is passed over. */
+  #wanted(data: Buffer): Buffer {
+    const skipped = Math.min(this.#skipBytes, data.length);
+    this.#skipBytes -= skipped;
+    return data.subarray(skipped);
+  }
+
   #read(): void {
     for (;;) {
       const found = decodeMessage(this.#data);
       if (found === undefined) return;
       this.#data = Buffer.from(found.rest);
-      this.#take(found.message);
+      this.#skipBytes = found.skipBytes;
+      if (found.message !== undefined) this.#take(found.message);
     }
   }
 

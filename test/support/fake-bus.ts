@@ -49,6 +49,12 @@ export class FakeBus {
     this.#socket?.write(message(4, fields, body));
   }
 
+  /** Any connection says something of this size. */
+  say(bytes: number): void {
+    const fields = [field(1, 'o', '/'), field(2, 's', 'any.thing'), field(3, 's', 'Said')];
+    this.#socket?.write(message(4, fields, Buffer.alloc(bytes, 'l')));
+  }
+
   #serve(socket: Socket): void {
     this.#socket = socket;
     let data = Buffer.alloc(0);
@@ -68,7 +74,7 @@ export class FakeBus {
         // its serial lies behind the length of its body
         const serial = data.readUInt32LE(8);
         data = Buffer.from(found.rest);
-        this.#answer(found.message, serial);
+        if (found.message !== undefined) this.#answer(found.message, serial);
       }
     });
   }

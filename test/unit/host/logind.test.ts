@@ -51,6 +51,17 @@ describe('a shutdown', () => {
     await vi.waitFor(() => expect(heard).toEqual([false]));
   });
 
+  it('is heard of whatever size of messages other users of the bus send', async () => {
+    const heard: boolean[] = [];
+    const following = logind();
+    await following.follow((begins) => void heard.push(begins), stop.signal);
+    bus.say(1024 ** 2);
+    bus.say(3 * 1024 ** 2 + 5);
+    bus.prepareForShutdown(true);
+    await vi.waitFor(() => expect(heard).toEqual([true]));
+    expect(await following.allow(5000)).toBe(5000);
+  });
+
   it('is not heard of any more where the bus goes', async () => {
     const { lost } = await logind().follow(() => {}, stop.signal);
     bus.drop();
@@ -117,7 +128,7 @@ test('a call is laid out as D-Bus has it', () => {
   expect(call.toString('hex')).toBe([head, ...fields, body].join(''));
 });
 
-test('what is no message, or too large a one, is refused; a part of one is waited for', () => {
+test('what is no message, or larger than any may be, is refused; a part of one is waited for', () => {
   expect(() => decodeMessage(Buffer.alloc(16))).toThrow('no message');
   const large = Buffer.from('6c040001ffffff7f0100000000000000', 'hex');
   expect(() => decodeMessage(large)).toThrow('bytes');
@@ -125,4 +136,20 @@ test('what is no message, or too large a one, is refused; a part of one is waite
   for (let size = 0; size < call.length; size += 1)
     expect(decodeMessage(call.subarray(0, size))).toBeUndefined();
   expect(decodeMessage(call)?.message).toMatchObject({ kind: 'call', path: '/c', member: 'F' });
+});
+
+test('a message that is larger than anything that is asked for is passed over, whole or in parts', () => {
+  const call = encodeCall({ destination: 'a.b', path: '/c', interface: 'd.e', member: 'F' }, 1);
+  // no fields, and a body of 2 MiB
+  const head = Buffer.from('6c040001000020000100000000000000', 'hex');
+  const large = Buffer.concat([head, Buffer.alloc(2 * 1024 ** 2)]);
+  expect(decodeMessage(Buffer.concat([large, call]))).toEqual({
+    message: undefined,
+    rest: call,
+    skipBytes: 0,
+  });
+  expect(decodeMessage(large.subarray(0, 100))).toMatchObject({
+    message: undefined,
+    skipBytes: large.length - 100,
+  });
 });
