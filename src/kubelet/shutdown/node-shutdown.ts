@@ -32,16 +32,24 @@ const ended: ForcedEnd = {
   isDisruption: true,
 };
 const againMs = 60_000;
+const firstAgainMs = 1000;
 const askEveryMs = 200;
 
 /**
  * Ends pods in order when the machine is shut down, and holds the shutdown back meanwhile (KEP-2000, 2712). That this process is asked to end
- * is no shutdown of the machine.
+ * is no shutdown of the machine, and that nothing is heard for a while changes nothing: the lock stays, and pods that end go on ending.
  */
 export class NodeShutdown {
   readonly #options: NodeShutdownOptions;
   readonly #news = new Wakeup();
+  /** As it was last heard of. */
   #isShuttingDown = false;
+  /** Whether there is somebody who would tell now. */
+  #isHeard = false;
+  /** Whether whoever is heard now holds back for long enough, or has been asked to. */
+  #isAllowed = false;
+  /** Pods that were asked to end in this shutdown. */
+  readonly #asked = new Set<string>();
   #toldMissing = false;
   #held: HeldShutdown | undefined;
 
@@ -51,73 +59,105 @@ export class NodeShutdown {
 
   /** Until `signal`. Rejects never. */
   async run(signal: AbortSignal): Promise<void> {
-    const { groups, clock, log } = this.#options;
-    if (groups.length === 0) return;
+    if (this.#options.groups.length === 0) return;
+    await Promise.all([this.#listen(signal), this.#hold(signal)]);
+  }
+
+  /** Who is gone is looked for again: at once, then after a second, and less and less often. */
+  async #listen(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    let failures = 0;
     while (!signal.aborted) {
+      const sinceMs = clock.monotonic();
       try {
         await this.#follow(signal);
       } catch (error) {
-        const text = `a shutdown of the machine is not waited for: ${errorText(error)}`;
-        if (!this.#toldMissing && !signal.aborted) log.warn({}, text);
-        this.#toldMissing = true;
+        this.#missing(error, signal);
       }
-      await clock.sleep(againMs, signal);
+      if (clock.monotonic() - sinceMs >= againMs) failures = 0;
+      if (failures > 0)
+        await clock.sleep(Math.min(againMs, firstAgainMs * 2 ** (failures - 1)), signal);
+      failures += 1;
     }
   }
 
+  /** Until nothing is heard any more. */
   async #follow(signal: AbortSignal): Promise<void> {
-    const { host, tell } = this.#options;
-    const over = new AbortController();
-    const within = AbortSignal.any([signal, over.signal]);
-    const onShutdown = (begins: boolean): void => {
-      if (begins === this.#isShuttingDown) return;
-      this.#isShuttingDown = begins;
-      // Before anything else: no pod is to come any more.
-      tell(begins);
-      this.#news.ring();
-    };
-    const { lost } = await host.follow(onShutdown, within);
-    const holding = this.#hold(within);
-    try {
-      await Promise.race([holding, lost]);
-    } finally {
-      over.abort();
-      await Promise.allSettled([holding, lost]);
-      await this.#release();
-    }
+    const { lost } = await this.#options.host.follow((begins) => this.#heard(begins), signal);
+    this.#isAllowed = false;
+    this.#isHeard = true;
+    this.#news.ring();
+    await lost;
+    this.#isHeard = false;
+  }
+
+  #heard(begins: boolean): void {
+    if (begins === this.#isShuttingDown) return;
+    this.#isShuttingDown = begins;
+    // Before anything else: no pod is to come any more.
+    this.#options.tell(begins);
+    this.#news.ring();
+  }
+
+  #missing(error: unknown, signal: AbortSignal): void {
+    const text = `a shutdown of the machine is not waited for: ${errorText(error)}`;
+    if (!this.#toldMissing && !signal.aborted) this.#options.log.warn({}, text);
+    this.#toldMissing = true;
   }
 
   /** The lock is held until pods have ended, and taken again where a shutdown is called off. */
   async #hold(signal: AbortSignal): Promise<void> {
-    const { clock, host, log } = this.#options;
-    await this.#allow();
+    const { clock } = this.#options;
     while (!signal.aborted) {
-      if (this.#isShuttingDown) {
-        await this.#endPods(signal);
-        await this.#release();
-        while (this.#isShuttingDown && !signal.aborted)
-          await this.#news.wait(clock, againMs, signal);
-        continue;
+      try {
+        if (this.#isShuttingDown) await this.#shutDown(signal);
+        else if (this.#isHeard) await this.#keepLock(signal);
+        else await this.#news.wait(clock, againMs, signal);
+      } catch (error) {
+        this.#missing(error, signal);
+        await this.#news.wait(clock, againMs, signal);
       }
-      this.#held ??= await host.hold();
-      this.#toldMissing = false;
-      const { ended: lost } = this.#held;
-      const news = new AbortController();
-      const waiting = this.#news.wait(clock, againMs, AbortSignal.any([signal, news.signal]));
-      const isLost = await Promise.race([lost.then(() => true), waiting.then(() => false)]);
-      news.abort();
-      await waiting;
-      if (!isLost || signal.aborted) continue;
-      log.warn({}, 'the lock that holds a shutdown back was lost; it is taken again');
-      this.#held = undefined;
-      await clock.sleep(1000, signal);
     }
+    await this.#release();
+  }
+
+  /** Until the shutdown is called off. Pods may come that an earlier process let in. */
+  async #shutDown(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    log.warn({}, 'the machine is shut down: pods end');
+    this.#asked.clear();
+    await this.#endPods(signal);
+    await this.#release();
+    log.info({}, 'pods have ended, the shutdown goes on');
+    while (this.#goesOn(signal)) {
+      await this.#news.wait(clock, firstAgainMs, signal);
+      if (this.#goesOn(signal) && this.#notAsked().length > 0) await this.#endPods(signal);
+    }
+  }
+
+  /** Until there is news, or the lock is lost. */
+  async #keepLock(signal: AbortSignal): Promise<void> {
+    const { clock, host, log } = this.#options;
+    if (!this.#isAllowed) await this.#allow();
+    this.#held ??= await host.hold();
+    this.#toldMissing = false;
+    const { ended: lost } = this.#held;
+    const news = new AbortController();
+    const waiting = this.#news.wait(clock, againMs, AbortSignal.any([signal, news.signal]));
+    const isLost = await Promise.race([lost.then(() => true), waiting.then(() => false)]);
+    news.abort();
+    await waiting;
+    if (!isLost || signal.aborted) return;
+    log.warn({}, 'the lock that holds a shutdown back was lost; it is taken again');
+    this.#held = undefined;
+    await clock.sleep(1000, signal);
   }
 
   async #allow(): Promise<void> {
     const { groups, host, log } = this.#options;
     const seconds = groups.reduce((sum, group) => sum + group.seconds, 0);
     const allowedMs = await host.allow(seconds * 1000);
+    this.#isAllowed = true;
     if (allowedMs >= seconds * 1000) return;
     log.warn(
       { seconds, allowedSeconds: Math.floor(allowedMs / 1000) },
@@ -132,14 +172,14 @@ export class NodeShutdown {
   }
 
   async #endPods(signal: AbortSignal): Promise<void> {
-    const { groups, pods, clock, log, isTold, isAlive, end } = this.#options;
-    log.warn({}, 'the machine is shut down: pods end');
+    const { groups, clock, log, isTold, isAlive, end } = this.#options;
     let untilMs = clock.monotonic();
-    for (const { seconds, pods: leaving } of leavingPods(groups, pods())) {
+    for (const { seconds, pods: leaving } of leavingPods(groups, this.#notAsked())) {
       if (!this.#goesOn(signal)) return;
       // What those before did not need is no gift to these: their own time is what they are promised.
       untilMs = clock.monotonic() + seconds * 1000;
       for (const { metadata, spec } of leaving) {
+        this.#asked.add(metadata.uid);
         const graceSeconds = Math.min(seconds, spec.terminationGracePeriodSeconds);
         end(metadata.uid, { graceSeconds, forced: ended });
       }
@@ -150,7 +190,10 @@ export class NodeShutdown {
     }
     while (!isTold() && clock.monotonic() < untilMs && this.#goesOn(signal))
       await clock.sleep(askEveryMs, signal);
-    log.info({}, 'pods have ended, the shutdown goes on');
+  }
+
+  #notAsked(): readonly Pod[] {
+    return this.#options.pods().filter(({ metadata }) => !this.#asked.has(metadata.uid));
   }
 
   #goesOn(signal: AbortSignal): boolean {

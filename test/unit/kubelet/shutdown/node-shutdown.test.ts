@@ -25,6 +25,8 @@ class Machine implements ShutdownHost {
   pods: Pod[] = [];
   alive = new Set<string>();
   isThere = true;
+  /** What is told of when it begins to be followed. */
+  isPreparing = false;
   allowedMs = 60_000;
   isTold = true;
   warnings: string[] = [];
@@ -37,6 +39,7 @@ class Machine implements ShutdownHost {
   async follow(onShutdown: (begins: boolean) => void, signal: AbortSignal) {
     if (!this.isThere) throw new Error('no logind');
     this.onShutdown = onShutdown;
+    onShutdown(this.isPreparing);
     const lost = new Promise<void>((resolve) => {
       this.lose = resolve;
       signal.addEventListener('abort', () => resolve());
@@ -190,14 +193,75 @@ describe('logind', () => {
     expect(machine.said).toEqual(['allow 30000', 'held']);
   });
 
-  it('that goes is followed again when it is back', async () => {
+  it('that goes is followed again at once, and the lock stays', async () => {
     machine.start();
     await settle();
     machine.lose();
     await settle();
-    expect(machine.said).toEqual(['allow 30000', 'held', 'released']);
+    expect(machine.said).toEqual(['allow 30000', 'held', 'allow 30000']);
+    machine.onShutdown(true);
+    await settle();
+    expect(machine.said.slice(3)).toEqual(['not ready', 'released']);
+  });
+
+  it('that goes again and again is looked for less and less often', async () => {
+    machine.start();
+    await settle();
+    for (let times = 0; times < 20; times += 1) {
+      machine.lose();
+      await machine.pass(1000);
+    }
+    expect(machine.said.filter((text) => text.startsWith('allow')).length).toBeLessThan(8);
+    expect(machine.said).not.toContain('released');
+    await machine.pass(120_000);
+    machine.said.length = 0;
+    machine.lose();
+    await settle();
+    expect(machine.said).toEqual(['allow 30000']);
+  });
+});
+
+describe('a shutdown during which nothing is heard for a while', () => {
+  it('is held back on, and pods go on ending', async () => {
+    machine.has(prioritised('web'), prioritised('dns', 2_000_001_000));
+    await begun();
+    machine.isThere = false;
+    machine.lose();
+    await machine.pass(10_000);
+    expect(machine.said).toEqual(['not ready', 'web 20 Terminated']);
+    machine.alive.delete('web');
+    await machine.pass(200);
+    machine.alive.delete('dns');
+    await machine.pass(200);
+    expect(machine.said.slice(2)).toEqual(['dns 10 Terminated', 'released']);
+    machine.isPreparing = true;
+    machine.isThere = true;
+    machine.has(prioritised('dns', 2_000_001_000));
     await machine.pass(60_000);
-    expect(machine.said.slice(3)).toEqual(['allow 30000', 'held']);
+    expect(machine.said.slice(4)).toEqual([]);
+  });
+
+  it('and that is called off meanwhile is over', async () => {
+    machine.has(prioritised('web'));
+    await begun();
+    machine.isThere = false;
+    machine.lose();
+    machine.alive.clear();
+    await machine.pass(5000);
+    machine.isThere = true;
+    await machine.pass(60_000);
+    expect(machine.said.slice(2)).toEqual(['released', 'ready', 'allow 30000', 'held']);
+  });
+
+  it('and that has begun before is known at once: pods end as they come', async () => {
+    machine.isPreparing = true;
+    machine.start();
+    await settle();
+    expect(machine.said).toEqual(['not ready']);
+    machine.has(prioritised('web'));
+    await machine.pass(1000);
+    await machine.pass(5000);
+    expect(machine.said).toEqual(['not ready', 'web 20 Terminated']);
   });
 });
 
