@@ -108,8 +108,10 @@ export function decodeMessage(data: Buffer): Decoded | undefined {
   return { message, rest: data.subarray(size), skipBytes: 0 };
 }
 
-/** The first value of a message, a boolean; undefined: it is none. */
+/** The first value of a message, a boolean, or a variant with one, as properties are answered; undefined: it is none. */
 export function firstBoolean({ signature, body, isLittleEndian }: BusMessage): boolean | undefined {
+  const isVariant = signature === 'v' && body.length >= 8 && body[0] === 1 && body[1] === 0x62;
+  if (isVariant) return uint32(body, 4, isLittleEndian) === 1;
   if (!signature.startsWith('b') || body.length < 4) return undefined;
   return uint32(body, 0, isLittleEndian) === 1;
 }

@@ -16,8 +16,8 @@ export interface HeldShutdown {
 /** Who shuts the machine down: heard of, and held back for a while. */
 export interface ShutdownHost {
   /**
-   * Tells of each shutdown that begins (`true`) and of each that is called off, until `signal`; `lost` resolves when nothing is heard any
-   * more. Rejects where there is nobody to be heard.
+   * Tells whether the machine is being shut down, at first and when that changes: a shutdown begins (`true`), or is called off; until
+   * `signal`. `lost` resolves when nothing is heard any more. Rejects where there is nobody to be heard.
    */
   follow(
     onShutdown: (begins: boolean) => void,
@@ -84,6 +84,8 @@ export class Logind implements ShutdownHost {
     try {
       const of = `interface='${manager}',member='PrepareForShutdown',path='${loginPath}'`;
       await opened.match(`type='signal',sender='${login}',${of}`);
+      // What was said before this connection is not said again.
+      onShutdown(await this.#isPreparing());
       await this.#delayMs();
     } catch (error) {
       opened.close();
@@ -142,17 +144,26 @@ export class Logind implements ShutdownHost {
     return this.#delayMs();
   }
 
+  async #isPreparing(): Promise<boolean> {
+    const begins = firstBoolean(await this.#property('PreparingForShutdown'));
+    if (begins === undefined) throw problem('systemd-logind does not say whether it shuts down');
+    return begins;
+  }
+
   async #delayMs(): Promise<number> {
-    const answer = await this.#connected().call({
+    const microseconds = firstUint64(await this.#property('InhibitDelayMaxUSec'));
+    if (microseconds === undefined) throw problem('systemd-logind does not say how long it waits');
+    return Number(microseconds / 1000n);
+  }
+
+  async #property(name: string): Promise<BusMessage> {
+    return this.#connected().call({
       destination: login,
       path: loginPath,
       interface: 'org.freedesktop.DBus.Properties',
       member: 'Get',
-      arguments: [manager, 'InhibitDelayMaxUSec'],
+      arguments: [manager, name],
     });
-    const microseconds = firstUint64(answer);
-    if (microseconds === undefined) throw problem('systemd-logind does not say how long it waits');
-    return Number(microseconds / 1000n);
   }
 
   async #owner(): Promise<string | undefined> {

@@ -15,6 +15,8 @@ export class FakeBus {
   /** The connection that is logind. */
   owner = ':1.7';
   hasLogind = true;
+  /** Whether a shutdown has begun. */
+  isPreparing = false;
   #server: Server | undefined;
   #socket: Socket | undefined;
 
@@ -38,6 +40,7 @@ export class FakeBus {
 
   /** Says that a shutdown begins, or is called off; by whatever connection. */
   prepareForShutdown(begins: boolean, sender = this.owner): void {
+    if (sender === this.owner) this.isPreparing = begins;
     const body = Buffer.from([begins ? 1 : 0, 0, 0, 0]);
     const fields = [
       field(1, 'o', '/org/freedesktop/login1'),
@@ -90,10 +93,7 @@ export class FakeBus {
       const name = field(4, 's', 'org.freedesktop.DBus.Error.ServiceUnknown');
       this.#socket?.write(message(3, [reply, name], Buffer.alloc(0)));
     } else if (member === 'Get') {
-      const value = Buffer.alloc(16);
-      value.write('\u0001t\0', 0, 'latin1');
-      value.writeBigUInt64LE(this.delayMs * 1000n, 8);
-      answer('v', value);
+      answer('v', this.#property(body.includes('PreparingForShutdown')));
     } else if (member === 'Hello' || member === 'GetNameOwner') {
       answer('s', text(member === 'Hello' ? ':1.99' : this.owner));
     } else {
@@ -101,6 +101,15 @@ export class FakeBus {
         this.delayMs = this.delayNextMs ?? this.delayMs;
       answer('', Buffer.alloc(0));
     }
+  }
+
+  /** A variant: a boolean, or a number of 64 bits. */
+  #property(isPreparing: boolean): Buffer {
+    const value = Buffer.alloc(isPreparing ? 8 : 16);
+    value.write(isPreparing ? '\u0001b\0' : '\u0001t\0', 0, 'latin1');
+    if (isPreparing) value.writeUInt32LE(this.isPreparing ? 1 : 0, 4);
+    else value.writeBigUInt64LE(this.delayMs * 1000n, 8);
+    return value;
   }
 }
 

@@ -37,10 +37,23 @@ describe('a shutdown', () => {
     const heard: boolean[] = [];
     await logind().follow((begins) => void heard.push(begins), stop.signal);
     bus.prepareForShutdown(true);
-    await vi.waitFor(() => expect(heard).toEqual([true]));
+    await vi.waitFor(() => expect(heard).toEqual([false, true]));
     bus.prepareForShutdown(false);
-    await vi.waitFor(() => expect(heard).toEqual([true, false]));
-    expect(bus.calls.slice(0, 3)).toEqual(['Hello', 'AddMatch', 'Get']);
+    await vi.waitFor(() => expect(heard).toEqual([false, true, false]));
+    expect(bus.calls.slice(0, 4)).toEqual(['Hello', 'AddMatch', 'Get', 'Get']);
+  });
+
+  it('that has begun before is heard of at once, and so is one that was called off meanwhile', async () => {
+    const heard: boolean[] = [];
+    const of = logind();
+    bus.isPreparing = true;
+    const { lost } = await of.follow((begins) => void heard.push(begins), stop.signal);
+    expect(heard).toEqual([true]);
+    bus.drop();
+    await lost;
+    bus.isPreparing = false;
+    await of.follow((begins) => void heard.push(begins), stop.signal);
+    expect(heard).toEqual([true, false]);
   });
 
   it('that another user of the bus tells of is none', async () => {
@@ -48,7 +61,7 @@ describe('a shutdown', () => {
     await logind().follow((begins) => void heard.push(begins), stop.signal);
     bus.prepareForShutdown(true, ':1.66');
     bus.prepareForShutdown(false);
-    await vi.waitFor(() => expect(heard).toEqual([false]));
+    await vi.waitFor(() => expect(heard).toEqual([false, false]));
   });
 
   it('is heard of whatever size of messages other users of the bus send', async () => {
@@ -58,7 +71,7 @@ describe('a shutdown', () => {
     bus.say(1024 ** 2);
     bus.say(3 * 1024 ** 2 + 5);
     bus.prepareForShutdown(true);
-    await vi.waitFor(() => expect(heard).toEqual([true]));
+    await vi.waitFor(() => expect(heard).toEqual([false, true]));
     expect(await following.allow(5000)).toBe(5000);
   });
 
