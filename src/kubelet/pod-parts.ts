@@ -271,6 +271,7 @@ export class PodParts {
       syncFrequencyMs: config.syncMs,
       isStatic: isStaticPod,
       inRuntime: () => this.#view.pods,
+      restarting: (pod) => this.#status.beginsAnew(pod),
     });
     this.#workers = workers;
     this.#stats = podStats(this.#base, settings, this.#view);
@@ -306,7 +307,7 @@ export class PodParts {
       usage: this.#stats.stats,
       isReady: () => this.#sources.allReady,
     });
-    this.#shutdown = nodeShutdown(this.#base, this.#node, workers, this.#status);
+    this.#shutdown = nodeShutdown(this.#base, this.#node, workers, this.#status, this.#table);
   }
 
   async #runAll(signal: AbortSignal): Promise<void> {

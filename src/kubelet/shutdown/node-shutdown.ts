@@ -6,6 +6,7 @@ import { Wakeup } from '../../informer/wakeup.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { ForcedEnd } from '../ports.ts';
+import { isStaticPod } from '../sources/sourced-pod.ts';
 import { shutdownReason } from '../status/shutdown-reason.ts';
 import { leavingPods } from './shutdown-groups.ts';
 
@@ -18,6 +19,8 @@ export interface NodeShutdownOptions {
   /** Whether anything of it may still run. */
   readonly isAlive: (uid: string) => boolean;
   readonly end: (uid: string, end: { graceSeconds: number; forced: ForcedEnd }) => void;
+  /** A static pod that was asked to end is to run after all: nobody else makes another in its place. */
+  readonly beginAnew: (uid: string) => void;
   /** Whether all that is known of pods has been told to the API server. */
   readonly isTold: () => boolean;
   /** The node is not ready from now on, and takes no pod; or is, and does again. */
@@ -50,6 +53,8 @@ export class NodeShutdown {
   #isAllowed = false;
   /** Pods that were asked to end in this shutdown. */
   readonly #asked = new Set<string>();
+  /** Those of them that no API server has. */
+  readonly #statics = new Set<string>();
   #toldMissing = false;
   #held: HeldShutdown | undefined;
 
@@ -126,6 +131,7 @@ export class NodeShutdown {
     const { clock, log } = this.#options;
     log.warn({}, 'the machine is shut down: pods end');
     this.#asked.clear();
+    this.#statics.clear();
     await this.#endPods(signal);
     await this.#release();
     log.info({}, 'pods have ended, the shutdown goes on');
@@ -133,6 +139,7 @@ export class NodeShutdown {
       await this.#news.wait(clock, firstAgainMs, signal);
       if (this.#goesOn(signal) && this.#notAsked().length > 0) await this.#endPods(signal);
     }
+    if (!signal.aborted) for (const uid of this.#statics) this.#options.beginAnew(uid);
   }
 
   /** Until there is news, or the lock is lost. */
@@ -180,6 +187,7 @@ export class NodeShutdown {
       untilMs = clock.monotonic() + seconds * 1000;
       for (const { metadata, spec } of leaving) {
         this.#asked.add(metadata.uid);
+        if (isStaticPod({ metadata })) this.#statics.add(metadata.uid);
         const graceSeconds = Math.min(seconds, spec.terminationGracePeriodSeconds);
         end(metadata.uid, { graceSeconds, forced: ended });
       }

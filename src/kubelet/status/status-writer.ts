@@ -8,6 +8,7 @@ import { isStaticPod } from '../sources/sourced-pod.ts';
 import { newEndings } from './endings.ts';
 import { KeptStatuses } from './kept-statuses.ts';
 import type { Kept, KeptStatus } from './kept-statuses.ts';
+import { shutdownReason } from './shutdown-reason.ts';
 import { statusPatch } from './status-patch.ts';
 import { terminatedStatus } from './terminated-status.ts';
 import { illegalTransition, toldStatus } from './transitions.ts';
@@ -79,6 +80,12 @@ export class StatusWriter implements StatusSink {
     const { entry, isChanged } = this.#keep(pod, last);
     if (isChanged || !entry.isTerminated) this.#touch(entry);
     entry.isTerminated = true;
+  }
+
+  /** How a shutdown of the machine has ended a static pod is of no concern to the one that begins in its place. */
+  beginsAnew(pod: Pod): void {
+    if (isStaticPod(pod) && this.current(pod).reason === shutdownReason)
+      this.forget(pod.metadata.uid);
   }
 
   forget(uid: string): void {

@@ -11,6 +11,8 @@ export interface PodWorkersOptions extends Omit<WorkerSurroundings, 'mayStart' |
   readonly isStatic: (pod: Pod) => boolean;
   /** What the runtime has, as of the last list: what an earlier process left of a pod with the same name has to end first. */
   readonly inRuntime: () => ReadonlyMap<string, RuntimePod>;
+  /** A pod that has ended begins anew. */
+  readonly restarting?: (pod: Pod) => void;
 }
 
 /** What the operations are outside of tests. */
@@ -69,6 +71,12 @@ export class PodWorkers {
   /** Evicted, preempted, or otherwise made to fail. */
   kill(uid: string, options: Parameters<PodWorker['end']>[0]): void {
     this.#workers.get(uid)?.end(options);
+  }
+
+  /** A pod that was made to end is to run after all, once it has ended. */
+  beginAnew(uid: string): void {
+    const { pod, state } = this.#workers.get(uid) ?? {};
+    if (pod !== undefined && state?.kind !== 'syncing') this.update(pod, 'create');
   }
 
   /** Its containers, its probes or what it refers to have changed. */
@@ -184,6 +192,7 @@ export class PodWorkers {
     const pod = this.#again.get(uid);
     this.#forget(uid);
     if (pod === undefined || this.#isStopped) return;
+    this.#options.restarting?.(pod);
     this.#options.meter?.restarted(this.#options.isStatic(pod));
     this.#begin(pod);
   }

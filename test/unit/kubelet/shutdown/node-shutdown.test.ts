@@ -75,6 +75,7 @@ class Machine implements ShutdownHost {
       isAlive: (uid) => this.alive.has(uid),
       end: (uid, { graceSeconds, forced }) =>
         void this.said.push(`${uid} ${graceSeconds} ${forced.reason}`),
+      beginAnew: (uid) => void this.said.push(`${uid} anew`),
       isTold: () => this.isTold,
       tell: (is) => void this.said.push(is ? 'not ready' : 'ready'),
       clock: this.clock,
@@ -159,6 +160,16 @@ describe('a shutdown', () => {
     machine.onShutdown(false);
     await machine.pass(200);
     expect(machine.said).toEqual(['not ready', 'web 20 Terminated', 'ready', 'released', 'held']);
+  });
+
+  it('that is called off lets static pods that it has ended begin anew', async () => {
+    const annotations = { 'kubernetes.io/config.source': 'file' };
+    const proxy = pod({ terminationGracePeriodSeconds: 30 }, { uid: 'proxy', annotations });
+    machine.has(prioritised('web'), proxy);
+    await begun();
+    machine.onShutdown(false);
+    await machine.pass(200);
+    expect(machine.said.slice(3)).toEqual(['ready', 'released', 'proxy anew', 'held']);
   });
 
   it('is not waited for where nothing says how long', async () => {

@@ -478,6 +478,25 @@ describe('static pods', () => {
     await lab.until('not ready', () => !isReady());
   });
 
+  test.each(['while it ends', 'when it has ended'])(
+    'what a shutdown that was called off has ended begins anew: %s',
+    async (when) => {
+      const web = pod({ containers: [script('app', forever)] }, { annotations: source });
+      lab.put(web);
+      await lab.untilState('running 0');
+      const forced = { reason: 'Terminated', message: 'shutdown', isDisruption: true };
+      lab.workers.kill('u1', { graceSeconds: 5, forced });
+      const isOver = (): boolean => lab.workers.state('u1')?.kind === 'finished';
+      if (when === 'when it has ended') await lab.pass('ended', isOver, 20);
+      lab.workers.beginAnew('u1');
+      await lab.pass('runs', () => lab.state() === 'running 1', 20);
+      expect(lab.status()).toMatchObject({ phase: 'Running' });
+      expect(lab.status()).not.toHaveProperty('reason');
+      lab.workers.beginAnew('u1');
+      expect(lab.workers.state('u1')).toEqual({ kind: 'syncing' });
+    },
+  );
+
   test('a UID that comes again while it ends is begun anew', async () => {
     const web = pod({ containers: [script('app', forever)] }, { annotations: source });
     lab.put(web);

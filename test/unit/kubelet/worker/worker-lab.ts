@@ -254,6 +254,7 @@ export class WorkerLab {
       features: fewestFeatures,
     };
     const workers = new PodWorkers({
+      restarting: (pod) => status.beginsAnew(pod),
       operations: podOperations(around),
       clock,
       log: silentLog,
