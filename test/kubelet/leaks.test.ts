@@ -1,4 +1,4 @@
-// Pods that come and go leave memory, descriptors, mounts, cgroups, namespaces, links, addresses and folders where they were. LEAK_PODS: how many; 50 by default.
+// Pods that come and go leave memory, descriptors, mounts, cgroups, namespaces, links, addresses and folders where they were. LEAK_PODS: how many; 20 by default.
 import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual as isSame } from 'node:util';
@@ -10,7 +10,7 @@ import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletProcess, testCgroup } from './kubelet-process.ts';
 import { NodeMachine, makeFabric, until } from './node-machine.ts';
 
-const pods = Number(process.env['LEAK_PODS'] ?? 50);
+const pods = Number(process.env['LEAK_PODS'] ?? 20);
 const atOnce = 10;
 const mib = 1024 ** 2;
 const node = new NodeMachine('n1', 1);
@@ -133,20 +133,25 @@ function residentBytes(): number {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? NaN) * 1024;
 }
 
-it(`${pods} pods leave nothing`, async () => {
-  await seen('the kubelet has started', () => kubelet.log.includes('"started"'));
-  // What is made once, such as the bridge, and code that is compiled.
-  await round(0);
-  await round(atOnce);
-  const usual = { left: left(), descriptors: descriptors(), bytes: residentBytes() };
-  for (let first = 2 * atOnce; first < 2 * atOnce + pods; first += atOnce) await round(first);
-  await until('all is as it was', () => isSame(left(), usual.left), 60).catch(() => {});
-  expect(left()).toEqual(usual.left);
-  await seen('descriptors are closed', () => descriptors() <= usual.descriptors + 2);
-  expect(await containers()).toEqual([]);
-  const grown = (residentBytes() - usual.bytes) / mib;
-  process.stderr.write(
-    `${pods} pods: ${grown.toFixed(1)} MiB more resident, ${descriptors()} descriptors\n`,
-  );
-  expect(grown).toBeLessThan(20);
-}, 600_000);
+it(
+  `${pods} pods leave nothing`,
+  async () => {
+    await seen('the kubelet has started', () => kubelet.log.includes('"started"'));
+    // What is made once, such as the bridge, and code that is compiled.
+    await round(0);
+    await round(atOnce);
+    const usual = { left: left(), descriptors: descriptors(), bytes: residentBytes() };
+    for (let first = 2 * atOnce; first < 2 * atOnce + pods; first += atOnce) await round(first);
+    await until('all is as it was', () => isSame(left(), usual.left), 60).catch(() => {});
+    expect(left()).toEqual(usual.left);
+    await seen('descriptors are closed', () => descriptors() <= usual.descriptors + 2);
+    expect(await containers()).toEqual([]);
+    const grown = (residentBytes() - usual.bytes) / mib;
+    process.stderr.write(
+      `${pods} pods: ${grown.toFixed(1)} MiB more resident, ${descriptors()} descriptors\n`,
+    );
+    // The heap breathes by some megabytes; 50 KiB of each pod, of 1,000, would show.
+    expect(grown).toBeLessThan(15 + pods * 0.02);
+  },
+  300_000 + pods * 6000,
+);
