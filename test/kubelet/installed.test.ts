@@ -133,9 +133,9 @@ it('has a node with which doctor finds nothing amiss but what is missing on purp
     const found = report.checks.find((each) => each.id === id);
     return `${found?.status}: ${found?.text}`;
   };
-  expect(of('runtime.answer')).toMatch(/^ok: containerd \d+\.\d+/);
+  expect(of('runtime.answer')).toMatch(/^ok: containerd v?\d+\.\d+/);
   expect(of('runtime.ready')).toBe('ok: it says that it is ready');
-  expect(of('cgroup.driver')).toBe('ok: cgroupfs, as the runtime');
+  expect(of('cgroup.driver')).toMatch(/^ok: cgroupfs, as the runtime(?: says)?$/);
   expect(of('cni.config')).toMatch(/^ok: 10-pods\.conflist in .*\/cni$/);
   expect(of('cni.network')).toBe('ok: the runtime says that it is ready');
   expect(of('mount.shared')).toMatch(/^ok: /);
