@@ -52,14 +52,10 @@ export class PodStreams {
   }
 
   async #exec(exchange: Exchange): Promise<void> {
-    const { response, url, signal } = exchange;
-    const streams = streamsOf(url.searchParams);
-    if (streams === undefined) {
-      sayText(response, 400, noStreams);
-      return;
-    }
-    const found = await this.#runningContainer(exchange);
-    if (found === undefined) return;
+    const asked = await this.#asked(exchange);
+    if (asked === undefined) return;
+    const { found, streams } = asked;
+    const { url, signal } = exchange;
     const cmd = url.searchParams.getAll('command');
     await this.#tunnel(exchange, async () =>
       this.#options.runtime.exec({ containerId: found.id, cmd, ...streams }, { signal }),
@@ -68,19 +64,28 @@ export class PodStreams {
 
   /** Whether there is a terminal was decided when the container was made. */
   async #attach(exchange: Exchange): Promise<void> {
-    const { response, url, signal } = exchange;
-    const streams = streamsOf(url.searchParams);
+    const asked = await this.#asked(exchange);
+    if (asked === undefined) return;
+    const { found, streams } = asked;
+    const { tty } = found;
+    const wanted = { ...streams, tty, stderr: streams.stderr && !tty };
+    await this.#tunnel(exchange, async () =>
+      this.#options.runtime.attach(
+        { containerId: found.id, ...wanted },
+        { signal: exchange.signal },
+      ),
+    );
+  }
+
+  /** The container and the streams that are asked for. undefined: what is wrong with that has been answered. */
+  async #asked(exchange: Exchange) {
+    const streams = streamsOf(exchange.url.searchParams);
     if (streams === undefined) {
-      sayText(response, 400, noStreams);
-      return;
+      sayText(exchange.response, 400, noStreams);
+      return undefined;
     }
     const found = await this.#runningContainer(exchange);
-    if (found === undefined) return;
-    const { tty } = found;
-    const asked = { ...streams, tty, stderr: streams.stderr && !tty };
-    await this.#tunnel(exchange, async () =>
-      this.#options.runtime.attach({ containerId: found.id, ...asked }, { signal }),
-    );
+    return found && { found, streams };
   }
 
   async #portForward(exchange: Exchange): Promise<void> {
