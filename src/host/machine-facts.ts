@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { arch, availableParallelism, cpus, release } from 'node:os';
 import { join } from 'node:path';
+import { readMeminfo } from './meminfo.ts';
 
 /** What stays the same of a machine until it is started again. */
 export interface MachineFacts {
@@ -38,13 +39,13 @@ const architectures: Readonly<Record<string, string>> = {
 /** Reads what a Node object says of its machine; what cannot be read is left empty. */
 export async function readMachineFacts(paths: MachinePaths = usualPaths): Promise<MachineFacts> {
   const { proc, sys, etc } = paths;
-  const memory = /^MemTotal:\s+(\d+) kB$/m.exec(await text(proc, 'meminfo'))?.[1] ?? '0';
+  const bytesOf = await readMeminfo(proc);
   const uuid = await text(sys, 'class/dmi/id/product_uuid');
   const machineId = await text(etc, 'machine-id');
   return {
     // all of them, whatever this process may use
     cpus: cpus().length || availableParallelism(),
-    memoryBytes: Number(memory) * 1024,
+    memoryBytes: bytesOf('MemTotal') ?? 0,
     hugePages: await hugePages(join(sys, 'kernel/mm/hugepages')),
     machineId,
     systemUuid: uuid === '' ? machineId : uuid,

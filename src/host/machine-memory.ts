@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readMeminfo } from './meminfo.ts';
 
 /** Memory that is there for this process, in bytes. */
 export interface MachineMemory {
@@ -19,7 +20,7 @@ export interface MemoryPaths {
 export async function readMemory(
   { proc, cgroups }: MemoryPaths = { proc: '/proc', cgroups: '/sys/fs/cgroup' },
 ): Promise<MachineMemory> {
-  const info = await readFile(join(proc, 'meminfo'), 'utf8').catch(() => '');
+  const bytesOf = await readMeminfo(proc);
   const groups = await readFile(join(proc, 'self/cgroup'), 'utf8').catch(() => '');
   const limits: number[] = [];
   for (const file of limitFiles(groups)) {
@@ -29,8 +30,8 @@ export async function readMemory(
     if (Number.isFinite(bytes) && bytes < 2 ** 60) limits.push(bytes);
   }
   return {
-    total: kilobytes(info, 'MemTotal'),
-    available: kilobytes(info, 'MemAvailable'),
+    total: bytesOf('MemTotal'),
+    available: bytesOf('MemAvailable'),
     limit: limits.length === 0 ? undefined : Math.min(...limits),
   };
 }
@@ -47,9 +48,4 @@ function limitFiles(groups: string): readonly string[] {
       isMemory ? join('memory', folder, 'memory.limit_in_bytes') : join(folder, 'memory.max'),
     );
   });
-}
-
-function kilobytes(text: string, name: string): number | undefined {
-  const found = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1];
-  return found === undefined ? undefined : Number(found) * 1024;
 }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readMeminfo } from './meminfo.ts';
 
 /** Memory of the whole machine, in bytes. */
 export interface MemoryUse {
@@ -15,9 +16,9 @@ export interface MemoryUse {
 
 /** undefined: the kernel does not say it. */
 export async function readMemoryUse(proc = '/proc'): Promise<MemoryUse | undefined> {
-  const info = await readFile(join(proc, 'meminfo'), 'utf8').catch(() => '');
+  const bytesOf = await readMeminfo(proc);
   const events = await readFile(join(proc, 'vmstat'), 'utf8').catch(() => '');
-  const bytes = (name: string): number => numberAt(info, `${name}:`) * 1024;
+  const bytes = (name: string): number => bytesOf(name) ?? 0;
   const totalBytes = bytes('MemTotal');
   if (totalBytes === 0) return undefined;
   return {
