@@ -1,16 +1,16 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { promisify } from 'node:util';
 import { tokens } from '../cluster/control-plane.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import type { KubeletProcess, KubeletSetting } from './kubelet-process.ts';
+import { said } from './said.ts';
+import type { Said } from './said.ts';
 
-const run = promisify(execFile);
 const cache = process.env['SWITCHYARD_CACHE'] ?? join(homedir(), '.cache/switchyard');
 const kubectl = join(cache, 'tools/kubectl');
 
@@ -19,13 +19,6 @@ export const hasKubectl = existsSync(kubectl);
 if (!hasKubectl) console.warn('skipped: no kubectl; `npm run test:kubelet` says why');
 
 export const podsPath = '/api/v1/namespaces/default/pods';
-
-/** What a command said, and its exit status. */
-export interface Said {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
 
 interface Seen {
   readonly status: {
@@ -86,20 +79,7 @@ export class KubectlNode {
 
   /** The same, for what takes longer. */
   async askFor(timeout: number, ...args: readonly string[]): Promise<Said> {
-    const options = { maxBuffer: 64 * 1024 * 1024, timeout };
-    try {
-      const command = [`--kubeconfig=${this.#kubeconfig}`, ...args];
-      const { stdout, stderr } = await run(kubectl, command, options);
-      return { code: 0, out: stdout, err: stderr };
-    } catch (error) {
-      const failed = error as {
-        readonly code?: unknown;
-        readonly stdout?: string;
-        readonly stderr?: string;
-      };
-      if (typeof failed.code !== 'number') throw error;
-      return { code: failed.code, out: failed.stdout ?? '', err: failed.stderr ?? '' };
-    }
+    return said(kubectl, [`--kubeconfig=${this.#kubeconfig}`, ...args], timeout);
   }
 
   /** One that goes on; whoever starts it ends it. */

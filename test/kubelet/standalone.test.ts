@@ -1,5 +1,5 @@
 // A node with no API server: it runs the pods of a directory and of a URL, ps, logs and exec look at them, and nothing that goes away takes them along.
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -7,15 +7,15 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { createConnection } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PodEntry, PodsDocument } from '../../src/kubelet/admin/pods-document.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletProcess } from './kubelet-process.ts';
 import { NodeMachine, fabricAddress, makeFabric, until } from './node-machine.ts';
+import { said } from './said.ts';
+import type { Said } from './said.ts';
 
 const program = join(import.meta.dirname, '../../src/cli/main.ts');
-const run = promisify(execFile);
 const node = new NodeMachine('n1', 1);
 let kubelet: KubeletProcess;
 
@@ -43,27 +43,13 @@ function pod(name: string, script: string, more: object = {}): object {
 
 const talks = 'i=0; while true; do echo line $i; i=$((i+1)); sleep 0.2; done';
 
-interface Said {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
 function words(command: string, args: readonly string[]): readonly string[] {
   return [program, command, `--admin-socket=${kubelet.adminSocket}`, ...args];
 }
 
 /** A command against the agent, whatever it ends with. */
 async function ask(command: string, ...args: readonly string[]): Promise<Said> {
-  const options = { maxBuffer: 64 * 1024 * 1024, timeout: 60_000 };
-  try {
-    const { stdout, stderr } = await run(process.execPath, words(command, args), options);
-    return { code: 0, out: stdout, err: stderr };
-  } catch (error) {
-    const failed = error as { code?: unknown; stdout?: string; stderr?: string };
-    if (typeof failed.code !== 'number') throw error;
-    return { code: failed.code, out: failed.stdout ?? '', err: failed.stderr ?? '' };
-  }
+  return said(process.execPath, words(command, args));
 }
 
 /** The same with an input; what it prints as it comes. */
@@ -231,12 +217,9 @@ describe('exec', () => {
     const script = 'test -t 0 && until stty size | grep "33 77"; do sleep 0.1; done; exit 7';
     const command = words('exec', ['-it', 'web', '--', 'timeout', '20', 'sh', '-c', `'${script}'`]);
     const line = `stty rows 33 cols 77; ${process.execPath} ${command.join(' ')}; code=$?; stty -a | grep -o ' icanon'; exit $code`;
-    const said = await run('script', ['-qec', line, '/dev/null']).catch(
-      (error: unknown) => error as { stdout: string; code: number },
-    );
-    expect(said).toMatchObject({
+    expect(await said('script', ['-qec', line, '/dev/null'])).toMatchObject({
       code: 7,
-      stdout: expect.stringMatching(/33 77[^]* icanon/) as string,
+      out: expect.stringMatching(/33 77[^]* icanon/) as string,
     });
   });
 
