@@ -5,6 +5,7 @@ import { errorText } from '../../error.ts';
 import type { ProbeOutcome } from './outcome.ts';
 import { dialText } from './tcp-probe.ts';
 import type { NetworkProbe } from './tcp-probe.ts';
+import { withTimeLimit } from './time-limit.ts';
 
 /** Check of grpc.health.v1.Health, whose two messages have one field each: not worth generated code. */
 const path = '/grpc.health.v1.Health/Check';
@@ -25,24 +26,34 @@ export async function probeGrpc(
   service: string,
   { userAgent, timeoutMs, signal }: NetworkProbe,
 ): Promise<ProbeOutcome> {
+  return withTimeLimit(timeoutMs, signal, async (limited) =>
+    askHealth(host, port, service, { userAgent, timeoutMs, signal: limited }),
+  );
+}
+
+async function askHealth(
+  host: string,
+  port: number,
+  service: string,
+  { userAgent, timeoutMs, signal }: NetworkProbe,
+): Promise<ProbeOutcome> {
   const place = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
   const within = `within ${timeoutMs / 1000}s`;
-  const whole = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   const session = connect(`http://${place}`);
   session.on('error', () => {});
   let isConnected = false;
   try {
-    await once(session, 'connect', { signal: whole });
+    await once(session, 'connect', { signal });
     isConnected = true;
-    const answer = await check(session, { host: place, service, userAgent, signal: whole });
+    const answer = await check(session, { host: place, service, userAgent, signal });
     return judge(answer);
   } catch (error) {
     if (!isConnected) {
-      const why = whole.aborted ? 'context deadline exceeded' : dialText(host, port, error);
+      const why = signal.aborted ? 'context deadline exceeded' : dialText(host, port, error);
       const output = `timeout: failed to connect service "${place}" ${within}: ${why}`;
       return { kind: 'failure', output };
     }
-    if (whole.aborted) {
+    if (signal.aborted) {
       return { kind: 'failure', output: `timeout: health rpc did not complete ${within}` };
     }
     return { kind: 'failure', output: `error: health rpc probe failed: ${errorText(error)}` };

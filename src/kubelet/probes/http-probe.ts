@@ -8,6 +8,7 @@ import { openGet } from './open-get.ts';
 import type { ProbeOutcome } from './outcome.ts';
 import { dialText } from './tcp-probe.ts';
 import type { NetworkProbe } from './tcp-probe.ts';
+import { withTimeLimit } from './time-limit.ts';
 
 type Headers = readonly { readonly name: string; readonly value: string }[];
 
@@ -31,12 +32,19 @@ export async function probeHttp(
   headers: Headers,
   { userAgent, timeoutMs, signal }: NetworkProbe,
 ): Promise<ProbeOutcome> {
-  const whole = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   const sent = probeHeaders(headers, userAgent);
+  return withTimeLimit(timeoutMs, signal, async (limited) => follow(url, sent, limited));
+}
+
+async function follow(
+  url: URL,
+  sent: Readonly<Record<string, string[]>>,
+  signal: AbortSignal,
+): Promise<ProbeOutcome> {
   let at = url;
   try {
     for (let redirects = 0; ; redirects++) {
-      const answer = await ask(at, sent, whole);
+      const answer = await ask(at, sent, signal);
       const next = redirectOf(at, answer);
       if (next === undefined) return outcomeOf(answer);
       if (next.hostname !== url.hostname) {

@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { systemCode } from '../../error.ts';
 import type { ProbeOutcome } from './outcome.ts';
+import { withTimeLimit } from './time-limit.ts';
 
 export interface NetworkProbe {
   readonly userAgent: string;
@@ -16,10 +17,8 @@ export async function probeTcp(
   { timeoutMs, signal }: Pick<NetworkProbe, 'timeoutMs' | 'signal'>,
 ): Promise<ProbeOutcome> {
   try {
-    const socket = await dial(
-      host,
-      port,
-      AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    const socket = await withTimeLimit(timeoutMs, signal, async (limited) =>
+      dial(host, port, limited),
     );
     socket.destroy();
     return { kind: 'success', output: '' };

@@ -86,6 +86,19 @@ test('just after the start of the agent, workers are spread over a period', asyn
   expect(on.executed).toEqual(['live@4', 'live@14']);
 });
 
+test('workers whose moments lie close together work at the same one, never early', async () => {
+  const on = await scene();
+  await on.clock.advance(30_130);
+  const first = container({ livenessProbe: asks('live') });
+  await on.sync(pod({ containers: [first] }), nowRunning(on));
+  await on.clock.advance(60);
+  const both = [{ ...first, readinessProbe: asks('ready') }];
+  await on.sync(pod({ containers: both }), nowRunning(on));
+  expect(on.executed).toEqual(['live@30.13', 'ready@30.19']);
+  await on.clock.advance(20_100);
+  expect(on.executed.slice(2)).toEqual(['live@40.25', 'ready@40.25', 'live@50.25', 'ready@50.25']);
+});
+
 test('nothing is probed before a container has an ID, nor in its initial delay', async () => {
   const on = await scene();
   const delayed = asks('ready', { initialDelaySeconds: 5, periodSeconds: 1 });
