@@ -59,8 +59,11 @@ export interface OwnProcess {
 const lookEveryMs = 5000;
 /** Busier than that, of one core, it would soon have as much garbage again. */
 const quietShare = 0.2;
-/** For less the whole heap is not looked at. */
+/** For less the whole heap is not looked at; */
 const worthBytes = 4 * 1024 * 1024;
+/** so soon after the last time not for less than this, which probes and reports of nothing new do not come to. */
+const worthSoonBytes = 16 * 1024 * 1024;
+const soonMs = 60_000;
 
 /**
  * For a process that has much to do at times and little in between: when such a time is over and memory has grown, gives back what is
@@ -72,15 +75,18 @@ export async function shrinkWhenQuiet(
   { rssBytes, cpuMs, shrink }: OwnProcess = thisProcess,
 ): Promise<void> {
   let leastBytes = 0;
+  let shrankAtMs = Number.NEGATIVE_INFINITY;
   let usedMs = cpuMs();
   let lookedAtMs = clock.monotonic();
   while (!signal.aborted) {
     await clock.sleep(lookEveryMs, signal);
     if (signal.aborted) return;
     const share = (cpuMs() - usedMs) / (clock.monotonic() - lookedAtMs);
-    if (share < quietShare && rssBytes() > leastBytes + worthBytes) {
+    const worth = clock.monotonic() - shrankAtMs < soonMs ? worthSoonBytes : worthBytes;
+    if (share < quietShare && rssBytes() > leastBytes + worth) {
       shrink();
       leastBytes = rssBytes();
+      shrankAtMs = clock.monotonic();
     }
     usedMs = cpuMs();
     lookedAtMs = clock.monotonic();
