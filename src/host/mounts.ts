@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 import { SwitchyardError } from '../error.ts';
 import type { ToolRunner } from './run-tool.ts';
@@ -16,6 +17,8 @@ export interface MountPoint {
 export interface Mounts {
   /** In the order in which they were mounted. */
   list(): Promise<readonly MountPoint[]>;
+  /** Whether a filesystem begins there, as mountpoint(1) finds out: a bind of the same filesystem is not told. Costs nothing, unlike a list. */
+  begins(path: string): Promise<boolean>;
   tmpfs(target: string, options: TmpfsOptions, signal: AbortSignal): Promise<void>;
   /** `source` is not resolved again: a link of /proc names what it is open for, whatever happens to its path meanwhile. */
   bind(source: string, target: string, signal: AbortSignal): Promise<void>;
@@ -45,6 +48,11 @@ export class SystemMounts implements Mounts {
 
   async list(): Promise<readonly MountPoint[]> {
     return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
+  }
+
+  async begins(path: string): Promise<boolean> {
+    const [here, above] = await Promise.all([stat(path), stat(dirname(path))]);
+    return here.dev !== above.dev;
   }
 
   /** Not to be swapped out where the kernel knows how (6.4 and later): secrets lie there. */

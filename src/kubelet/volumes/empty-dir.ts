@@ -27,7 +27,7 @@ export async function setUpEmpty(
   signal: AbortSignal,
 ): Promise<void> {
   await directories.make(path);
-  const isThere = medium === 'disk' || (await mounts.list()).some((mount) => mount.path === path);
+  const isThere = medium === 'disk' || (await mounts.begins(path));
   const ready = join(marker, 'ready');
   if (isThere && (await isPresent(ready))) return;
   if (!isThere) {

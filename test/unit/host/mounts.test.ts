@@ -74,4 +74,11 @@ describe('mounts', () => {
       'umount -n -c /a: umount: bad option.',
     );
   });
+
+  it('begin where the device is another than above', async () => {
+    const mounts = new SystemMounts({ run: async () => Promise.reject(new Error('not run')) });
+    expect(await mounts.begins('/proc')).toBe(true);
+    expect(await mounts.begins('/proc/self')).toBe(false);
+    await expect(mounts.begins('/proc/nothing')).rejects.toThrow('ENOENT');
+  });
 });

@@ -9,6 +9,10 @@ export class FakeMounts implements Mounts {
     return this.#points;
   }
 
+  async begins(path: string): Promise<boolean> {
+    return this.#points.some((point) => point.path === path);
+  }
+
   async tmpfs(target: string, { sizeBytes, mode }: TmpfsOptions): Promise<void> {
     this.calls.push(`tmpfs ${target} ${sizeBytes ?? ''} ${mode}`);
     this.add(target, 'tmpfs');
