@@ -133,7 +133,8 @@ describe.skipIf(blocked !== undefined)(
       let pod: Summary['pods'][number] | undefined;
       await seen('it is measured', async () => {
         [pod] = (await answer<Summary>('/stats/summary'))?.pods ?? [];
-        return pod?.memory !== undefined;
+        // What was read before its container ran is told for some seconds.
+        return pod?.memory !== undefined && pod.containers.length > 0;
       });
       const some: unknown = expect.toSatisfy((value: number) => value > 0);
       expect(pod).toMatchObject({

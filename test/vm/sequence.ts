@@ -5,7 +5,7 @@ import type { TestSpecification } from 'vitest/node';
  * Of two shares of the virtual machine's layer, what the first one has: about half of the time. What takes longest comes first in
  * either; vitest itself would count files.
  */
-const first = ['ipvs-contract-moving', 'mode-switches'].map(fileOf);
+const first = ['ipvs-contract-moving', 'mode-switches', 'chart-pod'].map(fileOf);
 const longest = [...first, fileOf('ipvs-contract-standing')];
 
 /** Shares the files of the virtual machine's layer out, and begins with what takes longest. */
