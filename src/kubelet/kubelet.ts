@@ -14,8 +14,8 @@ import type { ConnectApi } from '../informer/api-connection.ts';
 import { aborted } from '../informer/wakeup.ts';
 import { KubeletMetrics } from '../telemetry/kubelet-metrics.ts';
 import type { Log } from '../telemetry/log.ts';
-import { openApiSide } from './api-side.ts';
-import type { ApiSide } from './api-side.ts';
+import { openApiSide } from './base/api-side.ts';
+import type { ApiSide } from './base/api-side.ts';
 import { bootstrapped } from './certificates/bootstrap.ts';
 import { connectCri } from './cri/client.ts';
 import type { Cri } from './cri/client.ts';
@@ -23,12 +23,12 @@ import { meteredCri } from './cri/metered.ts';
 import { KubeletEvents } from './node/kubelet-events.ts';
 import { chooseNodeIps, resolveHost } from './node/node-ips.ts';
 import { RuntimeHealth } from './node/runtime-health.ts';
-import { NodeCertificates, clientStore } from './node-certificates.ts';
-import { NodeParts } from './node-parts.ts';
-import { openCredentialProviders } from './open-credential-providers.ts';
-import { PodParts } from './pod-parts.ts';
+import { NodeCertificates, clientStore } from './parts/node-certificates.ts';
+import { NodeParts } from './parts/node-parts.ts';
+import { openCredentialProviders } from './base/open-credential-providers.ts';
+import { PodParts } from './parts/pod-parts.ts';
 import type { CredentialProviders } from './runtime/credential-providers.ts';
-import { nodeNameOf } from './standalone.ts';
+import { nodeNameOf } from './base/node-name.ts';
 import { prepareRoot } from './volumes/root-directory.ts';
 
 /** What the kubelet needs of the machine and the process. */

@@ -11,7 +11,7 @@ import { KubeletEvents } from '../../src/kubelet/node/kubelet-events.ts';
 import { NodeLease } from '../../src/kubelet/node/node-lease.ts';
 import type { NodeObject } from '../../src/kubelet/node/node-object.ts';
 import { readNode } from '../../src/kubelet/node/node-readings.ts';
-import { PressureWatch } from '../../src/kubelet/eviction/pressure-watch.ts';
+import { PressureWatch } from '../../src/kubelet/node/pressure-watch.ts';
 import { NodeReporter } from '../../src/kubelet/node/node-reporter.ts';
 import { RuntimeHealth } from '../../src/kubelet/node/runtime-health.ts';
 import { defaultPod } from '../../src/kubelet/pod/default-pod.ts';

@@ -1,9 +1,9 @@
 import { quantityOf, wholeUnits } from '../pod/quantity.ts';
 import { bytesText, piecesText } from './amount-text.ts';
-import { meaningOf } from './observations.ts';
+import { meaningOf } from '../node/observations.ts';
 import { containerAmount } from './pod-amounts.ts';
 import type { StorageParts } from './pod-amounts.ts';
-import type { MetThreshold } from './pressure-watch.ts';
+import type { MetThreshold } from '../node/pressure-watch.ts';
 import type { Candidate } from './ranking.ts';
 
 /** Why a pod is evicted, in upstream's words: what is short, and which of its containers are above what they asked for. */

@@ -8,10 +8,10 @@ import type { Pod } from '../pod/pod.ts';
 import type { ForcedEnd, PodEvents, PodUsages } from '../ports.ts';
 import { isCriticalPod } from '../sources/sourced-pod.ts';
 import { evictionMessage } from './eviction-message.ts';
-import { meaningOf, observe } from './observations.ts';
+import { meaningOf, observe } from '../node/observations.ts';
 import { allStorage } from './pod-amounts.ts';
 import type { StorageParts } from './pod-amounts.ts';
-import type { MetThreshold, PressureWatch } from './pressure-watch.ts';
+import type { MetThreshold, PressureWatch } from '../node/pressure-watch.ts';
 import { ranked } from './ranking.ts';
 import { limitsStorage, storageProblem } from './storage-limits.ts';
 

@@ -1,6 +1,6 @@
 import type { DiskUse } from '../../host/disk-use.ts';
 import type { ContainerDisk, PodUsage } from '../ports.ts';
-import type { Resource } from './observations.ts';
+import type { Resource } from '../node/observations.ts';
 
 /** What of a pod lies on the disk that is short: written over images, the rest, or both. */
 export interface StorageParts {

@@ -1,8 +1,8 @@
 import type { DiskSpace, ProcessCount } from '../../host/disk-space.ts';
 import { apiTime } from '../status/api-time.ts';
-import { observe } from '../eviction/observations.ts';
-import type { Pressure } from '../eviction/observations.ts';
-import type { PressureWatch } from '../eviction/pressure-watch.ts';
+import { observe } from './observations.ts';
+import type { Pressure } from './observations.ts';
+import type { PressureWatch } from './pressure-watch.ts';
 import type { NodeCondition } from './node-object.ts';
 
 /** What the judgement on a node is made of; what could not be read presses nobody. */

@@ -8,7 +8,7 @@ import { versionNumber } from '../../informer/object-versions.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { ObjectAnswer, ObjectApi } from '../api/object-api.ts';
 import { serverVersion } from '../api/server-version.ts';
-import type { PressureWatch } from '../eviction/pressure-watch.ts';
+import type { PressureWatch } from './pressure-watch.ts';
 import { nodeCapacity } from './capacity.ts';
 import type { NodeCapacity } from './capacity.ts';
 import { reportedVersion } from './kubelet-version.ts';

@@ -8,7 +8,7 @@ import type { Container, Pod } from '../pod/pod.ts';
 import { TokenBucket } from '../../telemetry/token-bucket.ts';
 import type { PodEvents, PodMeter } from '../ports.ts';
 import { Turns } from '../turns.ts';
-import { BackOff } from '../worker/back-off.ts';
+import { BackOff } from './back-off.ts';
 import { normalImageName } from './image-name.ts';
 import type { SandboxConfig } from './sandbox-config.ts';
 import type { ImageUser } from './security.ts';

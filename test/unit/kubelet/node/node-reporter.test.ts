@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import type { MachineFacts } from '../../../../src/host/machine-facts.ts';
 import { evictionThresholds } from '../../../../src/config/eviction-config.ts';
 import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
-import { PressureWatch } from '../../../../src/kubelet/eviction/pressure-watch.ts';
+import { PressureWatch } from '../../../../src/kubelet/node/pressure-watch.ts';
 import type { NodeReadings } from '../../../../src/kubelet/node/node-conditions.ts';
 import type { NodeSettings, NodeStatus } from '../../../../src/kubelet/node/node-object.ts';
 import { NodeReporter } from '../../../../src/kubelet/node/node-reporter.ts';

@@ -12,7 +12,7 @@ import type { Files } from '../../../../src/kubelet/runtime/container-files.ts';
 import { Images } from '../../../../src/kubelet/runtime/images.ts';
 import { RuntimeView } from '../../../../src/kubelet/runtime/view.ts';
 import { StatusWriter } from '../../../../src/kubelet/status/status-writer.ts';
-import { BackOff } from '../../../../src/kubelet/worker/back-off.ts';
+import { BackOff } from '../../../../src/kubelet/runtime/back-off.ts';
 import { PodWorkers, podOperations } from '../../../../src/kubelet/worker/pod-workers.ts';
 import type { PodSurroundings } from '../../../../src/kubelet/worker/pod-surroundings.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';

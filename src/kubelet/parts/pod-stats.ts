@@ -1,0 +1,40 @@
+import { CgroupReader } from '../../host/cgroup-usage.ts';
+import type { KubeletBase } from '../kubelet.ts';
+import type { RuntimePod } from '../runtime/runtime-pod.ts';
+import type { RuntimeSettings } from '../runtime/settings.ts';
+import type { RuntimeView } from '../runtime/view.ts';
+import { readNodeUse } from '../stats/node-reading.ts';
+import { PodReadings } from '../stats/pod-readings.ts';
+import { Stats } from '../stats/stats.ts';
+import { VolumeSizes } from '../stats/volume-sizes.ts';
+import { PodDirectories } from '../volumes/pod-directories.ts';
+
+/** What pods use, as it is read on this node. */
+export interface PodStats {
+  readonly stats: Stats;
+  readonly volumes: VolumeSizes;
+}
+
+/** Puts together what reads it; nothing is read yet. */
+export function podStats(
+  { cri, clock, rootDir, config }: KubeletBase,
+  { cgroup }: RuntimeSettings,
+  view: Pick<RuntimeView, 'pods'>,
+): PodStats {
+  const volumes = new VolumeSizes({
+    directories: new PodDirectories(rootDir),
+    clock,
+    everyMs: config.volumeStatsMs,
+  });
+  const cgroups = new CgroupReader(cgroup);
+  const pods = (): Iterable<RuntimePod> => view.pods.values();
+  const stats = new Stats({
+    readings: new PodReadings({ pods, cgroups, settings: cgroup, clock }),
+    readNode: async () =>
+      readNodeUse({ rootDir, images: cri.images, cgroups, settings: cgroup, clock }),
+    volumes,
+    runtime: cri.runtime,
+    clock,
+  });
+  return { stats, volumes };
+}

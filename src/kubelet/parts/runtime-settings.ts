@@ -1,0 +1,66 @@
+import { cgroupVersion, limitsSwap, CgroupTree } from '../../host/cgroups.ts';
+import type { Clock } from '../../clock.ts';
+import type { Cri } from '../cri/client.ts';
+import type { KubeletBase } from '../kubelet.ts';
+import { CgroupDriver } from '../cri/gen/api_pb.ts';
+import { FileCgroups, noCgroups, SystemdCgroups } from '../runtime/cgroups.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { PodCgroups } from '../runtime/cgroups.ts';
+import type { RuntimeSettings } from '../runtime/settings.ts';
+
+/** What of the configuration and of this machine containers are made by. */
+export async function runtimeSettings({
+  config,
+  nodeName,
+  rootDir,
+  machine,
+  cri,
+  containerLogsDir,
+}: KubeletBase): Promise<RuntimeSettings> {
+  const { runtime } = config;
+  const version = await cgroupVersion();
+  return {
+    nodeName,
+    rootDir,
+    podLogsDir: config.podLogsDir,
+    containerLogsDir,
+    cpuCFSQuota: runtime.cpuQuota,
+    cpuCFSQuotaPeriodUs: BigInt(Math.round(runtime.cpuQuotaPeriodMs * 1000)),
+    seccompDefault: runtime.seccompDefault,
+    singleProcessOOMKill: runtime.singleProcessOomKill,
+    pidsLimit: BigInt(Math.max(0, runtime.pidsLimit)),
+    memoryBytes: BigInt(machine.memoryBytes),
+    cgroup: {
+      version,
+      driver: (await driverOf(cri)) ?? runtime.cgroups.driver,
+      root: runtime.cgroups.root,
+      perQos: runtime.cgroups.perQos,
+      limitsSwap: await limitsSwap(version),
+    },
+  };
+}
+
+/** The cgroups of pods by these settings. */
+export function podCgroups(settings: RuntimeSettings, clock: Clock, log: Log): PodCgroups {
+  const { perQos, driver, root, version } = settings.cgroup;
+  if (settings.pidsLimit > 0n && (!perQos || driver === 'systemd')) {
+    const why = perQos ? 'cgroups of the systemd driver are the runtime’s' : 'pods have no cgroups';
+    log.warn({}, `podPidsLimit has no effect: ${why}`);
+  }
+  if (!perQos) return noCgroups;
+  if (driver === 'systemd') return new SystemdCgroups({ root });
+  return new FileCgroups(new CgroupTree({ version, root }, clock), settings);
+}
+
+/** A runtime before containerd 2.0 does not say it. */
+async function driverOf({
+  runtime,
+}: Pick<Cri, 'runtime'>): Promise<'cgroupfs' | 'systemd' | undefined> {
+  try {
+    const { linux } = await runtime.runtimeConfig({});
+    if (linux === undefined) return undefined;
+    return linux.cgroupDriver === CgroupDriver.SYSTEMD ? 'systemd' : 'cgroupfs';
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto';
+import { homedir } from 'node:os';
+import { ContainerEnvironment } from '../environment/build-environment.ts';
+import type { NodeDns } from '../environment/node-dns.ts';
+import type { KubeletBase } from '../kubelet.ts';
+import type { NodeParts } from './node-parts.ts';
+import type { PodAdmission } from './pod-admission.ts';
+import type { PodObjects } from './pod-objects.ts';
+import type { PodProbes } from '../probes/probes.ts';
+import { podCgroups } from './runtime-settings.ts';
+import { withProviders } from '../runtime/credential-providers.ts';
+import { ContainerFiles } from '../runtime/container-files.ts';
+import { Images } from '../runtime/images.ts';
+import type { LogFolders } from '../runtime/log-folders.ts';
+import { NodeCredentials } from '../runtime/node-credentials.ts';
+import { pullSecrets } from '../runtime/pull-secrets.ts';
+import { RuntimeClasses } from '../runtime/runtime-classes.ts';
+import type { RuntimeSettings } from '../runtime/settings.ts';
+import type { RuntimeView } from '../runtime/view.ts';
+import type { StatusWriter } from '../status/status-writer.ts';
+import type { PodVolumes } from '../volumes/volumes.ts';
+import { BackOff } from '../runtime/back-off.ts';
+import type { PodSurroundings } from '../worker/pod-surroundings.ts';
+
+/** The parts of a kubelet that the operations on pods work with. */
+export interface SurroundingParts {
+  readonly base: KubeletBase;
+  readonly node: NodeParts;
+  readonly settings: RuntimeSettings;
+  readonly admission: PodAdmission;
+  readonly objects: PodObjects;
+  readonly dns: NodeDns;
+  readonly logFolders: LogFolders;
+  readonly volumes: PodVolumes;
+  readonly view: RuntimeView;
+  readonly status: StatusWriter;
+  readonly probes: PodProbes;
+  readonly reconcileMirror: () => void;
+  /** `1.37`: what clients of ours say that they are like. */
+  readonly likeVersion: string;
+}
+
+/** Puts them together. */
+export function surroundings(parts: SurroundingParts): PodSurroundings {
+  const { base, node, settings, admission, objects, dns, view, status, probes, volumes } = parts;
+  const { cri, clock, events, log, config, health, nodeIps } = base;
+  return {
+    runtime: cri.runtime,
+    clock,
+    events,
+    log,
+    meter: base.metrics.pods,
+    settings,
+    userAgent: `kube-lifecycle/${parts.likeVersion}`,
+    images: images(base, objects),
+    files: new ContainerFiles(settings, parts.logFolders, randomHex),
+    volumes,
+    environment: new ContainerEnvironment({
+      objects: objects.references,
+      services: () => objects.services,
+      allocatable: (resource) => node.allocatable(resource),
+    }),
+    recursiveReadOnly: admission.features.recursiveReadOnlyMounts,
+    view,
+    status,
+    probes,
+    referenced: objects.references,
+    runtimeHandlers: new RuntimeClasses(base.api?.objects('node.k8s.io/v1', 'runtimeclasses')),
+    cgroups: podCgroups(settings, clock, log),
+    backOff: new BackOff(clock, { longestMs: config.runtime.maxRestartWaitMs }),
+    dns: () => dns.sources,
+    hostIPs: () => nodeIps,
+    networkProblem: () => health.networkProblem,
+    features: admission.features,
+    reconcileMirror: parts.reconcileMirror,
+  };
+}
+
+function images(base: KubeletBase, { references }: PodObjects): Images {
+  const { cri, clock, events, metrics, log, rootDir, credentialProviders } = base;
+  const { runtime } = base.config;
+  const node = new NodeCredentials({ rootDir, home: homedir(), log });
+  return new Images({
+    images: cri.images,
+    events,
+    clock,
+    maxPulls: runtime.serializePulls ? 1 : runtime.maxParallelPulls || undefined,
+    rate: { qps: runtime.pullQps, burst: runtime.pullBurst },
+    meter: metrics.pods,
+    findAuth: withProviders(
+      pullSecrets({ objects: references, node, events }),
+      credentialProviders,
+    ),
+  });
+}
+
+/** For names of files that nobody guesses. */
+function randomHex(): string {
+  return randomBytes(4).toString('hex');
+}
