@@ -3,7 +3,7 @@ import type { ApiClient, ApiWriter } from '../../informer/api-client.ts';
 import type { ApiConnection } from '../../informer/api-connection.ts';
 import type { KubeletMetrics } from '../../telemetry/kubelet-metrics.ts';
 import { ObjectApi } from '../api/object-api.ts';
-import type { KubeletOptions } from '../kubelet.ts';
+import type { KubeletOptions } from './kubelet-options.ts';
 
 /** The API server, as the parts of a kubelet see it. */
 export interface ApiSide extends ApiConnection {

@@ -6,9 +6,10 @@ import { clientWish, signingKind } from '../certificates/bootstrap.ts';
 import { CertificateKeeper } from '../certificates/certificate-keeper.ts';
 import { CertificateStore, isUsableBy, readPair } from '../certificates/certificate-store.ts';
 import type { KeptCertificate } from '../certificates/certificate-store.ts';
+import { clientStore } from '../certificates/client-store.ts';
 import type { SigningPorts, SigningWish } from '../certificates/signing.ts';
 import { ObjectApi } from '../api/object-api.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { ServingPair } from '../server/serving-certificate.ts';
 
@@ -21,11 +22,6 @@ export interface NodeCertificatesBase extends Pick<
 > {
   readonly config: Pick<KubeletConfig, 'certDir' | 'certificates' | 'kubeconfig'>;
   readonly api: NodeApi | undefined;
-}
-
-/** Where the client certificate of a node is kept, under upstream's name. */
-export function clientStore({ config }: Pick<NodeCertificatesBase, 'config'>): CertificateStore {
-  return new CertificateStore(config.certDir, 'kubelet-client');
 }
 
 /** The certificates of the node that the cluster signs: asked for, renewed, and taken into use; only those that the configuration wants. */
@@ -44,7 +40,7 @@ export class NodeCertificates {
     const { api, config } = base;
     this.#base = base;
     this.#node = node;
-    this.#client = clientStore(base);
+    this.#client = clientStore(config.certDir);
     this.#serving = new CertificateStore(config.certDir, 'kubelet-server');
     this.#renewsClient = api !== undefined && this.#hasClient();
     this.#keepers = [

@@ -2,7 +2,7 @@ import { readDiskSpace } from '../../host/disk-space.ts';
 import type { DiskSpace } from '../../host/disk-space.ts';
 import { Informer } from '../../informer/informer.ts';
 import type { WholeNode } from '../../services/node-kind.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import { PressureWatch } from '../node/pressure-watch.ts';
 import { nodeCapacity } from '../node/capacity.ts';
 import { NodeLease } from '../node/node-lease.ts';

@@ -3,7 +3,7 @@ import { readDiskSpace } from '../../host/disk-space.ts';
 import { Evictor } from '../eviction/evictor.ts';
 import { ImageGc } from '../housekeeping/image-gc.ts';
 import { ImageRecords } from '../housekeeping/image-records.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { NodeUpkeep } from './node-upkeep.ts';
 import type { Pod } from '../pod/pod.ts';

@@ -2,7 +2,7 @@ import { errorText } from '../../error.ts';
 import { Housekeeping } from '../housekeeping/housekeeping.ts';
 import { LogRotation } from '../housekeeping/log-rotation.ts';
 import { OrphanedPods } from '../housekeeping/orphaned-pods.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import { quantityOf, wholeUnits } from '../pod/quantity.ts';
 import type { PodTable } from '../dispatch/pod-table.ts';
 import type { PodCgroups } from '../runtime/cgroups.ts';

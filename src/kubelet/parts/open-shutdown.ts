@@ -1,5 +1,5 @@
 import { Logind } from '../../host/logind.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { PodTable } from '../dispatch/pod-table.ts';
 import { NodeShutdown } from '../shutdown/node-shutdown.ts';

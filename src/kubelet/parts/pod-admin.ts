@@ -4,7 +4,7 @@ import { AdminRoutes } from '../admin/admin-routes.ts';
 import { kubeletStatus } from '../admin/kubelet-status.ts';
 import { byName, orphanEntry, podEntry } from '../admin/pod-entry.ts';
 import type { PodEntry, PodsDocument } from '../admin/pods-document.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { SourceReport } from './pod-sources.ts';
 import type { PodTable } from '../dispatch/pod-table.ts';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimeFeatures } from '../pod/unsupported.ts';

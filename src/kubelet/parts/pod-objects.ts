@@ -1,7 +1,7 @@
 import { Informer } from '../../informer/informer.ts';
 import { linkedServiceKind } from '../environment/service-variables.ts';
 import type { LinkedService } from '../environment/service-variables.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { Raw } from '../../services/field-reader.ts';
 import { Claims } from '../volumes/claims.ts';
 import { WatchedReferences } from '../volumes/referenced-objects.ts';

@@ -1,6 +1,6 @@
 import { NodeDns } from '../environment/node-dns.ts';
 import { keepIptablesChains } from '../housekeeping/iptables-chains.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import { MirrorKeeper } from '../dispatch/mirror-keeper.ts';
 import type { NodeCertificates } from './node-certificates.ts';
 import type { NodeParts } from './node-parts.ts';
@@ -29,7 +29,7 @@ import type { KubeletServer } from '../server/server.ts';
 import { selectsNode } from '../sources/node-affinity.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
 import type { NodeShutdown } from '../shutdown/node-shutdown.ts';
-import { standaloneText } from '../base/node-name.ts';
+import { standaloneText } from './standalone-text.ts';
 import { StatusWriter } from '../status/status-writer.ts';
 import { surroundings } from './surroundings.ts';
 import { PodDirectories } from '../volumes/pod-directories.ts';

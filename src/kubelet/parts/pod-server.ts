@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client';
 import { BlockDevices } from '../../host/block-devices.ts';
 import type { KubeletReadings, WorkingPods } from '../../telemetry/kubelet-metrics.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeCertificates } from './node-certificates.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { PodTable } from '../dispatch/pod-table.ts';

@@ -1,4 +1,4 @@
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
 import { ApiPods } from '../sources/api-source.ts';
 import type { Complaint } from '../sources/complaints.ts';

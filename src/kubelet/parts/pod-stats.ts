@@ -1,5 +1,5 @@
 import { CgroupReader } from '../../host/cgroup-usage.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import type { RuntimeSettings } from '../runtime/settings.ts';
 import type { RuntimeView } from '../runtime/view.ts';

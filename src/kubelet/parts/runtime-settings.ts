@@ -1,7 +1,7 @@
 import { cgroupVersion, limitsSwap, CgroupTree } from '../../host/cgroups.ts';
 import type { Clock } from '../../clock.ts';
 import type { Cri } from '../cri/client.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import { CgroupDriver } from '../cri/gen/api_pb.ts';
 import { FileCgroups, noCgroups, SystemdCgroups } from '../runtime/cgroups.ts';
 import type { Log } from '../../telemetry/log.ts';

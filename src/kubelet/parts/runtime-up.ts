@@ -1,6 +1,6 @@
 import { SwitchyardError, errorText } from '../../error.ts';
 import { checkVersion } from '../cri/client.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 
 const firstRetryMs = 100;
 const lastRetryMs = 5000;

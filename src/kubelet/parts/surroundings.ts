@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { homedir } from 'node:os';
 import { ContainerEnvironment } from '../environment/build-environment.ts';
 import type { NodeDns } from '../environment/node-dns.ts';
-import type { KubeletBase } from '../kubelet.ts';
+import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { PodAdmission } from './pod-admission.ts';
 import type { PodObjects } from './pod-objects.ts';

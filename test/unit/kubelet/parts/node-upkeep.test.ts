@@ -1,6 +1,6 @@
 // The look of each two seconds: what it takes for a pod that no source has any more, and when it asks the runtime for that.
 import { describe, expect, it } from 'vitest';
-import type { KubeletBase } from '../../../../src/kubelet/kubelet.ts';
+import type { KubeletBase } from '../../../../src/kubelet/base/kubelet-base.ts';
 import { NodeUpkeep } from '../../../../src/kubelet/parts/node-upkeep.ts';
 import type { NodeUpkeepOptions } from '../../../../src/kubelet/parts/node-upkeep.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';

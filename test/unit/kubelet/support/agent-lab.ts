@@ -11,7 +11,7 @@ import { readMachineFacts } from '../../../../src/host/machine-facts.ts';
 import { connectDirectly } from '../../../../src/informer/api-connection.ts';
 import { openApiSide } from '../../../../src/kubelet/base/api-side.ts';
 import { runParts } from '../../../../src/kubelet/kubelet.ts';
-import type { KubeletBase } from '../../../../src/kubelet/kubelet.ts';
+import type { KubeletBase } from '../../../../src/kubelet/base/kubelet-base.ts';
 import { KubeletEvents } from '../../../../src/kubelet/node/kubelet-events.ts';
 import { RuntimeHealth } from '../../../../src/kubelet/node/runtime-health.ts';
 import type { PodParts } from '../../../../src/kubelet/parts/pod-parts.ts';
