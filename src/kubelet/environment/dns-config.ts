@@ -1,5 +1,5 @@
 import type { Pod } from '../pod/pod.ts';
-import type { PodEvent } from '../ports.ts';
+import type { PodEvent } from '../ports/pod-events.ts';
 
 /** What goes into a pod's resolv.conf. */
 export interface DnsSettings {

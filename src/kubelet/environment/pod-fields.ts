@@ -1,5 +1,5 @@
 import type { Pod } from '../pod/pod.ts';
-import type { PodAddresses } from '../ports.ts';
+import type { PodAddresses } from '../ports/environment.ts';
 import { goQuoted } from './go-quoted.ts';
 
 /** `metadata.labels['tier']` */

@@ -4,7 +4,7 @@ import { within } from '../../informer/kind.ts';
 import type { Kind } from '../../informer/kind.ts';
 import type { ServiceObject, ServiceObjectPort } from '../../services/objects.ts';
 import { anyServiceKind } from '../../services/service-kind.ts';
-import type { EnvValue } from '../ports.ts';
+import type { EnvValue } from '../ports/environment.ts';
 
 /** What the variables of a service are made of. */
 export type LinkedService = Pick<ServiceObject, 'meta' | 'clusterIP' | 'ports'>;

@@ -1,5 +1,5 @@
 import type { DiskUse } from '../../host/disk-use.ts';
-import type { ContainerDisk, PodUsage } from '../ports.ts';
+import type { ContainerDisk, PodUsage } from '../ports/pod-usage.ts';
 import type { Resource } from '../node/observations.ts';
 
 /** What of a pod lies on the disk that is short: written over images, the rest, or both. */

@@ -1,7 +1,7 @@
 import type { Pod } from '../pod/pod.ts';
 import { wholeUnits } from '../pod/quantity.ts';
 import { podRequests } from '../pod/resources.ts';
-import type { PodUsage } from '../ports.ts';
+import type { PodUsage } from '../ports/pod-usage.ts';
 import type { Resource } from '../node/observations.ts';
 import { podAmount } from './pod-amounts.ts';
 import type { StorageParts } from './pod-amounts.ts';

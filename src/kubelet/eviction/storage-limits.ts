@@ -1,7 +1,7 @@
 import type { Container, Pod } from '../pod/pod.ts';
 import { quantityOf, wholeUnits } from '../pod/quantity.ts';
 import { podLimits } from '../pod/resources.ts';
-import type { PodUsage } from '../ports.ts';
+import type { PodUsage } from '../ports/pod-usage.ts';
 import { sumText } from './amount-text.ts';
 import { allStorage, containerAmount, podAmount } from './pod-amounts.ts';
 

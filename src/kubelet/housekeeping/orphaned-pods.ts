@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
-import type { Volumes } from '../ports.ts';
+import type { Volumes } from '../ports/volumes.ts';
 
 export interface OrphansOptions {
   readonly volumes: Pick<Volumes, 'known' | 'tearDown'>;

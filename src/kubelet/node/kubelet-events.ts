@@ -5,7 +5,7 @@ import { TokenBucket } from '../../telemetry/token-bucket.ts';
 import type { ObjectAnswer, ObjectApi } from '../api/object-api.ts';
 import { podText } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
-import type { PodEvent, PodEvents } from '../ports.ts';
+import type { PodEvent, PodEvents } from '../ports/pod-events.ts';
 import { coreEvent, eventCount } from './core-event.ts';
 import type { NewEvent } from './core-event.ts';
 import { EventCorrelator } from './event-correlator.ts';

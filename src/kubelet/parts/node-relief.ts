@@ -7,7 +7,7 @@ import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { NodeUpkeep } from './node-upkeep.ts';
 import type { Pod } from '../pod/pod.ts';
-import type { PodUsages } from '../ports.ts';
+import type { PodUsages } from '../ports/pod-usage.ts';
 import { normalImageName } from '../runtime/image-name.ts';
 import type { PodWorkers } from '../worker/pod-workers.ts';
 

@@ -1,5 +1,5 @@
 import { Counter, Histogram, Registry } from 'prom-client';
-import type { ProbeType } from '../ports.ts';
+import type { ProbeType } from '../ports/probes.ts';
 import type { ProbeOutcome } from './outcome.ts';
 
 /** What a series is about. */

@@ -1,7 +1,8 @@
 import type { Clock } from '../../clock.ts';
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, ContainerStatus, Pod, PodStatus, Probe } from '../pod/pod.ts';
-import type { PodEvents, ProbeResult, ProbeType } from '../ports.ts';
+import type { PodEvents } from '../ports/pod-events.ts';
+import type { ProbeResult, ProbeType } from '../ports/probes.ts';
 import type { ProbeOutcome } from './outcome.ts';
 import type { ProbeResultTable } from './results.ts';
 

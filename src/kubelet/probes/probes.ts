@@ -2,7 +2,7 @@ import type { Log } from '../../telemetry/log.ts';
 import { errorText } from '../../error.ts';
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, Pod, PodStatus } from '../pod/pod.ts';
-import type { ProbeResult, Probes, ProbeType } from '../ports.ts';
+import type { ProbeResult, Probes, ProbeType } from '../ports/probes.ts';
 import type { ProbeMeter } from './probe-meter.ts';
 import { ProbeWorker } from './probe-worker.ts';
 import type { ProbeSurroundings } from './probe-worker.ts';

@@ -1,4 +1,4 @@
-import type { ProbeResult, ProbeResults, ProbeType } from '../ports.ts';
+import type { ProbeResult, ProbeResults, ProbeType } from '../ports/probes.ts';
 
 interface Held {
   readonly containerId: string;

@@ -4,7 +4,7 @@ import { MountPropagation } from '../cri/gen/api_pb.ts';
 import type { ContainerConfigSchema, MountSchema } from '../cri/gen/api_pb.ts';
 import { expand } from '../environment/expand.ts';
 import type { Container, Pod, VolumeMount } from '../pod/pod.ts';
-import type { EnvValue } from '../ports.ts';
+import type { EnvValue } from '../ports/environment.ts';
 import { annotations, containerHash, labels } from './labels.ts';
 import { containerResources } from './linux-resources.ts';
 import { containerSecurity } from './security.ts';

@@ -4,7 +4,7 @@ import type { Cri } from '../cri/client.ts';
 import { criText, isNotFound } from '../cri/cri-error.ts';
 import type { Container, Hook, Pod } from '../pod/pod.ts';
 import { allContainers, isSidecar } from '../pod/pod.ts';
-import type { PodEvents } from '../ports.ts';
+import type { PodEvents } from '../ports/pod-events.ts';
 import { runHook } from './hooks.ts';
 import type { HookSurroundings } from './hooks.ts';
 import { annotations } from './labels.ts';

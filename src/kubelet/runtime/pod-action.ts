@@ -1,6 +1,6 @@
 import type { Container, Pod } from '../pod/pod.ts';
 import type { RuntimeFeatures } from '../pod/unsupported.ts';
-import type { ProbeResults } from '../ports.ts';
+import type { ProbeResults } from '../ports/probes.ts';
 import { containerHash, labels } from './labels.ts';
 import { newest } from './runtime-pod.ts';
 import type { RuntimeContainer, RuntimePod } from './runtime-pod.ts';

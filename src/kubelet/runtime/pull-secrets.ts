@@ -1,6 +1,7 @@
 import { errorText, SwitchyardError } from '../../error.ts';
 import type { Pod } from '../pod/pod.ts';
-import type { PodEvents, ReferencedObjects, SecretData } from '../ports.ts';
+import type { PodEvents } from '../ports/pod-events.ts';
+import type { ReferencedObjects, SecretData } from '../ports/referenced-objects.ts';
 import { credentialsFor, readDockerConfig } from './docker-config.ts';
 import type { RegistryCredential } from './docker-config.ts';
 import type { FindAuth } from './images.ts';

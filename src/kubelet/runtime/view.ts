@@ -3,7 +3,7 @@ import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Cri } from '../cri/client.ts';
 import { isNotFound } from '../cri/cri-error.ts';
-import type { PodMeter } from '../ports.ts';
+import type { PodMeter } from '../ports/pod-meter.ts';
 import type {
   Container,
   ContainerStatus,

@@ -5,7 +5,7 @@ import type { HeldShutdown, ShutdownHost } from '../../host/logind.ts';
 import { Wakeup } from '../../informer/wakeup.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Pod } from '../pod/pod.ts';
-import type { ForcedEnd } from '../ports.ts';
+import type { ForcedEnd } from '../ports/pod-status.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
 import { shutdownReason } from '../status/shutdown-reason.ts';
 import { leavingPods } from './shutdown-groups.ts';

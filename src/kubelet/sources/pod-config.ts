@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Pod } from '../pod/pod.ts';
 import { podText } from '../pod/pod.ts';
-import type { PodEvents } from '../ports.ts';
+import type { PodEvents } from '../ports/pod-events.ts';
 import { mergePods } from './merge.ts';
 import type { KnownPods, PodChange } from './merge.ts';
 import { fullName } from './sourced-pod.ts';

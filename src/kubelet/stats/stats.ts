@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
-import type { ContainerDisk, PodUsage, PodUsages, VolumeUse } from '../ports.ts';
+import type { ContainerDisk, PodUsage, PodUsages, VolumeUse } from '../ports/pod-usage.ts';
 import { KeptReading } from './kept-reading.ts';
 import { logSize } from './log-sizes.ts';
 import { measuredContainer, measuredPod } from './measured.ts';

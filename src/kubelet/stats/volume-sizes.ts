@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../clock.ts';
 import { diskUse, mountUse } from '../../host/disk-use.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
-import type { VolumeUse } from '../ports.ts';
+import type { VolumeUse } from '../ports/pod-usage.ts';
 import { Turns } from '../turns.ts';
 import type { PodDirectories } from '../volumes/pod-directories.ts';
 

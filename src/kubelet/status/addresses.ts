@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
 import type { PodStatus } from '../pod/pod.ts';
-import type { StatusInput } from '../ports.ts';
+import type { StatusInput } from './status-input.ts';
 
 type Addresses = Pick<PodStatus, 'podIP' | 'podIPs' | 'hostIP' | 'hostIPs'>;
 

@@ -1,6 +1,6 @@
 import { isSidecar } from '../pod/pod.ts';
 import type { Container, ContainerStateValue, ContainerStatus, Resources } from '../pod/pod.ts';
-import type { StatusInput } from '../ports.ts';
+import type { StatusInput } from './status-input.ts';
 import { annotations } from '../runtime/labels.ts';
 import type { RuntimeContainer } from '../runtime/runtime-pod.ts';
 import { apiContainerId, lostWhileRunning, stateOf } from './container-state.ts';

@@ -1,5 +1,5 @@
 import type { PodCondition, PodPhase, PodStatus } from '../pod/pod.ts';
-import type { StatusInput } from '../ports.ts';
+import type { StatusInput } from './status-input.ts';
 import { addressesOf } from './addresses.ts';
 import { apiTime } from './api-time.ts';
 import { disruption, isDisruption, podConditions, timed } from './conditions.ts';

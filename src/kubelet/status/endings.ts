@@ -1,5 +1,5 @@
 import type { ContainerStatus, PodStatus } from '../pod/pod.ts';
-import type { MeteredContainer } from '../ports.ts';
+import type { MeteredContainer } from '../ports/pod-meter.ts';
 
 /** That a container ended. */
 export interface Ending {

@@ -5,7 +5,7 @@ import { podField } from '../environment/pod-fields.ts';
 import { resourceField } from '../environment/resource-field.ts';
 import type { Allocatable } from '../environment/resource-field.ts';
 import type { DownwardItem, KeyToPath, Pod, Projection, Volume } from '../pod/pod.ts';
-import type { ReferencedObjects } from '../ports.ts';
+import type { ReferencedObjects } from '../ports/referenced-objects.ts';
 import type { Payload, PayloadFile } from './atomic-writer.ts';
 import type { Tokens } from './tokens.ts';
 

@@ -4,7 +4,7 @@ import type { Kind, KubeObject } from '../../informer/kind.ts';
 import { isRaw } from '../../services/field-reader.ts';
 import type { Raw } from '../../services/field-reader.ts';
 import { slimNamed } from '../../services/object-meta.ts';
-import type { ConfigMapData, SecretData } from '../ports.ts';
+import type { ConfigMapData, SecretData } from '../ports/referenced-objects.ts';
 import type { Reference } from './references.ts';
 
 export type WatchedConfigMap = KubeObject & ConfigMapData;

@@ -3,7 +3,7 @@ import { SwitchyardError } from '../../error.ts';
 import type { ApiClient } from '../../informer/api-client.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Pod } from '../pod/pod.ts';
-import type { ConfigMapData, ReferencedObjects, SecretData } from '../ports.ts';
+import type { ConfigMapData, ReferencedObjects, SecretData } from '../ports/referenced-objects.ts';
 import { patientReader } from './patience.ts';
 import { configMapKind, secretKind } from './referenced-kinds.ts';
 import type { WatchedConfigMap, WatchedSecret } from './referenced-kinds.ts';

@@ -1,6 +1,6 @@
 import { allContainers } from '../pod/pod.ts';
 import type { Container, Pod, PodStatus } from '../pod/pod.ts';
-import type { StatusInput } from '../ports.ts';
+import type { StatusInput } from '../status/status-input.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import { derivePodStatus } from '../status/derive-status.ts';
 import { readTerminationMessage } from '../status/termination-message.ts';

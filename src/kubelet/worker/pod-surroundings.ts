@@ -2,14 +2,10 @@ import type { Cri } from '../cri/client.ts';
 import type { DnsSources } from '../environment/dns-config.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimeFeatures } from '../pod/unsupported.ts';
-import type {
-  ForcedEnd,
-  PodMeter,
-  Probes,
-  ReferencedObjects,
-  StartFailure,
-  StatusSink,
-} from '../ports.ts';
+import type { PodMeter } from '../ports/pod-meter.ts';
+import type { ForcedEnd, StartFailure, StatusSink } from '../ports/pod-status.ts';
+import type { Probes } from '../ports/probes.ts';
+import type { ReferencedObjects } from '../ports/referenced-objects.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { PodCgroups } from '../runtime/cgroups.ts';
 import type { RuntimeHandlers } from '../runtime/runtime-classes.ts';

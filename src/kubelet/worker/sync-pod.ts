@@ -7,7 +7,7 @@ import {
   unsupportedFields,
   unsupportedText,
 } from '../pod/unsupported.ts';
-import type { MountedVolume } from '../ports.ts';
+import type { MountedVolume } from '../ports/volumes.ts';
 import { killPod } from '../runtime/kill-pod.ts';
 import { podActions } from '../runtime/pod-actions.ts';
 import { isUp, newest } from '../runtime/runtime-pod.ts';

@@ -6,7 +6,7 @@ import type { EvictorOptions } from '../../../../src/kubelet/eviction/evictor.ts
 import { PressureWatch } from '../../../../src/kubelet/node/pressure-watch.ts';
 import type { NodeReadings } from '../../../../src/kubelet/node/node-conditions.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
-import type { ContainerDisk, PodUsage } from '../../../../src/kubelet/ports.ts';
+import type { ContainerDisk, PodUsage } from '../../../../src/kubelet/ports/pod-usage.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { VirtualClock, settle } from '../../proxy/virtual-clock.ts';
 import { container, pod } from '../support/pods.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ContainerStatus, Pod, PodStatus, Probe } from '../../../../src/kubelet/pod/pod.ts';
-import type { PodEvent } from '../../../../src/kubelet/ports.ts';
+import type { PodEvent } from '../../../../src/kubelet/ports/pod-events.ts';
 import type { ProbeOutcome } from '../../../../src/kubelet/probes/outcome.ts';
 import { ProbeMeter } from '../../../../src/kubelet/probes/probe-meter.ts';
 import { PodProbes } from '../../../../src/kubelet/probes/probes.ts';

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { isSidecar } from '../../../../src/kubelet/pod/pod.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { fewestFeatures } from '../../../../src/kubelet/pod/unsupported.ts';
-import type { ProbeResult, ProbeType } from '../../../../src/kubelet/ports.ts';
+import type { ProbeResult, ProbeType } from '../../../../src/kubelet/ports/probes.ts';
 import type { PodAction } from '../../../../src/kubelet/runtime/pod-action.ts';
 import { podActions } from '../../../../src/kubelet/runtime/pod-actions.ts';
 import type { RuntimeContainer, RuntimePod } from '../../../../src/kubelet/runtime/runtime-pod.ts';

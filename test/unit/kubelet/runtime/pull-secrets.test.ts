@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer';
 import { expect, test } from 'vitest';
 
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
-import type { SecretData } from '../../../../src/kubelet/ports.ts';
+import type { SecretData } from '../../../../src/kubelet/ports/referenced-objects.ts';
 import { credentialsFor, readDockerConfig } from '../../../../src/kubelet/runtime/docker-config.ts';
 import type { RegistryCredential } from '../../../../src/kubelet/runtime/docker-config.ts';
 import { pullSecrets } from '../../../../src/kubelet/runtime/pull-secrets.ts';

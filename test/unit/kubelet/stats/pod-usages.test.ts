@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CgroupReader } from '../../../../src/host/cgroup-usage.ts';
-import type { PodUsage } from '../../../../src/kubelet/ports.ts';
+import type { PodUsage } from '../../../../src/kubelet/ports/pod-usage.ts';
 import type { RuntimePod } from '../../../../src/kubelet/runtime/runtime-pod.ts';
 import { PodReadings } from '../../../../src/kubelet/stats/pod-readings.ts';
 import { Stats } from '../../../../src/kubelet/stats/stats.ts';

@@ -7,7 +7,8 @@ import type {
   Pod,
   PodStatus,
 } from '../../../../src/kubelet/pod/pod.ts';
-import type { ProbeResult, StatusInput } from '../../../../src/kubelet/ports.ts';
+import type { ProbeResult } from '../../../../src/kubelet/ports/probes.ts';
+import type { StatusInput } from '../../../../src/kubelet/status/status-input.ts';
 import type { RuntimeContainer, RuntimePod } from '../../../../src/kubelet/runtime/runtime-pod.ts';
 import { derivePodStatus } from '../../../../src/kubelet/status/derive-status.ts';
 import { container, instance, pod, runtime, sandbox, sidecar } from '../runtime/made-pods.ts';

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 
-import type { ReferencedObjects } from '../../../../src/kubelet/ports.ts';
+import type { ReferencedObjects } from '../../../../src/kubelet/ports/referenced-objects.ts';
 
 type Texts = Readonly<Record<string, string>>;
 

@@ -1,12 +1,9 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import type { Pod, PodStatus } from '../../../../src/kubelet/pod/pod.ts';
 import { fewestFeatures } from '../../../../src/kubelet/pod/unsupported.ts';
-import type {
-  MountedVolume,
-  PodEvent,
-  ProbeResult,
-  Volumes,
-} from '../../../../src/kubelet/ports.ts';
+import type { PodEvent } from '../../../../src/kubelet/ports/pod-events.ts';
+import type { ProbeResult } from '../../../../src/kubelet/ports/probes.ts';
+import type { MountedVolume, Volumes } from '../../../../src/kubelet/ports/volumes.ts';
 import { noCgroups } from '../../../../src/kubelet/runtime/cgroups.ts';
 import type { Files } from '../../../../src/kubelet/runtime/container-files.ts';
 import { Images } from '../../../../src/kubelet/runtime/images.ts';

@@ -1,0 +1,19 @@
+import type { Pod, PodStatus } from '../pod/pod.ts';
+
+export type ProbeType = 'liveness' | 'readiness' | 'startup';
+export type ProbeResult = 'success' | 'failure';
+
+/** What probes found of the container that runs now. */
+export interface ProbeResults {
+  /** undefined: no probe of this type, or it has said nothing of `containerId` (the runtime's, or the API's `containerd://…`) yet. */
+  result(uid: string, containerId: string, type: ProbeType): ProbeResult | undefined;
+}
+
+/** Runs the probes of a pod's containers. */
+export interface Probes extends ProbeResults {
+  /** Starts what is missing; called in each sync, with the status just derived. */
+  ensure(pod: Pod, status: PodStatus): void;
+  /** A pod is being terminated: liveness and startup probes end, readiness goes on. */
+  terminating(uid: string): void;
+  remove(uid: string): void;
+}
