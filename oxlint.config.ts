@@ -33,6 +33,27 @@ interface Room {
 /** Files of src/ that belong to no room: all may import them, and they import no room. */
 const leaves = ['src/clock.ts', 'src/compact.ts', 'src/error.ts'];
 
+const kubelet: Room = { imports: ['ip', 'telemetry', 'config', 'informer', 'services', 'host'] };
+
+/**
+ * The rooms of src/kubelet, the ground floor first: each may import those of the floors below its own, and none beside it
+ * (docs/adr/0014-the-kubelet.md). All may import `turns.ts`, and `kubelet.ts` is imported by none.
+ */
+const kubeletFloors: readonly (readonly string[])[] = [
+  ['api', 'cri', 'pod'],
+  ['certificates', 'ports'],
+  ['sources'],
+  ['environment'],
+  ['probes', 'volumes'],
+  ['runtime'],
+  ['status'],
+  ['node', 'shutdown', 'stats', 'worker'],
+  ['dispatch', 'eviction', 'housekeeping', 'server'],
+  ['admin'],
+  ['base'],
+  ['parts'],
+];
+
 /** Data flows downwards, imports point upwards. All may import the leaves. */
 const rooms: Readonly<Record<string, Room>> = {
   ip: { imports: [], pure: 'net' },
@@ -58,7 +79,7 @@ const rooms: Readonly<Record<string, Room>> = {
       'host',
     ],
   },
-  kubelet: { imports: ['ip', 'telemetry', 'config', 'informer', 'services', 'host'] },
+  kubelet,
   doctor: {
     imports: [
       'ip',
@@ -106,14 +127,39 @@ function usualReason(name: string): string {
   return `${name} is pure: files, sockets, processes and the clock belong to the rooms that own them`;
 }
 
-function arrows(name: string, { imports, pure }: Room): OxlintOverride {
+function patternsOf(name: string, { imports, pure }: Room): readonly Pattern[] {
   const others = names.filter((other) => other !== name && !imports.includes(other));
   const what = [...imports, ...leaves].join(', ');
-  const patterns = [pattern(folders(others), `${name} may import only: ${what}`)];
+  const own = [pattern(folders(others), `${name} may import only: ${what}`)];
   if (pure !== undefined) {
-    patterns.push(pattern(refused[pure], reasons[name] ?? usualReason(name)));
-  } else if (name !== 'host') patterns.push(byHostAlone);
-  return noImports([`src/${name}/**`], patterns);
+    own.push(pattern(refused[pure], reasons[name] ?? usualReason(name)));
+  } else if (name !== 'host') own.push(byHostAlone);
+  return own;
+}
+
+function arrows(name: string, room: Room): OxlintOverride {
+  return noImports([`src/${name}/**`], patternsOf(name, room));
+}
+
+/** For files of the kubelet, beside what all of it may not import. */
+function refusing(file: string, others: readonly string[], message: string): OxlintOverride {
+  const group = [...folders(others), '**/kubelet.ts'];
+  const inner = { group, message: `${message} (docs/adr/0014-the-kubelet.md)` };
+  return noImports([file], [...patternsOf('kubelet', kubelet), inner]);
+}
+
+/** What the rooms of the kubelet may not import of each other. */
+function kubeletArrows(): readonly OxlintOverride[] {
+  const all = kubeletFloors.flat();
+  const ofRooms = kubeletFloors.flatMap((floor, index) => {
+    const below = kubeletFloors.slice(0, index).flat();
+    return floor.map((name) => {
+      const others = all.filter((other) => other !== name && !below.includes(other));
+      const what = ['turns.ts', ...below].join(', ');
+      return refusing(`src/kubelet/${name}/**`, others, `${name} may import only: ${what}`);
+    });
+  });
+  return [...ofRooms, refusing('src/kubelet/turns.ts', all, 'turns.ts imports no room')];
 }
 
 export default defineConfig({
@@ -145,6 +191,7 @@ export default defineConfig({
   ignorePatterns: ['dist', 'src/kubelet/cri/gen', 'node_modules'],
   overrides: [
     ...Object.entries(rooms).map(([name, room]) => arrows(name, room)),
+    ...kubeletArrows(),
     noImports(leaves, [pattern(folders(names), 'what every room may import imports no room')]),
     noImports(['src/cli/**'], [byHostAlone]),
     noImports(

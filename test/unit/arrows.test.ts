@@ -37,6 +37,7 @@ const arrows = {
     'host',
     'backends',
   ],
+  kubelet: ['ip', 'telemetry', 'config', 'informer', 'services', 'host'],
   doctor: [
     'ip',
     'telemetry',
@@ -51,16 +52,36 @@ const arrows = {
   ],
 } as const;
 
+/** The rooms of src/kubelet, the ground floor first: docs/adr/0014-the-kubelet.md. */
+const kubeletFloors = [
+  ['api', 'cri', 'pod'],
+  ['certificates', 'ports'],
+  ['sources'],
+  ['environment'],
+  ['probes', 'volumes'],
+  ['runtime'],
+  ['status'],
+  ['node', 'shutdown', 'stats', 'worker'],
+  ['dispatch', 'eviction', 'housekeeping', 'server'],
+  ['admin'],
+  ['base'],
+  ['parts'],
+] as const;
+
 /** What lies beside the rooms is a leaf: a new file of `src/` has to be one, or has no place. */
 const leaves = readdirSync(join(root, 'src')).filter((name) => name.endsWith('.ts'));
-const rooms = [...Object.keys(arrows), 'cli', 'kubelet'];
+const rooms = [...Object.keys(arrows), 'cli'];
+const kubeletRooms: readonly string[] = kubeletFloors.flat();
+const kubeletDoor = '../kubelet.ts';
 const files = ['node:fs', 'node:fs/promises'];
 const sockets = ['node:http', 'node:tls', 'undici'];
 const programs = ['node:child_process', 'execa'];
 const harmless = ['node:util', 'node:crypto', 'node:path'];
 
 const roomImports = rooms.map((room) => `../${room}/probe.ts`);
-const imports = [...roomImports, ...files, ...sockets, 'node:net', ...programs, ...harmless];
+const kubeletImports = [...kubeletRooms.map((room) => `../${room}/probe.ts`), kubeletDoor];
+const modules = [...files, ...sockets, 'node:net', ...programs, ...harmless];
+const imports = [...roomImports, ...kubeletImports, ...modules];
 
 /** A file of the checkout, and what of `imports` the linter has to refuse there. */
 const probes = new Map<string, readonly string[]>([
@@ -68,6 +89,13 @@ const probes = new Map<string, readonly string[]>([
     `src/${room}/probe.ts`,
     [...roomsBut([room, ...may]), ...modulesRefusedIn(room)],
   ]),
+  ...kubeletFloors.flatMap((floor, index) =>
+    floor.map((room): [string, readonly string[]] => {
+      const may: readonly string[] = [room, ...kubeletFloors.slice(0, index).flat()];
+      return [`src/kubelet/${room}/probe.ts`, [...refusedInKubelet(), ...kubeletRoomsBut(may)]];
+    }),
+  ),
+  ['src/kubelet/turns.ts', [...refusedInKubelet(), ...kubeletRoomsBut([])]],
   ['src/cli/demo/probe.ts', programs],
   ['src/cli/render.ts', ['../host/probe.ts', ...files, ...sockets, 'node:net', ...programs]],
   ...leaves.map((file): [string, readonly string[]] => [`src/${file}`, roomsBut([])]),
@@ -77,12 +105,26 @@ function roomsBut(allowed: readonly string[]): readonly string[] {
   return rooms.filter((room) => !allowed.includes(room)).map((room) => `../${room}/probe.ts`);
 }
 
+function kubeletRoomsBut(allowed: readonly string[]): readonly string[] {
+  const others = kubeletRooms.filter((room) => !allowed.includes(room));
+  return [...others.map((room) => `../${room}/probe.ts`), kubeletDoor];
+}
+
+function refusedInKubelet(): readonly string[] {
+  return [...roomsBut(['kubelet', ...arrows.kubelet]), ...modulesRefusedIn('kubelet')];
+}
+
 function modulesRefusedIn(room: string): readonly string[] {
   if (room === 'host') return [];
   if (room === 'ip' || room === 'relay') return [...files, ...sockets, ...programs];
   const pure = ['walk', 'config', 'services', 'graph', 'backends', 'doctor'].includes(room);
   return pure ? [...files, ...sockets, 'node:net', ...programs] : programs;
 }
+
+it('each folder of src/kubelet is a room on one floor, and beside them are a door and a leaf', () => {
+  const found = readdirSync(join(root, 'src/kubelet'));
+  expect(found.toSorted()).toEqual([...kubeletRooms, 'kubelet.ts', 'turns.ts'].toSorted());
+});
 
 describe('the linter refuses imports against the arrows, and no others:', () => {
   let folder = '';
@@ -120,7 +162,8 @@ interface Report {
 /** The imports that no-restricted-imports refuses, by file. */
 function lint(folder: string): Map<string, string[]> {
   const oxlint = join(root, 'node_modules/.bin/oxlint');
-  const { stdout } = spawnSync(oxlint, ['--format=json', 'src'], { cwd: folder, encoding: 'utf8' });
+  const options = { cwd: folder, encoding: 'utf8', maxBuffer: 2 ** 26 } as const;
+  const { stdout } = spawnSync(oxlint, ['--format=json', 'src'], options);
   const refused = new Map<string, string[]>();
   for (const { code, filename, labels } of (JSON.parse(stdout) as Report).diagnostics) {
     if (!code.includes('no-restricted-imports')) continue;

@@ -1,22 +1,9 @@
-import type { DiskSpace, ProcessCount } from '../../host/disk-space.ts';
 import { apiTime } from '../status/api-time.ts';
 import { observe } from './observations.ts';
 import type { Pressure } from './observations.ts';
 import type { PressureWatch } from './pressure-watch.ts';
 import type { NodeCondition } from './node-object.ts';
-
-/** What the judgement on a node is made of; what could not be read presses nobody. */
-export interface NodeReadings {
-  readonly memory: { readonly total: number; readonly available: number } | undefined;
-  readonly disk: DiskSpace | undefined;
-  /** Where images are. */
-  readonly imageDisk: DiskSpace | undefined;
-  /** Whether that is another disk; false where it is not known. */
-  readonly hasImageDisk?: boolean;
-  readonly processes: ProcessCount | undefined;
-  /** Why the node is not ready; none: it is. */
-  readonly problems: readonly string[];
-}
+import type { NodeReadings } from './node-readings.ts';
 
 /** Reason and message of each pressure, where there is none and where there is. */
 const said = {

@@ -1,6 +1,19 @@
 import { areOnTwoDisks, readDiskSpace, readProcessCount } from '../../host/disk-space.ts';
+import type { DiskSpace, ProcessCount } from '../../host/disk-space.ts';
 import { readMemory } from '../../host/machine-memory.ts';
-import type { NodeReadings } from './node-conditions.ts';
+
+/** What the judgement on a node is made of; what could not be read presses nobody. */
+export interface NodeReadings {
+  readonly memory: { readonly total: number; readonly available: number } | undefined;
+  readonly disk: DiskSpace | undefined;
+  /** Where images are. */
+  readonly imageDisk: DiskSpace | undefined;
+  /** Whether that is another disk; false where it is not known. */
+  readonly hasImageDisk?: boolean;
+  readonly processes: ProcessCount | undefined;
+  /** Why the node is not ready; none: it is. */
+  readonly problems: readonly string[];
+}
 
 /**
  * Reads what presses a node: the file system of `rootDir`, the kubelet's own folder, and that of `imageFolder`, where the runtime has

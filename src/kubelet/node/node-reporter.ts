@@ -13,7 +13,7 @@ import { nodeCapacity } from './capacity.ts';
 import type { NodeCapacity } from './capacity.ts';
 import { reportedVersion } from './kubelet-version.ts';
 import { NodeConditions } from './node-conditions.ts';
-import type { NodeReadings } from './node-conditions.ts';
+import type { NodeReadings } from './node-readings.ts';
 import type { NodeEvents } from './node-events.ts';
 import { conditionEvents } from './node-events.ts';
 import { newNode, nodePatch } from './node-object.ts';

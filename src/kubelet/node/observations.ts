@@ -1,5 +1,5 @@
 import type { EvictionSignal } from '../../config/eviction-config.ts';
-import type { NodeReadings } from './node-conditions.ts';
+import type { NodeReadings } from './node-readings.ts';
 
 /** How much there is of something, of how much; in bytes or pieces. */
 export interface Observation {

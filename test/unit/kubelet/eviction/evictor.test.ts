@@ -4,7 +4,7 @@ import { evictionThresholds } from '../../../../src/config/eviction-config.ts';
 import { Evictor } from '../../../../src/kubelet/eviction/evictor.ts';
 import type { EvictorOptions } from '../../../../src/kubelet/eviction/evictor.ts';
 import { PressureWatch } from '../../../../src/kubelet/node/pressure-watch.ts';
-import type { NodeReadings } from '../../../../src/kubelet/node/node-conditions.ts';
+import type { NodeReadings } from '../../../../src/kubelet/node/node-readings.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import type { ContainerDisk, PodUsage } from '../../../../src/kubelet/ports/pod-usage.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';

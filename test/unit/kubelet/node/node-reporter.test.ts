@@ -5,7 +5,7 @@ import type { MachineFacts } from '../../../../src/host/machine-facts.ts';
 import { evictionThresholds } from '../../../../src/config/eviction-config.ts';
 import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
 import { PressureWatch } from '../../../../src/kubelet/node/pressure-watch.ts';
-import type { NodeReadings } from '../../../../src/kubelet/node/node-conditions.ts';
+import type { NodeReadings } from '../../../../src/kubelet/node/node-readings.ts';
 import type { NodeSettings, NodeStatus } from '../../../../src/kubelet/node/node-object.ts';
 import { NodeReporter } from '../../../../src/kubelet/node/node-reporter.ts';
 import type { RuntimeAbilities } from '../../../../src/kubelet/node/runtime-health.ts';

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { evictionThresholds } from '../../../../src/config/eviction-config.ts';
 import { observe } from '../../../../src/kubelet/node/observations.ts';
 import { PressureWatch } from '../../../../src/kubelet/node/pressure-watch.ts';
-import type { NodeReadings } from '../../../../src/kubelet/node/node-conditions.ts';
+import type { NodeReadings } from '../../../../src/kubelet/node/node-readings.ts';
 
 type Readings = Omit<NodeReadings, 'problems'>;
 
