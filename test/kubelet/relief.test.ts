@@ -4,7 +4,7 @@ import { systemClock } from '../../src/clock.ts';
 import { readDiskSpace } from '../../src/host/disk-space.ts';
 import { ImageGc } from '../../src/kubelet/housekeeping/image-gc.ts';
 import { ImageRecords } from '../../src/kubelet/housekeeping/image-records.ts';
-import type { PodStatus } from '../../src/kubelet/pod/pod.ts';
+import type { PodStatus } from '../../src/kubelet/pod/pod-status.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
 import { conditionOf } from './contract/test-pod.ts';
 import { box, forever } from './contract/trial.ts';

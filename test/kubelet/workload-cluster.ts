@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PodStatus } from '../../src/kubelet/pod/pod.ts';
+import type { PodStatus } from '../../src/kubelet/pod/pod-status.ts';
 import { labels } from '../../src/kubelet/runtime/labels.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { listCgroups } from './cgroups.ts';

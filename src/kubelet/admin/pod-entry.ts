@@ -1,5 +1,7 @@
-import { isSidecar } from '../pod/pod.ts';
-import type { Container, ContainerStatus, Pod } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container } from '../pod/container.ts';
+import type { ContainerStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import { seenAtMs, sourceOf } from '../sources/sourced-pod.ts';
 import type { ContainerEntry, PodEntry } from './pods-document.ts';

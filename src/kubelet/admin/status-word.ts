@@ -1,4 +1,5 @@
-import type { ContainerStatus, Pod } from '../pod/pod.ts';
+import type { ContainerStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 
 /** What a pod does in one word, as the table of `kubectl get pods` has it. */
 export function statusWord(pod: Pod, isTerminating: boolean): string {

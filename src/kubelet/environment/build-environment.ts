@@ -2,7 +2,8 @@ import { Buffer } from 'node:buffer';
 
 import { SwitchyardError } from '../../error.ts';
 import { allContainers } from '../pod/pod.ts';
-import type { Container, EnvFrom, EnvVar, KeySelector, Pod } from '../pod/pod.ts';
+import type { Container, EnvFrom, EnvVar, KeySelector } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { Environment, EnvValue, PodAddresses } from '../ports/environment.ts';
 import type { ConfigMapData, ReferencedObjects, SecretData } from '../ports/referenced-objects.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';

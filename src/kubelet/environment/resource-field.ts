@@ -1,4 +1,4 @@
-import type { Container, ResourceSelector } from '../pod/pod.ts';
+import type { Container, ResourceSelector } from '../pod/container.ts';
 import { inUnitsOf, milliUnits, quantityOf, wholeUnits } from '../pod/quantity.ts';
 import type { Quantity } from '../pod/quantity.ts';
 

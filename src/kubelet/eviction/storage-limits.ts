@@ -1,4 +1,5 @@
-import type { Container, Pod } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
 import { quantityOf, wholeUnits } from '../pod/quantity.ts';
 import { podLimits } from '../pod/resources.ts';
 import type { PodUsage } from '../ports/pod-usage.ts';

@@ -1,5 +1,5 @@
 import type { NodeConfig } from '../../config/kubelet-config.ts';
-import type { PodCondition } from '../pod/pod.ts';
+import type { PodCondition } from '../pod/pod-status.ts';
 
 /** A Node as far as the kubelet reads and writes it (core/v1). */
 export interface NodeObject {

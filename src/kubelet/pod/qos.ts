@@ -1,4 +1,6 @@
-import type { Pod, QosClass, Resources } from './pod.ts';
+import type { Resources } from './container.ts';
+import type { QosClass } from './pod-status.ts';
+import type { Pod } from './pod.ts';
 import { quantityOf } from './quantity.ts';
 
 const counted = ['cpu', 'memory'] as const;

@@ -1,5 +1,6 @@
-import { isSidecar } from './pod.ts';
-import type { Container, Pod, ResourceList } from './pod.ts';
+import { isSidecar } from './container.ts';
+import type { Container, ResourceList } from './container.ts';
+import type { Pod } from './pod.ts';
 import { quantityOf } from './quantity.ts';
 import type { Quantity } from './quantity.ts';
 

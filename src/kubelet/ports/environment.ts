@@ -1,4 +1,5 @@
-import type { Container, Pod } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
 
 /** One variable of a container. */
 export interface EnvValue {

@@ -1,4 +1,5 @@
-import type { Pod, PodStatus } from '../pod/pod.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 
 /** Where the status of pods is kept, and written to the API from. */
 export interface StatusSink {

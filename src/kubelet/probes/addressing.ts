@@ -1,4 +1,4 @@
-import type { Container } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
 
 /** The address that is asked: the handler's own, or the pod's. */
 export function hostOf(host: string | undefined, podIP: string | undefined): string {

@@ -1,7 +1,7 @@
 import { Code } from '@connectrpc/connect';
 import { CriError, criText } from '../cri/cri-error.ts';
 import { expand } from '../environment/expand.ts';
-import type { Container } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
 import { keptOutputBytes } from './outcome.ts';
 import type { ProbeOutcome } from './outcome.ts';
 

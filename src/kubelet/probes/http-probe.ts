@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import type { Container, HttpGet } from '../pod/pod.ts';
+import type { Container, HttpGet } from '../pod/container.ts';
 import { errorText, systemCode } from '../../error.ts';
 import { hostOf, portOf } from './addressing.ts';
 import { keptOutputBytes } from './outcome.ts';

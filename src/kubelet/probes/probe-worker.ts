@@ -1,6 +1,8 @@
 import type { Clock } from '../../clock.ts';
-import { isSidecar } from '../pod/pod.ts';
-import type { Container, ContainerStatus, Pod, PodStatus, Probe } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container, Probe } from '../pod/container.ts';
+import type { ContainerStatus, PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { PodEvents } from '../ports/pod-events.ts';
 import type { ProbeResult, ProbeType } from '../ports/probes.ts';
 import type { ProbeOutcome } from './outcome.ts';

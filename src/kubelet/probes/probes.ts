@@ -1,7 +1,9 @@
 import type { Log } from '../../telemetry/log.ts';
 import { errorText } from '../../error.ts';
-import { isSidecar } from '../pod/pod.ts';
-import type { Container, Pod, PodStatus } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container } from '../pod/container.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { ProbeResult, Probes, ProbeType } from '../ports/probes.ts';
 import type { ProbeMeter } from './probe-meter.ts';
 import { ProbeWorker } from './probe-worker.ts';

@@ -1,5 +1,6 @@
 import type { CgroupTree } from '../../host/cgroups.ts';
-import type { Pod, QosClass } from '../pod/pod.ts';
+import type { QosClass } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import { milliUnits } from '../pod/quantity.ts';
 import { qosClassOf } from '../pod/qos.ts';
 import { podRequests } from '../pod/resources.ts';

@@ -1,4 +1,5 @@
-import type { Container, Pod } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
 import { ephemeralProblems } from '../pod/unsupported.ts';
 import type { RuntimeFeatures } from '../pod/unsupported.ts';
 import type { PodAction } from './pod-action.ts';

@@ -1,7 +1,8 @@
 import type { Clock } from '../../clock.ts';
 import { SwitchyardError, errorText, systemCode } from '../../error.ts';
 import type { Cri } from '../cri/client.ts';
-import type { Container, Hook, HttpGet, Pod } from '../pod/pod.ts';
+import type { Container, Hook, HttpGet } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { PodEvents } from '../ports/pod-events.ts';
 import { httpUrl, probeHeaders } from '../probes/http-probe.ts';
 import { openGet } from '../probes/open-get.ts';

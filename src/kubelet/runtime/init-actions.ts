@@ -1,5 +1,5 @@
-import { isSidecar } from '../pod/pod.ts';
-import type { Container } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container } from '../pod/container.ts';
 import { failedProbe, isChanged, startOrWait } from './pod-action.ts';
 import type { ActionsInput, PodAction } from './pod-action.ts';
 import { newest } from './runtime-pod.ts';

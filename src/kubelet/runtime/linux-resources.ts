@@ -1,7 +1,8 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { LinuxContainerResourcesSchema } from '../cri/gen/api_pb.ts';
-import { isSidecar } from '../pod/pod.ts';
-import type { Container, Pod, Resources } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container, Resources } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
 import { qosClassOf } from '../pod/qos.ts';
 import { milliUnits, quantityOf, wholeUnits } from '../pod/quantity.ts';
 import { podLimits, podRequests } from '../pod/resources.ts';

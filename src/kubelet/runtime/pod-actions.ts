@@ -1,5 +1,6 @@
-import { isSidecar } from '../pod/pod.ts';
-import type { Container, Pod } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
 import { ephemeralActions } from './ephemeral-actions.ts';
 import { hasPassed, initActions, within } from './init-actions.ts';
 import { failedProbe, isChanged, startOrWait } from './pod-action.ts';

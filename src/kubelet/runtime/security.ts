@@ -9,14 +9,9 @@ import type {
   SecurityProfileSchema,
 } from '../cri/gen/api_pb.ts';
 import { allContainers } from '../pod/pod.ts';
-import type {
-  Container,
-  Pod,
-  PodSpec,
-  SeccompProfile,
-  SecurityContext,
-  SeLinuxOptions,
-} from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
+import type { Pod, PodSpec } from '../pod/pod.ts';
+import type { SeccompProfile, SecurityContext, SeLinuxOptions } from '../pod/security-context.ts';
 
 /** Who an image's processes run as, as its configuration has it; neither: root. */
 export interface ImageUser {

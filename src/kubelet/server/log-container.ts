@@ -1,4 +1,5 @@
-import type { ContainerStatus, Pod, PodStatus } from '../pod/pod.ts';
+import type { ContainerStatus, PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 
 /** Whose log is read: a container's ID as CRI has it, or why there is none (spec 10.3). */
 export type LogContainer =

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import type { PodStatus } from '../pod/pod.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
 import type { StatusInput } from './status-input.ts';
 
 type Addresses = Pick<PodStatus, 'podIP' | 'podIPs' | 'hostIP' | 'hostIPs'>;

@@ -1,5 +1,6 @@
-import { isSidecar } from '../pod/pod.ts';
-import type { Pod, PodCondition, PodPhase } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { PodCondition, PodPhase } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import { apiTime } from './api-time.ts';
 import { hasStarted } from './container-state.ts';
 import type { ContainerStatuses } from './container-status.ts';

@@ -1,4 +1,4 @@
-import type { ContainerStateValue, ContainerStatus, TerminatedState } from '../pod/pod.ts';
+import type { ContainerStateValue, ContainerStatus, TerminatedState } from '../pod/pod-status.ts';
 import type { RuntimeContainer } from '../runtime/runtime-pod.ts';
 import { apiTimeOfNs } from './api-time.ts';
 import { firstBytes } from './termination-message.ts';

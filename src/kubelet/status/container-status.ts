@@ -1,5 +1,6 @@
-import { isSidecar } from '../pod/pod.ts';
-import type { Container, ContainerStateValue, ContainerStatus, Resources } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container, Resources } from '../pod/container.ts';
+import type { ContainerStateValue, ContainerStatus } from '../pod/pod-status.ts';
 import type { StatusInput } from './status-input.ts';
 import { annotations } from '../runtime/labels.ts';
 import type { RuntimeContainer } from '../runtime/runtime-pod.ts';

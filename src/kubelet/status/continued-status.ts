@@ -1,4 +1,4 @@
-import type { ContainerStatus, PodStatus } from '../pod/pod.ts';
+import type { ContainerStatus, PodStatus } from '../pod/pod-status.ts';
 import { isOwnCondition } from './conditions.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { PodCondition, PodPhase, PodStatus } from '../pod/pod.ts';
+import type { PodCondition, PodPhase, PodStatus } from '../pod/pod-status.ts';
 import type { StatusInput } from './status-input.ts';
 import { addressesOf } from './addresses.ts';
 import { apiTime } from './api-time.ts';

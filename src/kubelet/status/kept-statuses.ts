@@ -1,4 +1,5 @@
-import type { Pod, PodStatus } from '../pod/pod.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import { isMirrorOf } from '../sources/mirror-pods.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
 import { continuedStatus } from './continued-status.ts';

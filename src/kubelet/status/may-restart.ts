@@ -1,5 +1,6 @@
-import { isSidecar } from '../pod/pod.ts';
-import type { Container, Pod } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
 
 /** Whether a container that ended with this code is started again while its pod lives (spec 2.5 to 2.8). */
 export function mayRestart(

@@ -1,5 +1,7 @@
-import { isSidecar } from '../pod/pod.ts';
-import type { Container, ContainerStatus, Pod, PodPhase } from '../pod/pod.ts';
+import { isSidecar } from '../pod/container.ts';
+import type { Container } from '../pod/container.ts';
+import type { ContainerStatus, PodPhase } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { ContainerStatuses } from './container-status.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
 import { mayRestart } from './may-restart.ts';

@@ -1,4 +1,5 @@
-import type { Pod, PodStatus } from '../pod/pod.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import { ownFields } from './status-patch.ts';
 
 /** A pod as it is shown to those who ask this node: with the status that counts now, and what of it others have written. */

@@ -1,4 +1,5 @@
-import type { Pod, PodStatus } from '../pod/pod.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { ForcedEnd, StartFailure } from '../ports/pod-status.ts';
 import type { ProbeResults } from '../ports/probes.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';

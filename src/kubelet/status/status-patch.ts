@@ -1,4 +1,4 @@
-import type { PodCondition, PodStatus } from '../pod/pod.ts';
+import type { PodCondition, PodStatus } from '../pod/pod-status.ts';
 import { isDisruption, isOwnCondition } from './conditions.ts';
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,4 +1,10 @@
-import type { ContainerStatus, Pod, PodCondition, PodStatus, TerminatedState } from '../pod/pod.ts';
+import type {
+  ContainerStatus,
+  PodCondition,
+  PodStatus,
+  TerminatedState,
+} from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import { endedVerdict, timed } from './conditions.ts';
 import { hasStarted } from './container-state.ts';
 import { isTerminal } from './phase.ts';

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { open } from 'node:fs/promises';
 import { isAbsent } from '../../error.ts';
-import type { Container } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
 import type { RuntimeContainer } from '../runtime/runtime-pod.ts';
 
 /** Bytes of a termination message: of one from a file, of one from a log, and of all of a pod together (spec 6.1). */

@@ -1,4 +1,5 @@
-import type { ContainerStatus, Pod, PodStatus } from '../pod/pod.ts';
+import type { ContainerStatus, PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import { isTerminal } from './phase.ts';
 import { mayRestart } from './may-restart.ts';
 

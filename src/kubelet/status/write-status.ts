@@ -1,6 +1,7 @@
 import { SwitchyardError } from '../../error.ts';
 import type { ApiObject, ObjectAnswer, ObjectApi } from '../api/object-api.ts';
-import type { Pod, PodStatus } from '../pod/pod.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
 import type { KeptStatus } from './kept-statuses.ts';
 import { isTerminal } from './phase.ts';

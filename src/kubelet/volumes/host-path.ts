@@ -2,7 +2,7 @@ import { mkdir, open, stat } from 'node:fs/promises';
 import type { Stats } from 'node:fs';
 
 import { isAbsent, SwitchyardError } from '../../error.ts';
-import type { Volume } from '../pod/pod.ts';
+import type { Volume } from '../pod/volume.ts';
 
 /** What a type asks for, and how upstream calls it. */
 const checks: Readonly<Record<string, readonly [(stats: Stats) => boolean, string]>> = {

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 
 import { SwitchyardError, systemCode } from '../../error.ts';
-import type { PodSecurityContext } from '../pod/pod.ts';
+import type { PodSecurityContext } from '../pod/security-context.ts';
 import { O_PATH, pathOf } from './open-path.ts';
 
 const setGid = 0o2000;

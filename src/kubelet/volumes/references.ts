@@ -1,5 +1,7 @@
 import { allContainers } from '../pod/pod.ts';
-import type { Container, Pod, Volume } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
+import type { Pod } from '../pod/pod.ts';
+import type { Volume } from '../pod/volume.ts';
 
 export type ReferenceKind = 'ConfigMap' | 'Secret';
 

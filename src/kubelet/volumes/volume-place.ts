@@ -1,5 +1,6 @@
 import { allContainers } from '../pod/pod.ts';
-import type { Pod, Volume } from '../pod/pod.ts';
+import type { Pod } from '../pod/pod.ts';
+import type { Volume } from '../pod/volume.ts';
 import type { VolumePlugin } from './pod-directories.ts';
 
 export interface EmptyPlace {

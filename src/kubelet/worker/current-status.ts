@@ -1,5 +1,7 @@
 import { allContainers } from '../pod/pod.ts';
-import type { Container, Pod, PodStatus } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { StatusInput } from '../status/status-input.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import { derivePodStatus } from '../status/derive-status.ts';

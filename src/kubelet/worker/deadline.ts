@@ -1,4 +1,5 @@
-import type { Pod, PodStatus } from '../pod/pod.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 
 /** What a pod that ran for too long is forced to (spec 2.12). */
 export const deadlineExceeded = {

@@ -1,7 +1,9 @@
 import { criText, isNotFound } from '../cri/cri-error.ts';
 import { dnsConfig } from '../environment/dns-config.ts';
 import { podHostname } from '../environment/hostname.ts';
-import type { Container, Pod, PodStatus } from '../pod/pod.ts';
+import type { Container } from '../pod/container.ts';
+import type { PodStatus } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import type { PodAddresses } from '../ports/environment.ts';
 import type { MeteredContainer } from '../ports/pod-meter.ts';
 import type { MountedVolume } from '../ports/volumes.ts';

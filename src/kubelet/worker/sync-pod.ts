@@ -1,6 +1,7 @@
 import { SwitchyardError, errorText } from '../../error.ts';
 import { allContainers } from '../pod/pod.ts';
-import type { Pod, PodPhase } from '../pod/pod.ts';
+import type { PodPhase } from '../pod/pod-status.ts';
+import type { Pod } from '../pod/pod.ts';
 import {
   UNSUPPORTED,
   ephemeralProblems,

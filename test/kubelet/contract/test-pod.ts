@@ -1,6 +1,6 @@
 import { labels } from '../../../src/kubelet/runtime/labels.ts';
 import { ContainerState, PodSandboxState } from '../../../src/kubelet/cri/gen/api_pb.ts';
-import type { ContainerStatus, PodStatus } from '../../../src/kubelet/pod/pod.ts';
+import type { ContainerStatus, PodStatus } from '../../../src/kubelet/pod/pod-status.ts';
 import type { World } from './world.ts';
 
 /** A Pod object as the API server gives it. */

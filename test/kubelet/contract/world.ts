@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cri } from '../../../src/kubelet/cri/client.ts';
-import type { PodStatus } from '../../../src/kubelet/pod/pod.ts';
+import type { PodStatus } from '../../../src/kubelet/pod/pod-status.ts';
 import type { KubeletCluster } from '../kubelet-cluster.ts';
 import { testCgroup } from '../kubelet-process.ts';
 import type { KubeletProcess, KubeletSetting } from '../kubelet-process.ts';

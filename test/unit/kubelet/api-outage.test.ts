@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 
-import type { PodStatus } from '../../../src/kubelet/pod/pod.ts';
+import type { PodStatus } from '../../../src/kubelet/pod/pod-status.ts';
 import { AgentLab } from './support/agent-lab.ts';
 
 /**

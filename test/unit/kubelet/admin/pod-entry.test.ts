@@ -1,7 +1,8 @@
 // What the kubelet says of a pod in a line: one word for what it does, what is ready, how often it was restarted, how old it is.
 import { expect, test } from 'vitest';
 import { podEntry } from '../../../../src/kubelet/admin/pod-entry.ts';
-import type { ContainerStatus, Pod, PodStatus } from '../../../../src/kubelet/pod/pod.ts';
+import type { ContainerStatus, PodStatus } from '../../../../src/kubelet/pod/pod-status.ts';
+import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { container, pod, running } from '../support/pods.ts';
 import { runtimePod, runtimeSandbox } from '../support/runtime-pods.ts';
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { ContainerEnvironment } from '../../../../src/kubelet/environment/build-environment.ts';
-import type { Container } from '../../../../src/kubelet/pod/pod.ts';
+import type { Container } from '../../../../src/kubelet/pod/container.ts';
 import { quantityOf } from '../../../../src/kubelet/pod/quantity.ts';
 import { container, pod } from '../support/pods.ts';
 import { knownObjects } from '../support/known-objects.ts';

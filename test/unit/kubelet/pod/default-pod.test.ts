@@ -1,7 +1,8 @@
 // The defaults of a pod (spec 1.4 step 8).
 import { describe, expect, test } from 'vitest';
 import { defaultPod } from '../../../../src/kubelet/pod/default-pod.ts';
-import type { Container, Pod } from '../../../../src/kubelet/pod/pod.ts';
+import type { Container } from '../../../../src/kubelet/pod/container.ts';
+import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 
 function podOf(spec: object): Pod {
   return defaultPod({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'web' }, spec });

@@ -6,7 +6,7 @@ import { createServer as createTcp } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { CriError } from '../../../../src/kubelet/cri/cri-error.ts';
-import type { Probe } from '../../../../src/kubelet/pod/pod.ts';
+import type { Probe } from '../../../../src/kubelet/pod/container.ts';
 import type { ExecSync } from '../../../../src/kubelet/probes/exec-probe.ts';
 import { probeHandlers } from '../../../../src/kubelet/probes/handlers.ts';
 import type { ProbeOutcome } from '../../../../src/kubelet/probes/outcome.ts';

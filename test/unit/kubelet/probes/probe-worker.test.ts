@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
-import type { ContainerStatus, Pod, PodStatus, Probe } from '../../../../src/kubelet/pod/pod.ts';
+import type { Probe } from '../../../../src/kubelet/pod/container.ts';
+import type { ContainerStatus, PodStatus } from '../../../../src/kubelet/pod/pod-status.ts';
+import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import type { PodEvent } from '../../../../src/kubelet/ports/pod-events.ts';
 import type { ProbeOutcome } from '../../../../src/kubelet/probes/outcome.ts';
 import { ProbeMeter } from '../../../../src/kubelet/probes/probe-meter.ts';

@@ -6,7 +6,8 @@ import {
   PodSandboxConfigSchema,
 } from '../../../../src/kubelet/cri/gen/api_pb.ts';
 import type { ContainerConfig, PodSandboxConfig } from '../../../../src/kubelet/cri/gen/api_pb.ts';
-import type { Container, Pod } from '../../../../src/kubelet/pod/pod.ts';
+import type { Container } from '../../../../src/kubelet/pod/container.ts';
+import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { containerConfig } from '../../../../src/kubelet/runtime/container-config.ts';
 import type { ContainerInput } from '../../../../src/kubelet/runtime/container-config.ts';
 import { containerHash } from '../../../../src/kubelet/runtime/labels.ts';

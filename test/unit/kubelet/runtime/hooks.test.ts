@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import type { Hook } from '../../../../src/kubelet/pod/pod.ts';
+import type { Hook } from '../../../../src/kubelet/pod/container.ts';
 import { runHook } from '../../../../src/kubelet/runtime/hooks.ts';
 import type { HookSurroundings } from '../../../../src/kubelet/runtime/hooks.ts';
 import { VirtualClock, settle } from '../../proxy/virtual-clock.ts';

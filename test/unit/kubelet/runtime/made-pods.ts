@@ -1,4 +1,5 @@
-import type { Container, Pod, PodSpec } from '../../../../src/kubelet/pod/pod.ts';
+import type { Container } from '../../../../src/kubelet/pod/container.ts';
+import type { Pod, PodSpec } from '../../../../src/kubelet/pod/pod.ts';
 import { containerHash, labels } from '../../../../src/kubelet/runtime/labels.ts';
 import type {
   RuntimeContainer,

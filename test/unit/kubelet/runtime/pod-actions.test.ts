@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { isSidecar } from '../../../../src/kubelet/pod/pod.ts';
+import { isSidecar } from '../../../../src/kubelet/pod/container.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { fewestFeatures } from '../../../../src/kubelet/pod/unsupported.ts';
 import type { ProbeResult, ProbeType } from '../../../../src/kubelet/ports/probes.ts';

@@ -1,12 +1,9 @@
 // What a pod's status says, rule by rule of spec 6; then for any course of events.
 import * as fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import type {
-  Container,
-  ContainerStatus,
-  Pod,
-  PodStatus,
-} from '../../../../src/kubelet/pod/pod.ts';
+import type { Container } from '../../../../src/kubelet/pod/container.ts';
+import type { ContainerStatus, PodStatus } from '../../../../src/kubelet/pod/pod-status.ts';
+import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import type { ProbeResult } from '../../../../src/kubelet/ports/probes.ts';
 import type { StatusInput } from '../../../../src/kubelet/status/status-input.ts';
 import type { RuntimeContainer, RuntimePod } from '../../../../src/kubelet/runtime/runtime-pod.ts';

@@ -1,6 +1,9 @@
 // Which ends of containers a status tells of that the one before it did not.
 import { expect, test } from 'vitest';
-import type { ContainerStateValue, ContainerStatus } from '../../../../src/kubelet/pod/pod.ts';
+import type {
+  ContainerStateValue,
+  ContainerStatus,
+} from '../../../../src/kubelet/pod/pod-status.ts';
 import { newEndings } from '../../../../src/kubelet/status/endings.ts';
 import { running } from '../support/pods.ts';
 

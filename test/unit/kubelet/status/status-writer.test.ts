@@ -6,10 +6,10 @@ import type { ApiClient } from '../../../../src/informer/api-client.ts';
 import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
 import type {
   ContainerStatus,
-  Pod,
   PodStatus,
   PodCondition,
-} from '../../../../src/kubelet/pod/pod.ts';
+} from '../../../../src/kubelet/pod/pod-status.ts';
+import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { StatusWriter } from '../../../../src/kubelet/status/status-writer.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { startFakeApiServer } from '../../../support/fake-api-server.ts';

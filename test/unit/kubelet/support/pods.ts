@@ -1,11 +1,7 @@
 import { defaultPod } from '../../../../src/kubelet/pod/default-pod.ts';
-import type {
-  Container,
-  ContainerStatus,
-  Pod,
-  PodStatus,
-  Probe,
-} from '../../../../src/kubelet/pod/pod.ts';
+import type { Container, Probe } from '../../../../src/kubelet/pod/container.ts';
+import type { ContainerStatus, PodStatus } from '../../../../src/kubelet/pod/pod-status.ts';
+import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 
 /** A pod with every default in it. */
 export function pod(spec: Partial<Pod['spec']> = {}, metadata: Partial<Pod['metadata']> = {}): Pod {

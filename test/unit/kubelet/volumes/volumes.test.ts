@@ -5,7 +5,7 @@ import process from 'node:process';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import type { Volume } from '../../../../src/kubelet/pod/pod.ts';
+import type { Volume } from '../../../../src/kubelet/pod/volume.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { quantityOf } from '../../../../src/kubelet/pod/quantity.ts';
 import { PodDirectories } from '../../../../src/kubelet/volumes/pod-directories.ts';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import type { Container } from '../../../../src/kubelet/pod/pod.ts';
+import type { Container } from '../../../../src/kubelet/pod/container.ts';
 import { NamespaceMode } from '../../../../src/kubelet/cri/gen/api_pb.ts';
 import { container, pod } from '../runtime/made-pods.ts';
 import { WorkerLab } from './worker-lab.ts';

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import type { Container, Volume } from '../../../../src/kubelet/pod/pod.ts';
+import type { Container } from '../../../../src/kubelet/pod/container.ts';
+import type { Volume } from '../../../../src/kubelet/pod/volume.ts';
 import { container, pod } from '../runtime/made-pods.ts';
 import { WorkerLab } from './worker-lab.ts';
 

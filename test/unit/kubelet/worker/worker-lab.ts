@@ -1,5 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
-import type { Pod, PodStatus } from '../../../../src/kubelet/pod/pod.ts';
+import type { PodStatus } from '../../../../src/kubelet/pod/pod-status.ts';
+import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { fewestFeatures } from '../../../../src/kubelet/pod/unsupported.ts';
 import type { PodEvent } from '../../../../src/kubelet/ports/pod-events.ts';
 import type { ProbeResult } from '../../../../src/kubelet/ports/probes.ts';
