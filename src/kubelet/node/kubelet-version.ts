@@ -1,5 +1,7 @@
-/** The version of Kubernetes whose kubelet this one behaves as. */
-const ownVersion = 'v1.37.0';
+/** The version of Kubernetes whose kubelet this one behaves as: clients of ours say that they are like its. */
+export const likeVersion = '1.37';
+
+const ownVersion = `v${likeVersion}.0`;
 
 /**
  * The version to report: a kubelet must not be newer than its API server (version skew policy), and tools hold them against each other.

@@ -6,8 +6,8 @@ import { NodeShutdown } from '../shutdown/node-shutdown.ts';
 import type { StatusWriter } from '../status/status-writer.ts';
 import type { PodWorkers } from '../worker/pod-workers.ts';
 
-/** What ends pods when the machine is shut down. */
-export function nodeShutdown(
+/** Opens what ends pods when the machine is shut down. */
+export function openShutdown(
   { config, clock, log, api }: KubeletBase,
   node: Pick<NodeParts, 'shuttingDown'>,
   workers: Pick<PodWorkers, 'all' | 'isAlive' | 'kill' | 'beginAnew'>,

@@ -1,48 +1,33 @@
 import { randomBytes } from 'node:crypto';
 import { homedir } from 'node:os';
-import { ContainerEnvironment } from '../environment/build-environment.ts';
-import type { NodeDns } from '../environment/node-dns.ts';
 import type { KubeletBase } from '../base/kubelet-base.ts';
-import type { NodeParts } from './node-parts.ts';
-import type { PodAdmission } from './pod-admission.ts';
-import type { PodObjects } from './pod-objects.ts';
-import type { PodProbes } from '../probes/probes.ts';
-import { podCgroups } from './runtime-settings.ts';
-import { withProviders } from '../runtime/credential-providers.ts';
+import { ContainerEnvironment } from '../environment/build-environment.ts';
+import { likeVersion } from '../node/kubelet-version.ts';
+import { BackOff } from '../runtime/back-off.ts';
 import { ContainerFiles } from '../runtime/container-files.ts';
+import { withProviders } from '../runtime/credential-providers.ts';
 import { Images } from '../runtime/images.ts';
-import type { LogFolders } from '../runtime/log-folders.ts';
 import { NodeCredentials } from '../runtime/node-credentials.ts';
 import { pullSecrets } from '../runtime/pull-secrets.ts';
 import { RuntimeClasses } from '../runtime/runtime-classes.ts';
-import type { RuntimeSettings } from '../runtime/settings.ts';
-import type { RuntimeView } from '../runtime/view.ts';
-import type { StatusWriter } from '../status/status-writer.ts';
-import type { PodVolumes } from '../volumes/volumes.ts';
-import { BackOff } from '../runtime/back-off.ts';
 import type { PodSurroundings } from '../worker/pod-surroundings.ts';
+import type { Found } from './ask-runtime.ts';
+import type { NodeParts } from './node-parts.ts';
+import type { PodObjects } from './pod-objects.ts';
+import { podCgroups } from './runtime-settings.ts';
+import type { StandingParts } from './standing-parts.ts';
 
 /** The parts of a kubelet that the operations on pods work with. */
-export interface SurroundingParts {
+export interface SurroundingParts extends Found {
   readonly base: KubeletBase;
   readonly node: NodeParts;
-  readonly settings: RuntimeSettings;
-  readonly admission: PodAdmission;
-  readonly objects: PodObjects;
-  readonly dns: NodeDns;
-  readonly logFolders: LogFolders;
-  readonly volumes: PodVolumes;
-  readonly view: RuntimeView;
-  readonly status: StatusWriter;
-  readonly probes: PodProbes;
-  readonly reconcileMirror: () => void;
-  /** `1.37`: what clients of ours say that they are like. */
-  readonly likeVersion: string;
+  readonly standing: StandingParts;
 }
 
 /** Puts them together. */
 export function surroundings(parts: SurroundingParts): PodSurroundings {
-  const { base, node, settings, admission, objects, dns, view, status, probes, volumes } = parts;
+  const { base, node, standing, settings, admission } = parts;
+  const { objects, dns, logFolders, view, status, probes, volumes, mirrors } = standing;
   const { cri, clock, events, log, config, health, nodeIps } = base;
   return {
     runtime: cri.runtime,
@@ -51,9 +36,9 @@ export function surroundings(parts: SurroundingParts): PodSurroundings {
     log,
     meter: base.metrics.pods,
     settings,
-    userAgent: `kube-lifecycle/${parts.likeVersion}`,
+    userAgent: `kube-lifecycle/${likeVersion}`,
     images: images(base, objects),
-    files: new ContainerFiles(settings, parts.logFolders, randomHex),
+    files: new ContainerFiles(settings, logFolders, randomHex),
     volumes,
     environment: new ContainerEnvironment({
       objects: objects.references,
@@ -72,7 +57,7 @@ export function surroundings(parts: SurroundingParts): PodSurroundings {
     hostIPs: () => nodeIps,
     networkProblem: () => health.networkProblem,
     features: admission.features,
-    reconcileMirror: parts.reconcileMirror,
+    reconcileMirror: () => mirrors?.ring(),
   };
 }
 
