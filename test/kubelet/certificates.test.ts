@@ -58,17 +58,6 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-async function until(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
-  try {
-    await cluster.control.until(what, async () => {
-      if (kubelet.ended !== undefined) throw new Error(kubelet.ended);
-      return condition();
-    });
-  } catch (cause) {
-    throw new Error(`${String(cause)}\n${kubelet.log.slice(-8000)}`, { cause });
-  }
-}
-
 async function requests(signer: string): Promise<readonly SigningRequest[]> {
   const list = await cluster.get<{ readonly items: readonly SigningRequest[] }>(requestsPath);
   return (list?.items ?? []).filter(({ spec }) => spec.signerName === signer);
@@ -117,27 +106,29 @@ async function runPod(name: string): Promise<void> {
     },
   });
   type Pod = { status: { phase?: string } };
-  await until(`${name} runs`, async () => {
+  await kubelet.until(`${name} runs`, async () => {
     return (await cluster.get<Pod>(`${pods}/${name}`))?.status.phase === 'Running';
   });
 }
 
 describe('a node with nothing but a token', () => {
   it('asks, says who has to approve, and asks for nothing else after a crash', async () => {
-    await until('it is said', () => kubelet.log.includes('kubectl certificate approve node-csr-'));
+    await kubelet.until('it is said', () =>
+      kubelet.log.includes('kubectl certificate approve node-csr-'),
+    );
     const [first, ...more] = await requests(clientSigner);
     expect(first?.spec.username).toBe('system:bootstrap:abcdef');
     expect(more).toEqual([]);
     await kubelet.kill();
     kubelet.start();
     const times = (): number => kubelet.log.split('asked for a certificate').length - 1;
-    await until('it asks again', () => times() === 2);
+    await kubelet.until('it asks again', () => times() === 2);
     expect(await requests(clientSigner)).toHaveLength(1);
   });
 
   it('is a node when that is approved, with files for root alone', async () => {
     await approve(clientSigner);
-    await until('the node is ready', isReady);
+    await kubelet.until('the node is ready', isReady);
     const current = readFileSync(pki('kubelet-client-current.pem'), 'utf8');
     expect(new X509Certificate(current).subject).toBe('O=system:nodes\nCN=system:node:n1');
     for (const file of [pki('kubelet-client-current.pem'), join(machine().folder, 'kubelet.conf')])
@@ -148,10 +139,10 @@ describe('a node with nothing but a token', () => {
   });
 
   it('is reached by the API server once its serving certificate is approved', async () => {
-    await until('it asks', async () => (await requests(servingSigner)).length > 0);
+    await kubelet.until('it asks', async () => (await requests(servingSigner)).length > 0);
     expect(await isReached()).toBe(false);
     await approve(servingSigner);
-    await until('it is reached', isReached);
+    await kubelet.until('it is reached', isReached);
     await cluster.control.until('pods may be made', async () => cluster.hasAccount());
     await runPod('first');
     const log = await cluster.control.request('GET', `${pods}/first/log`);
@@ -166,7 +157,7 @@ describe('certificates that end', () => {
     const files = new Set<string>();
     const serials = new Set<string>();
     const old = new X509Certificate(readFileSync(pki('kubelet-client-current.pem'), 'utf8'));
-    await until('each was renewed, and the first one has ended', async () => {
+    await kubelet.until('each was renewed, and the first one has ended', async () => {
       await approve(servingSigner);
       files.add(clientFile());
       serials.add(
@@ -177,7 +168,7 @@ describe('certificates that end', () => {
     const current = new X509Certificate(readFileSync(pki('kubelet-client-current.pem'), 'utf8'));
     expect(Date.parse(current.validTo)).toBeGreaterThan(Date.now());
     await runPod('second');
-    await until('it is reached', async () => {
+    await kubelet.until('it is reached', async () => {
       await approve(servingSigner);
       return isReached();
     });
@@ -191,7 +182,7 @@ describe('certificates that end', () => {
 
   it('are counted', async () => {
     await approve(servingSigner);
-    await until('it is reached', isReached);
+    await kubelet.until('it is reached', isReached);
     const { text } = await cluster.control.request('GET', '/api/v1/nodes/n1/proxy/metrics');
     const value = (name: string): number =>
       Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1] ?? NaN);

@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 async function raw(path: string): Promise<string> {
-  const { code, out, err } = await node.ask('get', '--raw', `${proxy}${path}`);
+  const { code, out, err } = await node.kubectl.ask('get', '--raw', `${proxy}${path}`);
   expect([code, err]).toEqual([0, '']);
   return out;
 }
@@ -182,7 +182,7 @@ async function answered(
   path: string,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<number> {
-  const token = (await node.ask('create', 'token', account)).out.trim();
+  const token = (await node.kubectl.ask('create', 'token', account)).out.trim();
   const asked = request({
     host: node.kubelet.node.address,
     port: 10_250,
@@ -227,10 +227,22 @@ describe.skipIf(!hasKubectl)('an account', () => {
       measurer: ['get', 'nodes/stats'],
     };
     for (const [name, [verb, resource]] of Object.entries(rights)) {
-      await node.ask('create', 'serviceaccount', name);
-      await node.ask('create', 'clusterrole', name, `--verb=${verb}`, `--resource=${resource}`);
+      await node.kubectl.ask('create', 'serviceaccount', name);
+      await node.kubectl.ask(
+        'create',
+        'clusterrole',
+        name,
+        `--verb=${verb}`,
+        `--resource=${resource}`,
+      );
       const subject = `--serviceaccount=default:${name}`;
-      await node.ask('create', 'clusterrolebinding', name, `--clusterrole=${name}`, subject);
+      await node.kubectl.ask(
+        'create',
+        'clusterrolebinding',
+        name,
+        `--clusterrole=${name}`,
+        subject,
+      );
     }
   });
 

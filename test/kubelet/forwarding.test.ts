@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 
 function started(...args: readonly string[]): ChildProcessWithoutNullStreams {
-  const child = node.spawn(...args);
+  const child = node.kubectl.spawn(...args);
   children.push(child);
   return child;
 }
@@ -75,14 +75,14 @@ describe.skipIf(!hasKubectl)('attach', () => {
     const script = 'test -t 0 && while read line; do echo got $line; done';
     await node.startPod('terminal', script, { container: { stdin: true, tty: true } });
     await node.untilPod('terminal', 'runs', isRunning);
-    const command = node.commandLine('attach', '-it', 'terminal', '--quiet');
+    const command = node.kubectl.commandLine('attach', '-it', 'terminal', '--quiet');
     const typed = run('timeout', ['60', 'script', '-qec', command, '/dev/null']);
     const told = typed.catch((error: unknown) => error as { stdout: string });
     typed.child.stdin?.write('hello\n');
     await node.cluster.control.until('it has read a line', async () =>
-      node.ask('logs', 'terminal').then(({ out }) => out.includes('got hello')),
+      node.kubectl.ask('logs', 'terminal').then(({ out }) => out.includes('got hello')),
     );
-    await node.ask('delete', 'pod', 'terminal', '--now');
+    await node.kubectl.ask('delete', 'pod', 'terminal', '--now');
     expect((await told).stdout).toContain('got hello');
   });
 });
@@ -206,12 +206,12 @@ describe.skipIf(!hasKubectl)('cp', () => {
     try {
       await node.startPod('store', 'sleep 3600');
       await node.untilPod('store', 'runs', isRunning);
-      const there = await node.askFor(180_000, 'cp', from, 'store:/big');
+      const there = await node.kubectl.askFor(180_000, 'cp', from, 'store:/big');
       expect([there.code, there.err]).toEqual([0, '']);
-      const { out } = await node.ask('exec', 'store', '--', 'sha256sum', '/big');
+      const { out } = await node.kubectl.ask('exec', 'store', '--', 'sha256sum', '/big');
       expect(out.split(' ')[0]).toBe(sum);
       await rm(from);
-      const back = await node.askFor(180_000, 'cp', 'store:/big', from);
+      const back = await node.kubectl.askFor(180_000, 'cp', 'store:/big', from);
       expect([back.code, back.err]).toEqual([0, '']);
       const hash = createHash('sha256');
       for await (const part of createReadStream(from)) hash.update(part as Buffer);

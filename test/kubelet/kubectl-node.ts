@@ -1,21 +1,18 @@
-import { spawn } from 'node:child_process';
-import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { tokens } from '../cluster/control-plane.ts';
 import { busyboxImage, pauseImage } from './images.ts';
+import { Kubectl } from './kubectl.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import type { KubeletProcess, KubeletSetting } from './kubelet-process.ts';
-import { said } from './said.ts';
-import type { Said } from './said.ts';
 
 const cache = process.env['SWITCHYARD_CACHE'] ?? join(homedir(), '.cache/switchyard');
-const kubectl = join(cache, 'tools/kubectl');
+const program = join(cache, 'tools/kubectl');
 
 /** Whether there is a kubectl to be used: main.ts fetches it. */
-export const hasKubectl = existsSync(kubectl);
+export const hasKubectl = existsSync(program);
 if (!hasKubectl) console.warn('skipped: no kubectl; `npm run test:kubelet` says why');
 
 export const podsPath = '/api/v1/namespaces/default/pods';
@@ -42,12 +39,13 @@ export const isRunning = ({ status }: Seen): boolean =>
 /** A node with its kubelet, a control plane, and a real kubectl of an administrator. */
 export class KubectlNode {
   readonly cluster = new KubeletCluster(['n1']);
-  #kubeconfig = '';
+  #kubectl: Kubectl | undefined;
   #kubelet: KubeletProcess | undefined;
 
   async start(setting: KubeletSetting = {}): Promise<void> {
     await this.cluster.start([pauseImage(), busyboxImage()]);
-    this.#kubeconfig = this.cluster.control.kubeconfig({ token: tokens.admin, name: 'kubectl' });
+    const kubeconfig = this.cluster.control.kubeconfig({ token: tokens.admin, name: 'kubectl' });
+    this.#kubectl = new Kubectl(program, kubeconfig);
     const [node] = this.cluster.nodes;
     if (node === undefined) throw new Error('no node');
     this.#kubelet = this.cluster.kubelet(node, setting);
@@ -67,24 +65,9 @@ export class KubectlNode {
     return this.#kubelet;
   }
 
-  /** For a shell. */
-  commandLine(...args: readonly string[]): string {
-    return [kubectl, `--kubeconfig=${this.#kubeconfig}`, ...args].join(' ');
-  }
-
-  /** Whatever it ends with. */
-  async ask(...args: readonly string[]): Promise<Said> {
-    return this.askFor(60_000, ...args);
-  }
-
-  /** The same, for what takes longer. */
-  async askFor(timeout: number, ...args: readonly string[]): Promise<Said> {
-    return said(kubectl, [`--kubeconfig=${this.#kubeconfig}`, ...args], timeout);
-  }
-
-  /** One that goes on; whoever starts it ends it. */
-  spawn(...args: readonly string[]): ChildProcessWithoutNullStreams {
-    return spawn(kubectl, [`--kubeconfig=${this.#kubeconfig}`, ...args]);
+  get kubectl(): Kubectl {
+    if (this.#kubectl === undefined) throw new Error('it was not started');
+    return this.#kubectl;
   }
 
   /** With one container, `main`, that runs a script. */
@@ -109,15 +92,9 @@ export class KubectlNode {
   }
 
   async untilPod(name: string, what: string, holds: (pod: Seen) => boolean): Promise<void> {
-    const seen = async (): Promise<boolean> => {
-      if (this.kubelet.ended !== undefined) throw new Error(this.kubelet.ended);
+    await this.kubelet.until(`${name} ${what}`, async () => {
       const pod = await this.cluster.get<Seen>(`${podsPath}/${name}`);
       return pod !== undefined && holds(pod);
-    };
-    try {
-      await this.cluster.control.until(`${name} ${what}`, seen);
-    } catch (cause) {
-      throw new Error(`${String(cause)}\n${this.kubelet.log.slice(-8000)}`, { cause });
-    }
+    });
   }
 }

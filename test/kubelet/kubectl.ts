@@ -1,7 +1,7 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
-
-const run = promisify(execFile);
+import { spawn } from 'node:child_process';
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { said } from './said.ts';
+import type { Said } from './said.ts';
 
 /** A real kubectl, as an administrator of the cluster; it notes what it has learnt of the API in a folder of the sandbox. */
 export class Kubectl {
@@ -15,7 +15,28 @@ export class Kubectl {
 
   /** What it prints; rejects where it ends with another status than 0. */
   async run(...args: readonly string[]): Promise<string> {
-    const options = { timeout: 60_000 };
-    return (await run(this.#program, [...this.#usual, ...args], options)).stdout;
+    const { code, out, err } = await this.ask(...args);
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${err}`);
+    return out;
+  }
+
+  /** Whatever it ends with, within a minute. */
+  async ask(...args: readonly string[]): Promise<Said> {
+    return this.askFor(60_000, ...args);
+  }
+
+  /** The same, for what takes longer. */
+  async askFor(timeoutMs: number, ...args: readonly string[]): Promise<Said> {
+    return said(this.#program, [...this.#usual, ...args], timeoutMs);
+  }
+
+  /** One that goes on; whoever starts it ends it. */
+  spawn(...args: readonly string[]): ChildProcessWithoutNullStreams {
+    return spawn(this.#program, [...this.#usual, ...args]);
+  }
+
+  /** For a shell. */
+  commandLine(...args: readonly string[]): string {
+    return [this.#program, ...this.#usual, ...args].join(' ');
   }
 }

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { CertificatePair } from './certificates.ts';
+import { until } from './node-machine.ts';
 import type { NodeMachine } from './node-machine.ts';
 import { SwitchyardProcess } from './switchyard-process.ts';
 
@@ -79,6 +80,23 @@ export class KubeletProcess {
 
   get log(): string {
     return this.#process.log;
+  }
+
+  /** Waits for a condition while it runs; a failure tells what it said last. */
+  async until(
+    what: string,
+    condition: () => boolean | Promise<boolean>,
+    seconds = 60,
+  ): Promise<void> {
+    const check = (): boolean | Promise<boolean> => {
+      if (this.ended !== undefined) throw new Error('the kubelet has ended');
+      return condition();
+    };
+    try {
+      await until(what, check, seconds);
+    } catch (thrown) {
+      throw new Error(`${String(thrown)}\n${this.log.slice(-8000)}`, { cause: thrown });
+    }
   }
 
   /** Puts a static pod there, or another in its place. */

@@ -82,19 +82,11 @@ async function containers(): Promise<readonly string[]> {
 async function round(first: number): Promise<void> {
   const names = Array.from({ length: atOnce }, (_, at) => `p${first + at}`);
   for (const name of names) kubelet.writeManifest(`${name}.json`, manifest(name));
-  await seen(`pods from ${first} on run`, async () => {
-    return (await containers()).filter((state) => state === '1').length === atOnce;
-  });
+  const all = async (): Promise<boolean> =>
+    (await containers()).filter((state) => state === '1').length === atOnce;
+  await kubelet.until(`pods from ${first} on run`, all, 90);
   for (const name of names) rmSync(join(kubelet.manifests, `${name}.json`));
-  await seen(`pods from ${first} on are gone`, async () => (await sandboxes()) === 0);
-}
-
-async function seen(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
-  try {
-    await until(what, condition, 90);
-  } catch (thrown) {
-    throw new Error(`${String(thrown)}\n${kubelet.log.slice(-3000)}`, { cause: thrown });
-  }
+  await kubelet.until(`pods from ${first} on are gone`, async () => (await sandboxes()) === 0, 90);
 }
 
 const names = (folder: string): number => (existsSync(folder) ? readdirSync(folder).length : 0);
@@ -136,7 +128,7 @@ function residentBytes(): number {
 it(
   `${pods} pods leave nothing`,
   async () => {
-    await seen('the kubelet has started', () => kubelet.log.includes('"started"'));
+    await kubelet.until('the kubelet has started', () => kubelet.log.includes('"started"'));
     // What is made once, such as the bridge, and code that is compiled.
     await round(0);
     await round(atOnce);
@@ -144,7 +136,7 @@ it(
     for (let first = 2 * atOnce; first < 2 * atOnce + pods; first += atOnce) await round(first);
     await until('all is as it was', () => isSame(left(), usual.left), 60).catch(() => {});
     expect(left()).toEqual(usual.left);
-    await seen('descriptors are closed', () => descriptors() <= usual.descriptors + 2);
+    await kubelet.until('descriptors are closed', () => descriptors() <= usual.descriptors + 2);
     expect(await containers()).toEqual([]);
     const grown = (residentBytes() - usual.bytes) / mib;
     process.stderr.write(

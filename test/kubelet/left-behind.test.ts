@@ -39,15 +39,6 @@ afterAll(async () => {
   node.remove();
 });
 
-/** Waits; a failure tells what the kubelet said. */
-async function seen(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  try {
-    await until(what, condition);
-  } catch (thrown) {
-    throw new Error(`${String(thrown)}\n${kubelet.log.slice(-3000)}`, { cause: thrown });
-  }
-}
-
 function mounts(): readonly string[] {
   const own = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return own.filter((line) => line.includes(node.folder));
@@ -90,14 +81,14 @@ function nodeMounts(): string {
 describe('a static pod', () => {
   it('runs without an API server, and leaves no container, folder, mount or cgroup when its manifest is gone', async () => {
     writeFileSync(manifest, web);
-    await seen('it runs', async () => (await states()).join() === '1');
+    await kubelet.until('it runs', async () => (await states()).join() === '1');
     expect(podFolders()).toHaveLength(1);
     expect(podCgroups().length).toBeGreaterThan(0);
     expect(nodeMounts()).toContain('empty-dir/memory');
     rmSync(manifest);
-    await seen('no container runs', async () => !(await states()).includes('1'));
-    await seen('no folder of it is there', () => podFolders().length === 0);
-    await seen('no cgroup of it is there', () => podCgroups().length === 0);
+    await kubelet.until('no container runs', async () => !(await states()).includes('1'));
+    await kubelet.until('no folder of it is there', () => podFolders().length === 0);
+    await kubelet.until('no cgroup of it is there', () => podCgroups().length === 0);
     expect(nodeMounts()).not.toContain('empty-dir/memory');
   });
 });
@@ -105,15 +96,15 @@ describe('a static pod', () => {
 describe('a node that is switched off', () => {
   it('leaves no process, mount, link or used cgroup', async () => {
     writeFileSync(manifest, web);
-    await seen('a pod runs', async () => (await states()).includes('1'));
+    await kubelet.until('a pod runs', async () => (await states()).includes('1'));
     expect(programs()).toContain('containerd');
     await node.crash();
-    await seen('its processes are gone', () => {
+    await until('its processes are gone', () => {
       const left = programs().filter((name) => /containerd|runc|pause|busybox|sleep/.test(name));
       return left.length === 0;
     });
     expect(mounts()).toEqual([]);
-    await seen('its link is gone', () => !run('ip', '-o', 'link').includes('v-n1'));
+    await until('its link is gone', () => !run('ip', '-o', 'link').includes('v-n1'));
     for (const path of listCgroups(testCgroup)) {
       expect(readFileSync(join(path, 'cgroup.procs'), 'utf8')).toBe('');
     }

@@ -44,17 +44,6 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  try {
-    await cluster.control.until(what, async () => {
-      if (node.ended !== undefined) throw new Error(node.ended);
-      return condition();
-    });
-  } catch (cause) {
-    throw new Error(`${String(cause)}\n${node.log.slice(-8000)}`, { cause });
-  }
-}
-
 interface AuditLine {
   readonly verb: string;
   readonly stage: string;
@@ -135,7 +124,7 @@ describe('both halves in one process', () => {
     address = made.spec.clusterIP;
     await cluster.control.until('there is a default account', async () => cluster.hasAccount());
     await startPod('web', { containers: [container('exec httpd -f -p 8080 -h /www')] });
-    await until('web runs', async () => (await phase('web')) === 'Running');
+    await node.until('web runs', async () => (await phase('web')) === 'Running');
     const asks = request('$WEB_SERVICE_HOST', '$WEB_SERVICE_PORT');
     const script = `until ${asks} > /dev/termination-log; do sleep 0.2; done`;
     await startPod('client', {
@@ -143,7 +132,10 @@ describe('both halves in one process', () => {
       hostNetwork: true,
       restartPolicy: 'Never',
     });
-    await until('the client was answered', async () => (await phase('client')) === 'Succeeded');
+    await node.until(
+      'the client was answered',
+      async () => (await phase('client')) === 'Succeeded',
+    );
     const client = await cluster.get<Seen>(`${pods}/client`);
     const said = client?.status.containerStatuses?.[0]?.state.terminated?.message;
     expect(said).toBe('hello from busybox\n');
@@ -151,7 +143,7 @@ describe('both halves in one process', () => {
   });
 
   it('watch once what both need, and what one needs', async () => {
-    await until('all is watched', async () => Object.keys(watches()).length >= 6);
+    await node.until('all is watched', async () => Object.keys(watches()).length >= 6);
     expect(watches()).toEqual({
       configmaps: 1,
       endpointslices: 1,

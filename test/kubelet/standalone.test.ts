@@ -71,11 +71,7 @@ async function untilPods(
   what: string,
   holds: (all: readonly PodEntry[]) => boolean,
 ): Promise<void> {
-  try {
-    await until(what, async () => holds(await pods().catch(() => [])));
-  } catch (cause) {
-    throw new Error(`${String(cause)}\n${kubelet.log.slice(-5000)}`, { cause });
-  }
+  await kubelet.until(what, async () => holds(await pods().catch(() => [])));
 }
 
 const isReady = ({ status, ready, total }: PodEntry): boolean =>

@@ -9,7 +9,7 @@ const run = promisify(execFile);
 
 /** What describes it, with one blank for many. */
 async function described(what: string, name: string): Promise<string> {
-  return (await node.ask('describe', what, name)).out.replaceAll(/ +/g, ' ');
+  return (await node.kubectl.ask('describe', what, name)).out.replaceAll(/ +/g, ' ');
 }
 
 beforeAll(async () => {
@@ -26,9 +26,13 @@ afterAll(async () => {
 describe.skipIf(!hasKubectl)('what is there', () => {
   it('is told as of any node', async () => {
     await node.cluster.control.until('the pod is ready in the table', async () =>
-      node.ask('get', 'pod', 'talker').then(({ out }) => /talker +1\/1 +Running +0 /.test(out)),
+      node.kubectl
+        .ask('get', 'pod', 'talker')
+        .then(({ out }) => /talker +1\/1 +Running +0 /.test(out)),
     );
-    expect((await node.ask('get', 'node', 'n1')).out).toMatch(/n1 +Ready +<none> +\S+ +v1\./);
+    expect((await node.kubectl.ask('get', 'node', 'n1')).out).toMatch(
+      /n1 +Ready +<none> +\S+ +v1\./,
+    );
   });
 
   it('is described, with what happened to the pod and to the node', async () => {
@@ -55,14 +59,14 @@ describe.skipIf(!hasKubectl)('logs', () => {
   it('are cut as asked', async () => {
     await node.cluster.control.until(
       'five lines are there',
-      async () => (await node.ask('logs', 'talker')).out.split('\n').length > 5,
+      async () => (await node.kubectl.ask('logs', 'talker')).out.split('\n').length > 5,
     );
-    const { out } = await node.ask('logs', 'talker', '--tail=2', '--timestamps');
+    const { out } = await node.kubectl.ask('logs', 'talker', '--tail=2', '--timestamps');
     expect(out.trim().split('\n')).toEqual([
       expect.stringMatching(/^2\S+Z line \d+$/),
       expect.stringMatching(/^2\S+Z line \d+$/),
     ]);
-    expect((await node.ask('logs', 'talker', '--limit-bytes=10')).out).toBe('line 0\nlin');
+    expect((await node.kubectl.ask('logs', 'talker', '--limit-bytes=10')).out).toBe('line 0\nlin');
   });
 
   it('are followed until the container ends', async () => {
@@ -70,7 +74,7 @@ describe.skipIf(!hasKubectl)('logs', () => {
       spec: { restartPolicy: 'Never' },
     });
     await node.untilPod('counter', 'runs', isRunning);
-    expect(await node.ask('logs', '-f', 'counter')).toEqual({
+    expect(await node.kubectl.ask('logs', '-f', 'counter')).toEqual({
       code: 0,
       out: 'step 1\nstep 2\nstep 3\nstep 4\n',
       err: '',
@@ -78,7 +82,7 @@ describe.skipIf(!hasKubectl)('logs', () => {
   });
 
   it('of a container before are kept, and there are none before the first', async () => {
-    const { code, err } = await node.ask('logs', 'talker', '--previous');
+    const { code, err } = await node.kubectl.ask('logs', 'talker', '--previous');
     expect(code).toBe(1);
     expect(err).toContain('previous terminated container "main" in pod "talker" not found');
     await node.startPod('crasher', 'echo attempt; exit 1');
@@ -87,7 +91,7 @@ describe.skipIf(!hasKubectl)('logs', () => {
       'was restarted',
       ({ status }) => (status.containerStatuses?.[0]?.restartCount ?? 0) > 0,
     );
-    expect((await node.ask('logs', 'crasher', '--previous')).out).toBe('attempt\n');
+    expect((await node.kubectl.ask('logs', 'crasher', '--previous')).out).toBe('attempt\n');
   });
 });
 
@@ -98,23 +102,30 @@ describe.skipIf(!hasKubectl).each(['true', 'false'])('exec, by WebSocket %s', (w
 
   it('gives both streams and the exit code', async () => {
     const script = 'echo out; echo err >&2; exit 3';
-    const { code, out, err } = await node.ask('exec', 'talker', '--', 'sh', '-c', script);
+    const { code, out, err } = await node.kubectl.ask('exec', 'talker', '--', 'sh', '-c', script);
     expect([code, out, err]).toEqual([3, 'out\n', 'err\ncommand terminated with exit code 3\n']);
   });
 
   it('takes input to its end, and gives all that comes of it', async () => {
-    const child = node.spawn('exec', '-i', 'talker', '--', 'wc', '-c');
+    const child = node.kubectl.spawn('exec', '-i', 'talker', '--', 'wc', '-c');
     child.stdin.end(Buffer.alloc(5_000_000, 'x'));
     const parts: Buffer[] = [];
     for await (const part of child.stdout) parts.push(part as Buffer);
     expect(Buffer.concat(parts).toString()).toBe('5000000\n');
-    const big = await node.ask('exec', 'talker', '--', 'sh', '-c', 'head -c 3000000 /dev/zero');
+    const big = await node.kubectl.ask(
+      'exec',
+      'talker',
+      '--',
+      'sh',
+      '-c',
+      'head -c 3000000 /dev/zero',
+    );
     expect(big.out.length).toBe(3_000_000);
   });
 
   it('has a terminal where one is asked for', async () => {
     const script = "'test -t 0 && test -t 1 && echo both; exit 7'";
-    const command = node.commandLine('exec', '-it', 'talker', '--', 'sh', '-c', script);
+    const command = node.kubectl.commandLine('exec', '-it', 'talker', '--', 'sh', '-c', script);
     const said = await run('script', ['-qec', command, '/dev/null']).catch(
       (error: unknown) => error as { stdout: string; code: number },
     );
@@ -122,7 +133,7 @@ describe.skipIf(!hasKubectl).each(['true', 'false'])('exec, by WebSocket %s', (w
   });
 
   it('says that there is no such container', async () => {
-    const { code, err } = await node.ask('exec', 'talker', '-c', 'none', '--', 'true');
+    const { code, err } = await node.kubectl.ask('exec', 'talker', '-c', 'none', '--', 'true');
     expect(code).toBe(1);
     expect(err).toContain('none');
   });
@@ -132,7 +143,7 @@ describe.skipIf(!hasKubectl)('debug', () => {
   it('puts a container beside another one, whose processes it sees; its log and commands are as any other’s', async () => {
     const which = ['talker', '--image=local/busybox:1', '--image-pull-policy=Never'];
     const script = ['--', 'sh', '-c', 'echo looking; sleep 1000'];
-    const { code, out: told } = await node.ask(
+    const { code, out: told } = await node.kubectl.ask(
       'debug',
       ...which,
       '-c',
@@ -146,8 +157,8 @@ describe.skipIf(!hasKubectl)('debug', () => {
         ({ name, state }) => name === 'looker' && Object.hasOwn(state, 'running'),
       ),
     );
-    expect((await node.ask('logs', 'talker', '-c', 'looker')).out).toBe('looking\n');
-    const { out } = await node.ask(
+    expect((await node.kubectl.ask('logs', 'talker', '-c', 'looker')).out).toBe('looking\n');
+    const { out } = await node.kubectl.ask(
       'exec',
       'talker',
       '-c',
@@ -162,7 +173,7 @@ describe.skipIf(!hasKubectl)('debug', () => {
   it('-it: a shell at once, in the container that was put there', async () => {
     const script = 'read word; echo said $word; tr "\\\\0" " " < /proc/1/cmdline';
     const which = 'talker --image=local/busybox:1 --image-pull-policy=Never -c shell --target=main';
-    const command = `${node.commandLine('debug', '-it', which)} -- sh -c '${script}'`;
+    const command = `${node.kubectl.commandLine('debug', '-it', which)} -- sh -c '${script}'`;
     // Somebody types, again and again, for what is typed before the terminal is there is lost.
     const typing = 'while echo hello; do sleep 0.3; done 2>/dev/null';
     const { stdout } = await run(
