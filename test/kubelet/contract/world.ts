@@ -66,10 +66,15 @@ export class World {
     await this.runtime.stop();
   }
 
-  /** Status of the node's condition Ready: `True`, `False`, `Unknown`. */
+  /** Status of the node's condition Ready. */
   async isReady(): Promise<string | undefined> {
+    return this.condition('Ready');
+  }
+
+  /** Status of a condition of the node: `True`, `False`, `Unknown`. */
+  async condition(type: string): Promise<string | undefined> {
     const node = await this.cluster.get<{ status: PodStatus }>(`/api/v1/nodes/${this.node}`);
-    return node?.status.conditions?.find(({ type }) => type === 'Ready')?.status;
+    return node?.status.conditions?.find((each) => each.type === type)?.status;
   }
 
   /** A name that nothing else in this world has. */
