@@ -5,6 +5,7 @@ import { ending } from './ending.ts';
 import { environment } from './environment.ts';
 import { hostPorts } from './host-ports.ts';
 import { lifecycle } from './lifecycle.ts';
+import { manifests } from './manifests.ts';
 import { probing } from './probing.ts';
 import { recovery } from './recovery.ts';
 import { runtimeClasses } from './runtime-classes.ts';
@@ -18,6 +19,7 @@ import type { World, WorldRuntime } from './world.ts';
 
 /** All scenarios, in the order of their numbers. */
 export const scenarios: readonly Scenario[] = [
+  ...manifests,
   ...sources,
   ...lifecycle,
   ...ending,
