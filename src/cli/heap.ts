@@ -2,7 +2,6 @@ import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Clock } from '../clock.ts';
-import type { Log } from '../telemetry/log.ts';
 
 /**
  * Sets V8 for a process that lives for months and does little: the young generation stays as small as it
@@ -21,22 +20,6 @@ export function keepHeapSmall(): void {
  */
 export function compileLittle(): void {
   setFlagsFromString('--no-maglev');
-}
-
-/**
- * What to call, as often as one likes, when a process that carries bytes itself (userspace mode) has much to do: from then on
- * what is hot is compiled well, and young generations grow, so that fewer of what a connection needs for a moment is
- * looked at by the collector. An idle one needs neither; docs/performance.md has what it is worth.
- */
-export function roomUnderLoad(log: Pick<Log, 'debug'>): () => void {
-  let isMade = false;
-  return () => {
-    if (isMade) return;
-    isMade = true;
-    setFlagsFromString('--opt');
-    setFlagsFromString('--semi-space-growth-factor=2');
-    log.debug({}, 'much to do: V8 may use more memory from now on');
-  };
 }
 
 /** Gives back what is garbage, and the pages it lay on. Stops the process for as long as it takes to look at all that lives. */

@@ -18,7 +18,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { aloneIn, runLogged } from './agent-process.ts';
 import type { AgentProcess } from './agent-process.ts';
 import type { Command, CommandIo } from './command.ts';
-import { keepHeapSmall, roomUnderLoad, shrinkHeap } from './heap.ts';
+import { keepHeapSmall, shrinkHeap } from './heap.ts';
 import { configFrom, readConfig, readConfigText } from './read-config.ts';
 import { version } from './version.ts';
 import { writeConfig } from './write-config.ts';
@@ -83,7 +83,6 @@ export async function runProxyCommand(
           log,
           print: io.stdout,
           onFirstRules: shrinkHeap,
-          onBusy: roomUnderLoad(log),
           flagLines: flagLines(proxyFlags, flags),
           verbosity: log.verbosity,
         },

@@ -27,8 +27,6 @@ export interface AgentOptions {
   readonly print: (text: string) => void;
   /** Called once, when the first rules of all families are written: what the start needed is garbage now. */
   readonly onFirstRules: () => void;
-  /** Called when a mode that carries bytes itself begins to have much to do, perhaps more than once. */
-  readonly onBusy?: () => void;
   /** The KubeProxyConfiguration in effect, for /configz. */
   readonly effectiveConfig?: () => object;
   /** `name=value` of each flag, for /flagz. */

@@ -42,8 +42,6 @@ export interface BackendsOptions {
   readonly reserved?: Reservations | undefined;
   /** Where the traffic of service ports is counted; left out: nobody asked. */
   readonly traffic?: TrafficCounting | undefined;
-  /** Called when a mode that carries bytes itself has much to do; left out: nobody asked. */
-  readonly onBusy?: () => void;
   /** Told of the real servers that drain; for metrics. */
   readonly onDraining?: (family: Family, draining: Draining) => void;
 }

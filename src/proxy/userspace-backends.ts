@@ -136,10 +136,10 @@ export async function prepareUserspace({ config, sysctls, log }: BackendsOptions
 
 export async function openRelay(
   config: Pick<UserspaceConfig, 'workers'>,
-  { log, random, onBusy }: Pick<BackendsOptions, 'log' | 'random' | 'onBusy'>,
+  { log, random }: Pick<BackendsOptions, 'log' | 'random'>,
 ): Promise<Relay> {
   const [workers, files] = [workersOf(config), await fileLimit()];
-  return new SocketRelay({ log, random, workers, files, onBusy });
+  return new SocketRelay({ log, random, workers, files });
 }
 
 /** Beyond eight, threads cost memory and bring little: the kernel's part of the work is done by whoever sends. */

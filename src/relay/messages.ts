@@ -87,8 +87,6 @@ export type Word =
   | { readonly say: 'done'; readonly id: number; readonly failures: readonly ListenFailure[] }
   /** A closed listener's last connection has ended. */
   | { readonly say: 'gone'; readonly key: ListenerKey; readonly epoch: number }
-  /** Clients come in numbers; said once. */
-  | { readonly say: 'busy' }
   | {
       readonly say: 'log';
       readonly level: keyof Log;

@@ -40,8 +40,6 @@ export interface RelayOptions {
   readonly after?: After;
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number;
-  /** Called once, when clients begin to come in numbers: what an idle relay saves is worth more then. */
-  readonly onBusy?: (() => void) | undefined;
 }
 
 /** A relay on worker threads: the agent's own work never stops a byte. */
@@ -50,20 +48,18 @@ export class SocketRelay implements Relay {
   readonly #crew: WorkerCrew;
   readonly #book: ListenerBook;
   readonly #after: After;
-  #onBusy: (() => void) | undefined;
   #last: Promise<unknown> = Promise.resolve();
   /** Stops what waits to be tried again. */
   readonly #waits = new Set<() => void>();
 
   constructor(options: RelayOptions) {
-    const { log, random, wires = 'handles', files, after = systemAfter, onBusy } = options;
+    const { log, random, wires = 'handles', files, after = systemAfter } = options;
     const { now = () => performance.now() } = options;
     const workers = options.workers ?? Math.min(availableParallelism(), mostWorkers);
     const counters = new SharedSlots(counterBytes(workers));
     const turns = new SharedSlots(turnBytes);
     this.#log = log;
     this.#after = after;
-    this.#onBusy = onBusy;
     this.#book = new ListenerBook({ workers, counters, turns, random });
     this.#crew = new WorkerCrew({
       workers,
@@ -74,9 +70,8 @@ export class SocketRelay implements Relay {
       log,
       after,
       now,
-      word: (worker, word) => {
-        if (word.say === 'gone') this.#book.gone(worker, word.key, word.epoch);
-        else this.#busy();
+      gone: (worker, key, epoch) => {
+        this.#book.gone(worker, key, epoch);
       },
       lost: (worker) => {
         this.#book.lost(worker);
@@ -187,11 +182,6 @@ export class SocketRelay implements Relay {
     const failed = new Set(failures.map(({ key }) => key));
     const others = steps.filter(({ entry }) => !failed.has(entry.listener.key));
     return [...failures, ...(await now(others, false))];
-  }
-
-  #busy(): void {
-    this.#onBusy?.();
-    this.#onBusy = undefined;
   }
 
   /** A worker that was started anew opens what the one before it had. Clients are led there: what cannot be opened is tried again. */

@@ -196,7 +196,6 @@ export class TcpListener {
     }
     this.#counters.add('connections');
     this.#counters.add('active');
-    this.#context.rush.clientCame();
     this.#visit(client, place);
   }
 

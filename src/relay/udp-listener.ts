@@ -157,10 +157,7 @@ export class UdpListener implements FlowOwner {
       this.#counters.add('refused');
       return undefined;
     }
-    if (before === undefined) {
-      this.#counters.add('connections');
-      this.#context.rush.clientCame();
-    } else this.#counters.add('retries');
+    this.#counters.add(before === undefined ? 'connections' : 'retries');
     const flow = new UdpFlow(client, choice, chosen, this.#context.now());
     this.#makeRoom();
     this.#flows.set(client, flow);

@@ -3,7 +3,6 @@ import type { After } from './dialer.ts';
 import type { Drains } from './drains.ts';
 import type { FlowTable } from './flow-table.ts';
 import type { Report } from './report.ts';
-import type { Rush } from './rush.ts';
 import type { Wires } from './wire.ts';
 
 /** How many connections one listener may have, over all workers, so that a flooded service does not take the files of all others. */
@@ -24,7 +23,6 @@ export interface WorkerContext {
   /** Whom listeners with affinity remember. */
   readonly clients: ClientCount;
   readonly report: Report;
-  readonly rush: Rush;
   /** Of one listener, over all workers. */
   readonly mostConnections: number;
 }

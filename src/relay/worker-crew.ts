@@ -1,7 +1,7 @@
 import type { Log } from '../telemetry/log.ts';
 import type { After } from './dialer.ts';
-import type { NewMemory, Order, Word, WorkerStart } from './messages.ts';
-import type { ListenFailure } from './relay.ts';
+import type { NewMemory, Order, WorkerStart } from './messages.ts';
+import type { ListenFailure, ListenerKey } from './relay.ts';
 import type { SharedSlots } from './shared-slots.ts';
 import { WorkerThread } from './worker-thread.ts';
 
@@ -21,7 +21,8 @@ export interface CrewOptions {
   readonly after: After;
   /** Milliseconds of a clock that is never set back. */
   readonly now: () => number;
-  readonly word: (worker: number, word: Exclude<Word, { say: 'done' | 'log' }>) => void;
+  /** A listener of a worker is closed, and its last connection has ended. */
+  readonly gone: (worker: number, key: ListenerKey, epoch: number) => void;
   /** A worker is no more, and its connections with it. Another is started in its place, which knows nothing yet. */
   readonly lost: (worker: number) => void;
   readonly replaced: (worker: number) => void;
@@ -75,13 +76,13 @@ export class WorkerCrew {
   }
 
   #start(number: number, pauseMs: number): void {
-    const { wires, mostFiles, workers, log, word, now } = this.#options;
+    const { wires, mostFiles, workers, log, gone, now } = this.#options;
     const thread = new WorkerThread(
       { number, workers, wires, mostFiles },
       {
         word: (said) => {
           if (said.say === 'log') log[said.level](said.fields, said.message);
-          else word(number, said);
+          else gone(number, said.key, said.epoch);
         },
         crashed: (error) => {
           this.#crashed(number, error);

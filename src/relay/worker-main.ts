@@ -9,7 +9,6 @@ import { HandleWires } from './handle-wire.ts';
 import type { NumberedOrder, Word, WorkerStart } from './messages.ts';
 import { RelayWorker } from './relay-worker.ts';
 import { Report } from './report.ts';
-import { Rush } from './rush.ts';
 import { socketWires } from './socket-wire.ts';
 import { tcpHandles } from './tcp-handles.ts';
 import { fewTimers } from './timeouts.ts';
@@ -38,9 +37,6 @@ const worker = new RelayWorker(
     flows: new FlowTable(systemAfter, now, mostFlowsOf(start.mostFiles, start.workers)),
     clients: new ClientCount(),
     report,
-    rush: new Rush(now, () => {
-      say({ say: 'busy' });
-    }),
     mostConnections: mostConnectionsOf(start.mostFiles),
   },
   say,

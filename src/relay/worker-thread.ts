@@ -9,7 +9,7 @@ export interface ThreadEvents {
   readonly crashed: (error: unknown) => void;
 }
 
-/** Room for what connections need for a moment, at most. As long as little is to do, the agent keeps all heaps smaller (cli/heap.ts). */
+/** Room for what connections need for a moment, at most; the agent keeps all heaps smaller still (cli/heap.ts). */
 const youngMiB = 24;
 
 type Done = (failures: readonly ListenFailure[]) => void;

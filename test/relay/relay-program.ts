@@ -1,6 +1,6 @@
 // A relay as a process of its own, for tests and figures that ask what it costs: RelayProcess speaks with it.
 import process from 'node:process';
-import { keepHeapSmall, roomUnderLoad } from '../../src/cli/heap.ts';
+import { keepHeapSmall } from '../../src/cli/heap.ts';
 import { SocketRelay } from '../../src/relay/socket-relay.ts';
 import type { RelayRequest, RelayReply } from './relay-process.ts';
 
@@ -21,7 +21,6 @@ const line = (level: string) => (fields: object, message: string) => {
 const log = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
 const relay = new SocketRelay({
   log,
-  onBusy: roomUnderLoad(log),
   random: Math.random,
   ...(workers === undefined ? {} : { workers }),
   ...(wires === undefined ? {} : { wires }),
