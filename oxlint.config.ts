@@ -37,14 +37,14 @@ const kubelet: Room = { imports: ['ip', 'telemetry', 'config', 'informer', 'serv
 
 /**
  * The rooms of src/kubelet, the ground floor first: each may import those of the floors below its own, and none beside it
- * (docs/adr/0014-the-kubelet.md). All may import `turns.ts`, and `kubelet.ts` is imported by none.
+ * (docs/adr/0014-the-kubelet.md). All may import the leaves, and `kubelet.ts` is imported by none.
  */
 const kubeletFloors: readonly (readonly string[])[] = [
   ['api', 'cri', 'pod'],
   ['certificates', 'ports'],
   ['sources'],
   ['environment'],
-  ['probes', 'volumes'],
+  ['images', 'probes', 'volumes'],
   ['runtime'],
   ['status'],
   ['node', 'shutdown', 'stats', 'worker'],
@@ -53,6 +53,9 @@ const kubeletFloors: readonly (readonly string[])[] = [
   ['base'],
   ['parts'],
 ];
+
+/** Files of src/kubelet that belong to no room: all may import them, and they import no room. */
+const kubeletLeaves = ['back-off.ts', 'turns.ts'];
 
 /** Data flows downwards, imports point upwards. All may import the leaves. */
 const rooms: Readonly<Record<string, Room>> = {
@@ -155,11 +158,14 @@ function kubeletArrows(): readonly OxlintOverride[] {
     const below = kubeletFloors.slice(0, index).flat();
     return floor.map((name) => {
       const others = all.filter((other) => other !== name && !below.includes(other));
-      const what = ['turns.ts', ...below].join(', ');
+      const what = [...kubeletLeaves, ...below].join(', ');
       return refusing(`src/kubelet/${name}/**`, others, `${name} may import only: ${what}`);
     });
   });
-  return [...ofRooms, refusing('src/kubelet/turns.ts', all, 'turns.ts imports no room')];
+  const ofLeaves = kubeletLeaves.map((file) =>
+    refusing(`src/kubelet/${file}`, all, `${file} imports no room`),
+  );
+  return [...ofRooms, ...ofLeaves];
 }
 
 export default defineConfig({

@@ -58,7 +58,7 @@ const kubeletFloors = [
   ['certificates', 'ports'],
   ['sources'],
   ['environment'],
-  ['probes', 'volumes'],
+  ['images', 'probes', 'volumes'],
   ['runtime'],
   ['status'],
   ['node', 'shutdown', 'stats', 'worker'],
@@ -73,6 +73,7 @@ const leaves = readdirSync(join(root, 'src')).filter((name) => name.endsWith('.t
 const rooms = [...Object.keys(arrows), 'cli'];
 const kubeletRooms: readonly string[] = kubeletFloors.flat();
 const kubeletDoor = '../kubelet.ts';
+const kubeletLeaves = ['back-off.ts', 'turns.ts'];
 const files = ['node:fs', 'node:fs/promises'];
 const sockets = ['node:http', 'node:tls', 'undici'];
 const programs = ['node:child_process', 'execa'];
@@ -95,7 +96,10 @@ const probes = new Map<string, readonly string[]>([
       return [`src/kubelet/${room}/probe.ts`, [...refusedInKubelet(), ...kubeletRoomsBut(may)]];
     }),
   ),
-  ['src/kubelet/turns.ts', [...refusedInKubelet(), ...kubeletRoomsBut([])]],
+  ...kubeletLeaves.map((file): [string, readonly string[]] => [
+    `src/kubelet/${file}`,
+    [...refusedInKubelet(), ...kubeletRoomsBut([])],
+  ]),
   ['src/cli/demo/probe.ts', programs],
   ['src/cli/render.ts', ['../host/probe.ts', ...files, ...sockets, 'node:net', ...programs]],
   ...leaves.map((file): [string, readonly string[]] => [`src/${file}`, roomsBut([])]),
@@ -121,9 +125,9 @@ function modulesRefusedIn(room: string): readonly string[] {
   return pure ? [...files, ...sockets, 'node:net', ...programs] : programs;
 }
 
-it('each folder of src/kubelet is a room on one floor, and beside them are a door and a leaf', () => {
+it('each folder of src/kubelet is a room on one floor, and beside them are a door and leaves', () => {
   const found = readdirSync(join(root, 'src/kubelet'));
-  expect(found.toSorted()).toEqual([...kubeletRooms, 'kubelet.ts', 'turns.ts'].toSorted());
+  expect(found.toSorted()).toEqual([...kubeletRooms, ...kubeletLeaves, 'kubelet.ts'].toSorted());
 });
 
 describe('the linter refuses imports against the arrows, and no others:', () => {

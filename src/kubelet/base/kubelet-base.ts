@@ -4,7 +4,7 @@ import type { KubeletMetrics } from '../../telemetry/kubelet-metrics.ts';
 import type { Cri } from '../cri/client.ts';
 import type { KubeletEvents } from '../node/kubelet-events.ts';
 import type { RuntimeHealth } from '../node/runtime-health.ts';
-import type { CredentialProviders } from '../runtime/credential-providers.ts';
+import type { CredentialProviders } from '../images/credential-providers.ts';
 import type { ApiSide } from './api-side.ts';
 import type { KubeletOptions } from './kubelet-options.ts';
 

@@ -9,7 +9,7 @@ import type { RuntimeConfig } from '../../config/kubelet-config.ts';
 import { errorText, SwitchyardError } from '../../error.ts';
 import { runProgram } from '../../host/run-program.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { CredentialProviders } from '../runtime/credential-providers.ts';
+import { CredentialProviders } from '../images/credential-providers.ts';
 
 const flag = '--image-credential-provider-config';
 

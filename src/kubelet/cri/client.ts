@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import type { DescService } from '@bufbuild/protobuf';
+import type { DescService, MessageInitShape } from '@bufbuild/protobuf';
 import { Code, createClient } from '@connectrpc/connect';
 import type { CallOptions, Client, Transport } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
@@ -7,7 +7,11 @@ import type { Clock } from '../../clock.ts';
 import { SwitchyardError } from '../../error.ts';
 import { Events } from './gen/containerd-events_pb.ts';
 import { ImageService, RuntimeService } from './gen/api_pb.ts';
-import type { ExecSyncRequest, StopContainerRequest } from './gen/api_pb.ts';
+import type {
+  ExecSyncRequest,
+  PodSandboxConfigSchema,
+  StopContainerRequest,
+} from './gen/api_pb.ts';
 import { CriError, criError } from './cri-error.ts';
 
 /** The container runtime: the two services of CRI v1, each call with a deadline, failures as {@link CriError}. */
@@ -19,6 +23,9 @@ export interface Cri {
   /** containerd's own; another runtime, or the one in memory, may not have it. No deadline. */
   readonly events: Client<typeof Events>;
 }
+
+/** What a sandbox is made by; images are pulled for one. */
+export type SandboxConfig = MessageInitShape<typeof PodSandboxConfigSchema>;
 
 export interface CriOptions {
   /** `runtimeRequestTimeout`. */

@@ -8,7 +8,7 @@ import type { NodeParts } from './node-parts.ts';
 import type { NodeUpkeep } from './node-upkeep.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { PodUsages } from '../ports/pod-usage.ts';
-import { normalImageName } from '../runtime/image-name.ts';
+import { normalImageName } from '../images/image-name.ts';
 import type { PodWorkers } from '../worker/pod-workers.ts';
 
 export interface NodeReliefOptions {

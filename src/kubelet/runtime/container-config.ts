@@ -9,7 +9,7 @@ import type { EnvValue } from '../ports/environment.ts';
 import { annotations, containerHash, labels } from './labels.ts';
 import { containerResources } from './linux-resources.ts';
 import { containerSecurity } from './security.ts';
-import type { ImageUser } from './security.ts';
+import type { ImageUser } from '../images/images.ts';
 import type { RuntimeSettings } from './settings.ts';
 
 export type ContainerConfig = MessageInitShape<typeof ContainerConfigSchema>;

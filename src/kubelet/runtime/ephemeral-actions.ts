@@ -5,7 +5,7 @@ import type { RuntimeFeatures } from '../pod/unsupported.ts';
 import type { PodAction } from './pod-action.ts';
 import { newest } from './runtime-pod.ts';
 import type { RuntimePod } from './runtime-pod.ts';
-import { StartError } from './start-error.ts';
+import { StartError } from '../ports/start-error.ts';
 
 /**
  * Ephemeral containers that were never started (spec 2.8): also while others are initialised still. One that the status says was started

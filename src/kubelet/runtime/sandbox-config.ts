@@ -1,7 +1,8 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { isIP } from 'node:net';
+import type { SandboxConfig } from '../cri/client.ts';
 import { Protocol } from '../cri/gen/api_pb.ts';
-import type { PodSandboxConfigSchema, PortMappingSchema } from '../cri/gen/api_pb.ts';
+import type { PortMappingSchema } from '../cri/gen/api_pb.ts';
 import type { ContainerPort } from '../pod/container.ts';
 import type { Pod } from '../pod/pod.ts';
 import { labels } from './labels.ts';
@@ -9,8 +10,6 @@ import { overheadResources, podResources } from './linux-resources.ts';
 import { sandboxSecurity } from './security.ts';
 import { podLogDir } from './settings.ts';
 import type { RuntimeSettings } from './settings.ts';
-
-export type SandboxConfig = MessageInitShape<typeof PodSandboxConfigSchema>;
 
 /** What of a sandbox others find out. */
 export interface SandboxInput {

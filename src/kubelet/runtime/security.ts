@@ -11,13 +11,8 @@ import type {
 import { allContainers } from '../pod/pod.ts';
 import type { Container } from '../pod/container.ts';
 import type { Pod, PodSpec } from '../pod/pod.ts';
+import type { ImageUser } from '../images/images.ts';
 import type { SeccompProfile, SecurityContext, SeLinuxOptions } from '../pod/security-context.ts';
-
-/** Who an image's processes run as, as its configuration has it; neither: root. */
-export interface ImageUser {
-  readonly uid?: bigint;
-  readonly username?: string;
-}
 
 const maskedPaths = [
   '/proc/asound',

@@ -12,13 +12,13 @@ import type { BoundMount, ContainerConfig } from './container-config.ts';
 import type { Files } from './container-files.ts';
 import { targetOf } from './ephemeral-actions.ts';
 import { runHook } from './hooks.ts';
-import type { Images, ReadyImage } from './images.ts';
+import type { Images, ReadyImage } from '../images/images.ts';
 import { killContainer } from './kill-pod.ts';
 import type { KillSurroundings } from './kill-pod.ts';
 import type { RuntimePod } from './runtime-pod.ts';
-import type { SandboxConfig } from './sandbox-config.ts';
+import type { SandboxConfig } from '../cri/client.ts';
 import type { RuntimeSettings } from './settings.ts';
-import { StartError } from './start-error.ts';
+import { StartError } from '../ports/start-error.ts';
 
 export interface StartSurroundings extends KillSurroundings {
   readonly runtime: KillSurroundings['runtime'] &

@@ -14,7 +14,7 @@ import { usableSandbox } from '../runtime/pod-actions.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import { sandboxConfig } from '../runtime/sandbox-config.ts';
 import { startContainer } from '../runtime/start-container.ts';
-import { StartError } from '../runtime/start-error.ts';
+import { StartError } from '../ports/start-error.ts';
 import { currentStatus } from './current-status.ts';
 import { goDuration } from './go-duration.ts';
 import type { PodMemory, PodSurroundings } from './pod-surroundings.ts';

@@ -11,7 +11,7 @@ import type { PodCgroups } from '../runtime/cgroups.ts';
 import type { RuntimeHandlers } from '../runtime/runtime-classes.ts';
 import type { StartSurroundings } from '../runtime/start-container.ts';
 import type { RuntimeView } from '../runtime/view.ts';
-import type { BackOff } from '../runtime/back-off.ts';
+import type { BackOff } from '../back-off.ts';
 
 /** All that the operations on pods work with; one for all pods of the node. */
 export interface PodSurroundings extends StartSurroundings {

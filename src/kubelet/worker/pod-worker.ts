@@ -7,7 +7,7 @@ import type { PodEvents } from '../ports/pod-events.ts';
 import type { PodMeter } from '../ports/pod-meter.ts';
 import type { ForcedEnd } from '../ports/pod-status.ts';
 import { seenAtMs } from '../sources/sourced-pod.ts';
-import { StartError } from '../runtime/start-error.ts';
+import { StartError } from '../ports/start-error.ts';
 import type { Ending } from './end-pod.ts';
 import { newMemory } from './pod-surroundings.ts';
 import type { PodMemory } from './pod-surroundings.ts';

@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { NodeCredentials } from '../../../../src/kubelet/runtime/node-credentials.ts';
+import { NodeCredentials } from '../../../../src/kubelet/images/node-credentials.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { ownFolder } from '../../../support/own-folder.ts';
 

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Clock } from '../../clock.ts';
 import { SwitchyardError } from '../../error.ts';
-import type { Cri } from '../cri/client.ts';
+import type { Cri, SandboxConfig } from '../cri/client.ts';
 import { CriError, criText } from '../cri/cri-error.ts';
 import type { AuthConfigSchema, Image } from '../cri/gen/api_pb.ts';
 import type { Container } from '../pod/container.ts';
@@ -10,11 +10,9 @@ import { TokenBucket } from '../../telemetry/token-bucket.ts';
 import type { PodEvents } from '../ports/pod-events.ts';
 import type { PodMeter } from '../ports/pod-meter.ts';
 import { Turns } from '../turns.ts';
-import { BackOff } from './back-off.ts';
+import { BackOff } from '../back-off.ts';
 import { normalImageName } from './image-name.ts';
-import type { SandboxConfig } from './sandbox-config.ts';
-import type { ImageUser } from './security.ts';
-import { StartError } from './start-error.ts';
+import { StartError } from '../ports/start-error.ts';
 
 export type Auth = MessageInitShape<typeof AuthConfigSchema>;
 
@@ -31,6 +29,12 @@ export interface ImagesOptions {
   /** Pulls a second, and at once after a rest; `qps` 0: any number. */
   readonly rate: { readonly qps: number; readonly burst: number };
   readonly meter?: Pick<PodMeter, 'pulled'>;
+}
+
+/** Who an image's processes run as, as its configuration has it; neither: root. */
+export interface ImageUser {
+  readonly uid?: bigint;
+  readonly username?: string;
 }
 
 /** An image that is there. */

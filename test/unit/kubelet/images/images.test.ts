@@ -2,13 +2,13 @@ import { rmSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { errorText } from '../../../../src/error.ts';
-import type { Auth } from '../../../../src/kubelet/runtime/images.ts';
-import { Images } from '../../../../src/kubelet/runtime/images.ts';
-import { normalImageName } from '../../../../src/kubelet/runtime/image-name.ts';
+import type { Auth } from '../../../../src/kubelet/images/images.ts';
+import { Images } from '../../../../src/kubelet/images/images.ts';
+import { normalImageName } from '../../../../src/kubelet/images/image-name.ts';
 import { FakeRuntime } from '../../../support/fake-cri/fake-runtime.ts';
 import { ownFolder } from '../../../support/own-folder.ts';
 import { VirtualClock, settle } from '../../proxy/virtual-clock.ts';
-import { container, pod } from './made-pods.ts';
+import { container, pod } from '../runtime/made-pods.ts';
 
 /** Images as pull policies want them (spec 3.8). */
 

@@ -5,10 +5,10 @@ import type { Program } from '../../../../src/informer/exec-plugin.ts';
 import {
   CredentialProviders,
   withProviders,
-} from '../../../../src/kubelet/runtime/credential-providers.ts';
+} from '../../../../src/kubelet/images/credential-providers.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { ManualClock } from '../../informer/widgets.ts';
-import { pod } from './made-pods.ts';
+import { pod } from '../runtime/made-pods.ts';
 
 const apiVersion = 'credentialprovider.kubelet.k8s.io/v1';
 const { signal } = new AbortController();

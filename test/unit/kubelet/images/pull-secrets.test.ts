@@ -3,10 +3,10 @@ import { expect, test } from 'vitest';
 
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import type { SecretData } from '../../../../src/kubelet/ports/referenced-objects.ts';
-import { credentialsFor, readDockerConfig } from '../../../../src/kubelet/runtime/docker-config.ts';
-import type { RegistryCredential } from '../../../../src/kubelet/runtime/docker-config.ts';
-import { pullSecrets } from '../../../../src/kubelet/runtime/pull-secrets.ts';
-import { pod } from './made-pods.ts';
+import { credentialsFor, readDockerConfig } from '../../../../src/kubelet/images/docker-config.ts';
+import type { RegistryCredential } from '../../../../src/kubelet/images/docker-config.ts';
+import { pullSecrets } from '../../../../src/kubelet/images/pull-secrets.ts';
+import { pod } from '../runtime/made-pods.ts';
 
 /** What Secrets named by a pod have for the registry of an image (spec 3.8), and what is said where they have none. */
 

@@ -1,6 +1,6 @@
 // Calls that are shared: who comes while one is under way, and who comes when nobody waits for it any more.
 import { expect, test } from 'vitest';
-import { SharedCalls } from '../../../../src/kubelet/runtime/shared-calls.ts';
+import { SharedCalls } from '../../../../src/kubelet/images/shared-calls.ts';
 
 /** Work that ends when the test says so. */
 class Works {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { BackOff } from '../../../../src/kubelet/runtime/back-off.ts';
+import { BackOff } from '../../../src/kubelet/back-off.ts';
 
 /** Delays of a key that fails again and again (spec 2.9). */
 
