@@ -42,7 +42,7 @@ const kubelet: Room = { imports: ['ip', 'telemetry', 'config', 'informer', 'serv
 const kubeletFloors: readonly (readonly string[])[] = [
   ['api', 'cri', 'pod'],
   ['certificates', 'ports'],
-  ['sources'],
+  ['events', 'sources'],
   ['environment'],
   ['images', 'probes', 'volumes'],
   ['runtime'],

@@ -7,7 +7,7 @@ import { runProgram } from '../../src/host/run-program.ts';
 import { loadApiClient } from '../../src/informer/api-client.ts';
 import type { ApiClient, ApiWriter } from '../../src/informer/api-client.ts';
 import { ObjectApi } from '../../src/kubelet/api/object-api.ts';
-import { KubeletEvents } from '../../src/kubelet/node/kubelet-events.ts';
+import { KubeletEvents } from '../../src/kubelet/events/kubelet-events.ts';
 import { NodeLease } from '../../src/kubelet/node/node-lease.ts';
 import type { NodeObject } from '../../src/kubelet/node/node-object.ts';
 import { readNode } from '../../src/kubelet/node/node-readings.ts';

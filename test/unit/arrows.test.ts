@@ -56,7 +56,7 @@ const arrows = {
 const kubeletFloors = [
   ['api', 'cri', 'pod'],
   ['certificates', 'ports'],
-  ['sources'],
+  ['events', 'sources'],
   ['environment'],
   ['images', 'probes', 'volumes'],
   ['runtime'],

@@ -2,7 +2,7 @@ import type { MachineFacts } from '../../host/machine-facts.ts';
 import type { Mounts } from '../../host/mounts.ts';
 import type { KubeletMetrics } from '../../telemetry/kubelet-metrics.ts';
 import type { Cri } from '../cri/client.ts';
-import type { KubeletEvents } from '../node/kubelet-events.ts';
+import type { KubeletEvents } from '../events/kubelet-events.ts';
 import type { RuntimeHealth } from '../node/runtime-health.ts';
 import type { CredentialProviders } from '../images/credential-providers.ts';
 import type { ApiSide } from './api-side.ts';

@@ -10,7 +10,7 @@ import { clientStore } from '../certificates/client-store.ts';
 import { connectCri } from '../cri/client.ts';
 import type { Cri } from '../cri/client.ts';
 import { meteredCri } from '../cri/metered.ts';
-import { KubeletEvents } from '../node/kubelet-events.ts';
+import { KubeletEvents } from '../events/kubelet-events.ts';
 import { chooseNodeIps, resolveHost } from '../node/node-ips.ts';
 import { RuntimeHealth } from '../node/runtime-health.ts';
 import { prepareRoot } from '../volumes/root-directory.ts';

@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { NodeReadings } from '../node/node-readings.ts';
-import type { NodeEvents } from '../node/node-events.ts';
+import type { NodeEvents } from '../ports/node-events.ts';
 import { podText } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { PodEvents } from '../ports/pod-events.ts';

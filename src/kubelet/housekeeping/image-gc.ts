@@ -5,7 +5,7 @@ import type { DiskSpace } from '../../host/disk-space.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Cri } from '../cri/client.ts';
 import { criText } from '../cri/cri-error.ts';
-import type { NodeEvents } from '../node/node-events.ts';
+import type { NodeEvents } from '../ports/node-events.ts';
 import { isKept, isNamed, leastUsedFirst, pauseImageOf, usedNames } from './image-choice.ts';
 import type { ListedImage } from './image-choice.ts';
 import type { ImageRecord, ImageRecords } from './image-records.ts';

@@ -1,4 +1,4 @@
-import { apiTime } from '../status/api-time.ts';
+import { apiTime } from '../api/api-time.ts';
 import { observe } from './observations.ts';
 import type { Pressure } from './observations.ts';
 import type { PressureWatch } from './pressure-watch.ts';

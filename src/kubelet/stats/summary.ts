@@ -2,7 +2,7 @@ import type { DiskSpace } from '../../host/disk-space.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
 import type { InterfaceUse } from '../../host/network-usage.ts';
 import type { PodUsage } from '../ports/pod-usage.ts';
-import { apiTime } from '../status/api-time.ts';
+import { apiTime } from '../api/api-time.ts';
 import type { Measured } from './measured.ts';
 import { allPods } from './node-reading.ts';
 import type { NodeReading } from './node-reading.ts';

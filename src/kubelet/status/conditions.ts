@@ -1,7 +1,7 @@
 import { isSidecar } from '../pod/container.ts';
 import type { PodCondition, PodPhase } from '../pod/pod-status.ts';
 import type { Pod } from '../pod/pod.ts';
-import { apiTime } from './api-time.ts';
+import { apiTime } from '../api/api-time.ts';
 import { hasStarted } from './container-state.ts';
 import type { ContainerStatuses } from './container-status.ts';
 

@@ -1,6 +1,6 @@
 import type { ContainerStateValue, ContainerStatus, TerminatedState } from '../pod/pod-status.ts';
 import type { RuntimeContainer } from '../runtime/runtime-pod.ts';
-import { apiTimeOfNs } from './api-time.ts';
+import { apiTimeOfNs } from '../api/api-time.ts';
 import { firstBytes } from './termination-message.ts';
 
 /** A container's id as the API has it; the scheme is the runtime's name. */

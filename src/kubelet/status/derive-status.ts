@@ -1,7 +1,7 @@
 import type { PodCondition, PodPhase, PodStatus } from '../pod/pod-status.ts';
 import type { StatusInput } from './status-input.ts';
 import { addressesOf } from './addresses.ts';
-import { apiTime } from './api-time.ts';
+import { apiTime } from '../api/api-time.ts';
 import { disruption, isDisruption, podConditions, timed } from './conditions.ts';
 import { containerStatuses } from './container-status.ts';
 import { isTerminal, phaseOf } from './phase.ts';

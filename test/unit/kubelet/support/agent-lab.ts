@@ -12,7 +12,7 @@ import { connectDirectly } from '../../../../src/informer/api-connection.ts';
 import { openApiSide } from '../../../../src/kubelet/base/api-side.ts';
 import { runParts } from '../../../../src/kubelet/kubelet.ts';
 import type { KubeletBase } from '../../../../src/kubelet/base/kubelet-base.ts';
-import { KubeletEvents } from '../../../../src/kubelet/node/kubelet-events.ts';
+import { KubeletEvents } from '../../../../src/kubelet/events/kubelet-events.ts';
 import { RuntimeHealth } from '../../../../src/kubelet/node/runtime-health.ts';
 import type { PodParts } from '../../../../src/kubelet/parts/pod-parts.ts';
 import { prepareRoot } from '../../../../src/kubelet/volumes/root-directory.ts';

@@ -1,10 +1,5 @@
 import type { NodeCondition } from './node-object.ts';
 
-/** Events about the node itself; neither waits nor throws. */
-export interface NodeEvents {
-  tell(type: 'Normal' | 'Warning', reason: string, message: string): void;
-}
-
 /** By condition: the reason of the Event where it is True, and where it is not. */
 const reasons: Readonly<Record<string, readonly [string, string]>> = {
   MemoryPressure: ['NodeHasInsufficientMemory', 'NodeHasSufficientMemory'],

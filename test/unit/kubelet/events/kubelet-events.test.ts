@@ -1,7 +1,7 @@
 // Events about pods and the node, as kubectl shows them.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
-import { KubeletEvents } from '../../../../src/kubelet/node/kubelet-events.ts';
+import { KubeletEvents } from '../../../../src/kubelet/events/kubelet-events.ts';
 import { apiRig, field, until } from '../support/api-rig.ts';
 import type { ApiRig } from '../support/api-rig.ts';
 import { container, pod } from '../runtime/made-pods.ts';

@@ -10,7 +10,7 @@ import { coreEvent, eventCount } from './core-event.ts';
 import type { NewEvent } from './core-event.ts';
 import { EventCorrelator } from './event-correlator.ts';
 import type { EventSeries } from './event-correlator.ts';
-import type { NodeEvents } from './node-events.ts';
+import type { NodeEvents } from '../ports/node-events.ts';
 
 export interface KubeletEventsOptions {
   /** Of Events; undefined: there is no API server, and the log alone is told. */

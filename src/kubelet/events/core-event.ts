@@ -1,4 +1,4 @@
-import { apiTime } from '../status/api-time.ts';
+import { apiTime } from '../api/api-time.ts';
 
 /** The object an Event is about. */
 export interface EventObject {
