@@ -100,10 +100,9 @@ export const manifests: readonly Scenario[] = [
       await first.running();
       await pod.write({ terminationGracePeriodSeconds: 20, ...spec('b') });
       const second = await pod.mirrored(first.uid);
-      await trial.world.until('the other one has begun', () =>
-        folder.read('order').includes('begin b'),
-      );
-      expect(await second.isRunning()).toBe(true);
+      await trial.world.until('the other one has begun', async () => {
+        return folder.read('order').includes('begin b') && (await second.isRunning());
+      });
       expect(folder.read('order')).toBe('begin a\nend a\nbegin b\n');
     },
   },

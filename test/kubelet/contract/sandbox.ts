@@ -24,7 +24,7 @@ function forRegistry(registry: string): object {
   return { auths: { [registry]: { username: 'me', password: 'hidden' } } };
 }
 
-/** What a pull without the right to it comes to: containerd 1.7 says that it has no credentials, the others what the registry answers. */
+/** What a pull without the right to it comes to: containerd 1.6 says what the registry answers, later ones that there are no credentials. */
 const denied = /401 Unauthorized|authorization failed/;
 
 export const sandbox: readonly Scenario[] = [
