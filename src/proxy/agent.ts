@@ -14,8 +14,9 @@ import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
 import type { ProxyHealth } from './health.ts';
 import { openBackends } from './backends.ts';
-import type { OpenMode, Reservations } from './backends.ts';
+import type { OpenMode } from './backends.ts';
 import { clusterReservations } from './cluster-reservations.ts';
+import type { ClusterReservations } from './cluster-reservations.ts';
 import { endOrphans } from './end-orphans.ts';
 import { hasRules } from './has-rules.ts';
 import type { LastingParts } from './lasting-parts.ts';
@@ -59,6 +60,7 @@ export class Agent {
   #sources: ObjectSources | undefined;
   #events: OpenEvents | undefined;
   #served: ServedFamilies | undefined;
+  #reserved: ClusterReservations | undefined;
   /** The process answers for this agent. */
   #isShown = false;
 
@@ -190,7 +192,7 @@ export class Agent {
         ...this.#options,
         instances: this.#lasting.instances,
         withoutNftables: this.#lasting.withoutNftables,
-        reserved: this.#reservations(sources, signal),
+        reserved: this.#openReservations(sources, signal),
         traffic: this.#traffic,
         onDraining: (family, draining) => {
           this.#asked.draining(family, draining);
@@ -233,7 +235,7 @@ export class Agent {
   }
 
   /** Only ipvs mode takes addresses. */
-  #reservations(sources: ObjectSources, signal: AbortSignal): Reservations | undefined {
+  #openReservations(sources: ObjectSources, signal: AbortSignal): ClusterReservations | undefined {
     if (this.#options.config.mode !== 'ipvs') return undefined;
     const reserved = clusterReservations(sources, {
       ...this.#options,
@@ -243,6 +245,7 @@ export class Agent {
       },
     });
     this.#running.push(reserved.run(signal));
+    this.#reserved = reserved;
     return reserved;
   }
 
@@ -337,6 +340,7 @@ export class Agent {
       serviceHandlers: [this.#events?.services, this.#traffic].flatMap(
         (each) => each?.handler ?? [],
       ),
+      sliceHandlers: this.#reserved ? [this.#reserved.slices] : [],
       consumers: this.#families.map(({ pipeline }) => pipeline),
     });
     this.#asked.informed(sources, informers);

@@ -24,18 +24,20 @@ type Resolve = (host: string) => Promise<readonly string[]>;
 const resolveBySystem: Resolve = async (host) =>
   (await lookup(host, { all: true })).map(({ address }) => address);
 
+export type ClusterReservations = ReservedAddresses | ManifestReservations;
+
 /** What a cluster keeps from Services; of manifests, what the Nodes among them have. */
 export function clusterReservations(
   sources: ObjectSources,
-  options: Omit<ReservedAddressesOptions, 'listNodes' | 'countNodes' | 'apiServers'>,
+  options: Omit<ReservedAddressesOptions, 'nodes' | 'countNodes' | 'apiServers'>,
   resolve = resolveBySystem,
-): ReservedAddresses | ManifestReservations {
+): ClusterReservations {
   const { server } = sources;
-  if (server === undefined)
-    return new ManifestReservations({ ...options, nodes: sources.source(anyNodeKind) });
+  const nodes = sources.source(anyNodeKind);
+  if (server === undefined) return new ManifestReservations({ ...options, nodes });
   return new ReservedAddresses({
     ...options,
-    listNodes: async (signal) => listOnce(sources, anyNodeKind, signal),
+    nodes,
     countNodes: async (signal) => sources.count?.(anyNodeKind, signal),
     apiServers: async (signal) => {
       const slices = await listOnce(sources, apiServerSlices, signal);

@@ -24,6 +24,8 @@ export interface ObjectInformersOptions {
   readonly serviceCidrHandler: InformerHandler<ServiceCidrObject>;
   /** Told of Services before the consumers. */
   readonly serviceHandlers: readonly InformerHandler<ServiceObject>[];
+  /** Told of EndpointSlices before the consumers. */
+  readonly sliceHandlers: readonly InformerHandler<EndpointSliceObject>[];
   /** A pipeline for each family. */
   readonly consumers: readonly ObjectConsumer[];
   readonly clock: Clock;
@@ -48,7 +50,7 @@ export class ObjectInformers {
 
   constructor(options: ObjectInformersOptions) {
     this.#options = options;
-    const { consumers, sources, serviceHandlers } = options;
+    const { consumers, sources, serviceHandlers, sliceHandlers } = options;
     const servicesListed = Promise.withResolvers<void>();
     const slicesListed = Promise.withResolvers<void>();
     this.listed = Promise.all([servicesListed.promise, slicesListed.promise]);
@@ -58,6 +60,7 @@ export class ObjectInformers {
       { synced: () => servicesListed.resolve() },
     ];
     const slices: readonly InformerHandler<EndpointSliceObject>[] = [
+      ...sliceHandlers,
       ...consumers.map((each) => each.slices),
       { synced: () => slicesListed.resolve() },
     ];

@@ -1,20 +1,24 @@
 import type { Clock } from '../clock.ts';
 import { errorText } from '../error.ts';
-import { Wakeup } from '../informer/wakeup.ts';
+import { aborted, Wakeup } from '../informer/wakeup.ts';
+import type { Source } from '../informer/source.ts';
+import { parseAddress } from '../ip/address.ts';
 import type { Address } from '../ip/address.ts';
 import type { NodeObject } from '../services/objects.ts';
 import type { Log } from '../telemetry/log.ts';
-import { nodeOwners, ownedReason } from './node-owners.ts';
+import { FollowedNodes } from './followed-nodes.ts';
+import { ownedReason } from './node-owners.ts';
+import { sliceHints } from './slice-hints.ts';
 
 /** What {@link ReservedAddresses} are made of. */
 export interface ReservedAddressesOptions {
   /** This node's name: its own addresses are no other's. */
   readonly nodeName: string;
-  /** Every Node there is, once. Owns its retries; rejects only where `signal` aborts. */
-  readonly listNodes: (signal: AbortSignal) => Promise<readonly NodeObject[]>;
+  /** Every Node there is. */
+  readonly nodes: Source<NodeObject>;
   /** How many there are, which costs next to nothing; undefined where nobody can say. */
   readonly countNodes: (signal: AbortSignal) => Promise<number | undefined>;
-  /** Where the API server answers. */
+  /** Where the API server answers. Owns its retries as to the API; rejects where a name cannot be looked up. */
   readonly apiServers: (signal: AbortSignal) => Promise<readonly Address[]>;
   /** Another answer may be given now to what was asked before. */
   readonly onChange: () => void;
@@ -22,6 +26,8 @@ export interface ReservedAddressesOptions {
   readonly log: Log;
 }
 
+/** So many Nodes are followed as they change. Why no more: docs/adr/0008-ipvs-layout.md. */
+const mostFollowed = 500;
 /** An address that nobody asked for yet is looked up in a list no older than this. */
 const freshMs = 60_000;
 /** Nodes that join may have an address that a Service took before: their number tells. */
@@ -33,8 +39,9 @@ const longestWaitMs = 5000;
 
 /**
  * Addresses that no Service may take, since they are another Node's or the API server's: a node that took them would cut
- * itself off. Nothing is read before the first external address is asked for, and then one list of Nodes, so that a
- * cluster without such addresses pays nothing. Then Nodes are counted each minute, and listed again where their number changes. Until the list has come the answer is no.
+ * itself off. Nothing is read before the first external address is asked for, so that a cluster without such addresses pays
+ * nothing. Until all is listed the answer is no. From then on few Nodes are followed; many are counted each minute, and listed again where their
+ * number changes, or an endpoint turns up at an address that a Service has.
  */
 export class ReservedAddresses {
   readonly #options: ReservedAddressesOptions;
@@ -44,6 +51,13 @@ export class ReservedAddresses {
   /** Who waits for the next list. */
   readonly #waiting = new Set<AbortController>();
   #owners: ReadonlyMap<Address, string> = new Map();
+  #apiServers: readonly Address[] = [];
+  #nodeOwners: ReadonlyMap<Address, string> = new Map();
+  /** Few enough to be followed. */
+  #followed: FollowedNodes | undefined;
+  #following: Promise<void> | undefined;
+  /** The next look is at Nodes, too, where they are not followed. */
+  #asksForNodes = false;
   #listedAtMs = Number.NEGATIVE_INFINITY;
   #dueAtMs = Number.NEGATIVE_INFINITY;
   /** Before the last list was asked for. */
@@ -66,7 +80,7 @@ export class ReservedAddresses {
     this.#asked.set(address, owner !== undefined ? 'taken' : isKnown ? 'free' : 'unknown');
     if (owner !== undefined) return ownedReason(address, owner);
     if (isKnown) return undefined;
-    this.#wakeup.ring();
+    this.#askForNodes();
     return `it is not known yet whether ${address} is an address of another Node, since Nodes are not listed yet (the log says why)`;
   }
 
@@ -77,14 +91,52 @@ export class ReservedAddresses {
     for (const each of unknown) if (!this.#asked.has(each)) this.#asked.set(each, 'wanted');
     const wait = new AbortController();
     this.#waiting.add(wait);
-    this.#wakeup.ring();
+    this.#askForNodes();
     await this.#options.clock.sleep(longestWaitMs, AbortSignal.any([signal, wait.signal]));
     this.#waiting.delete(wait);
   }
 
+  /** To be fed with EndpointSlices: they may say sooner that an address is another's now. */
+  readonly slices = sliceHints({
+    apiServersMoved: () => {
+      if (this.#asked.size > 0) this.#wakeup.ring();
+    },
+    endpointsCame: (addresses) => {
+      if (this.#asked.size > 0 && addresses.some((each) => this.#isTaken(each))) this.#askAgain();
+    },
+  });
+
+  /** Whether a Service has the address. */
+  #isTaken(text: string): boolean {
+    const address = parseAddress(text);
+    return address !== undefined && this.#asked.get(address) === 'free';
+  }
+
+  /** Whoever makes slices must not make this node list Nodes without end. */
+  #askAgain(): void {
+    const freshAtMs = this.#listedAtMs + freshMs;
+    this.#dueAtMs = Math.min(this.#dueAtMs, freshAtMs);
+    if (this.#options.clock.monotonic() >= freshAtMs) this.#askForNodes();
+  }
+
+  #askForNodes(): void {
+    this.#asksForNodes = true;
+    this.#wakeup.ring();
+  }
+
+  /** Nodes and API servers were listed at least once. */
+  get #isListed(): boolean {
+    return this.#listedAtMs > Number.NEGATIVE_INFINITY;
+  }
+
+  get #isFollowed(): boolean {
+    return this.#isListed && this.#followed?.isFollowed === true;
+  }
+
   #isKnown(address: Address): boolean {
     const isFresh = this.#options.clock.monotonic() - this.#listedAtMs < freshMs;
-    return isFresh || this.#owners.has(address) || this.#asked.get(address) === 'free';
+    const isSure = isFresh || this.#isFollowed;
+    return isSure || this.#owners.has(address) || this.#asked.get(address) === 'free';
   }
 
   /** Looks up what is asked for, until `signal` aborts. */
@@ -92,46 +144,102 @@ export class ReservedAddresses {
     const { clock } = this.#options;
     while (!signal.aborted) {
       const isRung = await this.#wakeup.wait(clock, this.#untilLookMs(), signal);
-      if (signal.aborted) return;
+      if (signal.aborted) break;
       if (this.#asked.size === 0) continue;
-      const isDue = isRung || clock.monotonic() >= this.#dueAtMs;
-      if (isDue || (await this.#hasOtherCount(signal))) await this.#look(signal);
+      this.#asksForNodes ||= clock.monotonic() >= this.#dueAtMs;
+      if (isRung || this.#asksForNodes || (await this.#hasOtherCount(signal)))
+        await this.#look(signal);
     }
+    await this.#following;
   }
 
   #untilLookMs(): number {
     if (this.#asked.size === 0) return relistMs;
-    return Math.max(0, Math.min(countMs, this.#dueAtMs - this.#options.clock.monotonic()));
+    const untilDueMs = Math.max(0, this.#dueAtMs - this.#options.clock.monotonic());
+    return this.#isFollowed ? untilDueMs : Math.min(countMs, untilDueMs);
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const { clock, log, onChange } = this.#options;
+    const { clock, log, apiServers } = this.#options;
+    const isOfNodes = this.#asksForNodes && this.#followed === undefined;
+    this.#asksForNodes = false;
+    const wasDueAtMs = this.#dueAtMs;
     this.#dueAtMs = clock.monotonic() + retryMs;
     try {
-      this.#count = await this.#counted(signal);
-      this.#owners = await this.#list(signal);
+      if (isOfNodes) await this.#lookAtNodes(signal);
+      this.#apiServers = await apiServers(signal);
     } catch (error) {
       if (!signal.aborted) log.warn({ err: error }, `cannot list Nodes: ${errorText(error)}`);
       return;
     }
-    this.#listedAtMs = clock.monotonic();
-    this.#dueAtMs = this.#listedAtMs + relistMs;
-    let isOther = false;
-    for (const [address, before] of this.#asked) {
-      const answer = this.#owners.has(address) ? 'taken' : 'free';
-      isOther ||= before !== 'wanted' && answer !== before;
-      this.#asked.set(address, answer);
-    }
-    if (isOther) {
-      this.#version++;
-      onChange();
-    }
+    const isOfAll = isOfNodes || this.#followed !== undefined;
+    if (isOfAll) this.#listedAtMs = clock.monotonic();
+    this.#dueAtMs = isOfAll ? this.#listedAtMs + relistMs : wasDueAtMs;
+    this.#settle();
     for (const each of this.#waiting) each.abort();
   }
 
+  /** Lists Nodes, and goes on following them where there are few. */
+  async #lookAtNodes(signal: AbortSignal): Promise<void> {
+    await this.#following;
+    this.#count = await this.#counted(signal);
+    const { nodes, nodeName, log } = this.#options;
+    const followed = new FollowedNodes({
+      nodes,
+      nodeName,
+      most: mostFollowed,
+      onChange: () => {
+        if (this.#followed !== followed) return; // the first list, which is looked at as a whole
+        this.#nodeOwners = followed.owners;
+        if (this.#isListed) this.#settle();
+      },
+      log,
+    });
+    const following = followed.run(signal);
+    this.#following = this.#untilEnded(following, signal);
+    await Promise.race([aborted(followed.listed), following]);
+    signal.throwIfAborted();
+    this.#nodeOwners = followed.owners;
+    if (followed.isFollowed) this.#followed = followed;
+  }
+
+  /** The Nodes are not followed any more where there are too many. */
+  async #untilEnded(following: Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    try {
+      await following;
+    } catch (error) {
+      log.warn({ err: error }, `Nodes are not followed any more: ${errorText(error)}`);
+    }
+    if (this.#followed === undefined || signal.aborted) return;
+    this.#followed = undefined;
+    this.#listedAtMs = clock.monotonic();
+    this.#wakeup.ring();
+  }
+
+  /** Gives new answers to what was asked. */
+  #settle(): void {
+    const owners = new Map<Address, string>();
+    for (const address of this.#apiServers) owners.set(address, 'the API server');
+    for (const [address, owner] of this.#nodeOwners) owners.set(address, owner);
+    this.#owners = owners;
+    let isOther = false;
+    for (const [address, before] of this.#asked) {
+      const answer = owners.has(address) ? 'taken' : 'free';
+      isOther ||= before !== 'wanted' && answer !== before;
+      this.#asked.set(address, answer);
+    }
+    if (!isOther) return;
+    this.#version++;
+    this.#options.onChange();
+  }
+
   async #hasOtherCount(signal: AbortSignal): Promise<boolean> {
+    if (this.#isFollowed) return false;
     const count = await this.#counted(signal);
-    return count !== undefined && count !== this.#count;
+    const isOther = count !== undefined && count !== this.#count;
+    this.#asksForNodes ||= isOther;
+    return isOther;
   }
 
   /** Undefined where it cannot be found out; the next list comes all the same. */
@@ -143,14 +251,5 @@ export class ReservedAddresses {
       if (!signal.aborted) log.debug({ err: error }, `cannot count Nodes: ${errorText(error)}`);
       return undefined;
     }
-  }
-
-  async #list(signal: AbortSignal): Promise<ReadonlyMap<Address, string>> {
-    const { listNodes, apiServers, nodeName } = this.#options;
-    const nodes = nodeOwners(await listNodes(signal), nodeName);
-    const owners = new Map<Address, string>();
-    for (const address of await apiServers(signal)) owners.set(address, 'the API server');
-    for (const [address, owner] of nodes) owners.set(address, owner);
-    return owners;
   }
 }

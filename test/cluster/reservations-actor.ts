@@ -1,6 +1,7 @@
 // Runs in the control plane's namespace: makes one sync of ipvs mode for node-a, as far as it goes without a kernel that has
-// ipvs, with everything read from the API server. Says in JSON what was refused, and what was asked of the server.
-// usage: node reservations-actor.ts KUBECONFIG
+// ipvs, with everything read from the API server. Says in a line of JSON what was refused, and what was asked of the server; with
+// `follow`, once more when another answer is given.
+// usage: node reservations-actor.ts KUBECONFIG [follow]
 import process from 'node:process';
 import type { Backend, SyncReport } from '../../src/backends/backend.ts';
 import { defaultIpvsFeatures } from '../../src/backends/ipvs/options.ts';
@@ -14,6 +15,7 @@ import { countObjects } from '../../src/informer/api-count.ts';
 import { ApiList } from '../../src/informer/api-list.ts';
 import { ApiSource } from '../../src/informer/api-source.ts';
 import type { Kind, KubeObject } from '../../src/informer/kind.ts';
+import { Wakeup } from '../../src/informer/wakeup.ts';
 import { clusterReservations } from '../../src/proxy/cluster-reservations.ts';
 import { Reserving } from '../../src/proxy/ipvs-backends.ts';
 import type { ObjectSources } from '../../src/proxy/sources.ts';
@@ -23,7 +25,7 @@ import { serviceKind } from '../../src/services/service-kind.ts';
 import { address, nodeContext } from '../support/service-ports.ts';
 
 const nodeName = 'node-a';
-const [, , kubeconfig = ''] = process.argv;
+const [, , kubeconfig = '', how] = process.argv;
 const lines: string[] = [];
 const say = (_: object, message: string): void => void lines.push(message);
 const log = { debug: say, info: say, warn: say, error: say };
@@ -69,8 +71,13 @@ const sources: ObjectSources = {
   events: undefined,
   close: async () => client.close(),
 };
-const onChange = (): void => {};
-const reserved = clusterReservations(sources, { nodeName, onChange, clock: systemClock, log });
+const changed = new Wakeup();
+const reserved = clusterReservations(sources, {
+  nodeName,
+  onChange: () => changed.ring(),
+  clock: systemClock,
+  log,
+});
 const running = reserved.run(stop.signal);
 const lowering = new IpvsLowering({
   features: defaultIpvsFeatures,
@@ -93,13 +100,17 @@ const inner: Backend = {
   desired: () => undefined,
 };
 const everything = { everything: true, frontends: new Set<never>(), pools: new Set<never>() };
-const { refusedAddresses = [] } = await new Reserving(inner, reserved).sync(
-  graph,
-  everything,
-  stop.signal,
-);
+const backend = new Reserving(inner, reserved);
+
+async function tellSync(): Promise<void> {
+  const { refusedAddresses = [] } = await backend.sync(graph, everything, stop.signal);
+  const refused = refusedAddresses.map(({ address: at, reason }) => [at, reason]);
+  const told = { refused, bound: bound.splice(0).toSorted(), asked, counted, lines };
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}
+
+await tellSync();
+if (how === 'follow' && (await changed.wait(systemClock, 60_000, stop.signal))) await tellSync();
 stop.abort();
 await running;
 await client.close();
-const refused = refusedAddresses.map(({ address: at, reason }) => [at, reason]);
-process.stdout.write(JSON.stringify({ refused, bound: bound.toSorted(), asked, counted, lines }));

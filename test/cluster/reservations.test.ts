@@ -1,6 +1,7 @@
 // What ipvs mode asks a real API server about addresses of Nodes and of its own, when, and what is made of no answer.
 import { join } from 'node:path';
 import process from 'node:process';
+import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Namespaces } from '../../src/host/namespaces.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
@@ -22,6 +23,8 @@ const blocked = ControlPlane.blocked();
 const apiServer = '203.0.113.1';
 /** More than a page. */
 const nodes = 520;
+/** How a PATCH says what is to be other. */
+const merge = 'application/merge-patch+json';
 const externalIPs = ['192.0.2.1', '192.0.2.9', '198.51.100.7', apiServer];
 
 function node(name: string, address: string): object {
@@ -47,16 +50,6 @@ describe.skipIf(blocked !== undefined)(
       plane = new ControlPlane({ namespace: namespaces.name('plane'), address: apiServer });
       await plane.start();
       await createObject(plane, node('node-a', '192.0.2.1'));
-      const names = Array.from({ length: nodes }, (_, i) => `far-${1000 + i}`);
-      await Promise.all(
-        names.map(async (name) =>
-          plane.must('POST', '/api/v1/nodes', {
-            apiVersion: 'v1',
-            kind: 'Node',
-            metadata: { name },
-          }),
-        ),
-      );
       await createObject(plane, node('last', '192.0.2.9'));
       await plane.must('POST', '/api/v1/namespaces/default/services', service('inside', {}));
     });
@@ -78,9 +71,41 @@ describe.skipIf(blocked !== undefined)(
       expect(bound.length).toBeGreaterThan(0); // of `kubernetes` and `inside`
     });
 
-    it('are read once, by pages if the server has it so, when a Service has an address from outside', async () => {
+    it('are followed, once a Service has an address from outside: a Node’s new one is known at once', async () => {
       const outside = service('outside', { externalIPs });
       await plane.must('POST', '/api/v1/namespaces/default/services', outside);
+      const script = join(import.meta.dirname, 'reservations-actor.ts');
+      const actor = namespaces.spawn('plane', process.execPath, [
+        script,
+        plane.kubeconfig(),
+        'follow',
+      ]);
+      const told = createInterface({ input: actor.stdout })[Symbol.asyncIterator]();
+      const next = async (): Promise<Sync> => JSON.parse(String((await told.next()).value)) as Sync;
+      const before = await next();
+      expect(before.refused.map(([address]) => address)).toEqual(['192.0.2.9', apiServer]);
+      const { status } = node('last', '198.51.100.7') as { status: object };
+      await plane.must('PATCH', '/api/v1/nodes/last/status', { status }, merge);
+      const after = await next();
+      expect(after.refused.map(([address]) => address)).toEqual(['198.51.100.7', apiServer]);
+      expect(after.bound).toContain('192.0.2.9');
+      expect(after.asked.filter((query) => query['watch'] === undefined)).toHaveLength(2);
+      await actor;
+    });
+
+    it('are read once where there are many, by pages if the server has it so', async () => {
+      const { status } = node('last', '192.0.2.9') as { status: object };
+      await plane.must('PATCH', '/api/v1/nodes/last/status', { status }, merge);
+      const names = Array.from({ length: nodes }, (_, i) => `far-${1000 + i}`);
+      await Promise.all(
+        names.map(async (name) =>
+          plane.must('POST', '/api/v1/nodes', {
+            apiVersion: 'v1',
+            kind: 'Node',
+            metadata: { name },
+          }),
+        ),
+      );
       const { asked, refused, bound, counted } = await sync();
       expect(refused).toEqual([
         ['192.0.2.9', '192.0.2.9 is an address of Node last'],

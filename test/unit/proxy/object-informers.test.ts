@@ -52,6 +52,7 @@ describe('an API server without ServiceCIDRs', () => {
       nodeHandler: telling('nodes'),
       serviceCidrHandler: telling('servicecidrs'),
       serviceHandlers: [telling('events')],
+      sliceHandlers: [],
       consumers: [{ services: telling('services'), slices: telling('slices') }],
       clock,
       log,

@@ -7,9 +7,9 @@ import { clusterReservations } from '../../../src/proxy/cluster-reservations.ts'
 import { ReservedAddresses } from '../../../src/proxy/reserved-addresses.ts';
 import { Reserving } from '../../../src/proxy/ipvs-backends.ts';
 import type { Kind, KubeObject } from '../../../src/informer/kind.ts';
-import type { Source } from '../../../src/informer/source.ts';
+import type { Source, SourceSink } from '../../../src/informer/source.ts';
 import { aborted } from '../../../src/informer/wakeup.ts';
-import type { NodeObject } from '../../../src/services/objects.ts';
+import type { EndpointSliceObject, NodeObject } from '../../../src/services/objects.ts';
 import { silentLog } from '../../../src/telemetry/log.ts';
 import { emptyDelta, emptyGraph } from '../../support/iptables-states.ts';
 import { address, byKey, endpoint, nodeContext, servicePort } from '../../support/service-ports.ts';
@@ -31,26 +31,36 @@ function node(name: string, ...addresses: readonly string[]): NodeObject {
   };
 }
 
+/** So many that they are not followed, none of which has an address that anybody asks for. */
+const many = Array.from({ length: 500 }, (_, i) => node(`far-${i}`));
+
 class Rig {
   readonly clock = new VirtualClock();
-  nodes: readonly NodeObject[] | Error = [node('node-a', '192.0.2.1'), node('node-b', '192.0.2.2')];
+  nodes: readonly NodeObject[] = [node('node-a', '192.0.2.1'), node('node-b', '192.0.2.2')];
+  /** Nothing comes of a list. */
+  isAway = false;
   lists = 0;
+  /** Who hears of changes now. */
+  sink: SourceSink<NodeObject> | undefined;
   /** Of Nodes; undefined: nobody can say. */
   count: number | Error | undefined;
+  /** Told of each time the API server's addresses are asked for. */
+  servers: readonly string[] | Error = ['192.0.2.9'];
+  serversAsked = 0;
   changes = 0;
   readonly stop = new AbortController();
   readonly reserved = new ReservedAddresses({
     nodeName: 'node-a',
-    listNodes: async () => {
-      this.lists++;
-      if (this.nodes instanceof Error) throw this.nodes;
-      return this.nodes;
-    },
+    nodes: { run: async (sink, signal) => this.#list(sink, signal) },
     countNodes: async () => {
       if (this.count instanceof Error) throw this.count;
       return this.count;
     },
-    apiServers: async () => [address('192.0.2.9')],
+    apiServers: async () => {
+      this.serversAsked++;
+      if (this.servers instanceof Error) throw this.servers;
+      return this.servers.map(address);
+    },
     onChange: () => void this.changes++,
     clock: this.clock,
     log: silentLog,
@@ -60,6 +70,21 @@ class Rig {
   reasons(): readonly (string | undefined)[] {
     return [free, taken, api, own].map((each) => each && this.reserved.reason(each));
   }
+
+  async #list(sink: SourceSink<NodeObject>, signal: AbortSignal): Promise<void> {
+    this.lists++;
+    if (!this.isAway) sink.replace(this.nodes);
+    this.sink = sink;
+    await aborted(signal);
+    this.sink = undefined;
+  }
+}
+
+/** A cluster of many Nodes. */
+function largeRig(): Rig {
+  const rig = new Rig();
+  rig.nodes = [...rig.nodes, ...many];
+  return rig;
 }
 
 const known = [
@@ -97,7 +122,7 @@ describe('the addresses of other Nodes and of the API server', () => {
 
   it('are not waited for longer than five seconds', async () => {
     const rig = new Rig();
-    rig.nodes = new Error('no list');
+    rig.isAway = true;
     let isOver = false;
     const waiting = rig.reserved.ready([address('203.0.113.1')], rig.stop.signal);
     void waiting.then(() => (isOver = true));
@@ -107,62 +132,27 @@ describe('the addresses of other Nodes and of the API server', () => {
     expect(isOver).toBe(true);
   });
 
-  it('are listed anew for an address that is asked for later', async () => {
+  it('are refused as soon as a list comes that was long in coming', async () => {
     const rig = new Rig();
-    rig.reasons();
-    await settle();
-    await rig.clock.advance(60_000);
-    rig.nodes = [node('node-c', '192.0.2.77')];
-    const late = address('192.0.2.77');
-    expect(rig.reserved.reason(late)).toMatch(/^it is not known yet/);
-    expect(rig.reasons()[0]).toBeUndefined();
-    await settle();
-    expect(rig.lists).toBe(2);
-    expect(rig.reserved.reason(late)).toBe('192.0.2.77 is an address of Node node-c');
-  });
-
-  it('are listed each hour: a Node may come or go that has an address of a Service', async () => {
-    const rig = new Rig();
-    rig.reasons();
-    await settle();
-    await rig.clock.advance(3_600_000);
-    expect([rig.lists, rig.changes]).toEqual([2, 1]);
-    rig.nodes = [node('node-b', '192.0.2.3'), node('node-c', '203.0.113.1')];
-    await rig.clock.advance(3_600_000);
-    expect([rig.lists, rig.changes]).toEqual([3, 2]);
-    expect(rig.reasons().slice(0, 2)).toEqual([
-      '203.0.113.1 is an address of Node node-c',
-      undefined,
-    ]);
-  });
-
-  it('are listed within a minute where the number of Nodes has changed, and not before that', async () => {
-    const rig = new Rig();
-    rig.count = 2;
-    rig.reasons();
-    await settle();
-    await rig.clock.advance(600_000);
-    expect(rig.lists).toBe(1);
-    rig.nodes = [node('node-c', '203.0.113.1')];
-    rig.count = 3;
-    await rig.clock.advance(60_000);
-    expect([rig.lists, rig.changes]).toEqual([2, 2]);
-    expect(rig.reasons()[0]).toBe('203.0.113.1 is an address of Node node-c');
-    rig.count = new Error('no answer');
-    await rig.clock.advance(600_000);
-    expect(rig.lists).toBe(2);
-  });
-
-  it('stay as they were while they cannot be listed, which is tried again', async () => {
-    const rig = new Rig();
-    const nodes = rig.nodes;
-    rig.nodes = new Error('no list');
+    rig.isAway = true;
     rig.reasons();
     await settle();
     expect(rig.reasons()[0]).toMatch(/^it is not known yet/);
-    rig.nodes = nodes;
+    rig.sink?.replace(rig.nodes);
+    await settle();
+    expect(rig.reasons()).toEqual(known);
+  });
+
+  it('are refused as soon as those of the API server can be looked up', async () => {
+    const rig = new Rig();
+    rig.servers = new Error('no answer');
+    rig.reasons();
+    await settle();
+    expect(rig.reasons()[0]).toMatch(/^it is not known yet/);
+    rig.servers = ['192.0.2.9'];
     await rig.clock.advance(30_000);
     expect(rig.reasons()).toEqual(known);
+    expect(rig.lists).toBe(1);
   });
 
   it('are no longer looked up when the agent ends', async () => {
@@ -175,10 +165,171 @@ describe('the addresses of other Nodes and of the API server', () => {
   });
 });
 
-const slice = (namespace: string, ...addresses: readonly string[]) => ({
-  meta: { namespace, name: 'kubernetes', uid: '', createdAtMs: 0 },
-  endpoints: addresses.map((each) => ({ addresses: [each] })),
+const ofC = (text: string): string => `${text} is an address of Node node-c`;
+
+async function followed(): Promise<Rig> {
+  const rig = new Rig();
+  rig.reasons();
+  await settle();
+  return rig;
+}
+
+describe('the addresses of few Nodes', () => {
+  it('are followed: one that changes, comes or goes is known at once, without another list', async () => {
+    const rig = await followed();
+    await rig.clock.advance(600_000);
+    expect([rig.changes, rig.reasons()]).toEqual([1, known]);
+    rig.sink?.upsert(node('node-b', '203.0.113.1'));
+    expect(rig.changes).toBe(2);
+    expect(rig.reasons().slice(0, 2)).toEqual([
+      '203.0.113.1 is an address of Node node-b',
+      undefined,
+    ]);
+    rig.sink?.upsert(node('node-c', '192.0.2.2'));
+    rig.sink?.remove('node-b');
+    expect([rig.changes, rig.reserved.version, rig.lists]).toEqual([4, 4, 1]);
+    expect(rig.reasons().slice(0, 2)).toEqual([undefined, ofC('192.0.2.2')]);
+  });
+
+  it('are known of each address that is asked for later', async () => {
+    const rig = await followed();
+    await rig.clock.advance(600_000);
+    const late = [3, 2].map((n) => rig.reserved.reason(address(`192.0.2.${n}`)));
+    expect(late).toEqual([undefined, known[1]]);
+    await rig.reserved.ready([address('192.0.2.77')], rig.stop.signal);
+    expect(rig.lists).toBe(1);
+  });
+
+  it('are counted and listed when there are too many, and followed again when there are not', async () => {
+    const rig = await followed();
+    rig.count = 2;
+    for (const each of many) rig.sink?.upsert(each);
+    await settle();
+    expect([rig.sink, rig.lists]).toEqual([undefined, 1]);
+    rig.count = 502;
+    rig.nodes = [...rig.nodes, ...many, node('node-c', '203.0.113.1')];
+    await rig.clock.advance(60_000);
+    expect([rig.sink, rig.lists, rig.reasons()[0]]).toEqual([undefined, 2, ofC('203.0.113.1')]);
+    rig.count = 1;
+    rig.nodes = [node('node-a', '192.0.2.1')];
+    await rig.clock.advance(60_000);
+    expect([rig.lists, rig.reasons()[0]]).toEqual([3, undefined]);
+    rig.sink?.upsert(node('node-c', '203.0.113.1'));
+    expect(rig.reasons()[0]).toBe(ofC('203.0.113.1'));
+  });
+
+  it('are not followed any more when the agent ends', async () => {
+    const rig = await followed();
+    rig.stop.abort();
+    await rig.running;
+    expect(rig.sink).toBeUndefined();
+  });
 });
+
+describe('the addresses of many Nodes', () => {
+  it('are not followed, but listed anew for an address that is asked for later', async () => {
+    const rig = largeRig();
+    rig.reasons();
+    await settle();
+    expect(rig.sink).toBeUndefined();
+    await rig.clock.advance(60_000);
+    rig.nodes = [node('node-c', '192.0.2.77'), ...many];
+    const late = address('192.0.2.77');
+    expect(rig.reserved.reason(late)).toMatch(/^it is not known yet/);
+    expect(rig.reasons()[0]).toBeUndefined();
+    await settle();
+    expect(rig.lists).toBe(2);
+    expect(rig.reserved.reason(late)).toBe(ofC('192.0.2.77'));
+  });
+
+  it('are listed each hour: a Node may come or go that has an address of a Service', async () => {
+    const rig = largeRig();
+    rig.reasons();
+    await settle();
+    await rig.clock.advance(3_600_000);
+    expect([rig.lists, rig.changes]).toEqual([2, 1]);
+    rig.nodes = [node('node-b', '192.0.2.3'), node('node-c', '203.0.113.1'), ...many];
+    await rig.clock.advance(3_600_000);
+    expect([rig.lists, rig.changes]).toEqual([3, 2]);
+    expect(rig.reasons().slice(0, 2)).toEqual([ofC('203.0.113.1'), undefined]);
+  });
+
+  it('are listed within a minute where their number has changed, and not before that', async () => {
+    const rig = largeRig();
+    rig.count = 502;
+    rig.reasons();
+    await settle();
+    await rig.clock.advance(600_000);
+    expect(rig.lists).toBe(1);
+    rig.nodes = [node('node-c', '203.0.113.1'), ...many];
+    rig.count = 501;
+    await rig.clock.advance(60_000);
+    expect([rig.lists, rig.changes]).toEqual([2, 2]);
+    expect(rig.reasons()[0]).toBe(ofC('203.0.113.1'));
+    rig.count = new Error('no answer');
+    await rig.clock.advance(600_000);
+    expect(rig.lists).toBe(2);
+  });
+
+  it('are listed as soon as an endpoint is at an address that a Service has, but no more than once a minute', async () => {
+    const rig = largeRig();
+    rig.reasons();
+    await settle();
+    await rig.clock.advance(60_000);
+    rig.nodes = [node('node-b', '192.0.2.2'), node('node-c', '203.0.113.1'), ...many];
+    rig.reserved.slices.added?.(slice('ingress', '10.244.1.5'));
+    await settle();
+    expect(rig.lists).toBe(1);
+    rig.reserved.slices.updated?.(
+      slice('ingress', '10.244.1.5'),
+      slice('ingress', '10.244.1.5', '203.0.113.1'),
+    );
+    await settle();
+    expect([rig.lists, rig.changes, rig.reasons()[0]]).toEqual([2, 2, ofC('203.0.113.1')]);
+    // It goes to another pod, and back.
+    rig.nodes = [node('node-b', '192.0.2.2'), ...many];
+    await rig.clock.advance(3_600_000);
+    expect([rig.lists, rig.reasons()[0]]).toEqual([3, undefined]);
+    for (let times = 0; times < 3; times++) {
+      rig.reserved.slices.removed?.(slice('ingress', '203.0.113.1'));
+      rig.reserved.slices.added?.(slice('ingress', '203.0.113.1'));
+    }
+    await settle();
+    expect(rig.lists).toBe(3);
+    await rig.clock.advance(60_000);
+    expect(rig.lists).toBe(4);
+  });
+});
+
+describe('the addresses of API servers', () => {
+  it.each([
+    ['few', () => new Rig()],
+    ['many', largeRig],
+  ])('that move are known at once (%s Nodes), and no Nodes are listed for it', async (_, make) => {
+    const rig = make();
+    rig.reasons();
+    await settle();
+    rig.servers = ['203.0.113.1'];
+    rig.reserved.slices.updated?.(slice('default', '192.0.2.9'), slice('default', '203.0.113.1'));
+    await settle();
+    const [now, , before] = rig.reasons();
+    expect([now, before]).toEqual(['203.0.113.1 is an address of the API server', undefined]);
+    expect([rig.lists, rig.serversAsked]).toEqual([1, 2]);
+    rig.reserved.slices.updated?.(slice('default', '203.0.113.1'), slice('default', '203.0.113.1'));
+    await settle();
+    expect(rig.serversAsked).toBe(2);
+    await rig.clock.advance(3_600_000);
+    expect(rig.serversAsked).toBe(3);
+  });
+});
+
+function slice(namespace: string, ...addresses: readonly string[]): EndpointSliceObject {
+  return {
+    meta: { namespace, name: 'kubernetes', uid: '', createdAtMs: 0 },
+    serviceName: 'kubernetes',
+    endpoints: addresses.map((each) => ({ addresses: [each] })),
+  } as unknown as EndpointSliceObject;
+}
 
 const unresolved = (code: string) => async () => {
   throw Object.assign(new Error(`getaddrinfo ${code} api.test`), { code });
