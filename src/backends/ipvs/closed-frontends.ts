@@ -38,6 +38,12 @@ export class ClosedFrontends {
     return this.#asMembers(opened);
   }
 
+  /** Likewise, of these alone. */
+  openOnly(frontends: Iterable<Frontend>): readonly SetMember[] {
+    const opened = [...membersOf(frontends)].filter((member) => this.#members.delete(member));
+    return this.#asMembers(opened);
+  }
+
   #asMembers(members: readonly string[]): readonly SetMember[] {
     return members.toSorted().map((member) => ({ set: this.#set, member }));
   }

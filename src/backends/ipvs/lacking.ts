@@ -1,6 +1,7 @@
 import type { Address } from '../../ip/address.ts';
 import type { SwitchyardError } from '../../error.ts';
 import { SetsError } from '../iptables/ipsets.ts';
+import type { KernelServer, TargetServer } from './diff.ts';
 import type { ServerPlace } from './kernel-table.ts';
 import type { Targets } from './server-table.ts';
 import { frontendMember } from './sets.ts';
@@ -30,17 +31,17 @@ export class Lacking {
   }
 
   /**
-   * The servers that have to wait, since their members are not in. Where nobody knows which are, those that stay follow their
-   * endpoints even so.
+   * The servers that have to wait, since their members are not in. Where nobody knows which are, those that stay with their Service
+   * follow its endpoints even so.
    */
   heldBack(
     targets: Targets,
-    there: ReadonlyMap<VirtualServerKey, ServerPlace>,
+    there: ReadonlyMap<VirtualServerKey, KernelServer>,
   ): ReadonlySet<VirtualServerKey> {
     const waiting = [...targets].flatMap(([key, target]) => {
       const have = there.get(key);
       const place = target ?? have;
-      const stays = have !== undefined && target !== undefined;
+      const stays = have !== undefined && target !== undefined && isOfOneService(have, target);
       if (place === undefined || (stays && this.isUnknown)) return [];
       return this.#holdsBack(place) ? key : [];
     });
@@ -55,6 +56,17 @@ export class Lacking {
   #holdsBack({ address, protocol, port }: ServerPlace): boolean {
     return this.#begins?.has(frontendMember(address, protocol, port)) ?? true;
   }
+}
+
+/**
+ * What keeps others from one Service may not keep them from the next that has its address. After a restart nobody knows whose a
+ * server is, but by an endpoint that has stayed.
+ */
+function isOfOneService({ wanted, realServers }: KernelServer, target: TargetServer): boolean {
+  if (wanted !== undefined) return wanted.origin.service === target.wanted?.origin.service;
+  return (
+    realServers.size === 0 || [...realServers.keys()].some((key) => target.realServers.has(key))
+  );
 }
 
 /** The frontend or the address that a member is about. */

@@ -98,8 +98,17 @@ export class ServerWriter {
     const keepsMembers = isWaiting || stuck.size > 0;
     this.settleDrains();
     this.#checkAnythingServed(state);
-    const stay = [...this.#missing(state), ...(keepsMembers ? going : [])];
-    return { last: this.#parts.closed.open(stay), keepsMembers };
+    return { last: this.#opened(state, keepsMembers), keepsMembers };
+  }
+
+  /**
+   * What is not to be closed any more. Members that stay may name what has no virtual server, and whoever is let past what
+   * refuses by them would meet the node's own sockets.
+   */
+  #opened(state: IpvsState, keepsMembers: boolean): readonly SetMember[] {
+    const { closed, table } = this.#parts;
+    if (!keepsMembers) return closed.open(this.#missing(state));
+    return closed.openOnly([...table.servers.values()].filter(({ key }) => state.servers.has(key)));
   }
 
   #going(targets: Targets): readonly ServerPlace[] {
