@@ -20,6 +20,15 @@ export interface RefusedAddress {
   readonly reason: string;
 }
 
+/** An address that nobody asks for any more and that cannot be taken off the node. Rules refuse what comes for it. */
+export interface StuckAddress {
+  readonly address: Address;
+  /** A service port that asked for it; undefined: an agent before this one knew. */
+  readonly origin: Origin | undefined;
+  /** The kernel's words. */
+  readonly reason: string;
+}
+
 /** An endpoint to which the mode leads nobody, since that would be a way back to itself. */
 export interface LeftOutEndpoint {
   readonly name: ServicePortName;
@@ -37,6 +46,8 @@ export interface SyncReport {
   readonly unprogrammed: readonly Unprogrammed[];
   /** One for each address and service port; left out by modes that take no address. */
   readonly refusedAddresses?: readonly RefusedAddress[];
+  /** Likewise. */
+  readonly stuckAddresses?: readonly StuckAddress[];
   /** Left out by modes that carry no bytes. */
   readonly leftOutEndpoints?: readonly LeftOutEndpoint[];
   /** Writes that were refused on the way, what was left out or a full write having mended them. */

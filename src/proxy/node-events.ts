@@ -2,6 +2,9 @@ import type { Family } from '../ip/address.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Events, ObjectEvent } from '../telemetry/events.ts';
 
+/** What is done about an address that cannot be taken off a node. */
+export const stuckAdvice = 'what comes for it is refused, and it is tried again';
+
 /** Events on this Node: what concerns no single Service. Who calls this tells each problem once, and again when it came back. */
 export class NodeEvents {
   readonly #events: Events;
@@ -39,6 +42,15 @@ export class NodeEvents {
       note:
         `the ${familyLabel(family)} rules could not be written for ${Math.round(forMs / 1000)} s: ${why}; ` +
         'those that are in stay, and it is tried again; the log of switchyard there says more',
+    });
+  }
+
+  /** The node still has an address of a Service that is gone. */
+  addressStuck(why: string): void {
+    this.#tell({
+      reason: 'AddressStuck',
+      action: 'UnbindAddress',
+      note: `an address of a Service that is gone is left: ${why}; ${stuckAdvice}`,
     });
   }
 

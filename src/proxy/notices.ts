@@ -1,10 +1,16 @@
-import type { LeftOutEndpoint, RefusedAddress, SyncReport } from '../backends/backend.ts';
+import type {
+  LeftOutEndpoint,
+  RefusedAddress,
+  StuckAddress,
+  SyncReport,
+} from '../backends/backend.ts';
 import { errorText } from '../error.ts';
 import { conflictText } from '../graph/claims.ts';
 import type { Conflict, RuleGraph } from '../graph/rule-graph.ts';
 import type { Family } from '../ip/address.ts';
 import type { CatalogChanges } from '../services/service-catalog.ts';
 import type { Log } from '../telemetry/log.ts';
+import { stuckAdvice } from './node-events.ts';
 import type { NodeEvents } from './node-events.ts';
 import type { ServiceEvents, ServicePorts } from './service-events.ts';
 
@@ -18,6 +24,8 @@ export class Told {
   unprogrammed: ReadonlyMap<string, string> = new Map();
   /** By Service and address. */
   refused: ReadonlyMap<string, string> = new Map();
+  /** By address. */
+  stuck: ReadonlyMap<string, string> = new Map();
   leftOut: ReadonlySet<string> = new Set();
   failure = false;
   inFront = '';
@@ -74,6 +82,7 @@ export class Notices {
     this.#tellConflicts(graph.conflicts);
     this.#tellUnprogrammed(report, servicePorts);
     this.#tellRefused(report.refusedAddresses ?? [], servicePorts);
+    this.#tellStuck(report.stuckAddresses ?? [], servicePorts);
     this.#tellLeftOut(report.leftOutEndpoints ?? []);
   }
 
@@ -179,6 +188,23 @@ export class Notices {
     for (const what of this.#told.refused.keys())
       if (!now.has(what)) this.#log.info({ family: this.#family }, `no longer: ${what}`);
     this.#told.refused = now;
+  }
+
+  #tellStuck(addresses: readonly StuckAddress[], servicePorts: ServicePorts): void {
+    const now = new Map<string, string>();
+    for (const stuck of addresses) {
+      const { address, origin, reason } = stuck;
+      now.set(address, reason);
+      if (this.#told.stuck.get(address) === reason) continue;
+      const isThere = origin !== undefined && servicePorts.has(origin.servicePort);
+      if (isThere) this.#events?.addressStuck(stuck, servicePorts);
+      else this.#nodeEvents?.addressStuck(reason);
+      const fields = { family: this.#family, service: origin?.service, address };
+      this.#log.error(fields, `${reason}; ${stuckAdvice}`);
+    }
+    for (const address of this.#told.stuck.keys())
+      if (!now.has(address)) this.#log.info({ family: this.#family }, `${address} is gone now`);
+    this.#told.stuck = now;
   }
 
   #tellLeftOut(endpoints: readonly LeftOutEndpoint[]): void {

@@ -116,7 +116,7 @@ export class Pipeline {
   #carriedKeys = new Set<ServicePortKey>();
   #carriedTriggersMs: number[] = [];
   #udpPending = false;
-  /** Services the backend left out, and will try again. */
+  /** The backend left something out, or behind, and will try again. */
   #incomplete = false;
   #lastNode: NodeContext | undefined;
   /** Syncs and audits take turns. */
@@ -310,7 +310,7 @@ export class Pipeline {
     const { health, family, serveHealth, reconcileConntrack } = this.#options;
     this.#written = true;
     this.programming.written(report);
-    this.#incomplete = report.unprogrammed.length > 0;
+    this.#incomplete = report.unprogrammed.length + (report.stuckAddresses?.length ?? 0) > 0;
     this.#meter.programmed(this.#carriedTriggersMs);
     this.#carriedTriggersMs = [];
     this.#meter.gauges(changes.servicePorts, report);

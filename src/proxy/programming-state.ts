@@ -1,6 +1,7 @@
 import type {
   LeftOutEndpoint,
   RefusedAddress,
+  StuckAddress,
   SyncReport,
   Unprogrammed,
 } from '../backends/backend.ts';
@@ -16,8 +17,8 @@ import type {
 import type { CatalogChanges } from '../services/service-catalog.ts';
 
 /**
- * How far a Service is in the rules. `partial`: served, but not at each address, or not by each endpoint. `pending`: as it
- * was before its last change. `failed`: the kernel refused one of its ports.
+ * How far a Service is in the rules. `partial`: served, but not at each address, or not by each endpoint, or the node still has an
+ * address that it has no more. `pending`: as it was before its last change. `failed`: the kernel refused one of its ports.
  */
 export type ProgrammingState = 'programmed' | 'partial' | 'pending' | 'failed';
 
@@ -28,13 +29,14 @@ export type ProgrammingCause =
   | 'sync-failed' // and will be tried again
   | 'refused'
   | 'address-refused'
+  | 'address-stuck' // also of a Service that is gone
   | 'endpoint-left-out';
 
 /** All that there are: each state, and what it can come from. */
 export const programmingCauses: Readonly<
   Record<Exclude<ProgrammingState, 'programmed'>, readonly ProgrammingCause[]>
 > = {
-  partial: ['address-refused', 'endpoint-left-out'],
+  partial: ['address-refused', 'address-stuck', 'endpoint-left-out'],
   pending: ['first-list', 'changed', 'sync-failed'],
   failed: ['refused'],
 };
@@ -241,6 +243,7 @@ function troublesOf(report: SyncReport): readonly Trouble[] {
   return [
     ...report.unprogrammed.map(refused),
     ...(report.refusedAddresses ?? []).map(refusedAddress),
+    ...(report.stuckAddresses ?? []).flatMap(stuckAddress),
     ...(report.leftOutEndpoints ?? []).map(leftOutEndpoint),
   ];
 }
@@ -263,6 +266,12 @@ function refusedAddress({ address, origin, reason }: RefusedAddress): Trouble {
     cause: 'address-refused',
     reason: `not served at ${address}: ${reason}`,
   };
+}
+
+function stuckAddress({ address, origin, reason }: StuckAddress): readonly Trouble[] {
+  if (origin === undefined) return [];
+  const key = `stuck ${address}`;
+  return [{ key, service: origin.service, state: 'partial', cause: 'address-stuck', reason }];
 }
 
 function leftOutEndpoint({ name, endpoint, reason }: LeftOutEndpoint): Trouble {

@@ -1,4 +1,4 @@
-import type { RefusedAddress, Unprogrammed } from '../backends/backend.ts';
+import type { RefusedAddress, StuckAddress, Unprogrammed } from '../backends/backend.ts';
 import type { Clock } from '../clock.ts';
 import type { ObjectMeta } from '../informer/kind.ts';
 import type { InformerHandler } from '../informer/source.ts';
@@ -7,7 +7,7 @@ import type { ServiceName, ServicePort, ServicePortKey } from '../services/servi
 import { EventRecorder } from '../telemetry/event-recorder.ts';
 import type { EventSink, Events, ObjectEvent } from '../telemetry/events.ts';
 import type { Log } from '../telemetry/log.ts';
-import { NodeEvents } from './node-events.ts';
+import { NodeEvents, stuckAdvice } from './node-events.ts';
 
 /** The service ports of the moment, by which an Event finds the Service that it is about. */
 export type ServicePorts = ReadonlyMap<ServicePortKey, ServicePort>;
@@ -82,6 +82,16 @@ export class ServiceEvents {
       action: 'BindAddress',
       note: `not served at ${address}: ${reason}; ${expected}: ${advice}`,
       scope: 'cluster',
+    });
+  }
+
+  /** A node still has an address that a Service has no more. */
+  addressStuck({ origin, reason }: StuckAddress, servicePorts: ServicePorts): void {
+    this.#tell(origin && servicePorts.get(origin.servicePort), {
+      reason: 'AddressStuck',
+      action: 'UnbindAddress',
+      note: `an address that it has no more is left on node ${this.#nodeName}: ${reason}; ${stuckAdvice}`,
+      scope: 'node',
     });
   }
 

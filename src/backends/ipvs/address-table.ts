@@ -2,7 +2,7 @@ import type { ToolRunner } from '../../host/run-tool.ts';
 import { hostLength, serviceLink } from '../../host/interfaces.ts';
 import type { Address } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
-import type { Unprogrammed } from '../backend.ts';
+import type { StuckAddress, Unprogrammed } from '../backend.ts';
 import { boundOf, boundPrefixes, changeDevice, diffDevice, prefixText } from './device.ts';
 import type { BoundAddresses, DeviceChanges, RefusedChange } from './device.ts';
 import type { IpvsState } from './state.ts';
@@ -18,9 +18,11 @@ export class AddressTable {
   readonly #parts: AddressTableParts;
   #bound: BoundAddresses;
   #refused: ReadonlyMap<Address, Unprogrammed> = new Map();
-  #stuck: ReadonlyMap<Address, string> = new Map();
-  /** What is there as a whole; undefined: not all of it may be. */
-  #written: IpvsState['addresses'] | undefined;
+  #stuck: ReadonlyMap<Address, StuckAddress> = new Map();
+  /** What was asked for last. */
+  #asked: IpvsState['addresses'] = new Map();
+  /** What was asked for last is there as a whole. */
+  #isWritten = false;
 
   constructor(parts: AddressTableParts) {
     this.#parts = parts;
@@ -35,30 +37,32 @@ export class AddressTable {
     return this.#refused;
   }
 
-  /** Addresses that are not wanted and that the kernel would not let go, with the reason. */
-  get stuck(): ReadonlyMap<Address, string> {
+  /** Addresses that the last write was to remove, and that the kernel would not let go. */
+  get stuck(): ReadonlyMap<Address, StuckAddress> {
     return this.#stuck;
   }
 
   /** Takes what was read for what is there. */
   take(bound: BoundAddresses): void {
     this.#bound = bound;
-    this.#written = undefined;
+    this.#isWritten = false;
   }
 
   /** Makes the link have these addresses, in one run; none where nothing differs. What was refused is tried again by the next. */
   async write(wanted: IpvsState['addresses'], signal: AbortSignal): Promise<void> {
-    if (wanted === this.#written) return;
-    this.#written = undefined;
+    if (wanted === this.#asked && this.#isWritten) return;
+    const before = this.#asked;
+    this.#asked = wanted;
+    this.#isWritten = false;
     this.#refused = new Map();
     this.#stuck = new Map();
     const { tools, isExcluded } = this.#parts;
     const changes = diffDevice(this.#bound, wanted, isExcluded);
     this.#tellOfStrangers(changes.remove, wanted);
     const refused = await changeDevice(changes, tools, signal);
-    this.#take(refused, wanted);
+    this.#take(refused, wanted, before);
     this.#achieve(changes, refused);
-    if (refused.length === 0) this.#written = wanted;
+    this.#isWritten = refused.length === 0;
   }
 
   /** Nobody but a stranger binds an address with the prefix of a network. */
@@ -72,16 +76,23 @@ export class AddressTable {
     }
   }
 
-  #take(refused: readonly RefusedChange[], wanted: IpvsState['addresses']): void {
+  #take(
+    refused: readonly RefusedChange[],
+    wanted: IpvsState['addresses'],
+    before: IpvsState['addresses'],
+  ): void {
     const failed = new Map<Address, Unprogrammed>();
-    const stuck = new Map<Address, string>();
+    const stuck = new Map<Address, StuckAddress>();
     for (const { address, isRemoval, words } of refused) {
       const what = isRemoval ? 'removed from' : 'bound to';
       const reason = `${address} cannot be ${what} ${serviceLink}: ${words}`;
-      const name = wanted.get(address)?.origin.name;
-      this.#parts.log.error({ servicePort: name }, reason);
-      if (name === undefined) stuck.set(address, reason);
-      else if (!isRemoval) failed.set(address, { name, reason });
+      const origin = (wanted.get(address) ?? before.get(address))?.origin;
+      if (!wanted.has(address)) {
+        stuck.set(address, { address, origin, reason });
+        continue;
+      }
+      this.#parts.log.error({ servicePort: origin?.name }, reason);
+      if (!isRemoval && origin) failed.set(address, { name: origin.name, reason });
     }
     this.#refused = failed;
     this.#stuck = stuck;

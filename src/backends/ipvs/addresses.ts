@@ -43,7 +43,7 @@ export class AddressClaims {
       const before = this.#addresses.get(address);
       const origin = first(this.#bound.get(address)?.values() ?? []);
       if ((before === undefined) !== (origin === undefined)) yield [address, origin !== undefined];
-      if (before?.origin.servicePort === origin?.servicePort) continue;
+      if (before?.origin?.servicePort === origin?.servicePort) continue;
       changes.set(address, origin && { address, origin });
     }
     this.#touched.clear();

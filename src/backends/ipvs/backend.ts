@@ -21,6 +21,7 @@ import { isInAny } from './excluded.ts';
 import { DrainWatch } from './drain-watch.ts';
 import { Drains } from './drains.ts';
 import type { Draining } from './drains.ts';
+import { HeldAddresses } from './held-addresses.ts';
 import { readKernelTable } from './kernel-table.ts';
 import type { ObservedServers, TableReader } from './kernel-table.ts';
 import { Lacking } from './lacking.ts';
@@ -73,6 +74,7 @@ export class IpvsBackend implements Backend {
   readonly #rules: RulesApplier;
   readonly #table: ServerTable;
   readonly #addresses: AddressTable;
+  readonly #held: HeldAddresses;
   readonly #drains: Drains;
   readonly #drainWatch: DrainWatch;
   readonly #closed: ClosedFrontends;
@@ -94,6 +96,7 @@ export class IpvsBackend implements Backend {
     this.#table = new ServerTable({ family, tools, log, readTable });
     this.#shortfalls = new ShortfallNotices(log);
     this.#addresses = new AddressTable({ tools, log, isExcluded: this.#isExcluded });
+    this.#held = new HeldAddresses(clock);
     const drains = new Drains(parts);
     this.#drains = drains;
     const remove = async (): Promise<void> => this.#turns.take(async () => this.#removeDrained());
@@ -155,7 +158,19 @@ export class IpvsBackend implements Backend {
     return this.#lowered;
   }
 
-  async #sync(state: IpvsState, signal: AbortSignal): Promise<SyncReport> {
+  async #sync(wanted: IpvsState, signal: AbortSignal): Promise<SyncReport> {
+    const report = await this.#write(this.#held.beside(wanted), signal);
+    if (!this.#held.hold(this.#addresses.stuck)) return report;
+    // What was at these addresses has stayed with them; it goes, while rules keep to refuse what comes for them.
+    this.invalidate();
+    const rest = await this.#write(this.#held.beside(wanted), signal);
+    const [one, other] = [report.refusedWrites, rest.refusedWrites];
+    const refusedWrites = { full: one.full + other.full, partial: one.partial + other.partial };
+    return { ...rest, refusedWrites };
+  }
+
+  /** Brings the kernel to a state. */
+  async #write(state: IpvsState, signal: AbortSignal): Promise<SyncReport> {
     const before = this.#applied;
     this.#applied = undefined; // until this sync has succeeded, nothing is certain
     const found = before === undefined ? await this.#read(signal) : undefined;
@@ -180,8 +195,7 @@ export class IpvsBackend implements Backend {
       ]),
       run: async (failure) => this.#writer.program(state, targets, new Lacking(failure), signal),
     });
-    const failure = report.failure ?? this.#writer.failure();
-    if (failure === undefined) this.#applied = state;
+    if (report.failure === undefined) this.#applied = state;
     else this.#rules.invalidate(); // members that had to stay are known to the kernel alone
     this.#parts.onApplied?.(state);
     this.#shortfalls.tell(state.shortfalls);
@@ -191,13 +205,13 @@ export class IpvsBackend implements Backend {
     const { refusedWrites: refused } = report;
     return {
       ...report,
-      failure,
       full,
       refusedWrites: hasRefusals
         ? { full: refused.full + Number(full), partial: refused.partial + Number(!full) }
         : refused,
       unprogrammed: [...report.unprogrammed, ...this.#writer.unprogrammed()],
       refusedAddresses: state.refused,
+      stuckAddresses: this.#held.stuck,
     };
   }
 

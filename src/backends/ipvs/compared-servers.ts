@@ -99,7 +99,7 @@ function isDraining({ realServers }: ObservedServer): boolean {
 function addresses(wanted: DesiredBalancing, bound: BoundAddresses): ComparedPart {
   const lines = [...wanted.addresses.values()].map(({ address, origin }) => ({
     text: addressLine({ address, length: hostLength(address) }),
-    object: origin.name,
+    object: origin?.name,
   }));
   const found = boundPrefixes(bound)
     .filter(({ address }) => wanted.addresses.has(address) || !isExcluded(wanted, address))

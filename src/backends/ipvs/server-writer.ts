@@ -168,14 +168,6 @@ export class ServerWriter {
     });
   }
 
-  /** What is at an address that the kernel would not let go stays with it; the next sync reads what is there, and tries again. */
-  failure(): SwitchyardError | undefined {
-    const [reason] = this.#parts.addresses.stuck.values();
-    return reason === undefined
-      ? undefined
-      : new SwitchyardError('tool', reason, { retryable: true, hint: missingCure });
-  }
-
   /** Service ports of whose servers or addresses something is missing. */
   unprogrammed(): readonly Unprogrammed[] {
     const reasons = new Map<Unprogrammed['name'], string>();

@@ -38,8 +38,8 @@ export interface VirtualServer {
 /** An address whose packets the node takes for its own, because it is bound to kube-ipvs0. */
 export interface BoundAddress {
   readonly address: Address;
-  /** A service port that asked for it, for reports. */
-  readonly origin: Origin;
+  /** A service port that asked for it, for reports; undefined: nobody does, and it cannot be taken away. */
+  readonly origin: Origin | undefined;
 }
 
 /** What a Service asked for and does not get, for the log. */

@@ -95,7 +95,7 @@ function* balancingLines({ servers, addresses }: DesiredBalancing): Generator<Li
     };
   }
   for (const { address, origin } of addresses.values()) {
-    yield { address: { address, servicePort: origin.name } };
+    yield { address: { address, servicePort: origin?.name ?? '' } };
   }
 }
 

@@ -35,8 +35,10 @@ function listen(): {
   };
   const levels = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
   const told = new ServiceEvents({ tell: (event) => void events.push(event) }, 'node-a');
+  const nodeEvents = new NodeEvents({ tell: (event) => void events.push(event) }, 'node-a');
+  const log = { ...silentLog, ...levels };
   return {
-    notices: new Notices({ log: { ...silentLog, ...levels }, family: 'ipv4', events: told }),
+    notices: new Notices({ log, family: 'ipv4', events: told, nodeEvents }),
     lines,
     events,
   };
@@ -161,6 +163,54 @@ describe('an address that is refused', () => {
       new Map(),
     );
     expect(events).toEqual([]);
+  });
+});
+
+describe('an address that cannot be taken off the node', () => {
+  const { graph, changes } = new Scene([
+    rawService({}, { metadata: { name: 'web', uid: 'uid-web' } }),
+  ]);
+  const reason = '192.0.2.2 cannot be removed from kube-ipvs0: no';
+  const [origin] = refusedAt('', 'http').map((each) => each.origin);
+  const sync = (notices: Notices, ...origins: readonly (Origin | undefined)[]): void => {
+    const stuckAddresses = origins.map((each) => ({
+      address: address('192.0.2.2'),
+      origin: each,
+      reason,
+    }));
+    notices.synced(graph, { ...report, stuckAddresses }, true, changes.servicePorts);
+  };
+  const told = `error: ${reason}; what comes for it is refused, and it is tried again`;
+
+  it('is told once, in the log and as an Event on the Service that had it, until it is over', () => {
+    const { notices, lines, events } = listen();
+    sync(notices, origin);
+    sync(notices, origin);
+    sync(notices);
+    expect(lines.filter((line) => !line.startsWith('debug'))).toEqual([
+      `${told}: ns1/web`,
+      'info: 192.0.2.2 is gone now',
+    ]);
+    expect(events).toHaveLength(1);
+    expect(events[0]).toMatchObject({
+      regarding: { kind: 'Service', name: 'web', uid: 'uid-web' },
+      reason: 'AddressStuck',
+      note: `an address that it has no more is left on node node-a: ${reason}; what comes for it is refused, and it is tried again`,
+      scope: 'node',
+    });
+  });
+
+  it('is an Event on the Node where the Service is gone, or nobody knows whose it was', () => {
+    const { notices, lines, events } = listen();
+    const gone = { service: 'ns1/gone', name: 'ns1/gone', servicePort: 'ns1/gone/TCP' } as Origin;
+    sync(notices, gone);
+    sync(notices);
+    sync(notices, undefined);
+    expect(lines.filter((line) => line.startsWith('error'))).toEqual([`${told}: ns1/gone`, told]);
+    expect(events.map(({ regarding: { kind }, reason: why }) => `${kind} ${why}`)).toEqual([
+      'Node AddressStuck',
+      'Node AddressStuck',
+    ]);
   });
 });
 

@@ -35,6 +35,7 @@ class FakeBackend implements Backend {
   rulesInFront: readonly string[] = [];
   unprogrammed: SyncReport['unprogrammed'] = [];
   refusedAddresses: SyncReport['refusedAddresses'];
+  stuckAddresses: SyncReport['stuckAddresses'];
   refusedWrites = { full: 0, partial: 0 };
   /** What the next syncs leave undone, in turn. */
   readonly unfinished: SwitchyardError[] = [];
@@ -59,6 +60,7 @@ class FakeBackend implements Backend {
       rulesWritten: { nat: delta.frontends.size },
       unprogrammed: this.unprogrammed,
       ...(this.refusedAddresses && { refusedAddresses: this.refusedAddresses }),
+      ...(this.stuckAddresses && { stuckAddresses: this.stuckAddresses }),
       refusedWrites: this.refusedWrites,
       failure,
     };
@@ -545,6 +547,17 @@ describe('a pipeline', () => {
     await rig.clock.advance(90_000);
     expect(rig.lines).toEqual(['default/web:p is not programmed']);
     expect(rig.backend.writes.length).toBeGreaterThan(2);
+  });
+
+  it('tries again to take an address off the node, and is healthy all the while', async () => {
+    const rig = new Rig();
+    const reason = '192.0.2.2 cannot be removed from kube-ipvs0: no';
+    rig.backend.stuckAddresses = [{ address: '192.0.2.2' as never, origin: undefined, reason }];
+    rig.sync();
+    await rig.clock.advance(90_000);
+    expect(rig.lines).toEqual([`${reason}; what comes for it is refused, and it is tried again`]);
+    expect(rig.backend.writes.length).toBeGreaterThan(2);
+    expect(rig.health.report().healthy).toBe(true);
   });
 
   it('observes how long a change took to be in force', async () => {

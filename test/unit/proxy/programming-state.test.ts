@@ -53,6 +53,11 @@ class Rig {
   }
 }
 
+function stuck(name: string, n: number) {
+  const origin = { service: name } as unknown as Origin;
+  return { address: `192.0.2.${n}` as Address, origin, reason: `192.0.2.${n} cannot be removed` };
+}
+
 function service(name: string, fields: Partial<ServiceObject>): ServiceObject {
   return {
     meta: { namespace: 'default', name, uid: name, createdAtMs: 1 },
@@ -205,6 +210,21 @@ describe('the state of a Service', () => {
         },
       ],
     });
+  });
+
+  it('is partial while the node has an address that it has no more, also when it is gone', () => {
+    const rig = new Rig();
+    rig.set('web');
+    const unknown = { ...stuck('', 3), origin: undefined };
+    rig.settle({ stuckAddresses: [stuck('default/gone', 1), stuck('default/web', 2), unknown] });
+    const { programmed, unfinished } = rig.programming.report();
+    expect(programmed).toBe(0);
+    expect(unfinished.map((each) => [each.service, each.cause, each.reason])).toEqual([
+      ['default/gone', 'address-stuck', '192.0.2.1 cannot be removed'],
+      ['default/web', 'address-stuck', '192.0.2.2 cannot be removed'],
+    ]);
+    rig.settle({});
+    expect(rig.programming.report()).toMatchObject({ programmed: 1, unfinished: [] });
   });
 
   it('lists the worst first', () => {

@@ -65,6 +65,7 @@ describe('the state of Services', () => {
       [
         ['programmed', '', 2],
         ['partial', 'address-refused', 0],
+        ['partial', 'address-stuck', 0],
         ['partial', 'endpoint-left-out', 0],
         ['pending', 'first-list', 0],
         ['pending', 'changed', 2],

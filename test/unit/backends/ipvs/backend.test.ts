@@ -6,12 +6,14 @@ import type { IpvsState } from '../../../../src/backends/ipvs/state.ts';
 import type { GraphDelta } from '../../../../src/graph/rule-graph.ts';
 import { parseCidr } from '../../../../src/ip/cidr.ts';
 import type { Cidr } from '../../../../src/ip/cidr.ts';
-import { address as parsed } from '../../../support/service-ports.ts';
+import type { ServiceName } from '../../../../src/services/service-port.ts';
+import { address as parsed, endpoint, servicePort } from '../../../support/service-ports.ts';
 import { SwitchyardError } from '../../../../src/error.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import type { Log } from '../../../../src/telemetry/log.ts';
 import { FakeIpvsNode } from '../../../support/fake-ipvs-node.ts';
 import { emptyDelta, emptyGraph } from '../../../support/iptables-states.ts';
+import { ipvsState } from '../../../support/ipvs-states.ts';
 import { smallState, virtualServer } from '../../../support/small-ipvs-states.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
 
@@ -66,6 +68,7 @@ function agent(parts: Partial<IpvsBackendParts> = {}) {
 
 const bound = (): readonly string[] => [...(node.device ?? [])].toSorted();
 const closed = (): readonly string[] => members('KUBE-IPVS-CLOSED-1');
+const boundMembers = (): readonly string[] => members('KUBE-IPVS-BOUND-1').toSorted();
 const members = (set: string): readonly string[] => [...(node.sets.get(set)?.members ?? [])];
 
 function others(...places: readonly string[]): void {
@@ -668,23 +671,98 @@ describe('what the kernel refuses', () => {
     expect(bound()).toEqual(['10.96.0.1', '10.96.0.10']);
   });
 
-  it('may be that an address goes: its virtual servers stay with it, and both go when it lets them', async () => {
+  describe('of an address that nobody asks for any more', () => {
+    const [webPort, dnsPort] = [
+      servicePort({ clusterIP: '10.96.0.1', endpoints: [endpoint('10.1.0.1:80')] }),
+      servicePort({
+        service: 'default/dns' as ServiceName,
+        clusterIP: '10.96.0.10',
+        endpoints: [endpoint('10.1.0.9:80')],
+      }),
+    ];
+    const states = { both: ipvsState([webPort, dnsPort]), web: ipvsState([webPort]) };
     let isRefused = true;
-    node.refuses = (line) => (isRefused && line.startsWith('address del') ? 'no' : undefined);
-    const { sync } = agent();
-    await sync(smallState([web, dns]));
-    const { failure } = await sync(smallState([web]));
-    expect(failure).toMatchObject({
-      retryable: true,
-      message: '10.96.0.10 cannot be removed from kube-ipvs0: no',
+
+    beforeEach(() => {
+      isRefused = true;
+      node.refuses = (line) => (isRefused && line.startsWith('address del') ? 'no' : undefined);
     });
-    expect([bound(), node.balancing().length]).toEqual([['10.96.0.1', '10.96.0.10'], 2]);
-    // the next agent knows from it whose the server is
-    expect(members('KUBE-IPVS-SERVED-1')).toContain('10.96.0.10,udp:53');
-    isRefused = false;
-    expect((await sync(smallState([web]))).failure).toBeUndefined();
-    expect([bound(), node.balancing().length]).toEqual([['10.96.0.1'], 1]);
-    expect([members('KUBE-IPVS-SERVED-1'), closed()]).toEqual([['10.96.0.1,tcp:80'], []]);
+
+    const bothBound = ['10.96.0.1', '10.96.0.10'];
+    const stuck = {
+      address: '10.96.0.10',
+      reason: '10.96.0.10 cannot be removed from kube-ipvs0: no',
+    };
+
+    it('is told with the service port that had it, and is no failure: all else of it goes', async () => {
+      const { sync, backend } = agent();
+      await sync(states.both);
+      const { failure, unprogrammed, stuckAddresses } = await sync(states.web);
+      expect([failure, unprogrammed]).toEqual([undefined, []]);
+      expect(stuckAddresses).toMatchObject([{ ...stuck, origin: { name: 'default/dns' } }]);
+      expect([bound(), node.balancing().length]).toEqual([bothBound, 1]);
+      // The rules refuse what comes for an address that is bound and not served.
+      expect([members('KUBE-IPVS-SERVED-1'), boundMembers(), closed()]).toEqual([
+        ['10.96.0.1,tcp:80'],
+        bothBound,
+        [],
+      ]);
+      expect(await backend.audit(signal)).toBeUndefined();
+    });
+
+    it('costs other syncs nothing, is tried again after five minutes, and is over when it goes', async () => {
+      const { sync, backend } = agent();
+      await sync(states.both);
+      await sync(states.web);
+      node.takeRuns();
+      await sync(states.web);
+      expect(node.takeRuns()).toEqual([]);
+      await clock.advance(300_000);
+      expect((await sync(states.web)).stuckAddresses).toMatchObject([
+        { ...stuck, origin: { name: 'default/dns' } },
+      ]);
+      isRefused = false;
+      await clock.advance(300_000);
+      expect(await sync(states.web)).toMatchObject({ failure: undefined, stuckAddresses: [] });
+      expect([bound(), boundMembers(), closed()]).toEqual([['10.96.0.1'], ['10.96.0.1'], []]);
+      expect(await backend.audit(signal)).toBeUndefined();
+    });
+
+    it('ends where a Service asks for it again', async () => {
+      const { sync } = agent();
+      await sync(states.both);
+      await sync(states.web);
+      expect((await sync(states.both)).stuckAddresses).toEqual([]);
+      expect([bound(), node.balancing().length]).toEqual([bothBound, 2]);
+      await clock.advance(300_000);
+      isRefused = false;
+      await sync(states.web);
+      expect([bound(), boundMembers()]).toEqual([['10.96.0.1'], ['10.96.0.1']]);
+    });
+
+    it('opens nothing meanwhile that members lead to and that has no virtual server', async () => {
+      await agent().sync(states.both);
+      // Killed in the midst of it.
+      node.servers.delete(atWeb);
+      const escapes: string[] = [];
+      let isSeen = false;
+      node.onStep = (tool, line) => {
+        isSeen ||= closed().includes('10.96.0.1,tcp:80');
+        const isLetBy = members('KUBE-IPVS-SERVED-1').includes('10.96.0.1,tcp:80');
+        const isClosed = closed().includes('10.96.0.1,tcp:80');
+        if (isSeen && isLetBy && !isClosed) escapes.push(`${tool} ${line}`);
+      };
+      await agent().sync(ipvsState([{ ...webPort, endpoints: servicePort().endpoints }]));
+      expect([isSeen, escapes]).toEqual([true, []]);
+      expect(closed()).toEqual([]);
+    });
+
+    it('is known to the next agent, though not whose it was', async () => {
+      await agent().sync(states.both);
+      const { failure, stuckAddresses } = await agent().sync(states.web);
+      expect([failure, stuckAddresses]).toEqual([undefined, [{ ...stuck, origin: undefined }]]);
+      expect([node.balancing().length, boundMembers()]).toEqual([1, bothBound]);
+    });
   });
 
   it('is everything where there is no ipvs', async () => {

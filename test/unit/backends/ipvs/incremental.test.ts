@@ -52,7 +52,7 @@ class Node {
 
 /** All of a state that anybody reads, in an order. */
 function whole(state: IpvsState): readonly unknown[] {
-  const owners = [...state.addresses].map(([at, { origin }]) => `${at} ${origin.servicePort}`);
+  const owners = [...state.addresses].map(([at, { origin }]) => `${at} ${origin?.servicePort}`);
   return [renderIpvs(state).split('\n'), state.refused, owners.toSorted()];
 }
 
