@@ -25,6 +25,7 @@ export interface ServiceOptions {
   readonly internalPolicy?: 'Cluster' | 'Local';
   readonly healthCheckNodePort?: number;
   readonly affinitySeconds?: number;
+  readonly annotations?: Readonly<Record<string, string>>;
   /** Default: TCP and UDP. */
   readonly protocols?: readonly ServiceProtocol[];
 }
@@ -54,7 +55,7 @@ export function service(name: string, options: ServiceOptions): object {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: { name, namespace: 'default' },
+    metadata: { name, namespace: 'default', annotations: options.annotations },
     spec: {
       type,
       clusterIP: clusterIPs[0],

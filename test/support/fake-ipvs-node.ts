@@ -12,6 +12,8 @@ interface FakeServer {
   scheduler: string;
   /** Seconds. */
   persistent: number | undefined;
+  /** Of the scheduler; what was made without ipvsadm has none. */
+  flags?: string | undefined;
   readonly realServers: Map<string, FakeRealServer>;
 }
 
@@ -120,7 +122,8 @@ export class FakeIpvsNode {
     const name = `${words[1]} ${words[2]}`;
     const command = words[0] ?? '';
     const persistent = words.includes('-p') ? Number(option('-p')) : undefined;
-    const kind = { scheduler: option('-s') ?? '', persistent };
+    const flags = words.includes('-b') ? option('-b') : undefined;
+    const kind = { scheduler: option('-s') ?? '', persistent, flags };
     const server = this.servers.get(name);
     if (server === undefined) return this.#addServer(command, name, kind);
     if (command === '-A') return 'Service already exists';

@@ -62,8 +62,16 @@ const sharp = [
   ...slices('sharp', ['pod-b']),
 ];
 
-/** Two addresses over IPv4, each a virtual server with real servers of its own. */
-const draining = { host: 14, externalIPs: ['198.51.100.4'], protocols: ['TCP'] } as const;
+/** Two addresses over IPv4, each a virtual server with real servers of its own; `sh` alone of the schedulers does not pass by what drains. */
+const draining = {
+  host: 14,
+  externalIPs: ['198.51.100.4'],
+  protocols: ['TCP'],
+  annotations: {
+    'switchyard.io/scheduler': 'sh',
+    'switchyard.io/scheduler-flags': 'sh-port',
+  },
+} as const;
 
 /** A balancer's Service with a pod of this node. */
 const balanced = {
@@ -208,7 +216,7 @@ describe.skipIf(!inGuest)(
       expect(servers).toContain(`${excluded}:80`);
     });
 
-    test('the real servers that drain are counted: in the end those that a connection holds', async () => {
+    test('the real servers that drain are counted, in the end those that a connection holds, and refuse nobody', async () => {
       const counted = async (): Promise<readonly string[]> => {
         const { body } = await suite.lab.get('node', 'http://127.0.0.1:10249/metrics');
         const lines = body.split('\n');
@@ -225,6 +233,7 @@ describe.skipIf(!inGuest)(
       // A real server of each frontend is no longer wanted; one of them has a connection.
       await eventually(counted, (lines) => lines.some((line) => / [1-9]\d*$/.test(line)));
       await drain(1);
+      expect(await suite.lab.tally('client', target, 12)).toEqual({ 'pod-b': 12 });
       expect(await held.again()).toMatchObject({ answeredBy: 'pod-a' });
       await held.close();
     });

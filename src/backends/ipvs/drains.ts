@@ -113,7 +113,7 @@ export class Drains {
     const before = this.#drains.get(have.key);
     const drains = new Map<RealServerKey, Drain>();
     const rest = new Map<RealServerKey, RealServer>();
-    if (have.protocol === 'UDP') return rest; // a flow has no end
+    if (isLeftAtOnce(have, wanted)) return rest;
     for (const [key, real] of have.realServers) {
       if (wanted?.realServers.has(key) === true || real.isForeign === true) continue;
       const drain = before?.get(key) ?? this.#begin(have, wanted);
@@ -131,6 +131,11 @@ export class Drains {
     const seconds = (wanted ?? have.wanted)?.drainSeconds ?? this.#parts.drainSeconds;
     return { sinceMs, deadlineMs: sinceMs + seconds * 1000, isOver: false };
   }
+}
+
+/** A flow of UDP has no end; and `dh` goes on choosing a real server that drains, so that all who ask would be refused. */
+function isLeftAtOnce({ protocol }: KernelServer, wanted: VirtualServer | undefined): boolean {
+  return protocol === 'UDP' || wanted?.scheduler === 'dh';
 }
 
 /** A server that takes no new connection, otherwise left as it is. */

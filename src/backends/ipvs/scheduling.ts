@@ -52,9 +52,7 @@ export function preferredSchedulers(pool: Pool, usual: string): readonly Schedul
   const choices: SchedulerChoice[] = [];
   if (scheduling !== undefined) {
     const { scheduler, flags } = scheduling;
-    choices.push(
-      flags.length === 0 ? usualChoice(scheduler) : { scheduler, flags: flags.toSorted() },
-    );
+    choices.push(flags.length === 0 ? usualChoice(scheduler) : namedChoice(scheduler, flags));
   }
   const heeding = isWeightedByService(pool) ? heedingLike.get(usual) : undefined;
   if (heeding !== undefined) choices.push(usualChoice(heeding));
@@ -74,12 +72,20 @@ function unheeded(pool: Pool, scheduler: string): string | undefined {
 }
 
 const none: readonly string[] = Object.freeze([]);
-const withPort: readonly string[] = Object.freeze(['mh-port']);
+const usualFlags: ReadonlyMap<string, readonly string[]> = new Map([
+  // kube-proxy's: without the port all connections of a client would meet one real server (spec/kube-proxy.md 4.6)
+  ['mh', Object.freeze(['mh-port'])],
+  // The kernel gives a real server that drains its share of clients, and without this refuses them (test/vm/ipvs-hardened.test.ts).
+  ['sh', Object.freeze(['sh-fallback'])],
+]);
 
-/**
- * A scheduler for which no flags are named. `mh` has kube-proxy's: without the port all connections of a client would
- * meet one real server (spec/kube-proxy.md 4.6).
- */
+/** A scheduler for which no flags are named. */
 export function usualChoice(scheduler: string): SchedulerChoice {
-  return { scheduler, flags: scheduler === 'mh' ? withPort : none };
+  return { scheduler, flags: usualFlags.get(scheduler) ?? none };
+}
+
+/** A scheduler with the flags that a Service names; what `sh` cannot do without it has even so. */
+function namedChoice(scheduler: string, flags: readonly string[]): SchedulerChoice {
+  const needed = scheduler === 'sh' ? usualChoice(scheduler).flags : none;
+  return { scheduler, flags: [...new Set([...flags, ...needed])].toSorted() };
 }

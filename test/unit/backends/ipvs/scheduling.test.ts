@@ -38,7 +38,7 @@ describe('weights', () => {
   test.each([
     ['rr', 'wrr'],
     ['lc', 'wlc'],
-    ['sh', 'sh'],
+    ['sh', 'sh -b sh-fallback'],
     ['ovf', 'ovf'],
   ])('without a scheduler of their own count: %s of the node is %s', (usual, taken) => {
     expect(lowered({ weights }, { scheduler: usual })).toEqual([`-t 10.96.0.10:80 -s ${taken}`]);
@@ -68,11 +68,32 @@ describe('weights', () => {
   });
 });
 
+/** The virtual server of a pool that asks for a scheduler, on a node that has another. */
+function flagsOf(scheduling: Balancing['scheduling'], scheduler = 'rr'): unknown {
+  return lowered(scheduling ? { scheduling } : {}, { scheduler })[0];
+}
+
+describe('flags', () => {
+  test('where none are named are those without which clients are refused, or all meet one endpoint', () => {
+    expect([flagsOf(undefined, 'sh'), flagsOf(undefined, 'mh')]).toEqual([
+      '-t 10.96.0.10:80 -s sh -b sh-fallback',
+      '-t 10.96.0.10:80 -s mh -b mh-port',
+    ]);
+  });
+
+  test('that are named stand alone, but that `sh` always passes by what drains', () => {
+    expect(flagsOf({ scheduler: 'mh', flags: ['mh-fallback'] })).toMatch(/ -b mh-fallback$/);
+    expect(flagsOf({ scheduler: 'sh', flags: ['sh-fallback', 'sh-port'] })).toMatch(
+      / -b sh-fallback,sh-port$/,
+    );
+  });
+});
+
 describe('a scheduler that the kernel lacks', () => {
   const sh = { scheduling: { scheduler: 'sh', flags: ['sh-port'] } } as const;
 
   test('gives way to that of the node, without its flags', () => {
-    expect(lowered(sh, without())).toEqual(['-t 10.96.0.10:80 -s sh -b sh-port']);
+    expect(lowered(sh, without())).toEqual(['-t 10.96.0.10:80 -s sh -b sh-fallback,sh-port']);
     expect(lowered(sh, without('sh'))).toEqual([
       '-t 10.96.0.10:80 -s rr',
       'scheduler sh cannot be used (not found), rr is: modprobe ip_vs_sh',
