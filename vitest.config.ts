@@ -11,7 +11,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
           isolate: false,
-          testTimeout: 30_000,
+          // Properties take ten seconds, and many times that where others have the processors.
+          testTimeout: 180_000,
         },
       },
       {

@@ -196,7 +196,9 @@ export class NodeLab {
     const [asker, asked] = this.route(actor, question);
     const { fromPort = this.#ownPort() } = asked;
     const connection = await this.#actorFor(asker, asked).open(patient({ ...asked, fromPort }));
-    return { ...connection, fromPort };
+    const again: HeldConnection['again'] = async (timeoutMs = usualTimeoutMs * patience) =>
+      connection.again(timeoutMs);
+    return { ...connection, again, fromPort };
   }
 
   /** A server beside those of the pods. */

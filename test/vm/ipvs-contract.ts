@@ -27,7 +27,8 @@ export const ipvsContract: BackendContract = {
   variant: 'nft',
   start: (lab, flags) => {
     const own = flags.map((flag) => flag.replace(/^--iptables-/, '--ipvs-'));
-    return lab.startAgent(['--proxy-mode=ipvs', ...own]);
+    // Under load a test may take longer than connections are usually given.
+    return lab.startAgent(['--proxy-mode=ipvs', '--ipvs-drain-timeout=20m', ...own]);
   },
   disturbances,
   deviations: new Set(['one pool', 'masqueraded node', 'node ports of loopback']),

@@ -131,12 +131,17 @@ function runActor(): void {
   function askOnce(id: number, connection: Connection, timeoutMs: number, keep: boolean): void {
     const finish = (word: string): void => {
       clearTimeout(timer);
+      clearImmediate(late);
       connection.onWord = () => {};
       if (!keep) connection.close();
       const [answeredBy = '', sourceSeen] = word.split(' ');
       answer(id, sourceSeen === undefined ? answeredBy : { answeredBy, sourceSeen });
     };
-    const timer = setTimeout(() => finish('timeout'), timeoutMs);
+    // An answer that has come while this process stood still is read first.
+    let late: NodeJS.Immediate | undefined;
+    const timer = setTimeout(() => {
+      late = setImmediate(() => finish('timeout'));
+    }, timeoutMs);
     connection.onWord = finish;
     connection.send();
   }
