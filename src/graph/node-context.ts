@@ -1,14 +1,14 @@
 import type { Address, Family } from '../ip/address.ts';
 import type { Cidr } from '../ip/cidr.ts';
 
-/** How traffic from this node's pods is told from other traffic (spec/kube-proxy.md 2.5). */
+/** How traffic from this node's pods is told from other traffic (`detectLocalMode` of KubeProxyConfiguration). */
 export type PodDetector =
   | { readonly kind: 'none' }
   | { readonly kind: 'cidr'; readonly cidr: Cidr }
   | { readonly kind: 'interface'; readonly name: string }
   | { readonly kind: 'interfacePrefix'; readonly prefix: string };
 
-/** Addresses on which node ports answer (spec/kube-proxy.md 3.8). */
+/** Addresses on which node ports answer (`nodePortAddresses` of KubeProxyConfiguration). */
 export type NodePortAddresses =
   /** Every local address; `loopback` says whether 127.0.0.0/8 is among them (IPv6: never ::1). */
   | { readonly kind: 'all'; readonly loopback: boolean }

@@ -41,7 +41,7 @@ export interface Frontend {
 /** loadBalancerSourceRanges: who may use the frontend; the others are dropped. */
 export interface Guard {
   readonly allowed: readonly Cidr[];
-  /** The service port's own load balancer addresses, where a range contains the node (spec 3.7 FW). */
+  /** The service port's own load balancer addresses, where a range contains the node. */
   readonly allowedOwn: readonly Address[];
   readonly others: Verdict;
 }

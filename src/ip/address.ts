@@ -37,7 +37,7 @@ export function isLinkLocal(address: Address): boolean {
 
 /**
  * Reads an address leniently, as upstream does: leading zeros in IPv4 octets are decimal
- * (`10.0.0.041` is `10.0.0.41`; spec/kube-proxy.md 1.3), an IPv4-mapped IPv6 address is IPv4.
+ * (`10.0.0.041` is `10.0.0.41`), an IPv4-mapped IPv6 address is IPv4.
  * Anything else that is no address gives undefined; zones are refused.
  */
 export function parseAddress(text: string): Address | undefined {

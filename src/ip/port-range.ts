@@ -5,7 +5,7 @@ export interface PortRange {
 }
 
 /**
- * Reads a port range as kube-proxy does (spec/kube-proxy.md 5.1): `20000-20999`, `20000+999` (so many after the
+ * Reads a port range as kube-proxy does: `20000-20999`, `20000+999` (so many after the
  * first), or one port. `any` for an empty text, `0` and `0-0`; undefined where it is none of these.
  */
 export function parsePortRange(text: string): PortRange | 'any' | undefined {

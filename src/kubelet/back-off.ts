@@ -7,8 +7,8 @@ interface Entry {
 }
 
 /**
- * Delays that double with each failure of the same key (spec 2.9, 3.8): none before the first retry, then 10, 20, 40 … up to 300 s.
- * A key whose last failure is more than twice the longest delay after its last entry begins anew.
+ * Delays that double with each failure of the same key (Kubernetes: Pod Lifecycle; Images): none before the first retry, then 10, 20, 40 …
+ * up to 300 s. A key whose last failure is more than twice the longest delay after its last entry begins anew.
  */
 export class BackOff {
   readonly #clock: Pick<Clock, 'now'>;

@@ -3,7 +3,7 @@ import type { DialFailure } from './relay.ts';
 import { codeOf } from './wire.ts';
 import type { Wire, Wires } from './wire.ts';
 
-/** How long each try may take; the last counts for all further ones (spec/kube-proxy.md 5.5). */
+/** How long each try may take; the last counts for all further ones. */
 const triesMs = [250, 500, 1000, 2000] as const;
 
 /** Calls back after some milliseconds, unless what it answers is called before. */

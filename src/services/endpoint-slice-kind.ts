@@ -48,7 +48,7 @@ function addressTypeOf(value: Raw, reader: FieldReader): string {
 }
 
 /**
- * A port that serves nothing is reported: spec/kube-proxy.md 1.5. The API server gives a port without
+ * A port that serves nothing is reported. The API server gives a port without
  * a name the empty one, so a manifest may leave it out; null is no name.
  */
 function portOf(raw: Raw, path: string, reader: FieldReader): SliceObjectPort {

@@ -1,7 +1,7 @@
 import type { FieldProblem, KubeObject } from '../informer/kind.ts';
 import type { Balancing } from './balancing.ts';
 
-/** The fields of a Service the proxy reads (spec/kube-proxy.md 1.3), as they stand in the object. */
+/** The fields of a Service the proxy reads, as they stand in the object. */
 export interface ServiceObject extends KubeObject {
   readonly type: string;
   readonly clusterIP: string;
@@ -30,7 +30,7 @@ export interface ServiceObjectPort {
   readonly nodePort: number;
 }
 
-/** The fields of an EndpointSlice the proxy reads (spec/kube-proxy.md 1.5). */
+/** The fields of an EndpointSlice the proxy reads. */
 export interface EndpointSliceObject extends KubeObject {
   /** Label kubernetes.io/service-name; '' where missing. */
   readonly serviceName: string;
@@ -57,7 +57,7 @@ export interface SliceObjectEndpoint {
   readonly nodeHints: readonly string[];
 }
 
-/** The fields of a Node the proxy reads (spec/kube-proxy.md 1.6). */
+/** The fields of a Node the proxy reads. */
 export interface NodeObject extends KubeObject {
   /** status.addresses */
   readonly addresses: readonly { readonly type: string; readonly address: string }[];

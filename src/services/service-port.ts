@@ -10,14 +10,14 @@ export type ServiceName = string & { readonly __brand: 'ServiceName' };
 
 /**
  * How users, comments and logs name a service port: `ns/name` where the port has no name, else
- * `ns/name:port`. The protocol is no part of it (spec/kube-proxy.md 0.3).
+ * `ns/name:port`. The protocol is no part of it.
  */
 export type ServicePortName = string & { readonly __brand: 'ServicePortName' };
 
 /** Unique within a family: `ns/name:port/TCP`. */
 export type ServicePortKey = string & { readonly __brand: 'ServicePortKey' };
 
-/** One endpoint of a service port, merged over its slices (spec/kube-proxy.md 1.5). */
+/** One endpoint of a service port, merged over its slices. */
 export interface Endpoint {
   readonly address: Address;
   readonly port: number;
@@ -39,14 +39,14 @@ export interface SkippedEndpoint {
   readonly reason: string;
 }
 
-/** Which topology hint narrows the cluster list (spec/kube-proxy.md 2.1). */
+/** Which topology hint narrows the cluster list (`Service.spec.trafficDistribution`). */
 export type TopologyMode = 'none' | 'PreferSameZone' | 'PreferSameNode';
 
 /** The two lists traffic may use. */
 export type ChoiceList = 'cluster' | 'local';
 
 /**
- * The endpoints chosen for this node (spec/kube-proxy.md 2). All lists are sorted bytewise by
+ * The endpoints chosen for this node (Kubernetes: Virtual IPs and Service Proxies). All lists are sorted bytewise by
  * `ip:port`. `cluster` and `local` are undefined where no traffic of the service port uses them.
  */
 export interface EndpointChoice {
@@ -54,7 +54,7 @@ export interface EndpointChoice {
   readonly local: readonly Endpoint[] | undefined;
   /** Ready on this node, whatever the policies say: what balancers' health checks count. */
   readonly localReady: readonly Endpoint[];
-  /** Some usable endpoint exists somewhere: decides reject against drop (spec 2.4). */
+  /** Some usable endpoint exists somewhere: decides reject against drop. */
   readonly hasAny: boolean;
   readonly topology: TopologyMode;
   /** Why this topology mode, in words. */

@@ -9,7 +9,7 @@ import type { Suite } from './contract-suite.ts';
 type Asker = 'pod' | 'node' | 'outside' | 'loopback';
 type Target = 'cluster' | 'innerLocal' | 'nodePort' | 'balancer' | 'outerLocal';
 
-/** What every setting has in common (spec/kube-proxy.md 3.15): whose source address is kept. */
+/** What every setting has in common: whose source address is kept. */
 const matrix: Readonly<Record<Target, Readonly<Partial<Record<Asker, 'kept' | 'replaced'>>>>> = {
   cluster: { pod: 'kept', node: 'replaced', outside: 'replaced' },
   innerLocal: { pod: 'kept', node: 'replaced', outside: 'replaced' },

@@ -14,7 +14,7 @@ const [first, second] = [31_030, 31_031];
 const outer = [lab4.node, `[${lab6.node}]`] as const;
 const own = ['127.0.0.1', '[::1]'] as const;
 
-/** What is asked of healthCheckNodePorts in every mode (spec 7.4). */
+/** What is asked of healthCheckNodePorts in every mode. */
 export function healthPorts(flagsOf: (lab: NodeLab) => readonly string[]): void {
   let lab: NodeLab;
   let agent: AgentProcess;

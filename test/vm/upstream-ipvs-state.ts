@@ -16,8 +16,7 @@ type FamilyNumber = 4 | 6;
 export const upstreamSettings = ['net.ipv4.vs.conntrack=1', 'net.ipv4.vs.expire_nodest_conn=1'];
 
 /**
- * Puts on the node of a lab what kube-proxy in ipvs mode leaves there when it ends, as spec/kube-proxy.md section 4 has
- * it: all of its sets, chains, virtual servers and addresses, of both families; no detector of pods, no balancer.
+ * Puts on the node of a lab what kube-proxy in ipvs mode leaves there when it ends: all of its sets, chains, virtual servers and addresses, of both families; no detector of pods, no balancer.
  */
 export async function leaveUpstreamIpvs(
   lab: NodeLab,

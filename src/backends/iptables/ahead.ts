@@ -2,7 +2,7 @@ import type { Observed } from './read.ts';
 import type { Chain, ChainName, IptablesState, SetName, TableName } from './state.ts';
 import { chains } from './static-rules.ts';
 
-/** Targets of KUBE-SERVICES where rules themselves choose endpoints (spec/kube-proxy.md 3.4). */
+/** Targets of KUBE-SERVICES where rules themselves choose endpoints. */
 const choosing = /(?:^| )-[jg] (?:DNAT|KUBE-(?:SVC|SVL|EXT|FW|SEP)-|KUBE-NODEPORTS\b)/;
 
 /** Whether the rules in force translate service addresses: those of an iptables mode, whoever wrote them. */

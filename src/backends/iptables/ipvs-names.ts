@@ -1,8 +1,8 @@
 import type { TableName } from './state.ts';
 
 /**
- * The chains of fixed name that an ipvs mode has and this one has not, Switchyard's and kube-proxy's
- * (spec/kube-proxy.md 4.3): both modes share the others, so that one clean-up of rules is for both.
+ * The chains of fixed name that an ipvs mode has and this one has not, Switchyard's and kube-proxy's:
+ * both modes share the others, so that one clean-up of rules is for both.
  */
 export const ipvsModeChains: Readonly<Record<TableName, readonly string[]>> = {
   filter: [
@@ -20,7 +20,7 @@ export function isIpvsModeSet(name: string): boolean {
   return /^KUBE-(?:6-)?IPVS-[A-Z-]+-\d+(?:-T)?$/.test(name);
 }
 
-/** The sets of kube-proxy's ipvs mode and their types (spec/kube-proxy.md 4.4). */
+/** The sets of kube-proxy's ipvs mode and their types. */
 const upstreamSets: Readonly<Record<string, string>> = {
   'LOOP-BACK': 'hash:ip,port,ip',
   'CLUSTER-IP': 'hash:ip,port',

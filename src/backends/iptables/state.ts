@@ -26,7 +26,7 @@ export interface Chain {
   readonly rules: readonly Rule[];
 }
 
-/** A jump from a built-in chain into one of ours (spec/kube-proxy.md 3.3); put at the top if missing. */
+/** A jump from a built-in chain into one of ours; put at the top if missing. */
 export interface Jump {
   readonly table: TableName;
   /** `INPUT`, `FORWARD`, `OUTPUT`, `PREROUTING`, `POSTROUTING` */
@@ -56,7 +56,7 @@ export type MemberTable = KeyedTable<string, true>;
 export interface IptablesState {
   readonly family: Family;
   readonly tables: Readonly<Record<TableName, ReadonlyMap<ChainName, Chain>>>;
-  /** In creation order of spec/kube-proxy.md 3.3. */
+  /** In the order in which they are made. */
   readonly jumps: readonly Jump[];
   readonly sets: ReadonlyMap<SetName, IpsetSpec>;
 }

@@ -81,7 +81,7 @@ const served = /^KUBE-(?:6-)?IPVS-SERVED-\d+$/;
 const marked = /^KUBE-(?:6-)?IPVS-MASQ-(?:ALL|OTHERS)-\d+$/;
 
 /**
- * The sets that name virtual servers: ours of any version, and kube-proxy's (spec/kube-proxy.md 4.4). IPv6 names are
+ * The sets that name virtual servers: ours of any version, and kube-proxy's. IPv6 names are
  * cut to 31 characters.
  */
 const naming =

@@ -74,7 +74,7 @@ async function setProblems(tools: ToolRunner, signal: AbortSignal): Promise<read
   return problem === undefined ? setTypeProblems(tools, signal) : [problem];
 }
 
-/** Before 6.0 ipset has no `restore` that this mode could use (spec/kube-proxy.md 4.1). */
+/** Before 6.0 ipset has no `restore` that this mode could use. */
 async function ipsetProblem(tools: ToolRunner, signal: AbortSignal): Promise<Missing | undefined> {
   const answer = await ask(tools, 'ipset', ['--version'], signal);
   if (isMissing(answer)) return answer;

@@ -16,7 +16,7 @@ import type { IpvsOptions } from './options.ts';
 import { ipvsSet } from './sets.ts';
 import type { SetRole } from './sets.ts';
 
-/** The chains that only this mode has, as kube-proxy names them (spec/kube-proxy.md 4.3). */
+/** The chains that only this mode has, as kube-proxy names them. */
 export const ipvsChains = {
   filter: 'KUBE-IPVS-FILTER' as ChainName,
   healthChecks: 'KUBE-NODE-PORT' as ChainName,

@@ -17,7 +17,7 @@ const placeV6 = '[2001:db8::]:20000';
 
 /**
  * Why a virtual server with the scheduler cannot be made, or undefined. It is tried with one that nobody can reach, and
- * removed again (spec/kube-proxy.md 4.1): that also loads the scheduler's module. One run does both, so that an agent that is
+ * removed again: that also loads the scheduler's module. One run does both, so that an agent that is
  * killed meanwhile leaves nothing.
  */
 export async function schedulerProblem(

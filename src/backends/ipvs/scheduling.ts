@@ -73,7 +73,7 @@ function unheeded(pool: Pool, scheduler: string): string | undefined {
 
 const none: readonly string[] = Object.freeze([]);
 const usualFlags: ReadonlyMap<string, readonly string[]> = new Map([
-  // kube-proxy's: without the port all connections of a client would meet one real server (spec/kube-proxy.md 4.6)
+  // kube-proxy's: without the port all connections of a client would meet one real server.
   ['mh', Object.freeze(['mh-port'])],
   // The kernel gives a real server that drains its share of clients, and without this refuses them (test/vm/ipvs-hardened.test.ts).
   ['sh', Object.freeze(['sh-fallback'])],

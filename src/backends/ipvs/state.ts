@@ -17,7 +17,7 @@ export interface RealServer {
   readonly weight: number;
 }
 
-/** An address, protocol and port at which the kernel balances connections (spec/kube-proxy.md 4.6). */
+/** An address, protocol and port at which the kernel balances connections. */
 export interface VirtualServer {
   readonly key: VirtualServerKey;
   readonly address: Address;

@@ -21,7 +21,7 @@ export interface SysctlChoice {
 }
 
 /**
- * The sysctls to change, in order (spec/kube-proxy.md 4.2): a function of `uname -r`, the settings, and what is set.
+ * The sysctls to change, in order: a function of `uname -r`, the settings, and what is set.
  * Versions decide only about conn_reuse_mode; what an older kernel does not have is in the list without a current value.
  */
 export function ipvsSysctls(

@@ -2,7 +2,7 @@ import { SwitchyardError } from '../../error.ts';
 import type { ToolRunner } from '../../host/run-tool.ts';
 import type { Family } from '../../ip/address.ts';
 
-/** The table of kube-proxy's nftables mode, one a family (spec/kube-proxy.md 6.2). */
+/** The table of kube-proxy's nftables mode, one a family. */
 export const proxyTable = 'kube-proxy';
 
 const timeoutMs = 10_000;

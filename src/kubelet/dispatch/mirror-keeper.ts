@@ -21,7 +21,7 @@ export interface MirrorKeeperOptions {
 
 const lookEveryMs = 2000;
 
-/** Sees to it that static pods have their mirrors at the API server, and others none (spec 9). */
+/** Sees to it that static pods have their mirrors at the API server, and others none (Kubernetes: Create static Pods). */
 export class MirrorKeeper {
   readonly #options: MirrorKeeperOptions;
   readonly #mirrors: MirrorPods;

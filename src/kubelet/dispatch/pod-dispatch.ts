@@ -40,7 +40,7 @@ function matters(op: PodChange['op'], { spec }: Pod): boolean {
   return op !== 'RECONCILE' || (spec.readinessGates ?? []).length > 0;
 }
 
-/** Tells the pods' workers what the sources say (spec 1.7). */
+/** Tells the pods' workers what the sources say. */
 export class PodDispatch {
   readonly #options: PodDispatchOptions;
   /** Pods that wait for the node to be read anew, by UID. */

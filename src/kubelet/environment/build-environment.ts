@@ -23,8 +23,8 @@ export interface EnvironmentSources {
 }
 
 /**
- * The variables of containers (spec 8). Their order is that of the declaration: what `envFrom` brings, sorted within each source, then
- * `env`, then the services'.
+ * The variables of containers (Kubernetes: Define Environment Variables for a Container). Their order is that of the declaration: what
+ * `envFrom` brings, sorted within each source, then `env`, then the services'.
  */
 export class ContainerEnvironment implements Environment {
   readonly #sources: EnvironmentSources;

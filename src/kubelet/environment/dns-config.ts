@@ -22,7 +22,7 @@ const mostSearches = 32;
 const mostSearchCharacters = 2048;
 const longestSearch = 253;
 
-/** The DNS settings of a pod's sandbox (spec 3.3), and the Events that say what was left out. */
+/** The DNS settings of a pod's sandbox (Kubernetes: DNS for Services and Pods), and the Events that say what was left out. */
 export function dnsConfig(
   { metadata, spec }: Pick<Pod, 'metadata' | 'spec'>,
   sources: DnsSources,

@@ -8,8 +8,8 @@ const longestBytes = 131_072;
 
 /**
  * Replaces `$(NAME)` by the variable's value, once: values are not read again. `$$` is a `$`, so that `$$(NAME)` stays a literal
- * `$(NAME)`. What is unknown, unclosed or no `$(` stays as it is (spec 8.3). Throws where values make the text longer than any program can be
- * given: thirty variables that each name the one before twice would be a gigabyte.
+ * `$(NAME)`. What is unknown, unclosed or no `$(` stays as it is (`EnvVar.value` of the API). Throws where values make the text longer than
+ * any program can be given: thirty variables that each name the one before twice would be a gigabyte.
  */
 export function expand(text: string, lookup: Lookup): string {
   // after the last bracket none is closed: a regular expression would look for one from each `$(`, to the end

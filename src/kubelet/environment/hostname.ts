@@ -2,7 +2,7 @@ import { SwitchyardError } from '../../error.ts';
 import { podText } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
 
-/** How a pod calls itself (spec 3.2). */
+/** How a pod calls itself (Kubernetes: DNS for Services and Pods). */
 export interface PodHostname {
   /** Without the domain: for `/etc/hosts`. */
   readonly hostname: string;

@@ -2,7 +2,7 @@ import type { PodSpec } from '../pod/pod.ts';
 
 type Aliases = PodSpec['hostAliases'];
 
-/** `/etc/hosts` of a pod with a network of its own (spec 3.6). `domain`: '' for none. */
+/** `/etc/hosts` of a pod with a network of its own (Kubernetes: Adding entries to Pod /etc/hosts with HostAliases). `domain`: '' for none. */
 export function hostsFile(
   podIPs: readonly string[],
   { hostname, domain }: { readonly hostname: string; readonly domain: string },

@@ -6,8 +6,8 @@ import { goQuoted } from './go-quoted.ts';
 const oneOfMap = /^metadata\.(?<map>labels|annotations)\['(?<key>.*)'\]$/;
 
 /**
- * What a `fieldRef` means (spec 8.4, 4.6). Without `addresses` it is one of a volume, which knows labels and annotations as a whole, but
- * no status. undefined: it cannot refer to this.
+ * What a `fieldRef` means (Kubernetes: Downward API). Without `addresses` it is one of a volume, which knows labels and annotations as a
+ * whole, but no status. undefined: it cannot refer to this.
  */
 export function podField(
   { metadata, spec }: Pick<Pod, 'metadata' | 'spec'>,

@@ -9,8 +9,8 @@ const fieldForm =
   /^(?<kind>limits|requests)\.(?<resource>cpu|memory|ephemeral-storage|hugepages-\S+)$/;
 
 /**
- * What a `resourceFieldRef` means: in units of its divisor, rounded up; without a limit it is what the node can give (spec 4.6).
- * undefined: it cannot refer to this.
+ * What a `resourceFieldRef` means: in units of its divisor, rounded up; without a limit it is what the node can give
+ * (`ResourceFieldSelector` of the API). undefined: it cannot refer to this.
  */
 export function resourceField(
   { resources }: Pick<Container, 'resources'>,

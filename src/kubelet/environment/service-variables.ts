@@ -22,8 +22,8 @@ export const linkedServiceKind: Kind<LinkedService> = {
 };
 
 /**
- * The Docker-link compatible variables that a container of this namespace sees (spec 8.5), sorted by service and then in the order in
- * which they are listed there.
+ * The Docker-link compatible variables that a container of this namespace sees (Kubernetes: Service, Environment variables), sorted by
+ * service and then in the order in which they are listed there.
  */
 export function serviceVariables(
   services: Iterable<LinkedService>,

@@ -26,7 +26,7 @@ interface Alike {
   lastMs: number;
 }
 
-/** Decides what becomes of an Event: dropped, a repeat, one of many that are alike, or a new one (spec 17). */
+/** Decides what becomes of an Event: dropped, a repeat, one of many that are alike, or a new one. */
 export class EventCorrelator {
   readonly #clock: Clock;
   readonly #buckets = new Map<string, TokenBucket>();

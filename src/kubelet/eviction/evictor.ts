@@ -47,8 +47,8 @@ const askEveryMs = 200;
 const hardGraceSeconds = 1;
 
 /**
- * Ends pods that use more storage than they may, and one pod at a time where the node is short of something (spec 12). Critical pods and those of
- * files stay. What could not be read, or is not known of a pod, ends nobody.
+ * Ends pods that use more storage than they may, and one pod at a time where the node is short of something (Kubernetes: Node-pressure
+ * Eviction). Critical pods and those of files stay. What could not be read, or is not known of a pod, ends nobody.
  */
 export class Evictor {
   readonly #options: EvictorOptions;

@@ -15,9 +15,9 @@ export interface Candidate {
 }
 
 /**
- * In which order pods go (spec 12): those above what they asked for before the others, then by priority, then by how much they are above; of
- * processes nobody asks for a number, there priority and use alone count. What is not known to use anything is not among them: ending it would
- * help nobody.
+ * In which order pods go (Kubernetes: Node-pressure Eviction): those above what they asked for before the others, then by priority, then by
+ * how much they are above; of processes nobody asks for a number, there priority and use alone count. What is not known to use anything is
+ * not among them: ending it would help nobody.
  */
 export function ranked(
   pods: readonly Pod[],

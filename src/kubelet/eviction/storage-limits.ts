@@ -8,7 +8,7 @@ import { allStorage, containerAmount, podAmount } from './pod-amounts.ts';
 
 const resource = 'ephemeral-storage';
 
-/** Which of its limits of storage a pod is above, in upstream's words; undefined: of what is known none (spec 12). */
+/** Which of its limits of storage a pod is above, in upstream's words; undefined: of what is known none (Kubernetes: Local ephemeral storage). */
 export function storageProblem(pod: Pod, usage: PodUsage): string | undefined {
   return emptyDirProblem(pod, usage) ?? podProblem(pod, usage) ?? containerProblem(pod, usage);
 }

@@ -1,6 +1,6 @@
 import type { RuntimeContainer, RuntimePod, RuntimeSandbox } from '../runtime/runtime-pod.ts';
 
-/** How many dead containers are kept, and how long they have to be dead (spec 11.1). */
+/** How many dead containers are kept, and how long they have to be dead (Kubernetes: Garbage Collection). */
 export interface GarbageLimits {
   /** `minimum-container-ttl-duration`. */
   readonly minAgeMs: number;

@@ -41,7 +41,7 @@ export interface HousekeepingOptions {
 const orphansEveryMs = 2_000;
 const garbageEveryMs = 60_000;
 
-/** What has to be done now and then so that a node does not fill up (spec 11). */
+/** What has to be done now and then so that a node does not fill up. */
 export class Housekeeping {
   readonly #options: HousekeepingOptions;
   /** One collection at a time: none removes what another one is just removing. */

@@ -35,8 +35,9 @@ interface Unused {
 const everyMs = 300_000;
 
 /**
- * Removes images that no container has (spec 11.3): for their age, and where their disk is fuller than it may be, those that were used least
- * lately first. What any container on the runtime has, whoever runs it, what is pinned, and the image of sandboxes stay.
+ * Removes images that no container has (Kubernetes: Garbage Collection): for their age, and where their disk is fuller than it may be,
+ * those that were used least lately first. What any container on the runtime has, whoever runs it, what is pinned, and the image of
+ * sandboxes stay.
  */
 export class ImageGc {
   readonly #options: ImageGcOptions;

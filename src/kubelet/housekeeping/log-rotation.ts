@@ -22,7 +22,7 @@ export interface LogRotationOptions {
   readonly workers: number;
 }
 
-/** Rotates the logs of running containers that have grown (spec 10.4): the runtime only writes. */
+/** Rotates the logs of running containers that have grown (Kubernetes: Logging Architecture): the runtime only writes. */
 export class LogRotation {
   readonly #options: LogRotationOptions;
 

@@ -25,7 +25,7 @@ const graceSeconds = 1;
 /** The same thing is told no more often. */
 const tellEveryMs = 300_000;
 
-/** Ends and clears away pods that no source has any more (spec 11.2): those of ours, as the census has no others. */
+/** Ends and clears away pods that no source has any more: those of ours, as the census has no others. */
 export class OrphanedPods {
   readonly #options: OrphansOptions;
   readonly #ending = new Map<string, Promise<void>>();

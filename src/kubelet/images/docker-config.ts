@@ -70,8 +70,8 @@ interface Place {
 }
 
 /**
- * Those that are for an image (spec 3.8), the most particular first: a registry's own name before a pattern, a longer path before a shorter
- * one; of equals that one that was given first. None twice.
+ * Those that are for an image (Kubernetes: Images), the most particular first: a registry's own name before a pattern, a longer path before
+ * a shorter one; of equals that one that was given first. None twice.
  */
 export function credentialsFor(
   image: string,

@@ -7,7 +7,7 @@ const form = new RegExp(
 
 const longestName = 4096;
 
-/** The name with `:latest` where it has neither tag nor digest; undefined where it is no name of an image (spec 3.8). */
+/** The name with `:latest` where it has neither tag nor digest; undefined where it is no name of an image (Kubernetes: Images). */
 export function normalImageName(name: string): string | undefined {
   const found = name.length > longestName ? null : form.exec(name);
   if (found === null) return undefined;

@@ -56,7 +56,7 @@ interface Failed {
   readonly text: string;
 }
 
-/** Has a container's image ready, as its pull policy says (spec 3.8). */
+/** Has a container's image ready, as its pull policy says (Kubernetes: Images). */
 export class Images {
   readonly #options: ImagesOptions;
   readonly #backOff: BackOff;

@@ -17,7 +17,7 @@ const mostBytes = 1024 * 1024;
 
 /**
  * What a node itself has for registries: the first docker configuration that is found below the root directory, at the user's home, or at
- * the root of the file system (spec 3.8). It is read for each pull, so that a changed one counts at once.
+ * the root of the file system. It is read for each pull, so that a changed one counts at once.
  */
 export class NodeCredentials {
   readonly #options: NodeCredentialsOptions;

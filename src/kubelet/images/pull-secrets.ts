@@ -16,7 +16,7 @@ export interface PullSecretsOptions {
 
 /**
  * What is tried with the registry of an image: what the pod's `imagePullSecrets` have for it, then what the node has. A Secret that is not
- * there, or cannot be read now, is told of, and the pull is tried with what the others have (spec 2.2). Throws where one holds no docker
+ * there, or cannot be read now, is told of, and the pull is tried with what the others have. Throws where one holds no docker
  * configuration.
  */
 export function pullSecrets(options: PullSecretsOptions): FindAuth {

@@ -3,7 +3,7 @@ import type { MachineFacts } from '../../host/machine-facts.ts';
 import { parseQuantity, quantityOf, wholeUnits } from '../pod/quantity.ts';
 import type { NodeSettings, Quantities } from './node-object.ts';
 
-/** What a node has, and what of it pods may use (spec 7.2). */
+/** What a node has, and what of it pods may use (Kubernetes: Reserve Compute Resources for System Daemons). */
 export interface NodeCapacity {
   readonly capacity: Quantities;
   readonly allocatable: Quantities;

@@ -24,7 +24,7 @@ const said = {
 /** Pressures in the order in which the conditions are written; Ready is the last. */
 const pressures: readonly Pressure[] = ['MemoryPressure', 'DiskPressure', 'PIDPressure'];
 
-/** Makes the conditions of a node of what is read of it (spec 7.2). */
+/** Makes the conditions of a node of what is read of it (Kubernetes: Node Status). */
 export class NodeConditions {
   readonly #watch: PressureWatch;
 

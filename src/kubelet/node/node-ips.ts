@@ -23,7 +23,7 @@ export interface NodeIpInput {
 }
 
 /**
- * The addresses of the node, one a family, the first family first (spec 7.2): what the operator said, the host name where it is an address or
+ * The addresses of the node, one a family, the first family first: what the operator said, the host name where it is an address or
  * stands for one of this machine, or the address of the link with the default route.
  */
 export function chooseNodeIps(input: NodeIpInput): readonly Address[] {

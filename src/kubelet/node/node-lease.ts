@@ -26,7 +26,7 @@ const mostTries = 5;
 const firstRetryMs = 100;
 const lastRetryMs = 7000;
 
-/** Renews the node's lease, by which the control plane knows that it lives; whatever becomes of its status (spec 7.3). */
+/** Renews the node's lease, by which the control plane knows that it lives; whatever becomes of its status (Kubernetes: Leases). */
 export class NodeLease {
   readonly #options: NodeLeaseOptions;
   /** As the API had it last. */

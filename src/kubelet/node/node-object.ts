@@ -67,7 +67,7 @@ export type NodeSettings = Omit<NodeConfig, 'hostnameOverride' | 'ips'>;
 const managed = 'volumes.kubernetes.io/controller-managed-attach-detach';
 const providedIp = 'alpha.kubernetes.io/provided-node-ip';
 
-/** Labels that each node has of itself, and keeps up to date (spec 7.1). */
+/** Labels that each node has of itself, and keeps up to date (Kubernetes: Well-Known Labels, Annotations and Taints). */
 export function ownLabels(name: string, architecture: string): Quantities {
   return {
     'beta.kubernetes.io/arch': architecture,

@@ -55,8 +55,8 @@ const startingStepMs = 100;
 const updateJitter = 0.04;
 
 /**
- * The Node of this machine: registers it, keeps its status true, and tells of it when something has changed, or now and then (spec 7). A Node
- * that somebody deletes stays deleted until the kubelet is started again, as with upstream's.
+ * The Node of this machine: registers it, keeps its status true, and tells of it when something has changed, or now and then (Kubernetes:
+ * Nodes). A Node that somebody deletes stays deleted until the kubelet is started again, as with upstream's.
  */
 export class NodeReporter {
   readonly #options: NodeReporterOptions;

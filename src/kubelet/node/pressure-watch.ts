@@ -17,8 +17,8 @@ interface Standing {
 }
 
 /**
- * Holds what is read of a node against its thresholds (spec 12). One that was met for as long as it has to be stays met until there is as much
- * more as is to be reclaimed; a pressure is told of for a while after it was seen last.
+ * Holds what is read of a node against its thresholds (Kubernetes: Node-pressure Eviction). One that was met for as long as it has to be
+ * stays met until there is as much more as is to be reclaimed; a pressure is told of for a while after it was seen last.
  */
 export class PressureWatch {
   readonly #config: EvictionConfig;

@@ -22,7 +22,7 @@ const downAfterMs = 30_000;
 /** Without a list of the pods for longer nobody sees what becomes of them. */
 const relistWithinMs = 180_000;
 
-/** How the container runtime is: asked every five seconds (spec 0.1). */
+/** How the container runtime is: asked every five seconds. */
 export class RuntimeHealth {
   readonly #options: RuntimeHealthOptions;
   readonly #startedAtMs: number;

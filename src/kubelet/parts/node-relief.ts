@@ -21,7 +21,10 @@ export interface NodeReliefOptions {
   readonly isReady: () => boolean;
 }
 
-/** What is taken off a node so that it does not run out of memory, disk or processes: images, and pods (spec 11.3, 12). */
+/**
+ * What is taken off a node so that it does not run out of memory, disk or processes: images, and pods (Kubernetes: Garbage Collection;
+ * Node-pressure Eviction).
+ */
 export class NodeRelief {
   readonly #options: NodeReliefOptions;
   readonly #images: ImageGc;

@@ -30,7 +30,7 @@ const cgroupsEveryMs = 60_000;
 const tooLongMs = 1000;
 const waitMs = 200;
 
-/** What is done each two seconds and each minute, so that nothing is left of pods that are gone (spec 11). */
+/** What is done each two seconds and each minute, so that nothing is left of pods that are gone. */
 export class NodeUpkeep {
   readonly #options: NodeUpkeepOptions;
   readonly #housekeeping: Housekeeping;

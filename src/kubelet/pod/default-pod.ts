@@ -4,9 +4,9 @@ import { mapsOf, quantityWritten, textOf } from './raw-fields.ts';
 import type { Pod } from './pod.ts';
 
 /**
- * A raw v1 Pod (JSON or YAML, already known to have the types of one) with all defaults (spec 1.4): what has a default is there, and lists
- * that are always asked for are empty rather than absent. Fields that Switchyard does not read stay, for `unsupportedFields`. What came
- * from an API server has its defaults already, and keeps them.
+ * A raw v1 Pod (JSON or YAML, already known to have the types of one) with all defaults (as the API reference has them): what has a default
+ * is there, and lists that are always asked for are empty rather than absent. Fields that Switchyard does not read stay, for
+ * `unsupportedFields`. What came from an API server has its defaults already, and keeps them.
  */
 export function defaultPod(raw: Raw): Pod {
   const { managedFields: _, ...metadata } = section(raw, 'metadata');

@@ -41,7 +41,7 @@ export interface PodSpec {
   readonly nodeName: string;
   readonly containers: readonly Container[];
   readonly initContainers: readonly Container[];
-  /** Put into a pod that runs, to look around in it; each is started once at most (spec 2.8). */
+  /** Put into a pod that runs, to look around in it; each is started once at most (Kubernetes: Ephemeral Containers). */
   readonly ephemeralContainers: readonly Container[];
   readonly volumes: readonly Volume[];
   readonly restartPolicy: RestartPolicy;

@@ -16,7 +16,7 @@ const referring: ReadonlySet<string> = new Set([
 /** These do where they name a Secret. */
 const withSecret = ['secretRef', 'secretName', 'nodePublishSecretRef'] as const;
 
-/** What of a static pod is an object of the API server, which need not be there when the pod starts (spec 1.4 step 9). */
+/** What of a static pod is an object of the API server, which need not be there when the pod starts (Kubernetes: Create static Pods). */
 export function apiReferences(spec: Raw): readonly PodProblem[] {
   const fields = [
     ...podReferences(spec),

@@ -6,7 +6,7 @@ export interface StatusSink {
   /** The last status set, or what the API had when this process first saw the pod. */
   current(pod: Pod): PodStatus;
   set(pod: Pod, status: PodStatus): void;
-  /** All containers have ended: the last status (spec 2.3); the object may be deleted when it is written. */
+  /** All containers have ended: the last status; the object may be deleted when it is written. */
   terminated(pod: Pod, status: PodStatus): void;
   forget(uid: string): void;
 }

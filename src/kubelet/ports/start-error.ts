@@ -1,7 +1,7 @@
 import { SwitchyardError } from '../../error.ts';
 
 /**
- * A container that could not be started. `reason` is what the API shows as that of its waiting (spec 3.4): `ErrImagePull`,
+ * A container that could not be started. `reason` is what the API shows as that of its waiting: `ErrImagePull`,
  * `CreateContainerConfigError` …; `message` goes with it.
  */
 export class StartError extends SwitchyardError {

@@ -13,7 +13,7 @@ export interface HandlersOptions {
   readonly userAgent: string;
 }
 
-/** Executes a probe by the handler it names (spec 5.4). */
+/** Executes a probe by the handler it names (Kubernetes: Pod Lifecycle, Container probes). */
 export function probeHandlers({
   execSync,
   userAgent,

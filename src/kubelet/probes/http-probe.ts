@@ -24,8 +24,8 @@ export function httpUrl(handler: HttpGet, podIP: string | undefined, container: 
 }
 
 /**
- * GET (spec 5.4): each time by a connection of its own, no certificate looked at, no proxy. From 200 to 399 is success; a redirect is
- * followed as long as it stays on the host, and is a warning where it does not.
+ * GET (`HTTPGetAction` of the API): each time by a connection of its own, no certificate looked at, no proxy. From 200 to 399 is success; a
+ * redirect is followed as long as it stays on the host, and is a warning where it does not.
  */
 export async function probeHttp(
   url: URL,

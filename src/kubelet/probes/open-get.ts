@@ -2,7 +2,7 @@ import { request as plainRequest } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 
 /**
- * A GET on a connection of its own, TLS certificates unverified, as probes and hooks ask (spec 2.11, 5.4). A `host` among the headers counts
+ * A GET on a connection of its own, TLS certificates unverified, as probes and hooks ask. A `host` among the headers counts
  * before that of the URL; `servername`: of TLS, where it is not the URL's. Resolves with the head of the answer, whose body is to be destroyed.
  */
 export async function openGet(

@@ -7,5 +7,5 @@ export type ProbeOutcome =
   /** It could not be executed, which says nothing of the container. */
   | { readonly kind: 'error'; readonly output: string };
 
-/** Of what a handler answers, this much is kept (spec 5.4). */
+/** Of what a handler answers, this much is kept. */
 export const keptOutputBytes = 10 * 1024;

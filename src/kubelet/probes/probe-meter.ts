@@ -20,7 +20,7 @@ const words = {
 } as const;
 const podLabels = ['probe_type', 'container', 'pod', 'namespace'] as const;
 
-/** The metrics of /metrics/probes (spec 5.5), in a registry of their own. */
+/** The metrics of /metrics/probes, in a registry of their own. */
 export class ProbeMeter {
   readonly registry = new Registry();
   readonly #total = new Counter({

@@ -34,9 +34,9 @@ export interface ProbeSurroundings {
 }
 
 const titles = { liveness: 'Liveness', readiness: 'Readiness', startup: 'Startup' } as const;
-/** Tries in one execution; only errors are tried again (spec 5.2). */
+/** Tries in one execution; only errors are tried again. */
 const maxTries = 3;
-/** A container that started this long before the agent has been probed by another one: its old result stays (spec 5.2). */
+/** A container that started this long before the agent has been probed by another one: its old result stays. */
 const adoptedAfterMs = 10_000;
 
 /** `Liveness`, as Events and metrics have it. */
@@ -50,7 +50,7 @@ export function probeTitle(type: ProbeType): string {
  */
 const beatMs = 250;
 
-/** Probes one container for one thing, over all its restarts (spec 5.2). */
+/** Probes one container for one thing, over all its restarts (Kubernetes: Pod Lifecycle, Container probes). */
 export class ProbeWorker {
   readonly uid: string;
   readonly container: Container;

@@ -124,7 +124,7 @@ export class PodProbes implements Probes {
     }
   }
 
-  /** Readiness is not put off by a whole period once a container runs (spec 5.2). */
+  /** Readiness is not put off by a whole period once a container runs. */
   #triggerUnready({ workers }: Probed, status: PodStatus): void {
     const all = [...(status.containerStatuses ?? []), ...(status.initContainerStatuses ?? [])];
     for (const { name, containerID, state, ready } of all) {

@@ -12,7 +12,7 @@ type PodOfCgroup = Pick<Pod, 'spec' | 'metadata'>;
 /** Below the root: where all pods are. */
 const kubepods = '/kubepods';
 
-/** The cgroups of pods and of the classes of pods (spec 3.7). */
+/** The cgroups of pods and of the classes of pods (Kubernetes: Pod Quality of Service Classes). */
 export interface PodCgroups {
   /** What the runtime is told: containers go below it. '' for none. */
   parent(pod: PodOfCgroup): string;

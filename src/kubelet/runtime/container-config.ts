@@ -41,7 +41,7 @@ export interface ContainerInput {
   readonly recursiveReadOnly: boolean;
 }
 
-/** A container, as CRI takes it (spec 3.5 to 3.7, 3.9). */
+/** A container, as CRI takes it (`ContainerConfig` in api.proto). */
 export function containerConfig(input: ContainerInput, settings: RuntimeSettings): ContainerConfig {
   const { pod, container, attempt, image } = input;
   const values = new Map(input.env.map(({ name, value }) => [name, value]));

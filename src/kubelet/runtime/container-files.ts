@@ -10,7 +10,7 @@ import type { RuntimeSettings } from './settings.ts';
 /** What others see of {@link ContainerFiles}. */
 export type Files = Pick<ContainerFiles, keyof ContainerFiles>;
 
-/** The files that a container brings along on the node: logs, links to them, its hosts file, its last words (spec 3.4 to 3.6). */
+/** The files that a container brings along on the node: logs, links to them, its hosts file, its last words. */
 export class ContainerFiles {
   readonly #settings: RuntimeSettings;
   readonly #logFolders: Pick<LogFolders, 'note'>;

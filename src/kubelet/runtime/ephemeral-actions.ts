@@ -8,8 +8,8 @@ import type { RuntimePod } from './runtime-pod.ts';
 import { StartError } from '../ports/start-error.ts';
 
 /**
- * Ephemeral containers that were never started (spec 2.8): also while others are initialised still. One that the status says was started
- * once is not started again, though the runtime has forgotten it.
+ * Ephemeral containers that were never started (Kubernetes: Ephemeral Containers): also while others are initialised still. One that the
+ * status says was started once is not started again, though the runtime has forgotten it.
  */
 export function ephemeralActions(
   { spec, status }: Pod,

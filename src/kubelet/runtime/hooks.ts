@@ -22,7 +22,10 @@ export interface HookTarget {
   readonly podIP: string | undefined;
 }
 
-/** Runs what a container asks for after its start or before its end (spec 2.11). Rejects where it failed, or `signal` came first. */
+/**
+ * Runs what a container asks for after its start or before its end (Kubernetes: Container Lifecycle Hooks). Rejects where it failed, or
+ * `signal` came first.
+ */
 export async function runHook(
   hook: Hook,
   target: HookTarget,

@@ -5,7 +5,7 @@ import type { ActionsInput, PodAction } from './pod-action.ts';
 import { newest } from './runtime-pod.ts';
 import type { RuntimeContainer, RuntimePod, RuntimeSandbox } from './runtime-pod.ts';
 
-/** How far a pod's initialisation is, and what it needs next (spec 2.6, 2.7). */
+/** How far a pod's initialisation is, and what it needs next (Kubernetes: Init Containers, Sidecar Containers). */
 export interface InitActions {
   /** Regular containers may start. */
   readonly done: boolean;

@@ -13,7 +13,7 @@ import { annotations } from './labels.ts';
 import type { KillReason } from './pod-action.ts';
 import type { RuntimeContainer, RuntimePod } from './runtime-pod.ts';
 
-/** The runtime is always given as much, so that a process can at least hear of its end (spec 2.10). */
+/** The runtime is always given as much, so that a process can at least hear of its end. */
 const leastGraceSeconds = 2;
 
 export interface KillSurroundings extends HookSurroundings {

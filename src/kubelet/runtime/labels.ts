@@ -1,6 +1,6 @@
 /**
- * The labels and annotations by which sandboxes and containers tell whose they are, so that all can be rebuilt from the runtime alone
- * (spec 3.1). All but `managedBy` are upstream's: its kubelet and tools read them.
+ * The labels and annotations by which sandboxes and containers tell whose they are, so that all can be rebuilt from the runtime alone.
+ * All but `managedBy` are upstream's: its kubelet and tools read them.
  */
 export const labels = {
   podName: 'io.kubernetes.pod.name',
@@ -25,7 +25,7 @@ export const annotations = {
 } as const;
 
 /**
- * A container is replaced when this changes: its name or its image (spec 2.5). FNV-32a, hex. Only ever compared with what Switchyard
+ * A container is replaced when this changes: its name or its image. FNV-32a, hex. Only ever compared with what Switchyard
  * itself recorded.
  */
 export function containerHash(container: {

@@ -29,7 +29,7 @@ export function cpuQuotaUs(milli: bigint, periodUs: bigint): bigint {
   return quota < leastQuotaUs ? leastQuotaUs : quota;
 }
 
-/** A container's limits (spec 3.7). */
+/** A container's limits (Kubernetes: Resource Management for Pods and Containers). */
 export function containerResources(
   pod: Pick<Pod, 'spec' | 'metadata'>,
   container: Container,

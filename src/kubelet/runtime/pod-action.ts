@@ -8,10 +8,10 @@ import type { RuntimeContainer, RuntimePod } from './runtime-pod.ts';
 
 export type ContainerKind = 'init' | 'sidecar' | 'regular' | 'ephemeral';
 
-/** Why one container is killed while its pod lives on; the grace period depends on it (spec 2.10). */
+/** Why one container is killed while its pod lives on; the grace period depends on it. */
 export type KillReason = 'changed' | 'liveness' | 'startup' | 'unknown';
 
-/** One step of bringing a pod to what its spec says, in the order of the list (spec 2.4). */
+/** One step of bringing a pod to what its spec says, in the order of the list. */
 export type PodAction =
   /** All containers and sandboxes; `recreate`: a new sandbox follows. */
   | { readonly kind: 'killPod'; readonly why: 'recreate' | 'ended' | 'terminating' }

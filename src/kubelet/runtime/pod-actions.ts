@@ -18,7 +18,7 @@ export function podActions(input: ActionsInput): readonly PodAction[] {
   return sandbox === undefined ? inNewSandbox(input) : inSandbox(input, sandbox);
 }
 
-/** The sandbox that a pod can go on in; undefined: it needs a new one (spec 2.4). */
+/** The sandbox that a pod can go on in; undefined: it needs a new one. */
 export function usableSandbox(
   pod: Pick<Pod, 'spec'>,
   runtime: RuntimePod | undefined,

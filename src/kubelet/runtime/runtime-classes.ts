@@ -13,8 +13,8 @@ export interface RuntimeHandlers {
 const path = '/apis/node.k8s.io/v1/runtimeclasses';
 
 /**
- * Reads RuntimeClasses when a sandbox is made (spec 3.2). Few pods have one, and each makes a sandbox but once: that is less than a watch.
- * While the API server is away, what a class said last counts: its handler never changes.
+ * Reads RuntimeClasses when a sandbox is made (Kubernetes: Runtime Class). Few pods have one, and each makes a sandbox but once: that is
+ * less than a watch. While the API server is away, what a class said last counts: its handler never changes.
  */
 export class RuntimeClasses implements RuntimeHandlers {
   readonly #api: Pick<ObjectApi, 'get'> | undefined;

@@ -25,7 +25,7 @@ export interface RuntimeContainer {
   readonly id: string;
   readonly name: string;
   readonly sandboxId: string;
-  /** Its restart count (spec 3.1). */
+  /** Its restart count. */
   readonly attempt: number;
   readonly state: 'created' | 'running' | 'exited' | 'unknown';
   readonly createdAt: bigint;
@@ -39,7 +39,7 @@ export interface RuntimeContainer {
   readonly image: string;
   /** A digest reference: the `imageID` of the API. */
   readonly imageRef: string;
-  /** Of name and image as its spec had them (spec 2.5). */
+  /** Of name and image as its spec had them. */
   readonly hash: string;
   /** Absolute, '' where the runtime says none. */
   readonly logPath: string;

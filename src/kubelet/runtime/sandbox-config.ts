@@ -26,7 +26,7 @@ export interface SandboxInput {
   readonly cgroupParent: string;
 }
 
-/** The sandbox of a pod, as CRI takes it (spec 3.2). */
+/** The sandbox of a pod, as CRI takes it (`PodSandboxConfig` in api.proto). */
 export function sandboxConfig(input: SandboxInput, settings: RuntimeSettings): SandboxConfig {
   const { pod, dns } = input;
   const { name, namespace, uid } = pod.metadata;

@@ -32,7 +32,7 @@ const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc
 
 type Profile = MessageInitShape<typeof SecurityProfileSchema>;
 
-/** Which namespaces of the node a pod shares; pid and ipc are never left out: 0 means another mode than none (spec 3.2). */
+/** Which namespaces of the node a pod shares; pid and ipc are never left out: 0 means another mode than none (`NamespaceOption` in api.proto). */
 export function namespaceOptions(spec: PodSpec): Pick<NamespaceOption, 'network' | 'pid' | 'ipc'> {
   const shared = spec.shareProcessNamespace ? NamespaceMode.POD : NamespaceMode.CONTAINER;
   return {
@@ -60,8 +60,8 @@ export function sandboxSecurity({
 }
 
 /**
- * Of a container: its own fields before the pod's (spec 3.9). Throws with the message of a `CreateContainerConfigError` where it may not
- * run as root and would, or nobody can tell.
+ * Of a container: its own fields before the pod's (Kubernetes: Configure a Security Context for a Pod or Container). Throws with the
+ * message of a `CreateContainerConfigError` where it may not run as root and would, or nobody can tell.
  */
 export function containerSecurity(
   { spec }: Pick<Pod, 'spec'>,

@@ -48,7 +48,7 @@ export interface StartTarget {
 }
 
 /**
- * Image, configuration, create, start, link to the log, postStart (spec 3.4), each with its Event. Throws {@link StartError}; a container
+ * Image, configuration, create, start, link to the log, postStart, each with its Event. Throws {@link StartError}; a container
  * whose postStart failed has been killed then.
  */
 export async function startContainer(

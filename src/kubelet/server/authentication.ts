@@ -27,7 +27,7 @@ const reviewMs = 10_000;
 const subject = { group: 'authentication.k8s.io', resource: 'tokenreviews' };
 const everyone = 'system:authenticated';
 
-/** Who sends a request (spec 10.2): by the certificate of the connection, or a bearer token. */
+/** Who sends a request (Kubernetes: Kubelet authentication/authorization): by the certificate of the connection, or a bearer token. */
 export class Authentication {
   readonly #options: AuthenticationOptions;
   readonly #tokens: ExpiringCache<User | undefined>;

@@ -32,7 +32,7 @@ const verbs: Readonly<Record<string, string>> = {
   DELETE: 'delete',
 };
 
-/** By the path's first part; the rest is `proxy` (spec 10.2). */
+/** By the path's first part; the rest is `proxy` (Kubernetes: Kubelet authentication/authorization). */
 const subresources: Readonly<Record<string, readonly string[]>> = {
   stats: ['stats'],
   metrics: ['metrics'],

@@ -20,7 +20,7 @@ export interface FigureRoutesOptions {
   readonly sliMetrics?: Registry;
 }
 
-/** `/metrics…` and `/stats…`: figures of the kubelet itself, of the node and of what runs on it (spec 10.3, 10.5). */
+/** `/metrics…` and `/stats…`: figures of the kubelet itself, of the node and of what runs on it (Kubernetes: Node metrics data). */
 export class FigureRoutes {
   readonly #options: FigureRoutesOptions;
 

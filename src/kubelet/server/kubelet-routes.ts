@@ -56,7 +56,7 @@ const debugPaths = new Set([
 /** What does not wait for the runtime. */
 const early: ReadonlySet<string> = new Set(['healthz', 'metrics', 'configz', 'logs', 'debug']);
 
-/** The paths of port 10250, and those of the read-only port (spec 10.3). */
+/** The paths of port 10250, and those of the read-only port. */
 export class KubeletRoutes implements Routes {
   readonly #options: KubeletRoutesOptions;
 

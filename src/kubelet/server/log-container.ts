@@ -1,7 +1,7 @@
 import type { ContainerStatus, PodStatus } from '../pod/pod-status.ts';
 import type { Pod } from '../pod/pod.ts';
 
-/** Whose log is read: a container's ID as CRI has it, or why there is none (spec 10.3). */
+/** Whose log is read: a container's ID as CRI has it, or why there is none. */
 export type LogContainer =
   | { readonly kind: 'container'; readonly id: string }
   | { readonly kind: 'none'; readonly text: string };

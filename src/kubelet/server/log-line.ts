@@ -1,4 +1,4 @@
-/** A line of a container's log as CRI has it: `2026-01-02T03:04:05.6Z stdout F text` (spec 3.10). */
+/** A line of a container's log as CRI has it: `2026-01-02T03:04:05.6Z stdout F text` (design proposal kubelet-cri-logging). */
 export interface LogLine {
   /** As written. */
   readonly time: string;

@@ -24,7 +24,7 @@ const undecodable = {
 } as const;
 const invalid = { kind: 'refused', status: 422, text: '{"message": "Invalid request."}' } as const;
 
-/** The query of /containerLogs (spec 10.3). */
+/** The query of /containerLogs (`PodLogOptions` of the API). */
 export function parseLogOptions(query: URLSearchParams, nowMs: number): ParsedLogOptions {
   const read = new QueryReader(query);
   const follow = read.flag('follow');

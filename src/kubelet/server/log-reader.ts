@@ -18,7 +18,7 @@ export interface LogReading {
 const blockBytes = 64 * 1024;
 /** containerd writes lines of at most 16 KiB; what is longer was not written by a runtime. */
 const longestLine = 1024 * 1024;
-/** A watch may tell nothing (spec 0.1). */
+/** A watch may tell nothing. */
 const pollMs = 1_000;
 const lineFeed = 0x0a;
 

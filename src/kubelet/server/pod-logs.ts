@@ -24,7 +24,7 @@ export interface PodLogsOptions {
   readonly clock: Clock;
 }
 
-/** `/containerLogs/NAMESPACE/POD/CONTAINER`: what a container has said (spec 10.3). */
+/** `/containerLogs/NAMESPACE/POD/CONTAINER`: what a container has said. */
 export class PodLogs {
   readonly #options: PodLogsOptions;
 

@@ -30,7 +30,7 @@ export interface PodStreamsOptions {
 /** Paths of {@link PodStreams}, all of which do something in a pod. */
 export type StreamVerb = 'exec' | 'attach' | 'portForward' | 'run';
 
-/** What is done in a pod: commands, its first process' own streams, its ports (spec 10.3). The client speaks to the runtime itself, through a tunnel. */
+/** What is done in a pod: commands, its first process' own streams, its ports. The client speaks to the runtime itself, through a tunnel. */
 export class PodStreams {
   readonly #options: PodStreamsOptions;
 

@@ -5,7 +5,10 @@ import type { Labels, Sample } from './metric-text.ts';
 
 type Labelled = Measured & { readonly labels: Labels };
 
-/** `/metrics/resource` as the metrics server reads it (spec 10.5); each sample with its own moment. undefined: the runtime did not answer. */
+/**
+ * `/metrics/resource` as the metrics server reads it (Kubernetes: Node metrics data); each sample with its own moment. undefined: the
+ * runtime did not answer.
+ */
 export function resourceMetrics(figures: Figures | undefined): string {
   const nodes = figures === undefined ? [] : [{ ...figures.node, labels: {} }];
   const all = figures?.pods ?? [];

@@ -25,7 +25,7 @@ export interface ServingPair {
 const yearMs = 365 * 24 * 3_600_000;
 
 /**
- * The pair of `kubelet.crt` and `kubelet.key` in a folder, made where there is none that fits (spec 10.1): self-signed, for a year, for
+ * The pair of `kubelet.crt` and `kubelet.key` in a folder, made where there is none that fits: self-signed, for a year, for
  * `names`.
  */
 export async function keptServingPair(

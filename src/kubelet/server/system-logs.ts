@@ -17,7 +17,7 @@ type Found =
   | { readonly kind: 'none' };
 
 /**
- * `/logs/…`: the files of the node's folder of logs (spec 10.3). The path is walked by handles and never through a link: pods may
+ * `/logs/…`: the files of the node's folder of logs. The path is walked by handles and never through a link: pods may
  * have that folder mounted, and a link they make there would show any file of the node to whoever may read its logs.
  */
 export class SystemLogs {

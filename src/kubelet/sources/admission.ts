@@ -28,7 +28,7 @@ export interface AdmissionNode {
   readonly hasGroupsPolicy: boolean;
 }
 
-/** Why a pod is not let onto the node: it has failed, for good (spec 12). */
+/** Why a pod is not let onto the node: it has failed, for good. */
 export interface Rejection {
   readonly reason: string;
   /** As its status has it. */

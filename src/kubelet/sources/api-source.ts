@@ -14,7 +14,7 @@ export interface ApiPodsOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
-  /** Resolves when this node's own object has been read once: pods are asked for only then (spec 1.5). */
+  /** Resolves when this node's own object has been read once: pods are asked for only then. */
   readonly nodeKnown: Promise<unknown>;
 }
 

@@ -44,10 +44,10 @@ interface ReadFile {
 }
 
 /**
- * Static pods of a directory (regular files and links to such, no name with a dot in front) or of one file (spec 1.2): a pod a file.
- * All of them are told at first and after each change, also when there is nothing there: then none is to run. A directory that cannot
- * be listed changes nothing. A file that is written in place counts when it has been still for a moment: half a manifest may well
- * be one of another pod.
+ * Static pods of a directory (regular files and links to such, no name with a dot in front) or of one file (Kubernetes: Create static
+ * Pods): a pod a file. All of them are told at first and after each change, also when there is nothing there: then none is to run. A
+ * directory that cannot be listed changes nothing. A file that is written in place counts when it has been still for a moment: half a
+ * manifest may well be one of another pod.
  */
 export class FileSource {
   readonly #options: FileSourceOptions;

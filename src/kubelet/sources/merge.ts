@@ -33,7 +33,7 @@ export interface MergeInput {
   readonly nowMs: number;
 }
 
-/** What changed between two sets of a source (spec 1.6): a pod is the same one if its UID is. Pure. */
+/** What changed between two sets of a source: a pod is the same one if its UID is. Pure. */
 export function mergePods({ source, known, set, nowMs }: MergeInput): Merged {
   const { unique, duplicates } = uniqueByName(set);
   const next = new Map<string, Pod>();

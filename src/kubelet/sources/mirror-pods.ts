@@ -19,7 +19,7 @@ export interface MirrorPodsOptions {
   readonly log: Log;
 }
 
-/** What stands for a static pod at the API server (spec 9); the API server gives it a UID of its own. */
+/** What stands for a static pod at the API server (Kubernetes: Create static Pods); the API server gives it a UID of its own. */
 export function mirrorOf({ metadata, spec }: Pod, owner: MirrorOwner): object {
   const { name, namespace, labels, annotations } = metadata;
   const hash = annotations[annotation.hash] ?? '';

@@ -16,7 +16,7 @@ export interface ReadPods {
 }
 
 /**
- * What a URL gave: Pods, PodLists and Lists of Pods, as YAML or JSON (spec 1.3). A pod with which something is wrong keeps no other from
+ * What a URL gave: Pods, PodLists and Lists of Pods, as YAML or JSON. A pod with which something is wrong keeps no other from
  * being read, and stays as it was in `before`, what was read last: a mistake in a manifest ends nothing that runs. Throws where it is
  * something else: then nothing can be said of what there is.
  */

@@ -3,7 +3,7 @@ import type { Pod } from '../pod/pod.ts';
 /** Where pods come from. */
 export type PodSourceName = 'file' | 'http' | 'api';
 
-/** Annotations by which a kubelet keeps apart what it runs (spec 1.1). */
+/** Annotations by which a kubelet keeps apart what it runs. */
 export const annotation = {
   source: 'kubernetes.io/config.source',
   seen: 'kubernetes.io/config.seen',
@@ -37,7 +37,10 @@ export function isMirrorPod({ metadata }: WithAnnotations): boolean {
   return metadata.annotations[annotation.mirror] !== undefined;
 }
 
-/** Never in the way of others for want of room: static, mirror, or of a system's priority (spec 9). */
+/**
+ * Never in the way of others for want of room: static, mirror, or of a system's priority (Kubernetes: Guaranteed Scheduling For Critical
+ * Add-On Pods).
+ */
 export function isCriticalPod(pod: Pick<Pod, 'metadata' | 'spec'>): boolean {
   return isStaticPod(pod) || isMirrorPod(pod) || (pod.spec.priority ?? 0) >= 2_000_000_000;
 }

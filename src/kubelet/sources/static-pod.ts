@@ -16,8 +16,8 @@ export interface StaticPlace {
 export type PodNames = Pick<Pod['metadata'], 'namespace' | 'name'>;
 
 /**
- * The pod of a valid manifest as this node runs it (spec 1.4): with a UID that is made from all that the manifest says, so that a
- * change of it is another pod, unless it has a UID of its own; with the node in its name; bound to the node.
+ * The pod of a valid manifest as this node runs it (Kubernetes: Create static Pods): with a UID that is made from all that the manifest
+ * says, so that a change of it is another pod, unless it has a UID of its own; with the node in its name; bound to the node.
  */
 export function staticPod(raw: Raw, place: StaticPlace): Pod {
   const { metadata, spec } = defaultPod(raw);

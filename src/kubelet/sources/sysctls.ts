@@ -1,6 +1,6 @@
 import type { Pod } from '../pod/pod.ts';
 
-/** Those that touch only their own pod, on every kernel that is in use (spec 12). */
+/** Those that touch only their own pod, on every kernel that is in use (Kubernetes: Using sysctls in a Kubernetes Cluster). */
 const safe: ReadonlySet<string> = new Set([
   'kernel.shm_rmid_forced',
   'net.ipv4.ip_local_port_range',

@@ -13,7 +13,7 @@ import { readStaticPods } from './read-static-pods.ts';
 
 /** As much as of a file. */
 const mostBytes = 10 * 1024 * 1024;
-/** From the request to the end of the answer (spec 1.3). */
+/** From the request to the end of the answer. */
 const answerWithinMs = 10_000;
 
 export interface UrlSourceOptions extends UrlPodsConfig {
@@ -25,9 +25,9 @@ export interface UrlSourceOptions extends UrlPodsConfig {
 }
 
 /**
- * Static pods of a URL (spec 1.3), which is asked again and again. All of them are told at first and after each change. While it does not
- * answer, or with something that is no list of pods, they stay as they are, as does each of them with which something is wrong by itself;
- * an answer without a single byte says that there are none.
+ * Static pods of a URL (Kubernetes: Create static Pods), which is asked again and again. All of them are told at first and after each
+ * change. While it does not answer, or with something that is no list of pods, they stay as they are, as does each of them with which
+ * something is wrong by itself; an answer without a single byte says that there are none.
  */
 export class UrlSource {
   readonly #options: UrlSourceOptions;

@@ -2,7 +2,7 @@ import type { Cri } from '../cri/client.ts';
 import type { ContainerStats, FilesystemUsage, PodSandboxStats } from '../cri/gen/api_pb.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
 
-/** What the container runtime itself measures (spec 3.10). */
+/** What the container runtime itself measures. */
 export interface RuntimeStats {
   /** By container's ID. */
   readonly containers: ReadonlyMap<string, ContainerStats>;

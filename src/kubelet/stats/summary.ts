@@ -12,8 +12,8 @@ import type { ContainerFigures, Figures, PodFigures } from './stats.ts';
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * `/stats/summary` (spec 10.5). `usages`: what pods have on disks; undefined where only CPU and memory are asked for, and then nothing
- * else is told.
+ * `/stats/summary` (Kubernetes: Node metrics data). `usages`: what pods have on disks; undefined where only CPU and memory are asked for,
+ * and then nothing else is told.
  */
 export function summary(
   nodeName: string,

@@ -4,7 +4,7 @@ import type { StatusInput } from './status-input.ts';
 
 type Addresses = Pick<PodStatus, 'podIP' | 'podIPs' | 'hostIP' | 'hostIPs'>;
 
-/** The addresses of a pod and of its node (spec 6.4): the node's first family first, one of a family. */
+/** The addresses of a pod and of its node (`PodStatus.podIPs`, `hostIPs`): the node's first family first, one of a family. */
 export function addressesOf({ pod, runtime, previous, hostIPs }: StatusInput): Addresses {
   const before = (previous.podIPs ?? []).map(({ ip }) => ip);
   const sandbox = runtime?.sandboxes.find(({ state }) => state === 'ready');

@@ -45,7 +45,7 @@ export interface ConditionsInput {
   readonly nowMs: number;
 }
 
-/** All conditions of a pod: the kubelet's own, and after them what others have written (spec 6.3). */
+/** All conditions of a pod: the kubelet's own, and after them what others have written (Kubernetes: Pod Lifecycle, Pod conditions). */
 export function podConditions(input: ConditionsInput): readonly PodCondition[] {
   const containersReady = containersReadiness(input);
   const verdicts: Readonly<Record<OwnCondition, Verdict>> = {

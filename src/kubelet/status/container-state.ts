@@ -8,7 +8,7 @@ export function apiContainerId(id: string): string {
   return `containerd://${id}`;
 }
 
-/** What is said of a container that was running and is not to be found (spec 6.1). */
+/** What is said of a container that was running and is not to be found. */
 export const lostWhileRunning: TerminatedState = {
   exitCode: 137,
   reason: 'ContainerStatusUnknown',

@@ -8,7 +8,7 @@ import { apiContainerId, lostWhileRunning, stateOf } from './container-state.ts'
 import { mayRestart } from './may-restart.ts';
 import { messageShare } from './termination-message.ts';
 
-/** The statuses of a pod's containers (spec 6.1, 5.3). */
+/** The statuses of a pod's containers (`ContainerStatus`). */
 export interface ContainerStatuses {
   /** In the order of the spec. */
   readonly init: readonly ContainerStatus[];

@@ -8,7 +8,7 @@ import { isTerminal, phaseOf } from './phase.ts';
 import { usableSandbox } from '../runtime/pod-actions.ts';
 import { qosClassOf } from '../pod/qos.ts';
 
-/** The status of a pod as the API is to have it: from what the runtime has, and from what was said before (spec 6). */
+/** The status of a pod as the API is to have it: from what the runtime has, and from what was said before (`PodStatus`). */
 export function derivePodStatus(input: StatusInput): PodStatus {
   const { pod, previous, nowMs } = input;
   const statuses = containerStatuses(input);

@@ -2,7 +2,7 @@ import { isSidecar } from '../pod/container.ts';
 import type { Container } from '../pod/container.ts';
 import type { Pod } from '../pod/pod.ts';
 
-/** Whether a container that ended with this code is started again while its pod lives (spec 2.5 to 2.8). */
+/** Whether a container that ended with this code is started again while its pod lives (Kubernetes: Pod Lifecycle). */
 export function mayRestart(
   { spec }: Pick<Pod, 'spec'>,
   container: Container,

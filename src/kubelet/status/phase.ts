@@ -11,7 +11,7 @@ export function isTerminal(phase: PodPhase | undefined): phase is 'Succeeded' | 
   return phase === 'Succeeded' || phase === 'Failed';
 }
 
-/** The phase that containers make (spec 6.2). `isEnding`: nothing of the pod will be started any more. */
+/** The phase that containers make (Kubernetes: Pod Lifecycle, Pod phase). `isEnding`: nothing of the pod will be started any more. */
 export function phaseOf(pod: Pod, statuses: ContainerStatuses, isEnding: boolean): PodPhase {
   const init = initialisation(pod, statuses);
   if (init === 'failed') return 'Failed';

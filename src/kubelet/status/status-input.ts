@@ -4,7 +4,7 @@ import type { ForcedEnd, StartFailure } from '../ports/pod-status.ts';
 import type { ProbeResults } from '../ports/probes.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 
-/** All that a pod's status is derived from (spec 6). */
+/** All that a pod's status is derived from. */
 export interface StatusInput {
   readonly pod: Pod;
   readonly runtime: RuntimePod | undefined;

@@ -34,14 +34,14 @@ export interface StatusWriterOptions {
   readonly meter?: Pick<PodMeter, 'statusWritten' | 'containerEnded'>;
 }
 
-/** External changes are looked for, and failures tried again, at least so often (spec 0.1). */
+/** External changes are looked for, and failures tried again, at least so often. */
 const batchMs = 10_000;
 const firstRetryMs = 200;
 /** Writes at once: one that hangs must not hold those of other pods. */
 const lanes = 4;
 
 /**
- * Keeps the statuses of pods and writes them to the API: again and again until each is confirmed, whatever happens in between (spec 6.5). What
+ * Keeps the statuses of pods and writes them to the API: again and again until each is confirmed, whatever happens in between. What
  * others overwrite is written again within ten seconds. A pod that has ended and is to go is deleted when its last status is there (6.6).
  */
 export class StatusWriter implements StatusSink {

@@ -17,7 +17,7 @@ const notLocated: TerminatedState = {
 };
 
 /**
- * The last status of a pod of which nothing runs any more (spec 2.3): what has no end is given one, as far as the pod had begun, and a
+ * The last status of a pod of which nothing runs any more: what has no end is given one, as far as the pod had begun, and a
  * pod that was none of a file has failed where it did not succeed.
  */
 export function terminatedStatus(pod: Pod, status: PodStatus, nowMs: number): PodStatus {

@@ -4,7 +4,10 @@ import { isAbsent } from '../../error.ts';
 import type { Container } from '../pod/container.ts';
 import type { RuntimeContainer } from '../runtime/runtime-pod.ts';
 
-/** Bytes of a termination message: of one from a file, of one from a log, and of all of a pod together (spec 6.1). */
+/**
+ * Bytes of a termination message: of one from a file, of one from a log, and of all of a pod together (Kubernetes: Determine the Reason for
+ * Pod Failure).
+ */
 const mostOfFile = 4096;
 const mostOfLog = 2048;
 const mostLines = 80;

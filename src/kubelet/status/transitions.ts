@@ -4,7 +4,7 @@ import { isTerminal } from './phase.ts';
 import { mayRestart } from './may-restart.ts';
 
 /**
- * Why a status cannot follow another (spec 6.5): a container that has ended for good, and of which nothing newer is told, neither waits nor
+ * Why a status cannot follow another: a container that has ended for good, and of which nothing newer is told, neither waits nor
  * runs. undefined: it can.
  */
 export function illegalTransition(

@@ -31,8 +31,8 @@ export class RefusedError extends SwitchyardError {
 }
 
 /**
- * Brings one pod's status to the API, and deletes the object that is to go and of which nothing is left (spec 6.5, 6.6). Resolves when the
- * API has it, or has no use for it; to whether the object was deleted.
+ * Brings one pod's status to the API, and deletes the object that is to go and of which nothing is left (Kubernetes: Pod Lifecycle,
+ * Termination of Pods). Resolves when the API has it, or has no use for it; to whether the object was deleted.
  */
 export async function writeStatus(
   entry: KeptStatus,

@@ -41,7 +41,7 @@ const nextLink = '..data_tmp';
 const generationForm = /^\.\.\d{4}(?:_\d{2}){5}\.\d+$/;
 
 /**
- * Makes a folder hold just these files, in one step for whoever reads them (spec 4.5): a new folder is written whole, then the link
+ * Makes a folder hold just these files, in one step for whoever reads them: a new folder is written whole, then the link
  * `..data` is turned to it. What was made by a writer that was interrupted is removed. Says whether anything had to be written.
  *
  * Who opens a file walks through `..data` to the folder that it names at that moment; where that one is removed before the walk is over the

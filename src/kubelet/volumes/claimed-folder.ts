@@ -24,7 +24,7 @@ export async function checkClaimed({ source, path, type, volume }: ClaimedFolder
   if (!found.isDirectory()) throw refusal(volume, `path ${JSON.stringify(path)} is no directory`);
 }
 
-/** Gives a `local` folder to the pod's group; a hostPath stays as it is (spec 4.3). */
+/** Gives a `local` folder to the pod's group; a hostPath stays as it is (`PodSecurityContext.fsGroup` of the API). */
 export async function giveClaimed(
   { source, path }: ClaimedFolder,
   { spec }: Pick<Pod, 'spec'>,

@@ -13,7 +13,7 @@ const checks: Readonly<Record<string, readonly [(stats: Stats) => boolean, strin
   BlockDevice: [(stats) => stats.isBlockDevice(), 'block device'],
 };
 
-/** Checks that a `hostPath` is of its type, and makes it where the type says so (spec 4.3). Nothing of it is ever removed. */
+/** Checks that a `hostPath` is of its type, and makes it where the type says so (Kubernetes: Volumes). Nothing of it is ever removed. */
 export async function checkHostPath({
   path,
   type = '',

@@ -11,8 +11,9 @@ const setGid = 0o2000;
 const mostLevels = 256;
 
 /**
- * Gives a folder and all in it to a group that may read and write it; what is made in it later is the group's, too (spec 4.2). It is walked
- * by handles: a container that has the folder already, and makes links of what it holds meanwhile, leads nowhere else.
+ * Gives a folder and all in it to a group that may read and write it; what is made in it later is the group's, too
+ * (`PodSecurityContext.fsGroup` of the API). It is walked by handles: a container that has the folder already, and makes links of what it
+ * holds meanwhile, leads nowhere else.
  */
 export async function giveToGroup(
   path: string,

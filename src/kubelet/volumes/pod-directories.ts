@@ -3,10 +3,13 @@ import { join } from 'node:path';
 
 import { isAbsent } from '../../error.ts';
 
-/** Kinds of volumes with a folder of their own (spec 4.1). */
+/** Kinds of volumes with a folder of their own. */
 export type VolumePlugin = 'empty-dir' | 'configmap' | 'secret' | 'projected' | 'downward-api';
 
-/** Where the volumes of pods lie below the kubelet's root directory, by the names that upstream's kubelet uses (spec 4.1). */
+/**
+ * Where the volumes of pods lie below the kubelet's root directory, by the names that upstream's kubelet uses (Kubernetes: Local Files And
+ * Paths Used By The Kubelet).
+ */
 export class PodDirectories {
   readonly root: string;
 

@@ -29,8 +29,8 @@ interface Entry<T extends WatchedConfigMap | WatchedSecret> {
 }
 
 /**
- * The ConfigMaps and Secrets that this node's pods refer to, each watched by itself (spec 4.4): that is all that the node authoriser lets a
- * node see, and it forgets what no pod refers to any more.
+ * The ConfigMaps and Secrets that this node's pods refer to, each watched by itself (Kubernetes: Using Node Authorization): that is all
+ * that the node authoriser lets a node see, and it forgets what no pod refers to any more.
  */
 export class WatchedReferences implements ReferencedObjects {
   readonly #options: WatchedReferencesOptions;

@@ -6,7 +6,7 @@ import type { MountPoint, Mounts } from '../../host/mounts.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { isWithin } from './removal.ts';
 
-/** What lies in the kubelet's root directory (spec 4.1). */
+/** What lies in the kubelet's root directory (Kubernetes: Local Files And Paths Used By The Kubelet). */
 const folders = { pods: 0o750, plugins: 0o750, checkpoints: 0o700, pki: 0o750 } as const;
 
 /**

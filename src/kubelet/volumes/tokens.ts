@@ -42,8 +42,8 @@ const usedShare = 0.8;
 const jitterMs = 10_000;
 
 /**
- * Tokens of service accounts, bound to pods (spec 4.6). One is used for 80 % of its life, and for 24 hours at most; while a new one cannot
- * be had the old one serves for as long as it is good.
+ * Tokens of service accounts, bound to pods (Kubernetes: Configure Service Accounts for Pods). One is used for 80 % of its life, and for 24
+ * hours at most; while a new one cannot be had the old one serves for as long as it is good.
  */
 export class Tokens {
   readonly #options: TokensOptions;

@@ -60,7 +60,7 @@ interface PodState {
   readonly claimed: Map<string, ClaimedFolder>;
 }
 
-/** The volumes of pods (spec 4). A pod's calls come one after the other, from its worker. */
+/** The volumes of pods (Kubernetes: Volumes). A pod's calls come one after the other, from its worker. */
 export class PodVolumes implements Volumes {
   readonly #options: PodVolumesOptions;
   readonly #pods = new Map<string, PodState>();

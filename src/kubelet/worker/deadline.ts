@@ -1,7 +1,7 @@
 import type { PodStatus } from '../pod/pod-status.ts';
 import type { Pod } from '../pod/pod.ts';
 
-/** What a pod that ran for too long is forced to (spec 2.12). */
+/** What a pod that ran for too long is forced to (`PodSpec.activeDeadlineSeconds` of the API). */
 export const deadlineExceeded = {
   reason: 'DeadlineExceeded',
   message: 'Pod was active on the node longer than the specified deadline',

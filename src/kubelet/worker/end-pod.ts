@@ -11,7 +11,7 @@ export interface Ending {
   readonly pod: Pod | undefined;
 }
 
-/** Ends all that runs of a pod, within `graceSeconds` (spec 2.3). Rejects where something still runs then. */
+/** Ends all that runs of a pod, within `graceSeconds`. Rejects where something still runs then. */
 export async function terminatePod(
   { uid, pod }: Ending,
   graceSeconds: number,

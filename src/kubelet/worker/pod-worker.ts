@@ -13,7 +13,7 @@ import { newMemory } from './pod-surroundings.ts';
 import type { PodMemory } from './pod-surroundings.ts';
 import type { Synced } from './sync-pod.ts';
 
-/** Where a pod is in its life. Never backwards (spec 2.1). */
+/** Where a pod is in its life. Never backwards. */
 export type WorkerState =
   | { readonly kind: 'syncing' }
   /** In seconds; it only ever gets less. */

@@ -25,7 +25,7 @@ export function podOperations(around: PodSurroundings): PodOperations {
   };
 }
 
-/** The workers of all pods of this node, one a UID (spec 2.1, 11.2). */
+/** The workers of all pods of this node, one a UID. */
 export class PodWorkers {
   readonly #options: PodWorkersOptions;
   readonly #workers = new Map<string, PodWorker>();

@@ -33,7 +33,7 @@ export type Synced =
   /** The pod has ended by itself. */
   | { readonly kind: 'ended' };
 
-/** Brings one pod a step nearer to what its spec says (spec 2.2). */
+/** Brings one pod a step nearer to what its spec says. */
 export async function syncPod(
   pod: Pod,
   memory: PodMemory,

@@ -42,7 +42,7 @@ function meant(graph: RuleGraph, attempt: Attempt, circumstances: Circumstances)
     const isPool = o.kind === 'endpoint';
     const arrived = isPool ? `${o.endpoint.address} ${o.endpoint.port} ${o.masquerade}` : o.kind;
     const isForwarded = isPool ? isSentOn(o.endpoint.address) : o.kind === 'pass' && toOther;
-    // What is not masqueraded, pods' own traffic above all, is somebody else's to accept (spec 11).
+    // What is not masqueraded, pods' own traffic above all, is somebody else's to accept.
     const isStopped = circumstances.policy === 'DROP' && isForwarded && !(isPool && o.masquerade);
     add(shares, isStopped ? 'drop' : arrived, toNumber(o.probability));
   }

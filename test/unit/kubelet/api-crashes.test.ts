@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 
 import { AgentLab, callText } from './support/agent-lab.ts';
 
-/** The agent dies at each call to the API server in the life of a pod and of a static pod; the next one brings both to their ends (spec 11.4). */
+/** The agent dies at each call to the API server in the life of a pod and of a static pod; the next one brings both to their ends. */
 
 let lab: AgentLab | undefined;
 

@@ -7,7 +7,7 @@ import { AgentLab } from './support/agent-lab.ts';
 
 /**
  * The API server is away for twelve minutes, longer than a token is good: pods restart, probes go on, a static pod begins; and when it is
- * back statuses are true and tokens are others (spec 4.6, 5, 6.5).
+ * back statuses are true and tokens are others.
  */
 
 let lab: AgentLab | undefined;

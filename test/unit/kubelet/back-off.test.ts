@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { BackOff } from '../../../src/kubelet/back-off.ts';
 
-/** Delays of a key that fails again and again (spec 2.9). */
+/** Delays of a key that fails again and again. */
 
 test('the first retry is at once, then 10, 20, 40 … up to 300 seconds after each end', () => {
   let nowMs = 1_000_000;

@@ -4,7 +4,7 @@ import { labels } from '../../../src/kubelet/runtime/labels.ts';
 import type { RawObject } from '../../support/fake-api-server.ts';
 import { AgentLab } from './support/agent-lab.ts';
 
-/** What an upstream kubelet runs under a pod's UID is let in as it is, though the node has no room for it; what comes anew is judged (spec 11.4, 12). */
+/** What an upstream kubelet runs under a pod's UID is let in as it is, though the node has no room for it; what comes anew is judged. */
 
 let lab: AgentLab | undefined;
 

@@ -1,4 +1,4 @@
-// What the metrics server answers, path by path (spec 7.5).
+// What the metrics server answers, path by path.
 import { request } from 'node:http';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';

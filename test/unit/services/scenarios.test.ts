@@ -31,23 +31,23 @@ const dnsSlice = (name: string, ip: string, protocol: string, port: number) =>
     ports: [{ name: 'dns', port, protocol }],
   });
 
-describe('Services and their fields (spec 10.1)', () => {
+describe('Services and their fields', () => {
   it.each([
     [
-      '3 label service-proxy-name',
+      'label service-proxy-name',
       {},
       { labels: { 'service.kubernetes.io/service-proxy-name': '' } },
     ],
-    ['4 label headless', {}, { labels: { 'service.kubernetes.io/headless': '' } }],
-    ['5 clusterIP None', { clusterIP: 'None' }, {}],
-    ['6 ExternalName', { type: 'ExternalName' }, {}],
-    ['9 single-stack IPv6', { clusterIP: 'fd00::1', ipFamilies: ['IPv6'] }, {}],
-    ['9 single-stack IPv6 without ipFamilies', { clusterIP: 'fd00::1' }, {}],
+    ['label headless', {}, { labels: { 'service.kubernetes.io/headless': '' } }],
+    ['clusterIP None', { clusterIP: 'None' }, {}],
+    ['ExternalName', { type: 'ExternalName' }, {}],
+    ['single-stack IPv6', { clusterIP: 'fd00::1', ipFamilies: ['IPv6'] }, {}],
+    ['single-stack IPv6 without ipFamilies', { clusterIP: 'fd00::1' }, {}],
   ])('%s: not ours', (_, spec, metadata) => {
     expect(new Scene([rawService(spec, { metadata })], two).ports).toEqual([]);
   });
 
-  it('8 each family takes the cluster IP of its place', () => {
+  it('each family takes the cluster IP of its place', () => {
     const families = { ipFamilies: ['IPv6', 'IPv4'], clusterIPs: ['fd00::1', '10.96.0.5'] };
     const service = rawService({ clusterIP: 'fd00::1', ...families });
     expect(new Scene([service]).ports).toMatchObject([{ clusterIP: '10.96.0.5' }]);
@@ -56,48 +56,48 @@ describe('Services and their fields (spec 10.1)', () => {
     ]);
   });
 
-  it('8 a family beyond clusterIPs has none', () => {
+  it('a family beyond clusterIPs has none', () => {
     const service = rawService({ ipFamilies: ['IPv4', 'IPv6'], clusterIPs: [vip] });
     expect(new Scene([service]).ports).toHaveLength(1);
     expect(new Scene([service], [], { family: 'ipv6' }).ports).toEqual([]);
   });
 
-  it('10 external IPs of this family', () => {
+  it('external IPs of this family', () => {
     const service = rawService({ externalIPs: ['203.0.113.4', '2001:db8::4', ' '] });
     expect(new Scene([service]).ports).toMatchObject([{ externalIPs: ['203.0.113.4'] }]);
   });
 
   it.each([
-    ['11 a host name captures nothing', { hostname: 'lb.example' }, 'pass'],
-    ['12 mode Proxy captures nothing', { ip: '203.0.113.9', ipMode: 'Proxy' }, 'pass'],
-    ['13 no mode', { ip: '203.0.113.9' }, masq(both)],
-    ['13 mode null', { ip: '203.0.113.9', ipMode: null }, masq(both)],
-    ['13 mode VIP', { ip: '203.0.113.9', ipMode: 'VIP' }, masq(both)],
+    ['a host name captures nothing', { hostname: 'lb.example' }, 'pass'],
+    ['mode Proxy captures nothing', { ip: '203.0.113.9', ipMode: 'Proxy' }, 'pass'],
+    ['no mode', { ip: '203.0.113.9' }, masq(both)],
+    ['mode null', { ip: '203.0.113.9', ipMode: null }, masq(both)],
+    ['mode VIP', { ip: '203.0.113.9', ipMode: 'VIP' }, masq(both)],
   ])('%s', (_, balancer, expected) => {
     const scene = new Scene([rawService(balanced, ingress(balancer))], two);
     expect(scene.sent(outside, '203.0.113.9', 80)).toBe(expected);
     expect(scene.sent(outside, node, 30_080)).toBe(masq(both));
   });
 
-  it('14 source ranges are trimmed and masked', () => {
+  it('source ranges are trimmed and masked', () => {
     const service = rawService({ loadBalancerSourceRanges: [' 203.0.113.4/28'] });
     expect(new Scene([service]).ports).toMatchObject([{ sourceRanges: ['203.0.113.0/28'] }]);
   });
 
-  it('15 source ranges of the other family leave this one open', () => {
+  it('source ranges of the other family leave this one open', () => {
     const spec = { ...balanced, loadBalancerSourceRanges: ['2001:db8::/64'] };
     const scene = new Scene([rawService(spec, ingress({ ip: '203.0.113.9' }))], two);
     expect(scene.sent(outside, '203.0.113.9', 80)).toBe(masq(both));
   });
 
-  it('16 leading zeros are decimal', () => {
+  it('leading zeros are decimal', () => {
     const service = rawService({ clusterIP: '10.96.00.041', externalIPs: ['203.00.113.04'] });
     expect(new Scene([service]).ports).toMatchObject([
       { clusterIP: vip, externalIPs: ['203.0.113.4'] },
     ]);
   });
 
-  it('17 one number, two protocols: two service ports', () => {
+  it('one number, two protocols: two service ports', () => {
     const ports = [
       { name: 'dns', port: 53, protocol: 'UDP' },
       { name: 'dns', port: 53, protocol: 'TCP' },
@@ -109,8 +109,8 @@ describe('Services and their fields (spec 10.1)', () => {
   });
 
   it.each([
-    ['18 another port name', { name: 'https', port: 80 }],
-    ['19 another protocol', { name: 'http', port: 80, protocol: 'UDP' }],
+    ['another port name', { name: 'https', port: 80 }],
+    ['another protocol', { name: 'http', port: 80, protocol: 'UDP' }],
   ])('%s has no endpoints', (_, port) => {
     const slice = rawSlice([rawEndpoint('here', a)], { ports: [port] });
     expect(new Scene([rawService()], [slice]).sent(pod, vip, 80)).toBe('reject');
@@ -125,47 +125,47 @@ interface Row {
   readonly options?: SceneOptions;
 }
 
-describe('the endpoints of the cluster IP (spec 10.3), seen from a pod', () => {
+describe('the endpoints of the cluster IP, seen from a pod', () => {
   const hinted = (zoneA: object, zoneB: object) => [
     rawEndpoint('here', a, ready, { ...zoneA }),
     rawEndpoint('elsewhere', b, ready, { ...zoneB }),
   ];
   const rows: readonly Row[] = [
     {
-      name: '40 hints of zones a and b: zone a',
+      name: 'hints of zones a and b: zone a',
       endpoints: hinted(zones('a'), zones('b')),
       expected: onlyA,
     },
     {
-      name: '41 a ready one without a hint: all',
+      name: 'a ready one without a hint: all',
       endpoints: hinted(zones('a'), {}),
       expected: both,
     },
     {
-      name: '42 an unready one without a hint: zone a',
+      name: 'an unready one without a hint: zone a',
       endpoints: [...hinted(zones('a'), zones('b')), rawEndpoint('elsewhere', c, { ready: false })],
       expected: onlyA,
     },
     {
-      name: '43 a node without a zone: all',
+      name: 'a node without a zone: all',
       endpoints: hinted(zones('a'), zones('b')),
       options: { zone: undefined },
       expected: both,
     },
     {
-      name: '44 an empty zone never matches: all',
+      name: 'an empty zone never matches: all',
       endpoints: hinted(zones(''), zones('b')),
       options: { zone: '' },
       expected: both,
     },
-    { name: '45 other zones only: all', endpoints: hinted(zones('c'), zones('b')), expected: both },
+    { name: 'other zones only: all', endpoints: hinted(zones('c'), zones('b')), expected: both },
     {
-      name: '46 an endpoint for several zones',
+      name: 'an endpoint for several zones',
       endpoints: hinted(zones('a', 'b'), zones('b')),
       expected: onlyA,
     },
     {
-      name: '47 node hints beat zone hints',
+      name: 'node hints beat zone hints',
       endpoints: hinted(
         { ...zones('b'), ...nodes('node-1') },
         { ...zones('a'), ...nodes('node-2') },
@@ -173,7 +173,7 @@ describe('the endpoints of the cluster IP (spec 10.3), seen from a pod', () => {
       expected: onlyA,
     },
     {
-      name: '48 node hints for others: by zone',
+      name: 'node hints for others: by zone',
       endpoints: hinted(
         { ...zones('a'), ...nodes('node-3') },
         { ...zones('b'), ...nodes('node-2') },
@@ -181,45 +181,45 @@ describe('the endpoints of the cluster IP (spec 10.3), seen from a pod', () => {
       expected: onlyA,
     },
     {
-      name: '49 node hints on some only: by zone',
+      name: 'node hints on some only: by zone',
       endpoints: hinted(zones('a'), { ...zones('b'), ...nodes('node-1') }),
       expected: onlyA,
     },
     {
-      name: '52 internal policy Local: this node',
+      name: 'internal policy Local: this node',
       endpoints: hinted({}, {}),
       spec: internalLocal,
       expected: onlyA,
     },
     {
-      name: '53 internal policy Local, none here',
+      name: 'internal policy Local, none here',
       endpoints: [rawEndpoint('elsewhere', b)],
       spec: internalLocal,
       expected: 'drop',
     },
     {
-      name: '54 internal policy Local, none',
+      name: 'internal policy Local, none',
       endpoints: [],
       spec: internalLocal,
       expected: 'reject',
     },
     {
-      name: '58 all terminate but serve',
+      name: 'all terminate but serve',
       endpoints: [rawEndpoint('here', a, draining)],
       expected: onlyA,
     },
     {
-      name: '59 all terminate and do not serve',
+      name: 'all terminate and do not serve',
       endpoints: [rawEndpoint('here', a, gone)],
       expected: 'reject',
     },
     {
-      name: '60 some are ready, others terminate',
+      name: 'some are ready, others terminate',
       endpoints: [rawEndpoint('here', a), rawEndpoint('elsewhere', b, draining)],
       expected: onlyA,
     },
     {
-      name: '64 hints of terminating ones do not matter',
+      name: 'hints of terminating ones do not matter',
       endpoints: [
         rawEndpoint('here', a, draining, zones('a')),
         rawEndpoint('elsewhere', b, draining, zones('b')),
@@ -227,7 +227,7 @@ describe('the endpoints of the cluster IP (spec 10.3), seen from a pod', () => {
       expected: both,
     },
     {
-      name: '65 published though not ready: the slice says ready',
+      name: 'published though not ready: the slice says ready',
       endpoints: [rawEndpoint('here', a)],
       spec: { publishNotReadyAddresses: true },
       expected: onlyA,
@@ -239,40 +239,40 @@ describe('the endpoints of the cluster IP (spec 10.3), seen from a pod', () => {
   });
 });
 
-describe('policy Local on a node port (spec 10.3)', () => {
+describe('policy Local on a node port', () => {
   it.each<readonly [string, readonly unknown[], object, object]>([
     [
-      '51 hints narrow the cluster IP only',
+      'hints narrow the cluster IP only',
       [rawEndpoint('here', a, ready, zones('b')), rawEndpoint('elsewhere', b, ready, zones('a'))],
       local,
       { clusterIP: onlyB, outside: onlyA },
     ],
     [
-      '55 none here',
+      'none here',
       [rawEndpoint('elsewhere', b)],
       local,
       { outside: 'drop', pod: onlyB, node: masq(onlyB), clusterIP: onlyB },
     ],
     [
-      '57 none here, internal policy Local too',
+      'none here, internal policy Local too',
       [rawEndpoint('elsewhere', b)],
       { ...local, ...internalLocal },
       { outside: 'drop', pod: onlyB, node: masq(onlyB), clusterIP: 'drop' },
     ],
     [
-      '61 the one here terminates but serves',
+      'the one here terminates but serves',
       [rawEndpoint('here', a, draining), rawEndpoint('elsewhere', b)],
       local,
       { outside: onlyA, clusterIP: onlyB },
     ],
     [
-      '62 one here is ready, one terminates',
+      'one here is ready, one terminates',
       [rawEndpoint('here', a), rawEndpoint('here', '10.244.1.2', draining)],
       local,
       { outside: onlyA },
     ],
     [
-      '63 the one here no longer serves',
+      'the one here no longer serves',
       [rawEndpoint('here', a, gone), rawEndpoint('elsewhere', b)],
       local,
       { outside: 'drop' },
@@ -287,24 +287,24 @@ describe('policy Local on a node port (spec 10.3)', () => {
     }).toMatchObject(expected);
   });
 
-  it('56 means nothing where nothing leads in from outside', () => {
+  it('means nothing where nothing leads in from outside', () => {
     expect(new Scene([rawService(local)], two).ports).toMatchObject([
       { externalPolicy: 'Cluster' },
     ]);
   });
 });
 
-describe('addresses and sources (spec 10.4)', () => {
+describe('addresses and sources', () => {
   const status = ingress({ ip: '203.0.113.9' });
 
-  it('70 without endpoints every address refuses', () => {
+  it('without endpoints every address refuses', () => {
     const scene = new Scene([rawService({ ...balanced, externalIPs: ['203.0.113.1'] }, status)]);
     for (const to of ['203.0.113.1', '203.0.113.9', vip])
       expect(scene.sent(outside, to, 80)).toBe('reject');
     expect(scene.sent(outside, node, 30_080)).toBe('reject');
   });
 
-  it('71 an endpoint that reaches itself is masqueraded', () => {
+  it('an endpoint that reaches itself is masqueraded', () => {
     const scene = new Scene([rawService()], [rawSlice([rawEndpoint('here', a)])]);
     expect(scene.sent(a, vip, 80)).toBe(masq(onlyA));
   });
@@ -313,7 +313,7 @@ describe('addresses and sources (spec 10.4)', () => {
     ['by default', nodeContext(), ['', ' masq']],
     ['with masqueradeAll', nodeContext({ masqueradeAll: true }), [' masq', ' masq']],
     ['without a detector', nodeContext({ podDetector: { kind: 'none' } }), ['', '']],
-  ])('74 a pod and an outsider at the cluster IP, %s', (_, context, [fromPod, fromOutside]) => {
+  ])('a pod and an outsider at the cluster IP, %s', (_, context, [fromPod, fromOutside]) => {
     const slices = [rawSlice([rawEndpoint('here', a)])];
     const scene = new Scene([rawService()], slices, { node: context });
     expect(scene.sent(pod, vip, 80)).toBe(`${onlyA}${fromPod}`);
@@ -327,7 +327,7 @@ describe('addresses and sources (spec 10.4)', () => {
     expect(scene.sent(node, '203.0.113.9', 80)).toBe(masq(both));
   });
 
-  it('77 source ranges guard the balancer’s address alone', () => {
+  it('source ranges guard the balancer’s address alone', () => {
     const spec = { ...balanced, loadBalancerSourceRanges: ['203.0.113.128/25'] };
     const scene = new Scene([rawService(spec, status)], two);
     expect(scene.sent('203.0.113.200', '203.0.113.9', 80)).toBe(masq(both));
@@ -336,18 +336,18 @@ describe('addresses and sources (spec 10.4)', () => {
     expect(scene.sent(outside, node, 30_080)).toBe(masq(both));
   });
 
-  it('78 a range that holds the node lets in what carries the address itself', () => {
+  it('a range that holds the node lets in what carries the address itself', () => {
     const spec = { ...balanced, loadBalancerSourceRanges: ['192.168.0.0/24'] };
     const scene = new Scene([rawService(spec, status)], two);
     expect(scene.sent('203.0.113.9', '203.0.113.9', 80)).toBe(masq(both));
   });
 
-  it('79 source ranges of a Service without endpoints refuse everybody', () => {
+  it('source ranges of a Service without endpoints refuse everybody', () => {
     const spec = { ...balanced, loadBalancerSourceRanges: ['203.0.113.128/25'] };
     expect(new Scene([rawService(spec, status)]).sent(outside, '203.0.113.9', 80)).toBe('reject');
   });
 
-  it('80 the health check port is open without endpoints too', () => {
+  it('the health check port is open without endpoints too', () => {
     const scene = new Scene([rawService({ ...balanced, ...local, healthCheckNodePort: 32_000 })]);
     expect([...scene.graph.healthCheckPorts.keys()]).toEqual([32_000]);
   });

@@ -5,7 +5,7 @@ import type { ServiceName, ServicePort } from '../../../../src/services/service-
 import { filledSets, ipvsState, membersIn, serverLines } from '../../../support/ipvs-states.ts';
 import { address, cidr, endpoint, servicePort } from '../../../support/service-ports.ts';
 
-// What the state says of a service, written down by hand; numbers are those of spec/kube-proxy.md 10.6.
+// What the state says of a service, written down by hand.
 
 const remote = endpoint('10.244.2.1:8080');
 const local = endpoint('10.244.1.7:8080', { local: true });
@@ -62,13 +62,13 @@ describe('cluster IPs', () => {
     expect(filledSets(none)).toEqual({ SERVED: ['10.96.0.10,tcp:80'], BOUND: ['10.96.0.10'] });
   });
 
-  test('105: without endpoints refused: bound, but no virtual server', () => {
+  test('without endpoints refused: bound, but no virtual server', () => {
     const state = ipvsState([servicePort()]);
     expect(serverLines(state)).toEqual([]);
     expect(filledSets(state)).toEqual({ REJECTED: ['10.96.0.10,tcp:80'], BOUND: ['10.96.0.10'] });
   });
 
-  test('114: internal policy Local without a local endpoint: dropped, as in the other modes', () => {
+  test('internal policy Local without a local endpoint: dropped, as in the other modes', () => {
     const state = ipvsState([servicePort({ endpoints: [remote], internalPolicy: 'Local' })]);
     expect(serverLines(state)).toEqual([]);
     expect(filledSets(state)).toEqual({ 'DROP-ALL': ['10.96.0.10,tcp:80'], BOUND: ['10.96.0.10'] });
@@ -76,7 +76,7 @@ describe('cluster IPs', () => {
 });
 
 describe('node ports', () => {
-  test('104: a virtual server on each address of the node, none on loopback', () => {
+  test('a virtual server on each address of the node, none on loopback', () => {
     const state = ipvsState([onNodePort], two);
     expect([...state.servers.keys()].toSorted()).toEqual([
       'TCP/10.96.0.10:80',
@@ -90,7 +90,7 @@ describe('node ports', () => {
     expect([...state.addresses.keys()]).toEqual(['10.96.0.10']);
   });
 
-  test('106: SCTP likewise', () => {
+  test('SCTP likewise', () => {
     const sctp = servicePort({ nodePort: 30_080, protocol: 'SCTP', endpoints: [remote] });
     const state = ipvsState([sctp], two);
     expect(serverLines(state)).toContain('--sctp-service 192.168.0.3:30080 -s rr');
@@ -130,7 +130,7 @@ describe('node ports', () => {
     expect(membersIn(state, 'SERVED')).toEqual(['fd00::2,tcp:30080', 'fd96::10,tcp:80']);
   });
 
-  test('107: external policy Local: local endpoints, and no source is hidden', () => {
+  test('external policy Local: local endpoints, and no source is hidden', () => {
     const state = ipvsState([
       servicePort({ nodePort: 30_080, externalPolicy: 'Local', endpoints: [remote, local] }),
     ]);
@@ -174,7 +174,7 @@ describe('external and load balancer IPs', () => {
     endpoints: [remote],
   });
 
-  test('108: source ranges guard the address, whoever they let in', () => {
+  test('source ranges guard the address, whoever they let in', () => {
     const state = ipvsState([balanced]);
     expect(membersIn(state, 'GUARDED')).toEqual(['198.51.100.20,tcp:80']);
     expect(membersIn(state, 'ALLOWED')).toEqual([
@@ -184,7 +184,7 @@ describe('external and load balancer IPs', () => {
     expect(membersIn(state, 'MASQ-ALL')).toEqual(['198.51.100.20,tcp:80']);
   });
 
-  test('109: the node may use the address where a range contains it, and not otherwise', () => {
+  test('the node may use the address where a range contains it, and not otherwise', () => {
     expect(membersIn(ipvsState([balanced]), 'ALLOWED-OWN')).toEqual([]);
     const holds = servicePort({ ...balanced, sourceRanges: ['192.168.0.0/24'] });
     expect(membersIn(ipvsState([holds]), 'ALLOWED-OWN')).toEqual([
@@ -254,7 +254,7 @@ describe('external and load balancer IPs', () => {
 });
 
 describe('persistence and scheduling', () => {
-  test('117: ClientIP affinity is persistence for as long', () => {
+  test('ClientIP affinity is persistence for as long', () => {
     const port = servicePort({ affinitySeconds: 600, endpoints: [remote] });
     expect(serverLines(ipvsState([port]))[0]).toBe('-t 10.96.0.10:80 -s rr -p 600');
   });
@@ -269,7 +269,7 @@ describe('persistence and scheduling', () => {
 });
 
 describe('what is there besides', () => {
-  test('110: health check ports that the graph has', () => {
+  test('health check ports that the graph has', () => {
     expect(membersIn(ipvsState([checked('Local')]), 'HEALTH')).toEqual(['31000']);
     expect(membersIn(ipvsState([checked('Cluster')]), 'HEALTH')).toEqual([]);
   });

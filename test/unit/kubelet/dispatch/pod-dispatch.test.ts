@@ -1,4 +1,4 @@
-// What the sources say is handed on to the pods' workers (spec 1.7).
+// What the sources say is handed on to the pods' workers.
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { PodDispatch } from '../../../../src/kubelet/dispatch/pod-dispatch.ts';

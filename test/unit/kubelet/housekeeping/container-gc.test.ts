@@ -3,7 +3,7 @@ import { chooseGarbage, usualLimits } from '../../../../src/kubelet/housekeeping
 import type { RuntimeContainer, RuntimePod } from '../../../../src/kubelet/runtime/runtime-pod.ts';
 import { runtimeContainer, runtimePod, runtimeSandbox } from '../support/runtime-pods.ts';
 
-/** Which records of the runtime go, and which stay to be looked at (spec 11.1). */
+/** Which records of the runtime go, and which stay to be looked at. */
 
 type State = RuntimeContainer['state'];
 

@@ -12,7 +12,7 @@ import { ownFolder } from '../../../support/own-folder.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
 import { runtimeContainer, runtimePod, runtimeSandbox } from '../support/runtime-pods.ts';
 
-/** What is cleared away, when, and what never is (spec 11). */
+/** What is cleared away, when, and what never is. */
 
 function answered<T extends string>(name: T): { readonly $typeName: `runtime.v1.${T}Response` } {
   return { $typeName: `runtime.v1.${name}Response` };

@@ -21,7 +21,7 @@ import { silentLog } from '../../../../src/telemetry/log.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
 import { runtimeContainer, runtimePod } from '../support/runtime-pods.ts';
 
-/** The files of containers' logs: rotated while a container runs, removed with it (spec 10.4, 11.1). */
+/** The files of containers' logs: rotated while a container runs, removed with it. */
 
 let folder = '';
 const id = 'a'.repeat(64);

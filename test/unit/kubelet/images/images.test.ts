@@ -10,7 +10,7 @@ import { ownFolder } from '../../../support/own-folder.ts';
 import { VirtualClock, settle } from '../../proxy/virtual-clock.ts';
 import { container, pod } from '../runtime/made-pods.ts';
 
-/** Images as pull policies want them (spec 3.8). */
+/** Images as pull policies want them. */
 
 let folder: string;
 let clock: VirtualClock;

@@ -1,4 +1,4 @@
-// Which docker configuration of the node counts (spec 3.8), and what is said of one that cannot be read.
+// Which docker configuration of the node counts, and what is said of one that cannot be read.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';

@@ -8,7 +8,7 @@ import type { RegistryCredential } from '../../../../src/kubelet/images/docker-c
 import { pullSecrets } from '../../../../src/kubelet/images/pull-secrets.ts';
 import { pod } from '../runtime/made-pods.ts';
 
-/** What Secrets named by a pod have for the registry of an image (spec 3.8), and what is said where they have none. */
+/** What Secrets named by a pod have for the registry of an image, and what is said where they have none. */
 
 const never = new AbortController().signal;
 

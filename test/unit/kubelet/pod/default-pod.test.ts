@@ -1,4 +1,4 @@
-// The defaults of a pod (spec 1.4 step 8).
+// The defaults of a pod.
 import { describe, expect, test } from 'vitest';
 import { defaultPod } from '../../../../src/kubelet/pod/default-pod.ts';
 import type { Container } from '../../../../src/kubelet/pod/container.ts';

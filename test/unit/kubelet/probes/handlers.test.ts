@@ -12,7 +12,7 @@ import { probeHandlers } from '../../../../src/kubelet/probes/handlers.ts';
 import type { ProbeOutcome } from '../../../../src/kubelet/probes/outcome.ts';
 import { container, pod, probe, running, runningPod } from '../support/pods.ts';
 
-/** What each handler asks for, and what it makes of the answers (spec 5.4). */
+/** What each handler asks for, and what it makes of the answers. */
 
 const open: (() => void)[] = [];
 

@@ -10,7 +10,7 @@ import { silentLog } from '../../../../src/telemetry/log.ts';
 import { VirtualClock, settle } from '../../proxy/virtual-clock.ts';
 import { container, pod, probe, running, runningPod } from '../support/pods.ts';
 
-/** When each kind of probe is executed, and what is made of the outcomes (spec 5.2). */
+/** When each kind of probe is executed, and what is made of the outcomes. */
 
 type Kind = ProbeOutcome['kind'];
 

@@ -13,7 +13,7 @@ import { VirtualClock } from '../../proxy/virtual-clock.ts';
 import { container, pod } from './made-pods.ts';
 import { settings } from './settings.ts';
 
-/** Cgroups of pods (spec 3.7), on folders that stand for the kernel's. */
+/** Cgroups of pods, on folders that stand for the kernel's. */
 
 let mount: string;
 

@@ -16,7 +16,7 @@ import type { RuntimeSettings } from '../../../../src/kubelet/runtime/settings.t
 import { container, pod, sidecar } from './made-pods.ts';
 import { settings } from './settings.ts';
 
-/** What of a pod and its containers goes to the runtime (spec 3.1 to 3.9). */
+/** What of a pod and its containers goes to the runtime. */
 
 const dns = {
   servers: ['10.96.0.10'],

@@ -9,7 +9,7 @@ import type { HookSurroundings } from '../../../../src/kubelet/runtime/hooks.ts'
 import { VirtualClock, settle } from '../../proxy/virtual-clock.ts';
 import { container, pod } from './made-pods.ts';
 
-/** What containers ask for after their start and before their end (spec 2.11). */
+/** What containers ask for after their start and before their end. */
 
 let server: Server;
 let port: number;

@@ -10,7 +10,7 @@ import { podActions } from '../../../../src/kubelet/runtime/pod-actions.ts';
 import type { RuntimeContainer, RuntimePod } from '../../../../src/kubelet/runtime/runtime-pod.ts';
 import { container, instance, pod, runtime, sandbox, sidecar } from './made-pods.ts';
 
-/** What a pod needs next, rule by rule (spec 2.4 to 2.9); then for any state of a runtime. */
+/** What a pod needs next, rule by rule; then for any state of a runtime. */
 
 interface More {
   readonly probes?: Readonly<Record<string, ProbeResult>>;

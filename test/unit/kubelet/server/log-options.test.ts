@@ -3,7 +3,7 @@ import { logContainer } from '../../../../src/kubelet/server/log-container.ts';
 import { parseLogOptions } from '../../../../src/kubelet/server/log-options.ts';
 import { pod, running, runningPod } from '../support/pods.ts';
 
-/** What of which log is meant by a request (spec 10.3). */
+/** What of which log is meant by a request. */
 
 const nowMs = Date.parse('2026-01-02T03:04:05Z');
 const parse = (query: string): ReturnType<typeof parseLogOptions> =>

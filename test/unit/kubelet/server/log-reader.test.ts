@@ -6,7 +6,7 @@ import type { LogOptions } from '../../../../src/kubelet/server/log-options.ts';
 import { readLog } from '../../../../src/kubelet/server/log-reader.ts';
 import { systemClock } from '../../../../src/clock.ts';
 
-/** What of a log's file a client gets, and how a follower goes on (spec 10.3). */
+/** What of a log's file a client gets, and how a follower goes on. */
 
 let folder = '';
 let path = '';

@@ -26,7 +26,7 @@ import {
   upgraded,
 } from './server-lab.ts';
 
-/** Who is let in, and what each path answers, over real TLS and sockets (spec 10). */
+/** Who is let in, and what each path answers, over real TLS and sockets. */
 
 let lab: ServerLab;
 

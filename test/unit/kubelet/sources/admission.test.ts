@@ -1,4 +1,4 @@
-// Which pods are let onto the node, and upstream's reasons where not (spec 12).
+// Which pods are let onto the node, and upstream's reasons where not.
 import { expect, test } from 'vitest';
 import { defaultPod } from '../../../../src/kubelet/pod/default-pod.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';

@@ -1,4 +1,4 @@
-// Static pods of a directory: what counts as one, and how changes are seen (spec 1.2).
+// Static pods of a directory: what counts as one, and how changes are seen.
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';

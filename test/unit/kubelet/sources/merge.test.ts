@@ -1,4 +1,4 @@
-// What changed between two sets of pods of a source (spec 1.6).
+// What changed between two sets of pods of a source.
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';

@@ -1,4 +1,4 @@
-// Mirror pods: one a static pod, of its very version (spec 9).
+// Mirror pods: one a static pod, of its very version.
 import { expect, test } from 'vitest';
 import type { ObjectAnswer } from '../../../../src/kubelet/api/object-api.ts';
 import { defaultPod } from '../../../../src/kubelet/pod/default-pod.ts';

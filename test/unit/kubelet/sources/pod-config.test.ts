@@ -4,7 +4,7 @@ import { silentLog } from '../../../../src/telemetry/log.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
 import { pod } from '../support/pods.ts';
 
-/** The sets of all sources together (spec 1.6). */
+/** The sets of all sources together. */
 
 test('the second of two pods of one name is told of, and dropped', () => {
   const told: string[] = [];

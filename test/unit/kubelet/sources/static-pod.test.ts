@@ -1,4 +1,4 @@
-// How a manifest becomes a pod of this node (spec 1.4).
+// How a manifest becomes a pod of this node.
 import { expect, test } from 'vitest';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
 import { readStaticPod } from '../../../../src/kubelet/sources/read-static-pod.ts';

@@ -1,4 +1,4 @@
-// Static pods of a URL: what is taken from an answer, what keeps those that were there, and what is said of it (spec 1.3).
+// Static pods of a URL: what is taken from an answer, what keeps those that were there, and what is said of it.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { ServerResponse } from 'node:http';

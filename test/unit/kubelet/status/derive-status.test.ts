@@ -1,4 +1,4 @@
-// What a pod's status says, rule by rule of spec 6; then for any course of events.
+// What a pod's status says, rule by rule; then for any course of events.
 import * as fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import type { Container } from '../../../../src/kubelet/pod/container.ts';

@@ -5,7 +5,7 @@ import { container, pod, sidecar } from '../runtime/made-pods.ts';
 import type { Phase } from '../../../support/fake-cri/call-log.ts';
 import { WorkerLab } from './worker-lab.ts';
 
-/** The agent dies at each call to the runtime in a pod's life, and another one takes over: nothing runs twice, nothing is lost (spec 11.4). */
+/** The agent dies at each call to the runtime in a pod's life, and another one takes over: nothing runs twice, nothing is lost. */
 
 let lab: WorkerLab | undefined;
 

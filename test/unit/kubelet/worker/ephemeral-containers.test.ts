@@ -5,7 +5,7 @@ import { NamespaceMode } from '../../../../src/kubelet/cri/gen/api_pb.ts';
 import { container, pod } from '../runtime/made-pods.ts';
 import { WorkerLab } from './worker-lab.ts';
 
-/** Containers that are put into a pod that runs (spec 2.8), on a runtime in memory, with a driven clock. */
+/** Containers that are put into a pod that runs, on a runtime in memory, with a driven clock. */
 
 let lab: WorkerLab;
 

@@ -5,7 +5,7 @@ import type { Volume } from '../../../../src/kubelet/pod/volume.ts';
 import { container, pod } from '../runtime/made-pods.ts';
 import { WorkerLab } from './worker-lab.ts';
 
-/** The life of pods on a runtime in memory, with a driven clock (spec 2, 14: 17 to 39). */
+/** The life of pods on a runtime in memory, with a driven clock (17 to 39 of docs/kubelet-scenarios.md). */
 
 let lab: WorkerLab;
 
