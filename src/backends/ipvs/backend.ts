@@ -26,7 +26,7 @@ import { readKernelTable } from './kernel-table.ts';
 import type { ObservedServers, TableReader } from './kernel-table.ts';
 import { Lacking } from './lacking.ts';
 import { Ownership, readMembers } from './ownership.ts';
-import { ServerTable } from './server-table.ts';
+import { ServerTable, coming } from './server-table.ts';
 import type { Targets } from './server-table.ts';
 import { ServerWriter } from './server-writer.ts';
 import { ipvsSet } from './sets.ts';
@@ -266,7 +266,7 @@ export class IpvsBackend implements Backend {
    */
   async #writeUnshown(state: IpvsState): Promise<void> {
     const targets = this.#writer.targets(state, this.#table.doubtUnshown());
-    await this.#writer.write(targets, this.#parts.lifetime, 'wanted');
+    await this.#writer.write(coming(targets), this.#parts.lifetime);
   }
 
   readonly #isExcluded = (address: Address): boolean => isInAny(this.#parts.excludeCidrs, address);

@@ -2,13 +2,12 @@ import type { Address } from '../../ip/address.ts';
 import type { SetMembers, SetName } from '../iptables/state.ts';
 import type { BoundAddresses } from './device.ts';
 import type { KernelServer, TargetServer } from './diff.ts';
-import type { ServerPlace } from './kernel-table.ts';
 import type { Targets } from './server-table.ts';
 import { frontendMember, holds, ipvsSet } from './sets.ts';
-import type { IpvsState, VirtualServerKey } from './state.ts';
+import type { IpvsState, ServerPlace, VirtualServerKey } from './state.ts';
 
 /** A sync that is about to begin. */
-export interface Change {
+export interface UpcomingSync {
   readonly targets: Targets;
   readonly state: IpvsState;
   readonly there: ReadonlyMap<VirtualServerKey, KernelServer>;
@@ -21,7 +20,7 @@ export interface Change {
  * The frontends that have to be closed while a sync changes them, or a packet would meet what neither the old state nor the new
  * one has for it.
  */
-export function changingFrontends(change: Change): readonly ServerPlace[] {
+export function changingFrontends(change: UpcomingSync): readonly ServerPlace[] {
   return [...change.targets].flatMap(([key, target]) => {
     const have = change.there.get(key);
     if (have !== undefined && target !== undefined)
@@ -33,7 +32,11 @@ export function changingFrontends(change: Change): readonly ServerPlace[] {
 }
 
 /** An address that comes or goes itself is not the node's while its virtual server is not there. */
-function isNodesOwnMeanwhile({ bound, state }: Change, address: Address, comes: boolean): boolean {
+function isNodesOwnMeanwhile(
+  { bound, state }: UpcomingSync,
+  address: Address,
+  comes: boolean,
+): boolean {
   const isBound = bound?.has(address) === true;
   const staysBound = state.addresses.has(address);
   return comes ? isBound || !staysBound : !isBound || staysBound;
@@ -43,7 +46,7 @@ function isNodesOwnMeanwhile({ bound, state }: Change, address: Address, comes: 
  * The frontend passes from a Service that dropped others' packets to one that takes them: these come to be marked, and so let in,
  * before the virtual server has its new real servers.
  */
-function isHandedOn(change: Change, have: KernelServer, target: TargetServer): boolean {
+function isHandedOn(change: UpcomingSync, have: KernelServer, target: TargetServer): boolean {
   const { state, membersBefore } = change;
   const set = ipvsSet('DROP-OTHERS', state.family);
   const member = frontendMember(target.address, target.protocol, target.port);

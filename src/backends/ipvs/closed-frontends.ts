@@ -1,7 +1,7 @@
 import type { Family } from '../../ip/address.ts';
 import type { SetMember } from '../iptables/diff-sets.ts';
-import type { ServerPlace } from './kernel-table.ts';
 import { frontendMember, ipvsSet } from './sets.ts';
+import type { ServerPlace } from './state.ts';
 
 /** A place without its key, as sets name it. */
 type Frontend = Omit<ServerPlace, 'key'>;

@@ -1,8 +1,14 @@
 import type { Origin } from '../../graph/rule-graph.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import { realServerArgs, serverArgs, serverName } from './ipvsadm-text.ts';
-import type { ObservedServer, ServerPlace } from './kernel-table.ts';
-import type { RealServer, RealServerKey, VirtualServer, VirtualServerKey } from './state.ts';
+import type { ObservedServer } from './kernel-table.ts';
+import type {
+  RealServer,
+  RealServerKey,
+  ServerPlace,
+  VirtualServer,
+  VirtualServerKey,
+} from './state.ts';
 
 /** A real server as far as it is known. */
 export interface KernelRealServer extends RealServer {

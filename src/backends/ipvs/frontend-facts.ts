@@ -10,11 +10,11 @@ import type { Address } from '../../ip/address.ts';
 export interface FrontendFacts {
   /** Whose connections the virtual server spreads; undefined: it only refuses, there is none. */
   readonly pool: PoolId | undefined;
-  readonly members: readonly SetMember[];
+  readonly members: readonly RoleMember[];
 }
 
 /** What stands in a set. */
-export interface SetMember {
+export interface RoleMember {
   readonly role: SetRole;
   readonly member: string;
 }
@@ -29,7 +29,7 @@ export function frontendFacts(
   const sources = targetsOf(frontend.branches, detector);
   const pool = poolOf(frontend.branches);
   const roles = [...rolesOf(pool, sources)];
-  const members = roles.map((role): SetMember => ({ role, member: at }));
+  const members = roles.map((role): RoleMember => ({ role, member: at }));
   return { pool, members: pool === undefined ? members : [...members, ...guardOf(frontend, at)] };
 }
 
@@ -68,14 +68,14 @@ function* rolesOf(pool: PoolId | undefined, { pods, others }: Targets): Generato
   yield pods.kind === 'pool' && pods.masquerade ? 'MASQ-ALL' : 'MASQ-OTHERS';
 }
 
-function guardOf({ guard }: Frontend, at: string): readonly SetMember[] {
+function guardOf({ guard }: Frontend, at: string): readonly RoleMember[] {
   if (guard === undefined || guard.others.kind === 'pass') return [];
   // A set takes no prefix without length, and who lets everybody in guards nothing.
   if (guard.allowed.some((range: Cidr) => prefixLength(range) === 0)) return [];
   const ranges = [...new Set(guard.allowed.map(rangeText))];
   return [
     { role: 'GUARDED', member: at },
-    ...ranges.map((range): SetMember => ({ role: 'ALLOWED', member: `${at},${range}` })),
-    ...guard.allowedOwn.map((own): SetMember => ({ role: 'ALLOWED-OWN', member: `${at},${own}` })),
+    ...ranges.map((range): RoleMember => ({ role: 'ALLOWED', member: `${at},${range}` })),
+    ...guard.allowedOwn.map((own): RoleMember => ({ role: 'ALLOWED-OWN', member: `${at},${own}` })),
   ];
 }

@@ -4,10 +4,7 @@ import { familyOf, formatAddress, parseAddress } from '../../ip/address.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import type { Protocol } from '../../services/service-port.ts';
 import { realServerKey, virtualServerKey } from './servers.ts';
-import type { RealServer, RealServerKey, VirtualServer, VirtualServerKey } from './state.ts';
-
-/** Where a virtual server is. */
-export type ServerPlace = Pick<VirtualServer, 'key' | 'address' | 'protocol' | 'port'>;
+import type { RealServer, RealServerKey, ServerPlace, VirtualServerKey } from './state.ts';
 
 /** A real server in the kernel. */
 export interface ObservedRealServer extends RealServer {

@@ -2,10 +2,9 @@ import type { Address } from '../../ip/address.ts';
 import type { SwitchyardError } from '../../error.ts';
 import { SetsError } from '../iptables/ipsets.ts';
 import type { KernelServer, TargetServer } from './diff.ts';
-import type { ServerPlace } from './kernel-table.ts';
 import type { Targets } from './server-table.ts';
 import { frontendMember } from './sets.ts';
-import type { VirtualServerKey } from './state.ts';
+import type { ServerPlace, VirtualServerKey } from './state.ts';
 
 /**
  * What sets lack of what a state asks for. Without their members, virtual servers and addresses that are new would let in whom

@@ -10,18 +10,17 @@ import { TableBuilder } from '../iptables/table-builder.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import { AddressClaims } from './addresses.ts';
 import { frontendFacts } from './frontend-facts.ts';
-import type { SetMember } from './frontend-facts.ts';
+import type { RoleMember } from './frontend-facts.ts';
 import { HairpinMembers } from './hairpin-members.ts';
 import type { IpvsOptions } from './options.ts';
 import { GraphPlaces } from './places.ts';
-import type { Place } from './places.ts';
 import { ipvsJumps, ipvsRules } from './rules.ts';
 import { chooseScheduling } from './scheduling.ts';
 import { isSameServer, realServersOf } from './servers.ts';
 import { closedSet, setRoles, setVersions } from './sets.ts';
 import type { SetRole } from './sets.ts';
 import { Shortfalls } from './shortfalls.ts';
-import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
+import type { IpvsState, ServerPlace, VirtualServer, VirtualServerKey } from './state.ts';
 
 /** The state for a graph, made from nothing. */
 export function lowerIpvs(graph: RuleGraph, options: IpvsOptions, exclude?: Excluded): IpvsState {
@@ -54,8 +53,8 @@ export class IpvsLowering {
 
 /** What is in the state for a place. */
 interface Lowered {
-  readonly place: Place;
-  readonly members: readonly SetMember[];
+  readonly place: ServerPlace;
+  readonly members: readonly RoleMember[];
   readonly server: VirtualServer | undefined;
 }
 
@@ -105,7 +104,7 @@ class Parts {
     return this.#publish();
   }
 
-  #lower(places: readonly Place[], found: GraphPlaces): void {
+  #lower(places: readonly ServerPlace[], found: GraphPlaces): void {
     const before = new Map(places.map(({ key }) => [key, this.#takeOut(key)]));
     const after = new Map(
       places.map((place) => [place.key, this.#putIn(place, found, before.get(place.key))]),
@@ -132,7 +131,7 @@ class Parts {
   }
 
   #putIn(
-    place: Place,
+    place: ServerPlace,
     found: GraphPlaces,
     before: VirtualServer | undefined,
   ): VirtualServer | undefined {
@@ -158,7 +157,7 @@ class Parts {
   }
 
   /** Why a frontend is not served, nor its address bound. */
-  #refusal({ kind }: Frontend, { address }: Place, isOwn: boolean): string | undefined {
+  #refusal({ kind }: Frontend, { address }: ServerPlace, isOwn: boolean): string | undefined {
     if (kind === 'nodePort') return undefined;
     if (isUnspecified(address)) return `${address} is nobody’s address`;
     if (isMulticast(address)) return `${address} is a multicast address`;
@@ -169,7 +168,7 @@ class Parts {
   }
 
   #server(
-    { key, address, protocol, port }: Place,
+    { key, address, protocol, port }: ServerPlace,
     { origin }: Frontend,
     pool: Pool,
   ): VirtualServer {

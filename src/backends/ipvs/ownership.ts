@@ -5,10 +5,9 @@ import type { Protocol } from '../../services/service-port.ts';
 import { saveSets } from '../iptables/ipsets.ts';
 import { isIpvsModeSet } from '../iptables/ipvs-names.ts';
 import type { FoundMembers } from '../iptables/kept-sets.ts';
-import type { ServerPlace } from './kernel-table.ts';
 import { virtualServerKey } from './servers.ts';
 import { frontendMember } from './sets.ts';
-import type { IpvsState, VirtualServerKey } from './state.ts';
+import type { IpvsState, ServerPlace, VirtualServerKey } from './state.ts';
 
 /** A virtual server has no room for a name: which are ours is known from what lies beside them. */
 export class Ownership {

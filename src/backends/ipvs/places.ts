@@ -6,15 +6,7 @@ import type { Protocol } from '../../services/service-port.ts';
 import type { Excluded } from '../iptables/lower.ts';
 import { nodePortAddresses } from './node-addresses.ts';
 import { virtualServerKey } from './servers.ts';
-import type { VirtualServerKey } from './state.ts';
-
-/** An address, protocol and port at which packets may arrive. */
-export interface Place {
-  readonly key: VirtualServerKey;
-  readonly address: Address;
-  readonly protocol: Protocol;
-  readonly port: number;
-}
+import type { ServerPlace } from './state.ts';
 
 /** A graph seen by places: a node port is at as many as there are addresses on which it answers. */
 export class GraphPlaces {
@@ -33,7 +25,7 @@ export class GraphPlaces {
   }
 
   /** The places of frontends, whether or not the graph has them still. */
-  ofAll(ids: Iterable<FrontendId>): readonly Place[] {
+  ofAll(ids: Iterable<FrontendId>): readonly ServerPlace[] {
     return Array.from(ids).flatMap((id) => {
       const [address = '', protocol, port] = id.split('/');
       const addresses = address === 'nodePort' ? this.#nodePortAddresses : [address as Address];
@@ -45,7 +37,7 @@ export class GraphPlaces {
    * Whose packets those at a place are: its own frontend's before the node port's, but one that only refuses gives
    * way, as it does in `interpret`.
    */
-  frontendAt({ address, protocol, port }: Place): Frontend | undefined {
+  frontendAt({ address, protocol, port }: ServerPlace): Frontend | undefined {
     const ids = [frontendId(address, protocol, port)];
     if (this.#nodePortAddresses.has(address)) ids.push(frontendId(undefined, protocol, port));
     const found = ids.flatMap((id) => this.#graph.frontends.get(id) ?? []);
@@ -69,6 +61,6 @@ function leadsToPool({ branches }: Frontend): boolean {
   return branches.some(({ to }) => to.kind === 'pool');
 }
 
-function placeAt(address: Address, protocol: Protocol, port: number): Place {
+function placeAt(address: Address, protocol: Protocol, port: number): ServerPlace {
   return { key: virtualServerKey(protocol, address, port), address, protocol, port };
 }

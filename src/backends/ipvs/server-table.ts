@@ -29,6 +29,11 @@ export interface RefusedLine {
 /** What virtual servers are to be; undefined: not there. */
 export type Targets = ReadonlyMap<VirtualServerKey, TargetServer | undefined>;
 
+/** Those that are to be there. */
+export function coming(targets: Targets): Targets {
+  return new Map([...targets].filter(([, target]) => target !== undefined));
+}
+
 /** 2,000 servers of three real servers each take 55 s in a virtual machine without hardware support. */
 const leastTimeoutMs = 60_000;
 const timeoutMsPerLine = 20;

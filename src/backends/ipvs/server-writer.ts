@@ -7,15 +7,15 @@ import { missingCure } from '../iptables/apply.ts';
 import type { SetMember } from '../iptables/diff-sets.ts';
 import type { Outcome } from '../iptables/meanwhile.ts';
 import type { AddressTable } from './address-table.ts';
+import { bindableAddresses } from './bindable.ts';
 import type { ClosedFrontends } from './closed-frontends.ts';
 import type { TargetServer } from './diff.ts';
 import type { Draining, Drains } from './drains.ts';
-import type { ServerPlace } from './kernel-table.ts';
 import type { Lacking } from './lacking.ts';
-import { refusalReason } from './server-table.ts';
+import { coming, refusalReason } from './server-table.ts';
 import type { RefusedLine, ServerTable, Targets } from './server-table.ts';
 import { frontendMember, holds, ipvsSet } from './sets.ts';
-import type { IpvsState, VirtualServer, VirtualServerKey } from './state.ts';
+import type { IpvsState, ServerPlace, VirtualServer, VirtualServerKey } from './state.ts';
 
 /** What a {@link ServerWriter} is made of. */
 export interface ServerWriterParts {
@@ -76,29 +76,42 @@ export class ServerWriter {
     lacking: Lacking,
     signal: AbortSignal,
   ): Promise<Outcome> {
+    const { addresses, table } = this.#parts;
     this.#refused = new Map();
-    this.#waiting = lacking.heldBack(targets, this.#parts.table.servers);
+    this.#waiting = lacking.heldBack(targets, table.servers);
     const ready = new Map([...targets].filter(([key]) => !this.#waiting.has(key)));
-    // What refused these, or goes with them, is needed until they have come or gone.
-    const isWaiting = this.#waiting.size > 0;
-    const going = this.#going(ready);
-    await this.write(ready, signal, 'wanted');
+    await this.write(coming(ready), signal);
     if (lacking.isUnknown) return { last: [], keepsMembers: true };
-    const wanted = this.#bindable(state, lacking);
-    const open = this.#missing(state).filter(
-      ({ address }) => wanted.has(address) || !state.addresses.has(address),
-    );
-    await this.#parts.addMembers(this.#parts.closed.close(open), signal);
-    await this.#parts.addresses.write(wanted, signal);
-    // An address that stays would lead to the node's own sockets.
-    const { stuck } = this.#parts.addresses;
-    const stays = new Set(going.filter(({ address }) => stuck.has(address)).map(({ key }) => key));
-    const free = new Map([...ready].filter(([key]) => !stays.has(key)));
-    await this.write(free, signal, 'unwanted');
-    const keepsMembers = isWaiting || stuck.size > 0;
+    await this.#bind(state, lacking, signal);
+    // What is at an address that stays is left: without it, the address would lead to the node's own sockets.
+    const isLeft = (key: VirtualServerKey): boolean => {
+      const address = table.servers.get(key)?.address;
+      return address !== undefined && addresses.stuck.has(address);
+    };
+    const leaving = [...ready].filter(([key, target]) => target === undefined && !isLeft(key));
+    await this.write(new Map(leaving), signal);
+    // What refused these, or goes with them, is needed until they have come or gone.
+    const keepsMembers = this.#waiting.size > 0 || addresses.stuck.size > 0;
     this.settleDrains();
     this.#checkAnythingServed(state);
     return { last: this.#opened(state, keepsMembers), keepsMembers };
+  }
+
+  /** Addresses come when their virtual servers are there, and go before these do. */
+  async #bind(state: IpvsState, lacking: Lacking, signal: AbortSignal): Promise<void> {
+    const { addresses, addMembers, closed, table } = this.#parts;
+    const wanted = bindableAddresses(state, {
+      there: table.servers.values(),
+      refused: this.#refused.keys(),
+      waiting: this.#waiting,
+      lacking,
+      bound: addresses.bound,
+    });
+    const open = this.#missing(state).filter(
+      ({ address }) => wanted.has(address) || !state.addresses.has(address),
+    );
+    await addMembers(closed.close(open), signal);
+    await addresses.write(wanted, signal);
   }
 
   /**
@@ -111,12 +124,6 @@ export class ServerWriter {
     return closed.openOnly([...table.servers.values()].filter(({ key }) => state.servers.has(key)));
   }
 
-  #going(targets: Targets): readonly ServerPlace[] {
-    return [...targets].flatMap(([key, target]) =>
-      target === undefined ? (this.#parts.table.servers.get(key) ?? []) : [],
-    );
-  }
-
   /** Virtual servers that the kernel would not take, or that have to wait. */
   #missing({ servers }: IpvsState): readonly VirtualServer[] {
     return [...this.#refused.keys(), ...this.#waiting].flatMap((key) =>
@@ -124,37 +131,14 @@ export class ServerWriter {
     );
   }
 
-  async write(
-    targets: Targets,
-    signal: AbortSignal,
-    which: 'all' | 'wanted' | 'unwanted' = 'all',
-  ): Promise<void> {
-    const isChosen = (target: TargetServer | undefined): boolean =>
-      which === 'all' || (which === 'wanted') === (target !== undefined);
-    const some = new Map([...targets].filter(([, target]) => isChosen(target)));
-    const refused = await this.#parts.table.write(some, signal);
-    for (const key of some.keys()) this.#refused.delete(key);
+  /** Brings virtual servers to what they are to be, and remembers what the kernel refuses of it. */
+  async write(targets: Targets, signal: AbortSignal): Promise<void> {
+    const refused = await this.#parts.table.write(targets, signal);
+    for (const key of targets.keys()) this.#refused.delete(key);
     for (const [key, line] of refused) {
       this.#refused.set(key, line);
       this.#parts.log.error({ servicePort: line.origin?.name, server: key }, refusalReason(line));
     }
-  }
-
-  /** Without its virtual servers an address would lead to the node's own sockets. */
-  #bindable({ addresses, servers }: IpvsState, lacking: Lacking): IpvsState['addresses'] {
-    const isSettled = this.#refused.size + this.#waiting.size === 0;
-    if (isSettled && lacking.isNothing) return addresses;
-    const served = new Set([...this.#parts.table.servers.values()].map(({ address }) => address));
-    const unserved = (keys: Iterable<VirtualServerKey>): ReadonlySet<Address | undefined> => {
-      const all = Array.from(keys, (key) => servers.get(key)?.address);
-      return new Set(all.filter((address) => address && !served.has(address)));
-    };
-    const refused = unserved(this.#refused.keys());
-    const waiting = unserved(this.#waiting);
-    const waits = (address: Address): boolean =>
-      (waiting.has(address) || lacking.holdsBackAddress(address)) &&
-      this.#parts.addresses.bound?.has(address) !== true;
-    return new Map([...addresses].filter(([each]) => !refused.has(each) && !waits(each)));
   }
 
   /** What refuses everything has to be mended or passes: that is no matter of single services. */

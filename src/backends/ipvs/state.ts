@@ -35,6 +35,9 @@ export interface VirtualServer {
   readonly origin: Origin;
 }
 
+/** Where a virtual server is, or might be. */
+export type ServerPlace = Pick<VirtualServer, 'key' | 'address' | 'protocol' | 'port'>;
+
 /** An address whose packets the node takes for its own, because it is bound to kube-ipvs0. */
 export interface BoundAddress {
   readonly address: Address;
