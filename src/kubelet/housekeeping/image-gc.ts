@@ -53,6 +53,7 @@ export class ImageGc {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, config, events, log } = this.#options;
     const isOff = config.highPercent === 100 && config.maxAgeMs === 0;
+    const begun = isOff ? undefined : this.#begin(signal);
     while (!signal.aborted) {
       await clock.sleep(everyMs, signal);
       if (signal.aborted || isOff) continue;
@@ -60,17 +61,24 @@ export class ImageGc {
         await this.collect(signal);
         this.#hasFailed = false;
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted) break;
         log.warn({}, `images: ${errorText(error)}`);
         // Once may be a runtime that was just away.
         if (this.#hasFailed) events.tell('Warning', 'ImageGCFailed', errorText(error));
         this.#hasFailed = true;
       }
     }
+    await begun;
+  }
+
+  /** What is there already is known from now on; where it cannot be listed yet, from the first look on. */
+  async #begin(signal: AbortSignal): Promise<void> {
+    await this.#alone(async () => void (await this.#unused(signal))).catch(() => {});
   }
 
   /** By age, then for want of room. Rejects where there is not as much room as there should be afterwards. Nothing before all pods are known. */
   async collect(signal: AbortSignal): Promise<void> {
+    if (!this.#options.isReady()) return;
     return this.#alone(async () => {
       const unused = await this.#unused(signal);
       const left = await this.#removeOld(unused, signal);
@@ -80,13 +88,13 @@ export class ImageGc {
 
   /** All that nobody uses goes, whatever its age: the disk is short. */
   async removeUnused(signal: AbortSignal): Promise<void> {
+    if (!this.#options.isReady()) return;
     return this.#alone(async () => {
       for (const each of await this.#unused(signal)) await this.#remove(each, 'space', signal);
     });
   }
 
   async #alone(work: () => Promise<void>): Promise<void> {
-    if (!this.#options.isReady()) return;
     const mine = this.#busy.then(work);
     this.#busy = mine.catch(() => {});
     return mine;

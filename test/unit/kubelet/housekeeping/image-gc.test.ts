@@ -1,5 +1,5 @@
 // Which images go, when, and which never do.
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ImageGcConfig } from '../../../../src/config/eviction-config.ts';
@@ -239,6 +239,21 @@ describe('a disk that is fuller than it may be', () => {
     await scene.wait(2 * minuteMs);
     await scene.collect();
     expect(scene.names).toEqual(['a']);
+  });
+
+  it('loses at the first look what was there when the agent began', async () => {
+    scene = new Scene();
+    for (const id of nine) scene.add(id);
+    const stop = new AbortController();
+    const running = scene.gc().run(stop.signal);
+    const known = join(scene.folder, 'images.json');
+    await vi.waitFor(() => expect(existsSync(known)).toBe(true));
+    scene.add('young', 10);
+    await scene.wait(5 * minuteMs);
+    await vi.waitFor(() => expect(scene.names).toHaveLength(8));
+    expect(scene.names).toContain('young');
+    stop.abort();
+    await running;
   });
 
   it('tells where there is too little to remove, and goes on past what cannot be', async () => {
