@@ -14,6 +14,8 @@ const cluster = new KubeletCluster(['n1'], {
   apiServerFlags: [`--service-cluster-ip-range=${serviceCidrs}`],
 });
 const registry = new ServedRegistry(fabricAddress);
+// Beyond the safe ones.
+const setting = { configuration: { allowedUnsafeSysctls: ['net.core.*'] } };
 let real: World;
 let memory: World;
 
@@ -22,10 +24,10 @@ beforeAll(async () => {
   await cluster.start([pauseImage(), busyboxImage(), other]);
   await registry.start();
   const [node] = cluster.nodes;
-  real = new World(containerdRuntime(node ?? expect.fail(), registry), cluster);
+  real = new World(containerdRuntime(node ?? expect.fail(), registry), cluster, setting);
   const runtime = new MemoryRuntime(new NodeMachine('memory', 0));
   await runtime.start();
-  memory = new World(runtime, cluster);
+  memory = new World(runtime, cluster, setting);
   await Promise.all([real.start(), memory.start()]);
 });
 

@@ -243,16 +243,6 @@ export const sandbox: readonly Scenario[] = [
     },
   },
   {
-    number: 94,
-    title: 'a sysctl that is not allowed: the pod fails, and never starts',
-    async run(trial) {
-      const securityContext = { sysctls: [{ name: 'kernel.msgmax', value: '65536' }] };
-      const pod = await trial.pod({ securityContext, ...one(forever) });
-      expect(await pod.phase('Failed')).toMatchObject({ reason: 'SysctlForbidden' });
-      expect(await pod.sandboxes()).toEqual([]);
-    },
-  },
-  {
     number: 95,
     title: 'more CPU than the node has: the pod fails, and never starts',
     async run(trial) {

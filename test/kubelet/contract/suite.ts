@@ -13,6 +13,7 @@ import { sandbox } from './sandbox.ts';
 import type { Scenario } from './scenario.ts';
 import { serving } from './serving.ts';
 import { sources } from './sources.ts';
+import { sysctls } from './sysctls.ts';
 import { Trial } from './trial.ts';
 import { volumes } from './volumes.ts';
 import type { World, WorldRuntime } from './world.ts';
@@ -24,6 +25,7 @@ export const scenarios: readonly Scenario[] = [
   ...lifecycle,
   ...ending,
   ...sandbox,
+  ...sysctls,
   ...volumes,
   ...environment,
   ...probing,
