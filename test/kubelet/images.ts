@@ -45,10 +45,11 @@ export function pauseImage(): BuiltImage {
   });
 }
 
-/** Busybox with all its programs; `/www/index.html` says hello. */
+/** Busybox with all its programs; `/www/index.html` says hello. `ballast`: a file that makes it as large as one likes. */
 export function busyboxImage(
   name = 'docker.io/local/busybox:1',
   config: ImageConfig = {},
+  ballast?: Buffer,
 ): BuiltImage {
   const binary = readFileSync('/bin/busybox');
   const listed = execFileSync('/bin/busybox', ['--list'], { encoding: 'utf8' });
@@ -65,6 +66,7 @@ export function busyboxImage(
       text('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n'),
       text('etc/group', 'root:x:0:\nnogroup:x:65534:\n'),
       text('www/index.html', 'hello from busybox\n'),
+      ...(ballast === undefined ? [] : [{ path: 'ballast', type: 'file', data: ballast } as const]),
     ],
     { Cmd: ['sh'], Env: [path], WorkingDir: '/', ...config },
   );
