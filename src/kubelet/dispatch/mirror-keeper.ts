@@ -17,6 +17,8 @@ export interface MirrorKeeperOptions {
   readonly isReady: () => boolean;
   /** Whether anything of a static pod that no source has any more may still run. */
   readonly isAlive: (uid: string) => boolean;
+  /** Whether a mirror tells of an end that its pod has left behind. */
+  readonly isOver: MirrorPodsOptions['isOver'];
 }
 
 const lookEveryMs = 2000;

@@ -62,16 +62,17 @@ export function standingParts(
     isNode: (selector) => selectsNode(selector, node.matched),
   });
   const sources = new PodSources(base, node, (change) => listener.apply(change));
+  const status = statusWriter(base, table, listener);
   return {
     table,
     objects,
-    status: statusWriter(base, table, listener),
+    status,
     view: runtimeView(base, table, listener),
     probeMeter,
     probes: podProbes(base, probeMeter, listener),
     volumes: podVolumes(base, node, objects),
     sources,
-    mirrors: mirrorKeeper(base, node, { table, sources }, listener),
+    mirrors: mirrorKeeper(base, node, { table, sources, status }, listener),
     dns: new NodeDns({ config: config.dns, nodeIps, log }),
     logFolders: new LogFolders({ rootDir, podLogsDir: config.podLogsDir }),
   };
@@ -155,7 +156,7 @@ function podVolumes(
 function mirrorKeeper(
   { api, clock, log }: KubeletBase,
   node: NodeParts,
-  { table, sources }: Pick<StandingParts, 'table' | 'sources'>,
+  { table, sources, status }: Pick<StandingParts, 'table' | 'sources' | 'status'>,
   listener: StandingPartsListener,
 ): MirrorKeeper | undefined {
   if (api === undefined) return undefined;
@@ -167,5 +168,6 @@ function mirrorKeeper(
     api: api.objects('v1', 'pods'),
     owner: () => node.owner,
     isAlive: (uid) => listener.isAlive(uid),
+    isOver: (pod) => status.isMirrorOver(pod),
   });
 }

@@ -16,6 +16,8 @@ export interface MirrorPodsOptions {
   readonly api: Pick<ObjectApi, 'send'>;
   /** undefined: not registered yet; without it there are no mirror pods. */
   readonly owner: () => MirrorOwner | undefined;
+  /** Whether the mirror of this static pod tells of an end that the pod has left behind: it says so for good, and is replaced. */
+  readonly isOver: (staticPod: Pod) => boolean;
   readonly log: Log;
 }
 
@@ -61,7 +63,7 @@ export class MirrorPods {
   /** Sees to it that a static pod has its mirror. */
   async ensure(staticPod: Pod, mirror: Pod | undefined, signal: AbortSignal): Promise<void> {
     const owner = this.#options.owner();
-    if (owner === undefined || (mirror !== undefined && isMirrorOf(mirror, staticPod))) return;
+    if (owner === undefined || (mirror !== undefined && this.#stays(mirror, staticPod))) return;
     await this.#alone(staticPod, async () => {
       if (mirror !== undefined) await this.#delete(mirror, signal);
       await this.#create(staticPod, owner, signal);
@@ -71,6 +73,10 @@ export class MirrorPods {
   /** Removes one for which there is no static pod. */
   async remove(mirror: Pod, signal: AbortSignal): Promise<void> {
     await this.#alone(mirror, async () => this.#delete(mirror, signal));
+  }
+
+  #stays(mirror: Pod, staticPod: Pod): boolean {
+    return isMirrorOf(mirror, staticPod) && !this.#options.isOver(staticPod);
   }
 
   async #create(staticPod: Pod, owner: MirrorOwner, signal: AbortSignal): Promise<void> {

@@ -83,6 +83,19 @@ export class KeptStatuses {
     return entry;
   }
 
+  /**
+   * Whether the mirror of a static pod still tells how a shutdown of the machine has ended the one that was there before: an object does not
+   * leave its last phase (spec 6.2), so that another one has to stand for the pod that runs.
+   */
+  isMirrorOver(pod: Pod): boolean {
+    const { status } = this.#entries.get(pod.metadata.uid) ?? {};
+    return (
+      status !== undefined &&
+      !isTerminal(status.phase) &&
+      this.#mirror(pod)?.status.reason === shutdownReason
+    );
+  }
+
   forget(uid: string): void {
     this.#entries.delete(uid);
   }
@@ -102,10 +115,15 @@ export class KeptStatuses {
     this.#options.onContinued(entry.pod.metadata.uid);
   }
 
-  /** The mirror of this very version of a static pod. One that a shutdown of the machine has ended tells nothing: the pod begins anew. */
+  /** One that a shutdown of the machine has ended tells nothing: the pod begins anew. */
   #ownMirror(pod: Pod): Pod | undefined {
+    const mirror = this.#mirror(pod);
+    return mirror?.status.reason === shutdownReason ? undefined : mirror;
+  }
+
+  /** The mirror of this very version of a static pod. */
+  #mirror(pod: Pod): Pod | undefined {
     const mirror = isStaticPod(pod) ? this.#options.mirror(pod) : undefined;
-    if (mirror === undefined || !isMirrorOf(mirror, pod)) return undefined;
-    return mirror.status.reason === shutdownReason ? undefined : mirror;
+    return mirror !== undefined && isMirrorOf(mirror, pod) ? mirror : undefined;
   }
 }

@@ -90,6 +90,11 @@ export class StatusWriter implements StatusSink {
       this.forget(pod.metadata.uid);
   }
 
+  /** Whether a static pod has begun anew that its mirror says a shutdown has ended: the mirror is to be replaced. */
+  isMirrorOver(pod: Pod): boolean {
+    return this.#statuses.isMirrorOver(pod);
+  }
+
   forget(uid: string): void {
     this.#statuses.forget(uid);
   }

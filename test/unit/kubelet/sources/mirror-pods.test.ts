@@ -26,7 +26,10 @@ interface Asked {
   readonly value: unknown;
 }
 
-function mirrors(answers: readonly number[] = []): { asked: Asked[]; pods: MirrorPods } {
+function mirrors(
+  answers: readonly number[] = [],
+  isOver = false,
+): { asked: Asked[]; pods: MirrorPods } {
   const asked: Asked[] = [];
   const send = async (verb: string, path: string, value: unknown): Promise<ObjectAnswer> => {
     asked.push({ verb, path, value });
@@ -39,7 +42,8 @@ function mirrors(answers: readonly number[] = []): { asked: Asked[]; pods: Mirro
       retryAfterMs: undefined,
     });
   };
-  return { asked, pods: new MirrorPods({ api: { send }, owner: () => owner, log: silentLog }) };
+  const options = { api: { send }, owner: () => owner, isOver: () => isOver, log: silentLog };
+  return { asked, pods: new MirrorPods(options) };
 }
 
 function mirrorOf(pod: Pod, more: object = {}): Pod {
@@ -74,11 +78,14 @@ test('one of this version stays', async () => {
   expect(asked).toEqual([]);
 });
 
+const deletionTimestamp = '2026-01-01T00:00:00Z';
+
 test.for([
-  ['of another version', mirrorOf(staticPod('b'))],
-  ['that is being deleted', mirrorOf(staticPod(), { deletionTimestamp: '2026-01-01T00:00:00Z' })],
-] as const)('one %s is replaced, itself and no other', async ([, mirror]) => {
-  const { asked, pods } = mirrors();
+  ['of another version', mirrorOf(staticPod('b')), false],
+  ['that is being deleted', mirrorOf(staticPod(), { deletionTimestamp }), false],
+  ['that tells of an end that the pod has left behind', mirrorOf(staticPod()), true],
+] as const)('one %s is replaced, itself and no other', async ([, mirror, isOver]) => {
+  const { asked, pods } = mirrors([], isOver);
   await pods.ensure(staticPod(), mirror, signal);
   expect(asked.map(({ verb }) => verb)).toEqual(['delete', 'create']);
   expect(asked[0]).toMatchObject({

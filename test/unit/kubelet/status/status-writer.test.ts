@@ -415,6 +415,22 @@ describe('a static pod that ran before this process', () => {
     expect(writer.current(ours)).toEqual(first);
   });
 
+  it('wants another mirror once it has begun anew after a shutdown, and not before', () => {
+    const ours = staticPod();
+    const ended = { phase: 'Failed', reason: 'Terminated', message: 'shutdown' } as const;
+    mirrors.set('static', mirrorOf(ours, ended));
+    expect(writer.isMirrorOver(ours)).toBe(false);
+    writer.set(ours, ended);
+    expect(writer.isMirrorOver(ours)).toBe(false);
+    writer.beginsAnew(ours);
+    writer.set(ours, first);
+    expect(writer.isMirrorOver(ours)).toBe(true);
+    mirrors.set('static', mirrorOf(ours, { ...ended, reason: 'DeadlineExceeded' }));
+    expect(writer.isMirrorOver(ours)).toBe(false);
+    mirrors.set('static', mirrorOf(ours));
+    expect(writer.isMirrorOver(ours)).toBe(false);
+  });
+
   it('goes on from it also where the mirror is heard of later, once', () => {
     const ours = staticPod();
     writer.set(ours, first);
