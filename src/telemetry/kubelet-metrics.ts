@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { addBuildInfo } from './build-info.ts';
 import { CertificateMetrics } from './certificate-metrics.ts';
+import { ConnectionMetrics } from './connection-metrics.ts';
 import { PodMetrics } from './pod-metrics.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
 import { ReliefMetrics } from './relief-metrics.ts';
@@ -53,6 +54,7 @@ export class KubeletMetrics {
   readonly pods = new PodMetrics(this.registry);
   readonly relief = new ReliefMetrics(this.registry);
   readonly certificates = new CertificateMetrics(this.registry);
+  readonly connections = new ConnectionMetrics(this.registry);
   #read: () => KubeletReadings = () => noReadings;
   readonly #requests = this.#counter(
     'http_requests_total',

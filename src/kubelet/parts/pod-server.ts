@@ -59,7 +59,9 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
     metrics: metrics.registry,
     sliMetrics: metrics.slis.registry,
     onRequest: (request) => metrics.request(request),
+    onRefused: (reason) => metrics.connections.refused(reason),
   });
+  metrics.connections.collect(() => server.connections);
   certificates.onServing = () => server.lookAgain();
   await server.start();
   return server;

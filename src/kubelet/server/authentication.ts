@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { PeerCertificate } from 'node:tls';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '../../clock.ts';
+import { SwitchyardError } from '../../error.ts';
 import { createAnswer } from '../../informer/api-answer.ts';
 import type { ApiWriter } from '../../informer/api-client.ts';
 import { ExpiringCache } from './expiring-cache.ts';
@@ -24,27 +25,44 @@ export interface AuthenticationOptions {
 }
 
 const reviewMs = 10_000;
+/** Whoever comes with a token has it looked up: so many at a time, for strangers have as many tokens as they like. */
+const mostReviews = 50;
 const subject = { group: 'authentication.k8s.io', resource: 'tokenreviews' };
 const everyone = 'system:authenticated';
+const anonymousUser: User = { name: 'system:anonymous', groups: ['system:unauthenticated'] };
+
+/** Too many tokens are being looked up already. */
+export class TooManyReviewsError extends SwitchyardError {
+  constructor() {
+    const text = `${mostReviews} tokens are being looked up at the API server`;
+    super('source', text, { retryable: true });
+  }
+}
+
+/** Whether a user is whoever shows nothing. */
+export function isAnonymous({ groups }: User): boolean {
+  return groups.includes('system:unauthenticated');
+}
 
 /** Who sends a request (Kubernetes: Kubelet authentication/authorization): by the certificate of the connection, or a bearer token. */
 export class Authentication {
   readonly #options: AuthenticationOptions;
   readonly #tokens: ExpiringCache<User | undefined>;
+  #reviews = 0;
 
   constructor(options: AuthenticationOptions) {
     this.#options = options;
     this.#tokens = new ExpiringCache(options.clock);
   }
 
-  /** undefined: nobody that is known. Throws where the API server could not be asked. */
+  /** undefined: nobody that is known. Throws where the API server could not be asked, {@link TooManyReviewsError} where it is asked too much. */
   async user(request: IncomingMessage): Promise<User | undefined> {
     const byCertificate = certifiedUser(request, this.#options.clock.now());
     if (byCertificate !== undefined) return byCertificate;
     const token = bearerToken(request);
     const { webhook, anonymous } = this.#options;
     if (token !== undefined) return webhook && (await this.#byToken(token, webhook));
-    return anonymous ? { name: 'system:anonymous', groups: ['system:unauthenticated'] } : undefined;
+    return anonymous ? anonymousUser : undefined;
   }
 
   async #byToken(
@@ -53,9 +71,19 @@ export class Authentication {
   ): Promise<User | undefined> {
     const key = createHash('sha256').update(token).digest('base64');
     return this.#tokens.get(key, async () => ({
-      value: await reviewToken(api, token),
+      value: await this.#review(api, token),
       ttlMs: cacheTtlMs,
     }));
+  }
+
+  async #review(api: ApiWriter, token: string): Promise<User | undefined> {
+    if (this.#reviews >= mostReviews) throw new TooManyReviewsError();
+    this.#reviews += 1;
+    try {
+      return await reviewToken(api, token);
+    } finally {
+      this.#reviews -= 1;
+    }
   }
 }
 

@@ -4,14 +4,18 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import { SwitchyardError, errorText } from '../../error.ts';
+import type { RefusalReason } from '../../telemetry/connection-metrics.ts';
 import { requestUrl } from '../../telemetry/http-server.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { TooManyReviewsError, isAnonymous } from './authentication.ts';
 import type { Authentication } from './authentication.ts';
 import type { Authorization } from './authorization.ts';
 import { Exchanges } from './exchanges.ts';
 import type { Routes } from './routes.ts';
 import { sayText } from './say.ts';
 import type { ServingPair } from './serving-certificate.ts';
+import { Strangers } from './strangers.ts';
+import type { StrangerLimits } from './strangers.ts';
 
 export interface ListenerOptions {
   readonly address: string;
@@ -25,17 +29,24 @@ export interface ListenerOptions {
     /** On the port that knows who asks. */
     readonly isMain: boolean;
   }) => void;
+  /** A client that is not known was sent away; `error`: it could not be looked up. */
+  readonly onRefused: (reason: RefusalReason, address: string, error?: string) => void;
+  /** Given by tests. */
+  readonly limits?: Partial<StrangerLimits>;
   /** undefined: plain HTTP for anybody: the read-only port, and that of /healthz. */
-  readonly guarded?: {
-    readonly pair: ServingPair;
-    /** PEM; undefined: no certificate of a client is looked at. */
-    readonly clientCa: string | undefined;
-    readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
-    /** By OpenSSL's names; none: those of Node. */
-    readonly ciphers: readonly string[];
-    readonly authentication: Authentication;
-    readonly authorization: Authorization;
-  };
+  readonly guarded?: Guarded;
+}
+
+/** What a port needs that knows who asks. */
+export interface Guarded {
+  readonly pair: ServingPair;
+  /** PEM; undefined: no certificate of a client is looked at. */
+  readonly clientCa: string | undefined;
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** By OpenSSL's names; none: those of Node. */
+  readonly ciphers: readonly string[];
+  readonly authentication: Authentication;
+  readonly authorization: Authorization;
 }
 
 /**
@@ -44,17 +55,27 @@ export interface ListenerOptions {
  */
 const keepAliveMs = 150_000;
 
+const usualLimits: StrangerLimits = {
+  most: 200,
+  askMs: 10_000,
+  idleMs: keepAliveMs,
+  atOnce: 4,
+};
+
 /** One port that answers. */
 export class KubeletListener {
   readonly #options: ListenerOptions;
   readonly #server: PlainServer;
   readonly #exchanges: Exchanges;
+  readonly #strangers: Strangers;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
     const common = {
       keepAliveTimeout: keepAliveMs,
-      requestTimeout: 60_000,
+      // From the connection on, too: one that the API server has opened and not needed yet is as good as an unused one.
+      headersTimeout: keepAliveMs,
+      requestTimeout: keepAliveMs,
       shouldUpgradeCallback: (request: IncomingMessage) => options.routes.upgrades(pathOf(request)),
     };
     const { guarded } = options;
@@ -74,6 +95,16 @@ export class KubeletListener {
       letIn: async (request, response, url) => this.#letIn(request, response, url),
     });
     this.#exchanges.attach(this.#server);
+    this.#strangers = new Strangers({
+      limits: { ...usualLimits, ...options.limits },
+      refused: options.onRefused,
+    });
+    this.#strangers.attach(this.#server);
+  }
+
+  /** Connections now; of strangers are those that have not been let in. */
+  get connections(): Strangers['count'] {
+    return this.#strangers.count;
   }
 
   /** The port bound. */
@@ -109,6 +140,7 @@ export class KubeletListener {
   /** Ends what is open, too. */
   async stop(): Promise<void> {
     this.#exchanges.stop();
+    this.#strangers.stop();
     if (!this.#server.listening) return;
     await new Promise<void>((resolve) => {
       this.#server.close(() => {
@@ -129,27 +161,47 @@ export class KubeletListener {
       method: request.method ?? '',
       isMain: guarded !== undefined,
     });
-    return this.#isLetIn(request, response, pathname);
+    if (!this.#strangers.asks(request.socket, response)) return false;
+    if (guarded === undefined) return true;
+    return this.#isLetIn(guarded, request, response, pathname);
   }
 
   async #isLetIn(
+    { authentication, authorization }: Guarded,
     request: IncomingMessage,
     response: ServerResponse,
     path: string,
   ): Promise<boolean> {
-    const { guarded } = this.#options;
-    if (guarded === undefined) return true;
-    const user = await guarded.authentication.user(request).catch((error: unknown) => {
-      this.#options.log.warn({}, `could not find out who asks: ${errorText(error)}`);
+    const user = await authentication.user(request).catch((error: unknown) => {
+      this.#couldNotAsk(request, error);
+      return error instanceof TooManyReviewsError ? ('busy' as const) : undefined;
     });
-    if (user === undefined) {
-      sayText(response, 401, 'Unauthorized');
-      return false;
+    if (user === 'busy') {
+      response.setHeader('Retry-After', '1');
+      return this.#refuse(request, response, 429, 'Too Many Requests');
     }
-    const decision = await guarded.authorization.decide(user, request.method ?? '', path);
-    if (decision.kind === 'allowed') return true;
-    sayText(response, 403, decision.text);
+    if (user === undefined) return this.#refuse(request, response, 401, 'Unauthorized');
+    const decision = await authorization.decide(user, request.method ?? '', path);
+    if (decision.kind === 'denied') return this.#refuse(request, response, 403, decision.text);
+    if (!isAnonymous(user)) this.#strangers.known(request.socket);
+    return true;
+  }
+
+  /** Whoever is not known has no connection to ask once more by. */
+  #refuse(
+    { socket }: IncomingMessage,
+    response: ServerResponse,
+    status: number,
+    text: string,
+  ): false {
+    if (this.#strangers.isStranger(socket)) response.setHeader('Connection', 'close');
+    sayText(response, status, text);
     return false;
+  }
+
+  #couldNotAsk({ socket }: IncomingMessage, error: unknown): void {
+    const reason = error instanceof TooManyReviewsError ? 'too_many_reviews' : 'unreviewed';
+    this.#options.onRefused(reason, socket.remoteAddress ?? '', errorText(error));
   }
 }
 
@@ -159,10 +211,7 @@ function contextOf({
   clientCa,
   minVersion,
   ciphers,
-}: Pick<
-  NonNullable<ListenerOptions['guarded']>,
-  'pair' | 'clientCa' | 'minVersion' | 'ciphers'
->): SecureContextOptions {
+}: Pick<Guarded, 'pair' | 'clientCa' | 'minVersion' | 'ciphers'>): SecureContextOptions {
   return {
     cert,
     key,

@@ -11,7 +11,9 @@ import { Authorization } from './authorization.ts';
 import { KubeletRoutes, plainHealth } from './kubelet-routes.ts';
 import type { KubeletRoutesOptions, PodHandlers } from './kubelet-routes.ts';
 import { KubeletListener } from './listener.ts';
-import type { ListenerOptions } from './listener.ts';
+import type { Guarded, ListenerOptions } from './listener.ts';
+import { Refusals } from './refusals.ts';
+import type { RefusalsOptions } from './refusals.ts';
 import { FigureRoutes } from './figure-routes.ts';
 import type { FigureRoutesOptions } from './figure-routes.ts';
 import { PodLogs } from './pod-logs.ts';
@@ -43,6 +45,8 @@ export interface KubeletServerOptions
   readonly log: Log;
   readonly clock: Clock;
   readonly onRequest: ListenerOptions['onRequest'];
+  /** Counts each client that is sent away before it is known. */
+  readonly onRefused: RefusalsOptions['counted'];
 }
 
 /** How often the files of certificates are looked at: they are renewed without a word to anybody. */
@@ -53,6 +57,7 @@ export class KubeletServer {
   readonly #options: KubeletServerOptions;
   readonly #stopping = new AbortController();
   readonly #wakeup = new Wakeup();
+  readonly #refusals: Refusals;
   readonly #listeners: KubeletListener[] = [];
   #watching: Promise<void> = Promise.resolve();
   #main: KubeletListener | undefined;
@@ -60,6 +65,17 @@ export class KubeletServer {
 
   constructor(options: KubeletServerOptions) {
     this.#options = options;
+    const { clock, log, onRefused } = options;
+    this.#refusals = new Refusals({ clock, log, counted: onRefused });
+  }
+
+  /** Connections to all ports now. */
+  get connections(): KubeletListener['connections'] {
+    const all = this.#listeners.map(({ connections }) => connections);
+    return {
+      known: all.reduce((sum, { known }) => sum + known, 0),
+      strangers: all.reduce((sum, { strangers }) => sum + strangers, 0),
+    };
   }
 
   /** The port of the main listener; undefined: there is none. */
@@ -106,7 +122,14 @@ export class KubeletServer {
     options: Pick<ListenerOptions, 'routes' | 'guarded'>,
   ): Promise<KubeletListener> {
     const { log, onRequest } = this.#options;
-    const listener = new KubeletListener({ ...options, address, port, log, onRequest });
+    const listener = new KubeletListener({
+      ...options,
+      address,
+      port,
+      log,
+      onRequest,
+      onRefused: (...refusal) => this.#refusals.add(...refusal),
+    });
     await listener.start();
     this.#listeners.push(listener);
     return listener;
@@ -131,7 +154,7 @@ export class KubeletServer {
     };
   }
 
-  #tls(): Pick<NonNullable<ListenerOptions['guarded']>, 'minVersion' | 'ciphers'> {
+  #tls(): Pick<Guarded, 'minVersion' | 'ciphers'> {
     const { minVersion, cipherSuites } = this.#options.config;
     return { minVersion, ciphers: cipherSuites.map(opensslName) };
   }

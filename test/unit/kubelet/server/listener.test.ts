@@ -23,6 +23,7 @@ async function listening(tls: Guarded): Promise<KubeletListener> {
     routes: { upgrades: () => false } as never,
     log: silentLog,
     onRequest: () => {},
+    onRefused: () => {},
     guarded: {
       ...tls,
       pair: certificates.first,

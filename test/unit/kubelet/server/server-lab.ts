@@ -145,6 +145,7 @@ export class ServerLab {
       log: silentLog,
       clock: systemClock,
       onRequest: () => {},
+      onRefused: () => {},
       runtime: runtimeWith({}),
       findPod: (namespace, name) => (namespace === 'shop' && name === 'web' ? web : undefined),
       listPods: () => [web],
