@@ -1,22 +1,12 @@
 // `npm run configuration`: writes the tables of docs/configuration.md and docs/kubelet.md from the flags and fields the program has.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { goDuration } from '../src/config/duration.ts';
 import { honouredGates, proxyGates } from '../src/config/feature-gates.ts';
 import type { FlagSpec } from '../src/config/flag-table.ts';
 import { kubeletFlags } from '../src/config/kubelet-flags.ts';
 import { proxyFlags } from '../src/config/proxy-flags.ts';
-
-const docs = join(import.meta.dirname, '..', 'docs');
-
-/** A page as it is, and as the program makes it: a table after each comment that names it. */
-interface MadePage {
-  readonly path: string;
-  readonly committed: string;
-  readonly made: string;
-}
-
-type Tables = Readonly<Record<string, readonly string[]>>;
+import { madePage } from './made-page.ts';
+import type { MadePage, Tables } from './made-page.ts';
 
 /** The proxy's page. */
 export function configurationPage(): MadePage {
@@ -26,18 +16,6 @@ export function configurationPage(): MadePage {
 /** The kubelet's. */
 export function kubeletPage(): MadePage {
   return madePage('kubelet.md', kubeletTables());
-}
-
-function madePage(file: string, all: Tables): MadePage {
-  const page = join(docs, file);
-  const committed = readFileSync(page, 'utf8');
-  let made = committed;
-  for (const [name, rows] of Object.entries(all)) {
-    const place = new RegExp(`(<!-- ${name} -->\n\n)(?:(?:\\|.*\n)+\n)?`);
-    if (!place.test(made)) throw new Error(`${page} has no place for the table ${name}`);
-    made = made.replace(place, (_, mark: string) => `${mark}${rows.join('\n')}\n\n`);
-  }
-  return { path: page, committed, made };
 }
 
 function tables(): Tables {

@@ -1,23 +1,21 @@
-// `npm run metrics`: writes the table of docs/metrics.md from the metrics the agent has.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { collectProcessMetrics } from '../src/telemetry/process-metrics.ts';
+// `npm run metrics`: writes the tables of docs/metrics.md from the metrics that both agents have.
+import { writeFileSync } from 'node:fs';
+import type { Registry } from 'prom-client';
+import { KubeletMetrics } from '../src/telemetry/kubelet-metrics.ts';
 import { ProxyMetrics } from '../src/telemetry/metrics.ts';
-
-const page = join(import.meta.dirname, '..', 'docs', 'metrics.md');
+import { collectProcessMetrics } from '../src/telemetry/process-metrics.ts';
+import { madePage } from './made-page.ts';
+import type { MadePage } from './made-page.ts';
 
 /** The page as it is, and as the program's metrics make it. */
-export async function metricsPage(): Promise<{
-  readonly committed: string;
-  readonly made: string;
-}> {
-  const committed = readFileSync(page, 'utf8');
-  const rows = await tableRows();
-  const table = ['| name | type | labels | meaning |', '|---|---|---|---|', ...rows].join('\n');
-  return { committed, made: committed.replace(/^\| name \|.*(?:\n\|.*)*/m, () => table) };
+export async function metricsPage(): Promise<MadePage> {
+  return madePage('metrics.md', {
+    'proxy-metrics': await table(everyMetric().registry),
+    'kubelet-metrics': await table(everyKubeletMetric().registry),
+  });
 }
 
-/** Every metric that there can be, in any mode and with any flag. */
+/** Every metric of the proxy that there can be, in any mode and with any flag. */
 export function everyMetric(): ProxyMetrics {
   const metrics = new ProxyMetrics({ version: '' });
   collectProcessMetrics(metrics.registry);
@@ -32,13 +30,20 @@ export function everyMetric(): ProxyMetrics {
   return metrics;
 }
 
-async function tableRows(): Promise<readonly string[]> {
-  const { registry } = everyMetric();
+/** Every one of the kubelet's. */
+export function everyKubeletMetric(): KubeletMetrics {
+  const metrics = new KubeletMetrics({ version: '', nodeName: '' });
+  collectProcessMetrics(metrics.registry);
+  return metrics;
+}
+
+async function table(registry: Registry): Promise<readonly string[]> {
   const described = await registry.getMetricsAsJSON();
-  return described.map(({ name, type, help }) => {
+  const rows = described.map(({ name, type, help }) => {
     const labels = labelNames(registry.getSingleMetric(name)).toSorted().join(', ');
     return `| \`${name}\` | ${String(type)} | ${labels === '' ? '–' : labels} | ${help} |`;
   });
+  return ['| name | type | labels | meaning |', '|---|---|---|---|', ...rows];
 }
 
 /** prom-client keeps them on each metric, though its types do not say so. */
@@ -47,4 +52,7 @@ function labelNames(metric: object | undefined): readonly string[] {
   return names as readonly string[];
 }
 
-if (import.meta.main) writeFileSync(page, (await metricsPage()).made);
+if (import.meta.main) {
+  const { path, made } = await metricsPage();
+  writeFileSync(path, made);
+}

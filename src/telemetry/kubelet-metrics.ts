@@ -6,6 +6,7 @@ import { PodMetrics } from './pod-metrics.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
 import { ReliefMetrics } from './relief-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
+import { RuntimeEventMetrics } from './runtime-event-metrics.ts';
 import { SliMetrics } from './sli-metrics.ts';
 
 /** What a kubelet has at the moment it is asked. */
@@ -54,6 +55,7 @@ export class KubeletMetrics {
   readonly pods = new PodMetrics(this.registry);
   readonly relief = new ReliefMetrics(this.registry);
   readonly certificates = new CertificateMetrics(this.registry);
+  readonly runtimeEvents = new RuntimeEventMetrics(this.registry);
   readonly connections = new ConnectionMetrics(this.registry);
   #read: () => KubeletReadings = () => noReadings;
   readonly #requests = this.#counter(

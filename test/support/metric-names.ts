@@ -15,13 +15,12 @@ export const runtimeMetrics: readonly string[] = [
 /** What Prometheus itself adds to a series, and the chart's monitors. */
 const added = ['job', 'instance', 'node'];
 
-/** The labels of all series of the agent by name: those of docs/metrics.md, where a histogram has three, and the runtime's. */
+/** The labels of all series of the proxy by name: those of docs/metrics.md, where a histogram has three, and the runtime's. */
 export function knownMetrics(): ReadonlyMap<string, ReadonlySet<string>> {
   const plain = new Set(added);
   const names = new Map(['up', ...runtimeMetrics].map((name) => [name, plain]));
-  const rows = readFileSync(page, 'utf8').matchAll(
-    /^\| `(?<name>\w+)` \| (?<type>\w+) \| (?<labels>[^|]*) \|/gm,
-  );
+  const [ofProxy = ''] = readFileSync(page, 'utf8').split('<!-- kubelet-metrics -->');
+  const rows = ofProxy.matchAll(/^\| `(?<name>\w+)` \| (?<type>\w+) \| (?<labels>[^|]*) \|/gm);
   for (const { groups } of rows) {
     const { name = '', type, labels = '' } = groups ?? {};
     const own = new Set([...added, ...(labels.match(/\w+/g) ?? [])]);

@@ -106,6 +106,7 @@ function runtimeView(
     log,
     owner: nodeName,
     meter: metrics.pods,
+    eventMeter: metrics.runtimeEvents,
     adopt: (uid) => table.get(uid) !== undefined,
     changed: (uid) => listener.changed(uid),
   });

@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.ts';
+import type { ListReason } from '../../telemetry/runtime-event-metrics.ts';
 
 export interface ListRhythmOptions {
   readonly clock: Clock;
@@ -23,6 +24,8 @@ export class ListRhythm {
   #isTold = false;
   #listedAtMs = 0;
   #oftenUntilMs = 0;
+  /** Why it is listed often until then. */
+  #news: 'event' | 'gap' = 'gap';
   #wake = new AbortController();
 
   constructor({ clock, oftenMs = 1000, seldomMs = 60_000 }: ListRhythmOptions) {
@@ -35,10 +38,15 @@ export class ListRhythm {
   listening(isTold: boolean): void {
     this.#isTold = isTold;
     // What was before is not told of.
-    this.happened();
+    this.#listOften('gap');
   }
 
   happened(): void {
+    this.#listOften('event');
+  }
+
+  #listOften(news: 'event' | 'gap'): void {
+    this.#news = news;
     this.#oftenUntilMs = this.#clock.monotonic() + aftermathMs;
     this.#wake.abort();
   }
@@ -48,15 +56,22 @@ export class ListRhythm {
     this.#listedAtMs = this.#clock.monotonic();
   }
 
-  /** Resolves when the next list is due, or `signal` aborts. `hasFailed`: there is no list. */
-  async due(hasFailed: boolean, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+  /** Resolves to why, when the next list is due, or `signal` aborts. `hasFailed`: there is no list. */
+  async due(hasFailed: boolean, signal: AbortSignal): Promise<ListReason> {
+    for (;;) {
       const nowMs = this.#clock.monotonic();
-      const isSeldom = this.#isTold && !hasFailed && nowMs >= this.#oftenUntilMs;
+      const reason = this.#reason(hasFailed, nowMs);
+      const isSeldom = reason === 'periodic';
       const waitMs = this.#listedAtMs + (isSeldom ? this.#seldomMs : this.#oftenMs) - nowMs;
-      if (waitMs <= 0) return;
+      if (waitMs <= 0 || signal.aborted) return reason;
       this.#wake = new AbortController();
       await this.#clock.sleep(waitMs, AbortSignal.any([signal, this.#wake.signal]));
     }
+  }
+
+  #reason(hasFailed: boolean, nowMs: number): ListReason {
+    if (hasFailed) return 'retry';
+    if (nowMs < this.#oftenUntilMs) return this.#news;
+    return this.#isTold ? 'periodic' : 'no_stream';
   }
 }

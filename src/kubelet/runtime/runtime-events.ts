@@ -3,6 +3,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
+import type { EventStream } from '../../telemetry/runtime-event-metrics.ts';
 import type { Cri } from '../cri/client.ts';
 import { ContainerEventType } from '../cri/gen/api_pb.ts';
 import { TaskEventSchema, TaskExitSchema } from '../cri/gen/containerd-events_pb.ts';
@@ -21,6 +22,17 @@ export interface RuntimeEventsOptions {
   changed(): void;
   /** Whether all that happens is told from now on; what was before is not told of. False at first. */
   listening(isUp: boolean): void;
+  readonly meter?: StreamMeter | undefined;
+}
+
+/** Counts what streams of events do. Neither waits nor throws. */
+export interface StreamMeter {
+  /** It tells of what happens from now on. */
+  begun(stream: EventStream): void;
+  /** It has ended, or could not be begun. */
+  broken(stream: EventStream): void;
+  /** Of one event. */
+  told(stream: EventStream): void;
 }
 
 /** No stream says when it has begun to listen: it has when it did not fail for so long. */
@@ -31,7 +43,7 @@ const lastAgainMs = 30_000;
 const withoutStreamMs = 300_000;
 
 interface Stream {
-  readonly name: string;
+  readonly name: EventStream;
   /** Tells of each event, until the stream ends. */
   follow(options: RuntimeEventsOptions, signal: AbortSignal, told: () => void): Promise<void>;
 }
@@ -73,27 +85,34 @@ async function followOnce(
   options: RuntimeEventsOptions,
   signal: AbortSignal,
 ): Promise<StreamEnd> {
-  const { clock, log } = options;
+  const { clock, log, meter } = options;
+  const { name } = stream;
   const over = new AbortController();
   let isUp = false;
   const up = (): void => {
     if (isUp || over.signal.aborted || signal.aborted) return;
     isUp = true;
-    log.debug({ stream: stream.name }, 'the container runtime tells of its events');
+    meter?.begun(name);
+    log.debug({ stream: name }, 'the container runtime tells of its events');
     options.listening(true);
+  };
+  const told = (): void => {
+    up();
+    meter?.told(name);
   };
   const settling = clock.sleep(settledMs, AbortSignal.any([signal, over.signal])).then(up);
   let isPossible = true;
   try {
-    await stream.follow(options, signal, up);
+    await stream.follow(options, signal, told);
   } catch (thrown) {
     isPossible = ConnectError.from(thrown).code !== Code.Unimplemented;
     const error = errorText(thrown);
     if (isPossible && !signal.aborted)
-      log.debug({ stream: stream.name, error }, 'the event stream of the container runtime broke');
+      log.debug({ stream: name, error }, 'the event stream of the container runtime broke');
   } finally {
     over.abort();
     await settling;
+    if (isPossible && !signal.aborted) meter?.broken(name);
     if (isUp) options.listening(false);
   }
   return { isPossible, wasUp: isUp };
@@ -134,7 +153,7 @@ function tellTask({ topic, event }: Envelope, options: RuntimeEventsOptions): vo
 }
 
 const ofCri: Stream = {
-  name: 'CRI',
+  name: 'cri',
   async follow(options, signal, told) {
     for await (const event of options.cri.runtime.getContainerEvents({}, { signal })) {
       told();

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
+import type { ListReason } from '../../telemetry/runtime-event-metrics.ts';
 import type { Cri } from '../cri/client.ts';
 import { isNotFound } from '../cri/cri-error.ts';
 import type { PodMeter } from '../ports/pod-meter.ts';
@@ -22,6 +23,7 @@ import {
   unclaimedUp,
 } from './lists-to-pods.ts';
 import { followRuntime } from './runtime-events.ts';
+import type { StreamMeter } from './runtime-events.ts';
 import { isUp } from './runtime-pod.ts';
 import type { RuntimePod } from './runtime-pod.ts';
 
@@ -39,6 +41,7 @@ export interface RuntimeViewOptions {
   readonly relistMs?: number;
   readonly seldomMs?: number;
   readonly meter?: Pick<PodMeter, 'listed'>;
+  readonly eventMeter?: StreamMeter & { listed(reason: ListReason): void };
 }
 
 interface Read {
@@ -93,13 +96,14 @@ export class RuntimeView {
 
   /** Lists by the events of the runtime, until `signal`. */
   async run(signal: AbortSignal): Promise<void> {
-    const { cri, clock, log } = this.#options;
+    const { cri, clock, log, eventMeter } = this.#options;
     const rhythm = this.#rhythm;
     const events = followRuntime(
       {
         cri,
         clock,
         log,
+        meter: eventMeter,
         listening: (isThere) => rhythm.listening(isThere),
         changed: () => rhythm.happened(),
         exited: (id) => {
@@ -113,23 +117,31 @@ export class RuntimeView {
       },
       signal,
     );
+    let reason: ListReason = 'gap';
     while (!signal.aborted) {
       rhythm.begin();
-      await this.#relistQuietly(signal);
-      await rhythm.due(this.#failing, signal);
+      await this.#relistQuietly(reason, signal);
+      reason = await rhythm.due(this.#failing, signal);
     }
     await events;
   }
 
   /** All pods, listed after this was called; tells of what changed since the list before. Those who ask while one waits share it. */
   async relist(): Promise<ReadonlyMap<string, RuntimePod>> {
-    this.#queued ??= this.#relistNext(this.#listing);
-    return this.#queued;
+    return this.#relist('asked');
   }
 
   /** One pod, read after this was called; undefined: the runtime has nothing of it. */
   async pod(uid: string, signal?: AbortSignal): Promise<RuntimePod | undefined> {
     return (await this.#read({ [labels.podUid]: uid }, signal)).pods.get(uid);
+  }
+
+  async #relist(reason: ListReason): Promise<ReadonlyMap<string, RuntimePod>> {
+    if (this.#queued === undefined) {
+      this.#options.eventMeter?.listed(reason);
+      this.#queued = this.#relistNext(this.#listing);
+    }
+    return this.#queued;
   }
 
   async #relistNext(before: Promise<unknown>): Promise<ReadonlyMap<string, RuntimePod>> {
@@ -162,10 +174,10 @@ export class RuntimeView {
     meter?.listed((clock.monotonic() - begunMs) / 1000, sinceLast);
   }
 
-  async #relistQuietly(signal: AbortSignal): Promise<void> {
+  async #relistQuietly(reason: ListReason, signal: AbortSignal): Promise<void> {
     const { log } = this.#options;
     try {
-      await this.relist();
+      await this.#relist(reason);
       if (this.#failing) log.info({}, 'the container runtime answers again');
       this.#failing = false;
     } catch (thrown) {
@@ -178,7 +190,7 @@ export class RuntimeView {
   /** Lists until CRI, too, knows of the end of a container or sandbox. */
   async #settle(ended: string, signal: AbortSignal): Promise<void> {
     for (let tried = 0; tried < settleTries && !signal.aborted; tried++) {
-      await this.#relistQuietly(signal);
+      await this.#relistQuietly('event', signal);
       const all = [...this.#pods.values()].flatMap((pod) => [...pod.sandboxes, ...pod.containers]);
       const found = all.find(({ id }) => id === ended);
       if (found?.state !== 'running' && found?.state !== 'ready') return;

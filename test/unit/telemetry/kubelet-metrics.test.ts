@@ -107,3 +107,40 @@ test('paths that nobody knows are one series', async () => {
   expect(text).toContain(`{${common}"exec",server_type="readwrite",long_running="true"} 1`);
   expect(text).toContain(`{${common}"other",server_type="readwrite",long_running="false"} 2`);
 });
+
+test('who is connected, and who was sent away', async () => {
+  const metrics = made();
+  metrics.connections.collect(() => ({ known: 2, strangers: 7 }));
+  metrics.connections.refused('too_many');
+  const text = await metrics.registry.metrics();
+  for (const line of [
+    'connections{client="known"} 2',
+    'connections{client="unknown"} 7',
+    'clients_refused_total{reason="too_many"} 1',
+    'clients_refused_total{reason="unreviewed"} 0',
+  ]) {
+    expect(text).toContain(`switchyard_kubelet_${line}\n`);
+  }
+});
+
+test('how it is known what happens in the runtime', async () => {
+  const { runtimeEvents, registry } = made();
+  runtimeEvents.begun('containerd');
+  runtimeEvents.told('containerd');
+  runtimeEvents.begun('cri');
+  runtimeEvents.broken('cri');
+  runtimeEvents.listed('gap');
+  const text = await registry.metrics();
+  for (const line of [
+    'stream_up{stream="containerd"} 1',
+    'stream_up{stream="cri"} 0',
+    'stream_begun_total{stream="cri"} 1',
+    'stream_broken_total{stream="containerd"} 0',
+    'stream_broken_total{stream="cri"} 1',
+    'events_total{stream="containerd"} 1',
+    'lists_total{reason="gap"} 1',
+    'lists_total{reason="periodic"} 0',
+  ]) {
+    expect(text).toContain(`switchyard_kubelet_runtime_${line}\n`);
+  }
+});

@@ -37,10 +37,11 @@ describe("the proxy's metrics", () => {
     expect(text).toContain(`# TYPE kubeproxy_${name} ${type}\n`);
   });
 
-  it('are the table of docs/metrics.md (npm run metrics writes it)', async () => {
+  it('are, with those of the kubelet, the tables of docs/metrics.md (npm run metrics writes them)', async () => {
     const { committed, made } = await metricsPage();
     expect(committed).toBe(made);
     expect(made).toContain('| `kubeproxy_proxy_healthz_total` | counter | code |');
+    expect(made).toContain('| `kubelet_running_pods` | gauge | – |');
   });
 
   it('are kept apart in each instance', async () => {

@@ -1,7 +1,7 @@
 // What Prometheus' own tool says of our metrics.
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
-import { everyMetric } from '../../../scripts/metrics-page.ts';
+import { everyKubeletMetric, everyMetric } from '../../../scripts/metrics-page.ts';
 import { outsideTool } from '../../support/outside-tools.ts';
 
 const promtool = await outsideTool('promtool');
@@ -45,6 +45,14 @@ async function exposition(): Promise<string> {
 describe.skipIf(blocked !== '')(`promtool${blocked}`, () => {
   it('finds fault with the names alone that kube-proxy has given', async () => {
     expect((await complaints(await exposition())).toSorted()).toEqual(otherPeoples);
+  });
+
+  it('finds no fault with what is ours of the kubelet’s', async () => {
+    const { registry, connections, runtimeEvents } = everyKubeletMetric();
+    connections.refused('too_many');
+    runtimeEvents.begun('containerd');
+    const found = await complaints(await registry.metrics());
+    expect(found.filter((line) => line.startsWith('switchyard_'))).toEqual([]);
   });
 
   it('finds nothing wrong with /metrics/slis', async () => {

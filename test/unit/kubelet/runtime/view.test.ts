@@ -13,6 +13,7 @@ let folder: string;
 let clock: VirtualClock;
 let runtime: FakeRuntime;
 let changed: string[];
+let counted: string[];
 let known: Set<string>;
 let view: RuntimeView;
 let stop: AbortController;
@@ -24,6 +25,7 @@ beforeEach(() => {
   runtime = new FakeRuntime({ clock, folder });
   runtime.images.add({ name: 'docker.io/local/busybox:1' });
   changed = [];
+  counted = [];
   known = new Set();
   stop = new AbortController();
   view = new RuntimeView({
@@ -33,6 +35,12 @@ beforeEach(() => {
     owner: 'n1',
     adopt: (uid) => known.has(uid),
     changed: (uid) => changed.push(uid),
+    eventMeter: {
+      begun: (stream) => counted.push(`${stream} begun`),
+      broken: (stream) => counted.push(`${stream} broken`),
+      told: (stream) => counted.push(`${stream} told`),
+      listed: (reason) => counted.push(reason),
+    },
   });
 });
 
@@ -254,6 +262,48 @@ describe.each(['containerd', 'CRI'] as const)('with the events of %s', (stream) 
     const after = lists();
     await clock.advance(600_000);
     expect(lists() - after).toBe(10);
+  });
+});
+
+describe('what is counted', () => {
+  it('is each event, how streams come and go, and why all is listed', async () => {
+    await settled();
+    expect(counted.slice(0, 3)).toEqual(['gap', 'containerd begun', 'gap']);
+    counted.length = 0;
+    await clock.advance(60_000);
+    expect(counted).toEqual(['periodic']);
+    await runPod('a', 'sleep 1000', 'n1');
+    counted.length = 0;
+    await clock.advance(70_000);
+    expect(counted.filter((each) => each === 'event').length).toBeGreaterThanOrEqual(4);
+    expect(counted.at(-1)).toBe('periodic');
+    counted.length = 0;
+    runtime.tasks.down = true;
+    runtime.tasks.breakAll();
+    await clock.advance(10_000);
+    expect(counted[0]).toBe('containerd broken');
+    expect(counted).toContain('gap');
+    expect(counted).toContain('no_stream');
+    expect(counted).not.toContain('periodic');
+    expect(counted.filter((each) => each === 'containerd broken').length).toBeGreaterThan(1);
+    runtime.tasks.down = false;
+    counted.length = 0;
+    await clock.advance(40_000);
+    expect(counted).toContain('containerd begun');
+    expect(counted.slice(counted.indexOf('containerd begun'))).toContain('gap');
+    counted.length = 0;
+    await view.relist();
+    expect(counted).toEqual(['asked']);
+  });
+
+  it('is the events of CRI by their name, and no break of what there is not', async () => {
+    runtime.tasks.offers = ['CRI'];
+    await settled();
+    await runPod('a', 'sleep 1000', 'n1');
+    await clock.advance(1000);
+    expect(counted).toContain('cri begun');
+    expect(counted).toContain('cri told');
+    expect(counted.filter((each) => /containerd|broken/.test(each))).toEqual([]);
   });
 });
 
