@@ -23,6 +23,8 @@ const later = [
   'ImageSpec.user_specified_image',
   'ImageSpec.runtime_handler',
   'ContainerStatus.user',
+  'ContainerConfig.stop_signal',
+  'ContainerStatus.stop_signal',
   'StatusResponse.runtime_handlers',
   'StatusResponse.features',
   'RuntimeService/RuntimeConfig',
@@ -55,7 +57,7 @@ describe('containerd’s events', () => {
 function isOf(name: string, each: string): boolean {
   return (
     name === each ||
-    /^(?:RuntimeHandler|ContainerUser|LinuxContainerUser|RuntimeFeatures|CgroupDriver|LinuxRuntimeConf|RuntimeConfigRe)/.test(
+    /^(?:Signal\b|RuntimeHandler|ContainerUser|LinuxContainerUser|RuntimeFeatures|CgroupDriver|LinuxRuntimeConf|RuntimeConfigRe)/.test(
       name,
     )
   );

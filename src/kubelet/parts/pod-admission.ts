@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { KubeletBase } from '../base/kubelet-base.ts';
+import { takesStopSignals } from '../cri/stop-signals.ts';
 import type { NodeParts } from './node-parts.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimeFeatures } from '../pod/unsupported.ts';
@@ -28,6 +29,7 @@ export class PodAdmission {
     const usual = runtimeHandlers.find(({ name }) => name === '');
     return new PodAdmission(node, {
       recursiveReadOnlyMounts: usual?.features?.recursiveReadOnlyMounts ?? false,
+      stopSignals: takesStopSignals(await cri.runtime.version({ version: 'v1' }, { signal })),
       hasGroupsPolicy: features?.supplementalGroupsPolicy ?? false,
       hasAppArmor: await hasAppArmor(),
     });

@@ -57,6 +57,7 @@ export interface ContainerStatus {
       readonly supplementalGroups?: readonly number[];
     };
   };
+  readonly stopSignal?: string;
 }
 
 /** At most one of the three. */

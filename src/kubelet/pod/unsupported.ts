@@ -2,6 +2,7 @@ import { isRaw } from '../../services/field-reader.ts';
 import type { Raw } from '../../services/field-reader.ts';
 import { mapsOf, textOf } from './raw-fields.ts';
 import type { Pod } from './pod.ts';
+import { isStopSignal } from './stop-signals.ts';
 
 /** A field of a pod that this kubelet cannot honour. */
 export interface UnsupportedField {
@@ -13,10 +14,13 @@ export interface UnsupportedField {
 /** What the container runtime can do that not every one can: it drops fields it does not know without a word. */
 export interface RuntimeFeatures {
   readonly recursiveReadOnlyMounts: boolean;
+  /** Whether it stops a container by the signal that the pod names. */
+  readonly stopSignals: boolean;
 }
 
 export const fewestFeatures: RuntimeFeatures = {
   recursiveReadOnlyMounts: false,
+  stopSignals: false,
 };
 
 /** Why a pod waits that has such fields: the waiting reason of its containers, and the reason of an Event. */
@@ -136,9 +140,7 @@ class Finding {
     if (mapsOf(container, 'volumeDevices').length > 0) this.add(`${at}.volumeDevices`, why.device);
     if (mapsOf(container, 'restartPolicyRules').length > 0)
       this.add(`${at}.restartPolicyRules`, why.rules);
-    const lifecycle = container['lifecycle'];
-    if (isRaw(lifecycle) && lifecycle['stopSignal'] !== undefined)
-      this.add(`${at}.lifecycle.stopSignal`, why.signal);
+    this.#stopSignal(container, at);
     for (const [index, variable] of mapsOf(container, 'env').entries()) {
       const from = variable['valueFrom'];
       if (isRaw(from) && from['fileKeyRef'] !== undefined)
@@ -149,6 +151,14 @@ class Finding {
       if (mount['recursiveReadOnly'] === 'Enabled')
         this.add(`${at}.volumeMounts[${index}].recursiveReadOnly`, why.readOnly);
     }
+  }
+
+  #stopSignal(container: Raw, at: string): void {
+    const lifecycle = container['lifecycle'];
+    const name = isRaw(lifecycle) ? lifecycle['stopSignal'] : undefined;
+    if (name === undefined) return;
+    const isTaken = this.#features.stopSignals && isStopSignal(textOf(name));
+    if (!isTaken) this.add(`${at}.lifecycle.stopSignal`, why.signal);
   }
 
   #resources(raw: Raw, at: string): void {

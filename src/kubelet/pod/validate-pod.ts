@@ -6,6 +6,7 @@ import { podShape, shapeProblems } from './pod-schema.ts';
 import type { PodProblem } from './pod-schema.ts';
 import { mapsOf, placedMaps, quantityWritten, sectionOf, textOf } from './raw-fields.ts';
 import { apiReferences } from './static-references.ts';
+import { isStopSignal } from './stop-signals.ts';
 
 /**
  * All that is wrong with a raw pod of a manifest, each with the path of its field; none: it can be run. Types come first: where one is
@@ -97,6 +98,7 @@ class Checking {
     this.#ports(container, at, spec['hostNetwork'] === true);
     this.#mounts(container, at);
     this.#probes(container, at);
+    this.#stopSignal(container, at, spec);
     for (const [variable, here] of placedMaps(container, 'env', at)) {
       if (!variableName.test(textOf(variable['name'])))
         this.add(`${here}.name`, 'is no name of a variable');
@@ -176,6 +178,16 @@ class Checking {
     for (const key of ['postStart', 'preStop']) {
       if (isRaw(lifecycle[key])) this.#oneHandler(lifecycle[key], `${at}.lifecycle.${key}`);
     }
+  }
+
+  /** Its names are those of an operating system (KEP-4960). */
+  #stopSignal(container: Raw, at: string, spec: Raw): void {
+    const name = sectionOf(container, 'lifecycle')['stopSignal'] ?? undefined;
+    if (name === undefined) return;
+    const field = `${at}.lifecycle.stopSignal`;
+    if (!isStopSignal(textOf(name)))
+      this.add(field, `${JSON.stringify(name)} is no signal of Linux`);
+    if (textOf(sectionOf(spec, 'os')['name']) === '') this.add(field, 'needs spec.os.name');
   }
 
   #oneHandler(raw: Raw, at: string): void {

@@ -5,6 +5,7 @@ import type {
   PodSandboxStatus,
 } from '../cri/gen/api_pb.ts';
 import { ContainerState, NamespaceMode, PodSandboxState } from '../cri/gen/api_pb.ts';
+import { stopSignalName } from '../cri/stop-signals.ts';
 import { annotations, labels } from './labels.ts';
 import type { RuntimeContainer, RuntimePod, RuntimeSandbox } from './runtime-pod.ts';
 
@@ -91,7 +92,13 @@ export function runtimeContainer(listed: Container, detail: ContainerStatus): Ru
     labels: listed.labels,
     annotations: detail.annotations,
     ...userOf(detail),
+    ...signalOf(detail),
   };
+}
+
+function signalOf({ stopSignal }: ContainerStatus): Pick<RuntimeContainer, 'stopSignal'> {
+  const name = stopSignalName(stopSignal);
+  return name === undefined ? {} : { stopSignal: name };
 }
 
 function userOf({ user }: ContainerStatus): Pick<RuntimeContainer, 'user'> {

@@ -47,6 +47,8 @@ export interface RuntimeContainer {
   readonly terminationMessageFile: string;
   /** Of its first process; undefined: the runtime does not say it (containerd before 2.0). */
   readonly user?: ContainerUser;
+  /** By which it is stopped, as the API names it; undefined: the runtime does not say it (containerd before 2.3). */
+  readonly stopSignal?: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
 }

@@ -145,7 +145,19 @@ function fromRuntime(
     ...mountsOf(container),
     ...resourcesOf(last),
     ...(last.user !== undefined && { user: { linux: last.user } }),
+    ...signalOf(container, last),
   };
+}
+
+/**
+ * Where the pod asks for one. Of others upstream tells what the image says; but API servers drop the field unless a gate is on that is off
+ * by default (ContainerStopSignals), and what they drop would be written anew with each change.
+ */
+function signalOf(
+  { lifecycle }: Container,
+  { stopSignal }: RuntimeContainer,
+): Pick<ContainerStatus, 'stopSignal'> {
+  return lifecycle?.stopSignal === undefined || stopSignal === undefined ? {} : { stopSignal };
 }
 
 /** What was before this one, as far as it was told: its record may have been collected since. */

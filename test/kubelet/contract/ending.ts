@@ -5,6 +5,7 @@ import type { Scenario } from './scenario.ts';
 import { isReady, statusOf } from './test-pod.ts';
 import type { TestPod } from './test-pod.ts';
 import { box, forever, one } from './trial.ts';
+import type { World } from './world.ts';
 
 /** Ends a second after the signal. */
 const slow = 'trap "sleep 1; exit 0" TERM; while true; do sleep 0.1; done';
@@ -14,6 +15,10 @@ const always = { restartPolicy: 'Always' };
 
 function out(path: string): object {
   return { volumes: [{ name: 'out', hostPath: { path } }] };
+}
+/** Notes by which signal it ends. */
+function notes(signal: string): string {
+  return `trap "echo ${signal} >> /out/signal; exit 0" ${signal}`;
 }
 const mounted = { volumeMounts: [{ name: 'out', mountPath: '/out' }] };
 
@@ -193,4 +198,37 @@ export const ending: readonly Scenario[] = [
       );
     },
   },
+  {
+    number: 126,
+    title:
+      'a signal that a pod is to be stopped by: it is, or where the runtime would drop it the pod waits',
+    async run(trial) {
+      const folder = trial.folder();
+      const script = `${notes('INT')}; ${notes('TERM')}; while true; do sleep 0.1; done`;
+      const lifecycle = { stopSignal: 'SIGINT' };
+      // Of a file: API servers drop the field by default.
+      const file = await trial.staticPod({
+        os: { name: 'linux' },
+        ...out(folder.path),
+        ...one(script, { ...mounted, lifecycle }),
+      });
+      const pod = await file.mirrored();
+      if (!(await takesSignals(trial.world))) {
+        const at = 'spec.containers[0].lifecycle.stopSignal';
+        await pod.event('UnsupportedField', at);
+        expect(await pod.containers()).toEqual([]);
+        return;
+      }
+      await pod.running();
+      await file.remove();
+      expect(folder.read('signal')).toBe('INT\n');
+    },
+  },
 ];
+
+/** containerd does from 2.3 on. */
+async function takesSignals({ cri }: World): Promise<boolean> {
+  const { runtimeVersion } = await cri.runtime.version({ version: 'v1' });
+  const [major = 0, minor = 0] = runtimeVersion.replace(/^v/, '').split('.').map(Number);
+  return major > 2 || (major === 2 && minor >= 3);
+}

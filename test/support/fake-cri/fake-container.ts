@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Clock } from '../../../src/clock.ts';
-import { ContainerState } from '../../../src/kubelet/cri/gen/api_pb.ts';
+import { ContainerState, SignalSchema } from '../../../src/kubelet/cri/gen/api_pb.ts';
 import type {
   ContainerConfig,
   ContainerSchema,
   ContainerStatusSchema,
+  Signal,
 } from '../../../src/kubelet/cri/gen/api_pb.ts';
 import { ContainerLog } from './container-log.ts';
 import type { FakeImage } from './fake-images.ts';
@@ -24,6 +25,8 @@ export interface ContainerPlace {
   readonly root: string;
   readonly image: FakeImage;
   readonly imageRef: string;
+  /** What it is stopped by; RUNTIME_DEFAULT: the runtime knows of none but SIGTERM. */
+  readonly stopSignal: Signal;
   readonly clock: Clock;
   nowNs(): bigint;
   ended(container: FakeContainer): void;
@@ -98,7 +101,7 @@ export class FakeContainer {
     if (!this.running) return;
     const over = new AbortController();
     if (graceMs > 0) {
-      this.#shell?.signal('TERM');
+      this.#shell?.signal(this.#stopSignal);
       await Promise.race([this.#ended, this.place.clock.sleep(graceMs, over.signal)]);
       over.abort();
     }
@@ -167,6 +170,7 @@ export class FakeContainer {
       annotations,
       mounts,
       logPath: this.logPath,
+      stopSignal: this.place.stopSignal,
     };
   }
 
@@ -218,6 +222,12 @@ export class FakeContainer {
     const [mount] = mounts.toSorted((a, b) => b.containerPath.length - a.containerPath.length);
     if (!mount) return join(this.place.root, path);
     return join(mount.hostPath, path.slice(mount.containerPath.length));
+  }
+
+  get #stopSignal(): string {
+    const { stopSignal } = this.place;
+    const named = SignalSchema.values.find(({ number }) => number === stopSignal && number !== 0);
+    return named?.localName.replace(/^SIG/, '') ?? 'TERM';
   }
 
   #words(): readonly string[] {

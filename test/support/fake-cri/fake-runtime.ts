@@ -10,6 +10,7 @@ import {
   ContainerState,
   ImageService,
   RuntimeService,
+  Signal,
 } from '../../../src/kubelet/cri/gen/api_pb.ts';
 import type {
   ContainerConfig,
@@ -53,6 +54,8 @@ export class FakeRuntime {
   readonly containers = new Map<string, FakeContainer>();
   /** undefined: pods get addresses; else why not. */
   networkBroken: string | undefined;
+  /** Whether it is of a release (2.3) that stops containers by the signals that they name. */
+  hasStopSignals = false;
   readonly #options: FakeRuntimeOptions;
   /** By reserved name, the id. */
   readonly #names = new Map<string, string>();
@@ -121,7 +124,7 @@ export class FakeRuntime {
       version: call('Version', () => ({
         version: '0.1.0',
         runtimeName: 'containerd',
-        runtimeVersion: '1.6.20',
+        runtimeVersion: this.hasStopSignals ? '2.3.0' : '1.6.20',
         runtimeApiVersion: 'v1',
       })),
       status: call('Status', () => ({ status: { conditions: this.#conditions() } })),
@@ -296,6 +299,9 @@ export class FakeRuntime {
       root,
       image,
       imageRef: this.images.ref(image),
+      stopSignal: this.hasStopSignals
+        ? config.stopSignal || Signal.SIGTERM
+        : Signal.RUNTIME_DEFAULT,
       clock: this.#options.clock,
       nowNs: () => this.#nowNs(),
       ended: (container: FakeContainer) => {

@@ -87,6 +87,17 @@ test('devices by both their limit and the request that comes of it', () => {
   ]);
 });
 
+test.for([
+  ['SIGRTMIN+3', []],
+  ['SIGNO', [`${at}.lifecycle.stopSignal`]],
+] as const)(
+  'a runtime that takes signals to stop by gets those that there are: %s',
+  ([stopSignal, found]) => {
+    const able = { ...fewestFeatures, stopSignals: true };
+    expect(fields({ containers: [{ ...app, lifecycle: { stopSignal } }] }, able)).toEqual(found);
+  },
+);
+
 test('a runtime that has recursive read-only mounts gets them', () => {
   const volumeMounts = [{ name: 'a', mountPath: '/a', recursiveReadOnly: 'Enabled' }];
   const able = { ...fewestFeatures, recursiveReadOnlyMounts: true };

@@ -24,7 +24,7 @@ test('a whole pod has no problems', () => {
     resources: { limits: { cpu: 1, memory: '64Mi' } },
     volumeMounts: [{ name: 'data', mountPath: '/data', subPath: 'a/b' }],
     livenessProbe: { exec: { command: ['true'] } },
-    lifecycle: { preStop: { sleep: { seconds: 1 } } },
+    lifecycle: { preStop: { sleep: { seconds: 1 } }, stopSignal: 'SIGRTMIN+3' },
   };
   const sidecar = {
     ...app,
@@ -32,7 +32,8 @@ test('a whole pod has no problems', () => {
     restartPolicy: 'Always',
     readinessProbe: { tcpSocket: { port: 'a' } },
   };
-  expect(fields({ volumes, containers: [whole], initContainers: [sidecar] })).toEqual([]);
+  const os = { name: 'linux' };
+  expect(fields({ os, volumes, containers: [whole], initContainers: [sidecar] })).toEqual([]);
 });
 
 test.for([
@@ -100,6 +101,11 @@ test.for<readonly [string, object]>([
     { initContainers: [{ ...app, name: 'i', readinessProbe: { tcpSocket: { port: 1 } } }] },
   ],
   [`${at}.restartPolicy`, { containers: [{ ...app, restartPolicy: 'Never' }] }],
+  [
+    `${at}.lifecycle.stopSignal`,
+    { os: { name: 'linux' }, containers: [{ ...app, lifecycle: { stopSignal: 'INT' } }] },
+  ],
+  [`${at}.lifecycle.stopSignal`, { containers: [{ ...app, lifecycle: { stopSignal: 'SIGINT' } }] }],
 ])('%s', ([field, spec]) => {
   expect(fields(spec)).toEqual([field]);
 });

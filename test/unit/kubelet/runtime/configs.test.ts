@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import {
   ContainerConfigSchema,
   PodSandboxConfigSchema,
+  Signal,
 } from '../../../../src/kubelet/cri/gen/api_pb.ts';
 import type { ContainerConfig, PodSandboxConfig } from '../../../../src/kubelet/cri/gen/api_pb.ts';
 import type { Container } from '../../../../src/kubelet/pod/container.ts';
@@ -327,4 +328,14 @@ const rootCases = [
 test.each(rootCases)('runAsNonRoot: %o with image user %o', (securityContext, user, message) => {
   const one = container('app', { securityContext });
   expect(() => containerOf(pod(), one, { image: { ref: 'r', user } })).toThrow(message);
+});
+
+function by(lifecycle: Container['lifecycle']): Signal {
+  return containerOf(pod(), container('app', lifecycle && { lifecycle })).stopSignal;
+}
+
+test('a container is stopped by the signal that it asks for, else by that of its image', () => {
+  expect(by(undefined)).toBe(Signal.RUNTIME_DEFAULT);
+  expect(by({ stopSignal: 'SIGRTMIN+3' })).toBe(Signal.SIGRTMINPLUS3);
+  expect(() => by({ stopSignal: 'SIGNO' })).toThrow('"SIGNO", which is no signal of Linux');
 });

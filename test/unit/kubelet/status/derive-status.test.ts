@@ -238,6 +238,14 @@ describe('the state of a container', () => {
     expect(one(derive(pod(), runtime([running])))).not.toHaveProperty('user');
   });
 
+  it('says by what it is stopped, where that was asked for and the runtime does it', () => {
+    const wanted = pod({ containers: [container('app', { lifecycle: { stopSignal: 'SIGINT' } })] });
+    const known = instance('app', 'running', { stopSignal: 'SIGINT' });
+    expect(one(derive(wanted, runtime([known])))?.stopSignal).toBe('SIGINT');
+    expect(one(derive(wanted, runtime([running])))).not.toHaveProperty('stopSignal');
+    expect(one(derive(pod(), runtime([known])))).not.toHaveProperty('stopSignal');
+  });
+
   it('names what is mounted', () => {
     const volumeMounts = [
       { name: 'data', mountPath: '/data' },
