@@ -2,10 +2,11 @@ import type { Clock } from '../../clock.ts';
 import { errorText } from '../../error.ts';
 import { runProgram } from '../../host/run-program.ts';
 import { apiPath, getAnswer } from '../../informer/api-answer.ts';
-import { loadApiClient } from '../../informer/api-client.ts';
-import type { ApiClient } from '../../informer/api-client.ts';
+import { loadApiClients } from '../../informer/api-client.ts';
+import type { ApiClient, ApiClients } from '../../informer/api-client.ts';
 import { silentLog } from '../../telemetry/log.ts';
 import { withoutPassword } from '../api-readings.ts';
+import { readClient } from './client-reading.ts';
 import type { KubeletApiReading, KubeletSubject } from './readings.ts';
 
 const timeoutMs = 10_000;
@@ -24,14 +25,18 @@ export async function readKubeletApi(look: ApiLook): Promise<KubeletApiReading> 
   const { clock, env, signal } = look;
   const { kubeconfig } = look.subject.config;
   if (kubeconfig === '') return { kind: 'unused', why: 'no API server is wanted' };
-  let client: ApiClient;
+  let clients: ApiClients;
   try {
-    client = await loadApiClient({ kubeconfig, log: silentLog, clock, env, runProgram });
+    clients = await loadApiClients({ kubeconfig, log: silentLog, clock, env, runProgram });
   } catch (error) {
     return { kind: 'unused', why: `the kubeconfig cannot be used yet: ${errorText(error)}` };
   }
+  const { client, useClientFile } = clients;
+  const { file } = await readClient(look.subject, clock.now());
   const limited = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   try {
+    // As the kubelet asks.
+    await useClientFile(file);
     return await asked(client, look, limited);
   } catch (error) {
     signal.throwIfAborted();

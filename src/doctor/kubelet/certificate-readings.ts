@@ -1,21 +1,24 @@
 import type { KubeletConfig } from '../../config/kubelet-config.ts';
-import { errorText, isAbsent } from '../../error.ts';
+import { errorText } from '../../error.ts';
 import { readSetting } from '../../host/sysctl.ts';
-import { kubeconfigPair, kubeconfigProblem } from '../../informer/node-kubeconfig.ts';
+import { kubeconfigProblem } from '../../informer/node-kubeconfig.ts';
 import { pemProblem } from '../../informer/pem.ts';
-import { CertificateStore, readPair } from '../../kubelet/certificates/certificate-store.ts';
-import type { CertificateReading, CertificatesReading } from './readings.ts';
+import { CertificateStore } from '../../kubelet/certificates/certificate-store.ts';
+import { readClient } from './client-reading.ts';
+import { pairReading } from './pair-reading.ts';
+import type { CertificateReading, CertificatesReading, KubeletSubject } from './readings.ts';
 
 /** Reads the files by which a node and the API server know each other; of keys only whether they fit. */
 export async function readCertificates(
-  config: KubeletConfig,
+  subject: KubeletSubject,
   nowMs: number,
 ): Promise<CertificatesReading> {
+  const { config } = subject;
   const { bootstrapKubeconfig } = config.certificates;
   const { clientCaFile } = config.server;
   return {
     nowMs,
-    client: config.kubeconfig === '' ? undefined : readClient(config.kubeconfig),
+    client: config.kubeconfig === '' ? undefined : (await readClient(subject, nowMs)).certificate,
     bootstrap:
       bootstrapKubeconfig === ''
         ? undefined
@@ -23,18 +26,6 @@ export async function readCertificates(
     serving: await readServing(config),
     clientCa: clientCaFile === '' ? undefined : await readAuthority(clientCaFile),
   };
-}
-
-function readClient(path: string): CertificateReading | undefined {
-  try {
-    const pair = kubeconfigPair(path);
-    return pair && pairReading(path, pair.cert, pair.key);
-  } catch (error) {
-    const isThere = !isAbsent(error) && !isAbsent(error instanceof Error ? error.cause : undefined);
-    return isThere
-      ? { kind: 'unusable', path, problem: errorText(error) }
-      : { kind: 'absent', path };
-  }
 }
 
 async function readServing({
@@ -59,15 +50,6 @@ async function readFiles(certPath: string, keyPath: string): Promise<Certificate
   } catch (error) {
     return { kind: 'unusable', path: certPath, problem: errorText(error) };
   }
-}
-
-function pairReading(path: string, cert: string, key: string): CertificateReading {
-  const pair = readPair(cert, key);
-  if (pair === undefined)
-    return { kind: 'unusable', path, problem: 'holds no certificate in PEM with the key of it' };
-  const { notBeforeMs, notAfterMs, parsed } = pair;
-  const subject = parsed.subject.split('\n').join(', ');
-  return { kind: 'good', path, notBeforeMs, notAfterMs, subject };
 }
 
 async function readAuthority(path: string): Promise<NonNullable<CertificatesReading['clientCa']>> {

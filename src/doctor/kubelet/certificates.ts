@@ -46,7 +46,11 @@ function clientFindings(
     case 'unusable':
       return [failure(client, `${found.path}: ${found.problem}`, renewal), ...spare];
     case 'good': {
-      const dates = judgeDates({ what: 'client certificate', ...found }, nowMs);
+      const dates = named(
+        judgeDates({ what: 'client certificate', ...found }, nowMs),
+        found,
+        config,
+      );
       const isOver = dates.status === 'failure' && isAskedFor;
       const whose = ownName(found, nodeName);
       return [
@@ -64,6 +68,19 @@ function clientFindings(
     default:
       return found satisfies never;
   }
+}
+
+/** Which one it is, where that is not the kubeconfig's own. */
+function named(
+  finding: Finding,
+  { path }: CertificateReading,
+  { kubeconfig }: KubeletSubject['config'],
+): Finding {
+  if (path === kubeconfig) return finding;
+  return {
+    ...finding,
+    text: `${finding.text} (${path}, which counts more than that of ${kubeconfig})`,
+  };
 }
 
 /** A node of another name may not write its Node. */

@@ -58,7 +58,7 @@ export function kubeletReadings(options: KubeletMachine): KubeletReadings {
       const { bind, readOnly, healthz } = config.server;
       return takenPorts(new Set([bind?.port, readOnly?.port, healthz?.port]), tools, signal);
     }),
-    certificates: once(async () => readCertificates(config, clock.now())),
+    certificates: once(async () => readCertificates(options.subject, clock.now())),
     api: once(async () => readKubeletApi(options)),
   };
 }

@@ -8,11 +8,11 @@ import {
 } from '../../informer/node-kubeconfig.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { ObjectApi } from '../api/object-api.ts';
-import { isUsableBy, readPair, writeWhole } from './certificate-store.ts';
+import { readPair, writeWhole } from './certificate-store.ts';
 import type { CertificateStore } from './certificate-store.ts';
+import { clientWish, isOwnClient } from './client-certificate.ts';
 import { RequestWait } from './request-wait.ts';
 import { RequestRefused, signed } from './signing.ts';
-import type { SigningWish } from './signing.ts';
 
 export const signingKind = {
   apiVersion: 'certificates.k8s.io/v1',
@@ -32,18 +32,6 @@ export interface BootstrapOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
-}
-
-/** Who a node is to the API server. */
-export function clientWish(nodeName: string): SigningWish {
-  return {
-    signer: 'kubernetes.io/kube-apiserver-client-kubelet',
-    subject: {
-      organization: 'system:nodes',
-      commonName: `system:node:${nodeName}`,
-      names: [],
-    },
-  };
 }
 
 /**
@@ -71,9 +59,7 @@ export async function bootstrapped(options: BootstrapOptions, signal: AbortSigna
 async function hasSuccessor(options: BootstrapOptions): Promise<boolean> {
   const { kubeconfig, rotateClient, nodeName, store, clock } = options;
   if (!rotateClient || !hasPair(kubeconfig)) return false;
-  const kept = await store.current();
-  const { commonName } = clientWish(nodeName).subject;
-  return kept !== undefined && isUsableBy(commonName, kept, clock.now());
+  return isOwnClient(await store.current(), nodeName, clock.now());
 }
 
 function hasPair(kubeconfig: string): boolean {

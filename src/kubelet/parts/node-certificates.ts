@@ -2,10 +2,11 @@ import type { KubeletConfig } from '../../config/kubelet-config.ts';
 import { errorText } from '../../error.ts';
 import { kubeconfigPair } from '../../informer/node-kubeconfig.ts';
 import type { ApiSide } from '../base/api-side.ts';
-import { clientWish, signingKind } from '../certificates/bootstrap.ts';
+import { signingKind } from '../certificates/bootstrap.ts';
 import { CertificateKeeper } from '../certificates/certificate-keeper.ts';
-import { CertificateStore, isUsableBy, readPair } from '../certificates/certificate-store.ts';
+import { CertificateStore, readPair } from '../certificates/certificate-store.ts';
 import type { KeptCertificate } from '../certificates/certificate-store.ts';
+import { clientWish, countingClient, isOwnClient } from '../certificates/client-certificate.ts';
 import { clientStore } from '../certificates/client-store.ts';
 import type { SigningPorts, SigningWish } from '../certificates/signing.ts';
 import { ObjectApi } from '../api/object-api.ts';
@@ -93,19 +94,15 @@ export class NodeCertificates {
   /** That of the kubeconfig, or what came after it; throws where the one cannot be read and the other is of no use. */
   #newestClient(kept: KeptCertificate | undefined): KeptCertificate | undefined {
     const { config, clock, nodeName, log } = this.#base;
-    const { commonName } = clientWish(nodeName).subject;
-    const isUsable = (each: KeptCertificate | undefined): each is KeptCertificate =>
-      each !== undefined && isUsableBy(commonName, each, clock.now());
     let given: KeptCertificate | undefined;
     try {
       const pair = kubeconfigPair(config.kubeconfig);
       given = pair && readPair(pair.cert, pair.key);
     } catch (error) {
-      if (!isUsable(kept)) throw error;
+      if (!isOwnClient(kept, nodeName, clock.now())) throw error;
       log.warn({}, `goes on by ${this.#client.currentPath}: ${errorText(error)}`);
     }
-    const usable = [given, kept].filter(isUsable);
-    return usable.toSorted((a, b) => b.notBeforeMs - a.notBeforeMs)[0] ?? kept ?? given;
+    return countingClient({ given, kept }, nodeName, clock.now());
   }
 
   #clientKeeper(api: NodeApi): CertificateKeeper {

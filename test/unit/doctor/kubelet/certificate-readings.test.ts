@@ -1,15 +1,18 @@
 /** What is read of the files by which a node and the API server know each other; nothing of a key is in it. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { kubeletFlags } from '../../../../src/config/kubelet-flags.ts';
 import { parseFlags } from '../../../../src/config/parse-flags.ts';
 import { kubeletConfig } from '../../../../src/config/read-kubelet-config.ts';
 import { readKubeletFiles } from '../../../../src/config/kubelet-file.ts';
 import { readCertificates } from '../../../../src/doctor/kubelet/certificate-readings.ts';
 import type { CertificatesReading } from '../../../../src/doctor/kubelet/readings.ts';
+import { CertificateStore } from '../../../../src/kubelet/certificates/certificate-store.ts';
 import { certificates } from '../../informer/certificates.ts';
+import { kubeconfigUser, nodePair } from '../../kubelet/support/node-pair.ts';
+import type { NodePair } from '../../kubelet/support/node-pair.ts';
 
 let folder = '';
 const nowMs = Date.UTC(2027, 0, 1);
@@ -46,7 +49,8 @@ function kubeconfig(name: string, user: object): string {
 
 async function read(...argv: readonly string[]): Promise<CertificatesReading> {
   const { flags } = readKubeletFiles([], kubeletFlags, parseFlags(kubeletFlags, argv).flags);
-  const reading = await readCertificates(kubeletConfig(flags), nowMs);
+  const subject = { config: kubeletConfig(flags), nodeName: 'first' };
+  const reading = await readCertificates(subject, nowMs);
   expect(JSON.stringify(reading)).not.toMatch(/PRIVATE|secret-token/);
   return reading;
 }
@@ -103,4 +107,49 @@ test('a serving certificate that is asked for is looked for where it will be', a
     `--cert-dir=${folder}`,
   );
   expect(found.serving).toEqual({ kind: 'absent', path: file('kubelet-server-current.pem') });
+});
+
+async function readBoth(given: NodePair, ...argv: readonly string[]) {
+  const path = kubeconfig('k', kubeconfigUser(given));
+  return read(`--kubeconfig=${path}`, `--cert-dir=${folder}`, ...argv);
+}
+
+describe('a certificate that came after that of the kubeconfig', () => {
+  const dayMs = 86_400_000;
+  const issued = (fromDay: number, toDay: number): NodePair =>
+    nodePair('first', nowMs + fromDay * dayMs, nowMs + toDay * dayMs);
+
+  async function keep({ cert, key }: NodePair): Promise<string> {
+    const store = new CertificateStore(folder, 'kubelet-client');
+    await store.keep(cert, key, nowMs);
+    return store.currentPath;
+  }
+
+  test('counts where it is good', async () => {
+    const current = await keep(issued(-1, 9));
+    const { client } = await readBoth(issued(-20, -10), '--rotate-certificates');
+    const end = { notBeforeMs: nowMs - dayMs, notAfterMs: nowMs + 9 * dayMs };
+    expect(client).toMatchObject({ kind: 'good', path: current, ...end });
+  });
+
+  test.for([
+    ['none is renewed', issued(-1, 9), []],
+    ['that of the kubeconfig is newer', issued(-3, 9), ['--rotate-certificates']],
+    ['it has ended', issued(-1, -0.5), ['--rotate-certificates']],
+    ['it is another node’s', nodePair('n2', nowMs, nowMs + dayMs), ['--rotate-certificates']],
+  ] as const)('does not count where %s', async ([, kept, argv]) => {
+    await keep(kept);
+    const { client } = await readBoth(issued(-2, 5), ...argv);
+    expect(client).toMatchObject({ kind: 'good', path: file('k') });
+  });
+
+  test('is told of where it cannot be read, for the kubelet does not start then', async () => {
+    mkdirSync(file('kubelet-client-current.pem'));
+    const { client } = await readBoth(issued(-2, 5), '--rotate-certificates');
+    expect(client).toEqual({
+      kind: 'unusable',
+      path: file('kubelet-client-current.pem'),
+      problem: expect.stringContaining('EISDIR') as unknown,
+    });
+  });
 });

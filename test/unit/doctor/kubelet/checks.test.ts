@@ -344,6 +344,17 @@ describe('of a node with one ailment, it is told with its cure:', () => {
     expect(others).toEqual([]);
   });
 
+  it('says which client certificate it is, where it is not the kubeconfig’s own', async () => {
+    const path = '/var/lib/kubelet/pki/kubelet-client-current.pem';
+    const found = await findings(certificates({ client: { ...certificate, path } }));
+    const texts = found.filter(({ id }) => id === 'credentials.client-certificate');
+    expect(texts.map(({ text }) => text)).toEqual([
+      expect.stringContaining(
+        `(${path}, which counts more than that of /etc/kubernetes/kubelet.conf)`,
+      ),
+    ]);
+  });
+
   it('what cannot be read is a warning of its own, and stops nothing else', async () => {
     const found = (await findings({ cgroups: new Error('no /sys') })).filter(isNotable);
     expect(found.map(({ id, status }) => [id, status])).toEqual([['cgroup', 'warning']]);

@@ -1,26 +1,16 @@
 // Which client certificate the API server is spoken to with: the newest of the kubeconfig and the node's own folder, whenever one of them changes.
-import { generateKeyPairSync, sign } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ObjectApi } from '../../../../src/kubelet/api/object-api.ts';
 import { CertificateStore } from '../../../../src/kubelet/certificates/certificate-store.ts';
-import {
-  bits,
-  commonName,
-  distinguishedName,
-  ecdsaWithSha256,
-  pem,
-  sequence,
-  time,
-  tlv,
-} from '../../../../src/kubelet/certificates/der.ts';
 import { NodeCertificates } from '../../../../src/kubelet/parts/node-certificates.ts';
 import { KubeletMetrics } from '../../../../src/telemetry/kubelet-metrics.ts';
 import { ownFolder } from '../../../support/own-folder.ts';
 import { apiRig, until } from '../support/api-rig.ts';
 import type { ApiRig } from '../support/api-rig.ts';
+import { kubeconfigUser, nodePair } from '../support/node-pair.ts';
+import type { NodePair } from '../support/node-pair.ts';
 import { Signer } from '../support/signer.ts';
 
 const dayMs = 86_400_000;
@@ -49,35 +39,14 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-interface Pair {
-  readonly cert: string;
-  readonly key: KeyObject;
+/** Of the node; days from the beginning. */
+function issued(fromDay: number, toDay: number): NodePair {
+  return nodePair('n1', beginMs + fromDay * dayMs, beginMs + toDay * dayMs);
 }
-
-/** Of the node, signed by itself; days from the beginning. */
-function issued(fromDay: number, toDay: number): Pair {
-  const { publicKey, privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const name = distinguishedName(commonName('system:node:n1'));
-  const body = sequence(
-    tlv(0x02, Buffer.from([1])),
-    ecdsaWithSha256,
-    name,
-    sequence(time(beginMs + fromDay * dayMs), time(beginMs + toDay * dayMs)),
-    name,
-    publicKey.export({ type: 'spki', format: 'der' }),
-  );
-  const whole = sequence(body, ecdsaWithSha256, bits(sign('sha256', body, key)));
-  return { cert: pem('CERTIFICATE', whole), key };
-}
-
-const base64 = (text: string): string => Buffer.from(text).toString('base64');
 
 /** As an operator does. */
-function writeKubeconfig({ cert, key }: Pair): void {
-  const user = {
-    'client-certificate-data': base64(cert),
-    'client-key-data': base64(key.export({ type: 'sec1', format: 'pem' }).toString()),
-  };
+function writeKubeconfig(pair: NodePair): void {
+  const user = kubeconfigUser(pair);
   const value = {
     'current-context': 'c',
     clusters: [{ name: 'c', cluster: { server: rig.server.url } }],
