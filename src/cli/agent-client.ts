@@ -1,6 +1,8 @@
 import type { FlagValues } from '../config/flag-table.ts';
 import type { StatusDocument } from '../proxy/admin/status-document.ts';
 import { AdminClient, findAnswering } from './admin-client.ts';
+import { isProxys, wrongHalf } from './answering-half.ts';
+import type { AnyStatus } from './answering-half.ts';
 
 const command = 'switchyard proxy';
 
@@ -10,8 +12,11 @@ export class AgentClient extends AdminClient {
     super(path, command);
   }
 
+  /** Rejects where it is no proxy that answers. */
   async status(): Promise<StatusDocument> {
-    return JSON.parse(await this.get('/v1/status')) as StatusDocument;
+    const status = JSON.parse(await this.get('/v1/status')) as AnyStatus;
+    if (!isProxys(status)) throw wrongHalf(this.path, 'proxy');
+    return status;
   }
 }
 

@@ -2,6 +2,8 @@ import type { FlagValues } from '../config/flag-table.ts';
 import type { KubeletStatus } from '../kubelet/admin/kubelet-status.ts';
 import type { StatusDocument } from '../proxy/admin/status-document.ts';
 import { AdminClient, NoAgentError, findAnswering } from './admin-client.ts';
+import { isProxys } from './answering-half.ts';
+import type { AnyStatus } from './answering-half.ts';
 
 /** How the agents of a node are; one of them is there at least. */
 export interface AskedAgents {
@@ -34,14 +36,8 @@ export async function askAgents(
   return kept(answers);
 }
 
-type AnyStatus = StatusDocument | KubeletStatus;
-
 function kept(answers: readonly AnyStatus[]): AskedAgents {
   return { proxy: answers.find(isProxys), kubelet: answers.find(isKubelets) };
-}
-
-function isProxys(status: AnyStatus): status is StatusDocument {
-  return 'families' in status;
 }
 
 function isKubelets(status: AnyStatus): status is KubeletStatus {

@@ -1,7 +1,8 @@
 import type { FlagValues } from '../config/flag-table.ts';
-import type { KubeletStatus } from '../kubelet/admin/kubelet-status.ts';
 import type { PodsDocument } from '../kubelet/admin/pods-document.ts';
-import { AdminClient, findAnswering } from './admin-client.ts';
+import { AdminClient, NoAgentError, findAnswering } from './admin-client.ts';
+import { isProxys, wrongHalf } from './answering-half.ts';
+import type { AnyStatus } from './answering-half.ts';
 
 const command = 'switchyard kubelet';
 
@@ -11,12 +12,18 @@ export class KubeletClient extends AdminClient {
     super(path, command);
   }
 
-  async status(): Promise<KubeletStatus> {
-    return JSON.parse(await this.get('/v1/status')) as KubeletStatus;
+  /** Rejects where it is no kubelet that answers. */
+  async pods(): Promise<PodsDocument> {
+    try {
+      return JSON.parse(await this.get('/v1/pods')) as PodsDocument;
+    } catch (error) {
+      if (error instanceof NoAgentError || !(await this.#isProxys())) throw error;
+      throw wrongHalf(this.path, 'kubelet');
+    }
   }
 
-  async pods(): Promise<PodsDocument> {
-    return JSON.parse(await this.get('/v1/pods')) as PodsDocument;
+  async #isProxys(): Promise<boolean> {
+    return isProxys(JSON.parse(await this.get('/v1/status')) as AnyStatus);
   }
 }
 

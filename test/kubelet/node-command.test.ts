@@ -2,11 +2,14 @@
 // behind when it is ended.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import type { KubeletProcess } from './kubelet-process.ts';
 import { proxyFlags } from './proxy-flags.ts';
+import { said } from './said.ts';
+import type { Said } from './said.ts';
 
 const folder = '/run/sy/audit';
 const auditLog = join(folder, 'audit.log');
@@ -15,6 +18,9 @@ const cluster = new KubeletCluster(['n1'], {
   apiServerFlags: [`--audit-policy-file=${policy}`, `--audit-log-path=${auditLog}`],
 });
 const pods = '/api/v1/namespaces/default/pods';
+/** Where both stand if nobody says otherwise, and where they are looked for. */
+const sockets = { kubelet: '/run/switchyard/kubelet.sock', proxy: '/run/switchyard/admin.sock' };
+const program = join(import.meta.dirname, '../../src/cli/main.ts');
 let node: KubeletProcess;
 
 const machine = (): KubeletCluster['nodes'][number] => {
@@ -35,7 +41,10 @@ beforeAll(async () => {
   );
   await cluster.start([pauseImage(), busyboxImage()]);
   await cluster.allowProxy(machine());
-  node = cluster.kubelet(machine(), { proxyFlags: proxyFlags(machine()) });
+  node = cluster.kubelet(machine(), {
+    flags: [`--admin-socket=${sockets.kubelet}`],
+    proxyFlags: [...proxyFlags(machine()), `--admin-socket=${sockets.proxy}`],
+  });
   node.start();
 });
 
@@ -102,6 +111,12 @@ function ask(address: string): string {
   return machine().run('busybox', 'sh', '-c', request(address, '80'));
 }
 
+/** A command of Switchyard on the node, whatever it ends with. */
+async function command(...words: readonly string[]): Promise<Said> {
+  const [file = '', ...rest] = machine().enter(process.execPath, program, ...words);
+  return said(file, rest);
+}
+
 async function running(): Promise<readonly string[]> {
   const { containers } = await machine()
     .connect()
@@ -125,6 +140,8 @@ describe('both halves in one process', () => {
     await cluster.control.until('there is a default account', async () => cluster.hasAccount());
     await startPod('web', { containers: [container('exec httpd -f -p 8080 -h /www')] });
     await node.until('web runs', async () => (await phase('web')) === 'Running');
+    await startPod('talks', { containers: [container('echo said in a pod; exec sleep 100000')] });
+    await node.until('it talks', async () => (await phase('talks')) === 'Running');
     const asks = request('$WEB_SERVICE_HOST', '$WEB_SERVICE_PORT');
     const script = `until ${asks} > /dev/termination-log; do sleep 0.2; done`;
     await startPod('client', {
@@ -137,9 +154,9 @@ describe('both halves in one process', () => {
       async () => (await phase('client')) === 'Succeeded',
     );
     const client = await cluster.get<Seen>(`${pods}/client`);
-    const said = client?.status.containerStatuses?.[0]?.state.terminated?.message;
-    expect(said).toBe('hello from busybox\n');
-    expect(ask(address)).toBe(said);
+    const told = client?.status.containerStatuses?.[0]?.state.terminated?.message;
+    expect(told).toBe('hello from busybox\n');
+    expect(ask(address)).toBe(told);
   });
 
   it('watch once what both need, and what one needs', async () => {
@@ -152,6 +169,42 @@ describe('both halves in one process', () => {
       servicecidrs: 1,
       services: 1,
     });
+  });
+
+  it('are asked each for what is its own, at a socket of its own', async () => {
+    const status = await command('status');
+    expect([status.code, status.err]).toEqual([0, '']);
+    expect(status.out).toMatch(/^mode +iptables/m);
+    expect(status.out).toMatch(/^kubelet$/m);
+    const document = JSON.parse((await command('status', '-o', 'json')).out) as {
+      readonly families: readonly { readonly family: string }[];
+      readonly pid: number;
+      readonly kubelet: { readonly pid: number; readonly node: { readonly name: string } };
+    };
+    expect(document.families.map(({ family }) => family)).toContain('IPv4');
+    expect(document.kubelet).toMatchObject({ pid: document.pid, node: { name: 'n1' } });
+    const explained = await command('explain', 'node', 'default/web:80');
+    expect([explained.code, explained.err]).toEqual([0, '']);
+    expect(explained.out).toContain(address);
+    const ps = await command('ps');
+    expect([ps.code, ps.err]).toEqual([0, '']);
+    expect(ps.out).toMatch(/^default\/web +1\/1 +Running/m);
+    const logs = await command('logs', 'talks');
+    expect(logs).toEqual({ code: 0, out: 'said in a pod\n', err: '' });
+  });
+
+  it('say which of them answers, where the other one is asked', async () => {
+    const explained = await command(
+      'explain',
+      'node',
+      'default/web:80',
+      `--admin-socket=${sockets.kubelet}`,
+    );
+    expect(explained.code).toBe(2);
+    expect(explained.err).toContain(`the kubelet answers at ${sockets.kubelet}`);
+    const ps = await command('ps', `--admin-socket=${sockets.proxy}`);
+    expect(ps.code).toBe(2);
+    expect(ps.err).toContain(`the proxy answers at ${sockets.proxy}`);
   });
 
   it('end in order, and leave pods and rules', async () => {

@@ -1,5 +1,7 @@
 // ps, logs, exec and status ask a kubelet at its admin socket: what they send, what they print, how they end.
+import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -158,6 +160,38 @@ describe('ps', () => {
     expect([status, err]).toEqual([2, expect.stringContaining('start it (switchyard kubelet)')]);
     path = join(folder, 'kubelet.sock');
   });
+});
+
+describe('what is asked of the other half of a node', () => {
+  test.for([['explain', 'pod', 'default/web:80'], ['diff']] as const)(
+    '%s says that it is the kubelet that answers',
+    async (words) => {
+      const { status, err } = await run(...words);
+      expect(status).toBe(2);
+      expect(err).toContain(`the kubelet answers at ${path}, and the proxy is asked`);
+      expect(err).toContain("name the proxy's own socket by --admin-socket");
+    },
+  );
+
+  test.for([['ps'], ['logs', 'web'], ['exec', 'web', '--', 'true']] as const)(
+    '%s says that it is the proxy that answers',
+    async (words) => {
+      path = join(folder, 'proxy.sock');
+      const proxy = createServer((request, response) => {
+        response.statusCode = request.url === '/v1/status' ? 200 : 404;
+        const error = { code: 'missing', message: 'expected GET of something else' };
+        response.end(JSON.stringify(request.url === '/v1/status' ? { families: [] } : { error }));
+      });
+      await once(proxy.listen(path), 'listening');
+      try {
+        const { err } = await run(...words);
+        expect(err).toContain(`the proxy answers at ${path}, and the kubelet is asked`);
+      } finally {
+        proxy.close();
+        await once(proxy, 'close');
+      }
+    },
+  );
 });
 
 describe('logs', () => {
