@@ -1,15 +1,17 @@
 import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
 import { ApiPods } from '../sources/api-source.ts';
-import type { Complaint } from '../sources/complaints.ts';
 import { FileSource } from '../sources/file-source.ts';
 import type { PodChange } from '../sources/merge.ts';
 import { PodConfig } from '../sources/pod-config.ts';
+import type { Complaint, SourceState } from '../sources/source-state.ts';
 import type { PodSourceName } from '../sources/sourced-pod.ts';
 import { UrlSource } from '../sources/url-source.ts';
 
 /** A source of static pods. */
-type StaticSource = Pick<FileSource, 'place' | 'complaints' | 'isStale' | 'run'>;
+interface StaticSource extends Pick<FileSource, 'run'> {
+  readonly state: Pick<SourceState, 'place' | 'complaints' | 'isStale'>;
+}
 
 /** What a source has to say of itself. */
 export interface SourceReport {
@@ -52,11 +54,11 @@ export class PodSources {
     const { api } = this.#base;
     const asked = api === undefined ? [] : [{ name: 'api' as const, place: api.client.server }];
     return [
-      ...Array.from(this.#static, ([name, { place, complaints, isStale }]) => ({
+      ...Array.from(this.#static, ([name, { state }]) => ({
         name,
-        place,
-        complaints,
-        isStale,
+        place: state.place,
+        complaints: state.complaints,
+        isStale: state.isStale,
       })),
       ...asked.map((each) => ({ ...each, complaints: [], isStale: false })),
     ].map((each) => ({ ...each, hasSpoken: this.#config.hasSpoken(each.name) }));

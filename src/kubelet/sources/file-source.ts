@@ -10,9 +10,8 @@ import { Wakeup } from '../../informer/wakeup.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { podText } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
-import { Complaints } from './complaints.ts';
-import type { Complaint } from './complaints.ts';
 import { readStaticPod } from './read-static-pod.ts';
+import { SourceState } from './source-state.ts';
 
 /** More than this is no manifest. */
 const MOST_BYTES = 10 * 1024 * 1024;
@@ -50,20 +49,19 @@ interface ReadFile {
  * manifest may well be one of another pod.
  */
 export class FileSource {
+  readonly state: SourceState;
   readonly #options: FileSourceOptions;
   readonly #path: string;
   readonly #wakeup = new Wakeup();
   readonly #writes = new FileWrites();
   readonly #watches: DirectoryWatches;
   readonly #read = new Map<string, ReadFile>();
-  readonly #complaints: Complaints;
   #told: readonly Pod[] | undefined;
-  #isStale = false;
 
   constructor(options: FileSourceOptions) {
     this.#options = options;
     this.#path = options.path.replace(/(?<=.)\/+$/, '');
-    this.#complaints = new Complaints(options.log, this.#path);
+    this.state = new SourceState(options.log, this.#path);
     this.#watches = new DirectoryWatches({
       log: options.log,
       heard: (event, path) => {
@@ -71,20 +69,6 @@ export class FileSource {
         this.#wakeup.ring();
       },
     });
-  }
-
-  get place(): string {
-    return this.#path;
-  }
-
-  /** What of it is not run, and why. */
-  get complaints(): readonly Complaint[] {
-    return this.#complaints.all();
-  }
-
-  /** Whether its pods are those of an earlier look, for it cannot be read. */
-  get isStale(): boolean {
-    return this.#isStale;
   }
 
   /** Tells each new set until `signal` aborts. */
@@ -104,7 +88,7 @@ export class FileSource {
 
   async #look(publish: (pods: readonly Pod[]) => void): Promise<void> {
     let found = await this.#find();
-    this.#isStale = found === undefined;
+    this.state.isStale = found === undefined;
     if (found === undefined) return;
     if (this.#watches.follow(found.directories)) found = (await this.#find()) ?? found;
     const pods: Pod[] = [];
@@ -116,8 +100,8 @@ export class FileSource {
     for (const path of this.#read.keys()) if (!paths.has(path)) this.#read.delete(path);
     this.#writes.keepOnly(paths);
     const { set, twice } = lastOfName(pods);
-    for (const name of twice) this.#complaints.add(name, 'is in two files: the last one counts');
-    this.#complaints.keepOnly(new Set([this.#path, ...found.paths, ...twice]));
+    for (const name of twice) this.state.complain(name, 'is in two files: the last one counts');
+    this.state.keepOnly(new Set([this.#path, ...found.paths, ...twice]));
     if (this.#told?.length === set.length && set.every((pod, at) => pod === this.#told?.[at]))
       return;
     this.#told = set;
@@ -129,17 +113,17 @@ export class FileSource {
     try {
       const stats = await stat(this.#path, { bigint: true });
       const found = stats.isDirectory() ? await this.#inDirectory(stats.ino) : await this.#single();
-      this.#complaints.clear(this.#path);
+      this.state.clear(this.#path);
       return found;
     } catch (error) {
       if (!isAbsent(error)) {
-        this.#complaints.add(
+        this.state.complain(
           this.#path,
           `cannot be read, its pods stay as they are: ${errorText(error)}`,
         );
         return undefined;
       }
-      this.#complaints.add(this.#path, 'does not exist: there are no static pods');
+      this.state.complain(this.#path, 'does not exist: there are no static pods');
       const parent = dirname(this.#path);
       const stats = await stat(parent, { bigint: true }).catch(() => undefined);
       const directories = new Map(stats === undefined ? [] : [[parent, String(stats.ino)]]);
@@ -157,7 +141,7 @@ export class FileSource {
       for (const [directory, each] of linked.directories) directories.set(directory, each);
       if (!('missing' in linked.file)) files.push(linked.file);
       else if (await isThere(path))
-        this.#complaints.add(path, `is left out: ${linked.file.missing}`);
+        this.state.complain(path, `is left out: ${linked.file.missing}`);
     }
     return { files, paths, directories };
   }
@@ -185,11 +169,11 @@ export class FileSource {
       if (size > MOST_BYTES) throw new Error(`has ${size} bytes, at most ${MOST_BYTES} are read`);
       const text = await readFile(path, 'utf8');
       const pod = readStaticPod(text, { source: 'file', place: path, nodeName });
-      this.#complaints.clear(path);
+      this.state.clear(path);
       log.info({ path, pod: podText(pod) }, 'static pod read');
       return pod;
     } catch (error) {
-      this.#complaints.add(path, `is left out: ${errorText(error)}`);
+      this.state.complain(path, `is left out: ${errorText(error)}`);
       return undefined;
     }
   }

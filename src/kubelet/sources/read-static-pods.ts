@@ -4,8 +4,8 @@ import { isRaw } from '../../services/field-reader.ts';
 import type { Raw } from '../../services/field-reader.ts';
 import type { Pod } from '../pod/pod.ts';
 import { sectionOf, textOf } from '../pod/raw-fields.ts';
-import type { Complaint } from './complaints.ts';
 import { validStaticPod } from './read-static-pod.ts';
+import type { Complaint } from './source-state.ts';
 import { namesOnNode } from './static-pod.ts';
 import type { PodNames, StaticPlace } from './static-pod.ts';
 

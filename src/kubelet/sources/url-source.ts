@@ -7,9 +7,8 @@ import { withWatchdog } from '../../informer/watchdog.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { podText } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
-import { Complaints } from './complaints.ts';
-import type { Complaint } from './complaints.ts';
 import { readStaticPods } from './read-static-pods.ts';
+import { SourceState } from './source-state.ts';
 
 /** As much as of a file. */
 const mostBytes = 10 * 1024 * 1024;
@@ -30,34 +29,18 @@ export interface UrlSourceOptions extends UrlPodsConfig {
  * something is wrong by itself; an answer without a single byte says that there are none.
  */
 export class UrlSource {
+  readonly state: SourceState;
   readonly #options: UrlSourceOptions;
   readonly #url: PolledUrl;
-  readonly #complaints: Complaints;
   /** Of what was read last; undefined: of nothing, or of what could not be used. */
   #hash: string | undefined;
   /** Those that were told last. */
   #pods: readonly Pod[] = [];
-  #isStale = false;
 
   constructor(options: UrlSourceOptions) {
     this.#options = options;
     this.#url = new PolledUrl({ ...options, maxBytes: mostBytes });
-    this.#complaints = new Complaints(options.log, this.#url.name);
-  }
-
-  /** Without a password. */
-  get place(): string {
-    return this.#url.name;
-  }
-
-  /** What of it is not run, and why. */
-  get complaints(): readonly Complaint[] {
-    return this.#complaints.all();
-  }
-
-  /** Whether its pods are those of an earlier answer, for the last one cannot be used. */
-  get isStale(): boolean {
-    return this.#isStale;
+    this.state = new SourceState(options.log, this.#url.name);
   }
 
   /** Tells each new set until `signal` aborts. */
@@ -74,20 +57,20 @@ export class UrlSource {
   }
 
   async #poll(publish: (pods: readonly Pod[]) => void, signal: AbortSignal): Promise<void> {
-    const { place } = this;
+    const { place } = this.state;
     try {
       const text = await this.#ask(signal);
       if (text === '') this.#nothing(publish);
       else if (text !== undefined) this.#take(text, publish);
-      this.#isStale = false;
-      if (text !== '' && this.#complaints.clear(place))
+      this.state.isStale = false;
+      if (text !== '' && this.state.clear(place))
         this.#options.log.info({ url: place }, 'static pods: the URL answers again');
     } catch (error) {
       if (signal.aborted) return;
       this.#url.forget();
       this.#hash = undefined;
-      this.#isStale = true;
-      this.#complaints.add(place, `cannot be used, its pods stay as they are: ${causeText(error)}`);
+      this.state.isStale = true;
+      this.state.complain(place, `cannot be used, its pods stay as they are: ${causeText(error)}`);
     }
   }
 
@@ -110,14 +93,14 @@ export class UrlSource {
   #nothing(publish: (pods: readonly Pod[]) => void): void {
     this.#publish({ pods: [], refused: [] }, publish);
     this.#hash = undefined;
-    this.#complaints.add(this.place, 'answers with nothing: there are no pods');
+    this.state.complain(this.state.place, 'answers with nothing: there are no pods');
   }
 
   #take(text: string, publish: (pods: readonly Pod[]) => void): void {
     const hash = createHash('sha256').update(text).digest('hex');
     if (hash === this.#hash) return;
     const { nodeName } = this.#options;
-    const place = { source: 'http', place: this.place, nodeName } as const;
+    const place = { source: 'http', place: this.state.place, nodeName } as const;
     const read = readStaticPods(text, place, this.#pods);
     this.#hash = hash;
     this.#publish(read, publish);
@@ -127,11 +110,12 @@ export class UrlSource {
     { pods, refused }: ReturnType<typeof readStaticPods>,
     publish: (pods: readonly Pod[]) => void,
   ): void {
-    this.#complaints.keepOnly(new Set([this.place, ...refused.map(({ what }) => what)]));
-    for (const { what, reason } of refused) this.#complaints.add(what, reason);
+    this.state.keepOnly(new Set([this.state.place, ...refused.map(({ what }) => what)]));
+    for (const { what, reason } of refused) this.state.complain(what, reason);
     const before = new Set(this.#pods.map(podText));
     for (const pod of new Set(pods.map(podText))) {
-      if (!before.has(pod)) this.#options.log.info({ url: this.place, pod }, 'static pod read');
+      if (!before.has(pod))
+        this.#options.log.info({ url: this.state.place, pod }, 'static pod read');
     }
     this.#pods = pods;
     publish(pods);

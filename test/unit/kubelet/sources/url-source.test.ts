@@ -129,7 +129,7 @@ test('a pod with which something is wrong is left out and told of, and the other
   answer = says({ apiVersion: 'v1', kind: 'List', items: [pod('a', secret), pod('b'), other, 7] });
   const { source, sets, errors, poll } = await start();
   expect(sets).toEqual([['default/b-n1']]);
-  expect(source.complaints).toEqual([
+  expect(source.state.complaints).toEqual([
     {
       what: 'items[0] (default/a)',
       reason:
@@ -142,7 +142,7 @@ test('a pod with which something is wrong is left out and told of, and the other
   answer = says({ apiVersion: 'v1', kind: 'List', items: [pod('a'), pod('b')] });
   await poll();
   expect(sets.at(-1)).toEqual(['default/a-n1', 'default/b-n1']);
-  expect(source.complaints).toEqual([]);
+  expect(source.state.complaints).toEqual([]);
 });
 
 describe('a pod that is spoilt', () => {
@@ -160,7 +160,7 @@ describe('a pod that is spoilt', () => {
       ['default/c-n1', 'default/a-n1'],
     ]);
     expect([uids[3], uids[5]]).toEqual([uids[0], uids[0]]);
-    expect(source.complaints).toEqual([
+    expect(source.state.complaints).toEqual([
       {
         what: 'items[1] (default/a)',
         reason: expect.stringContaining('stays as it was: spec.hostPID') as string,
@@ -169,7 +169,7 @@ describe('a pod that is spoilt', () => {
     answer = saysList(pod('c'));
     await poll();
     expect(sets.at(-1)).toEqual(['default/c-n1']);
-    expect(source.complaints).toEqual([]);
+    expect(source.state.complaints).toEqual([]);
   });
 
   test.each<[string, readonly unknown[], string[]]>([
@@ -230,11 +230,11 @@ describe('what was there stays, and that is told once, and that it is over, afte
     await poll();
     await poll();
     expect(sets).toEqual([['default/a-n1']]);
-    expect(source.isStale).toBe(true);
+    expect(source.state.isStale).toBe(true);
     expect(errors()).toEqual([expect.stringContaining(message)]);
-    expect(source.complaints).toEqual([
+    expect(source.state.complaints).toEqual([
       {
-        what: source.place,
+        what: source.state.place,
         reason: expect.stringContaining('its pods stay as they are') as string,
       },
     ]);
@@ -242,8 +242,8 @@ describe('what was there stays, and that is told once, and that it is over, afte
     await poll();
     expect(sets.at(-1)).toEqual(['default/b-n1']);
     expect(lines.at(-1)).toContain('answers again');
-    expect(source.isStale).toBe(false);
-    expect(source.complaints).toEqual([]);
+    expect(source.state.isStale).toBe(false);
+    expect(source.state.complaints).toEqual([]);
     expect(lines.join('\n')).not.toContain('secret');
   });
 
@@ -280,5 +280,5 @@ test('not a single byte says that there are no pods, and is told of', async () =
   answer = says(pod('a'));
   await poll();
   expect(sets.at(-1)).toEqual(['default/a-n1']);
-  expect(source.complaints).toEqual([]);
+  expect(source.state.complaints).toEqual([]);
 });

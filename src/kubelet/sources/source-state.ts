@@ -7,27 +7,29 @@ export interface Complaint {
   readonly reason: string;
 }
 
-/** What a source has to complain of: each thing is logged once, and can be asked for as long as it holds. */
-export class Complaints {
+/** How a source of static pods is: what it has to complain of is logged once, and can be asked for as long as it holds. */
+export class SourceState {
+  /** Where its pods come from: a path, or a URL without a password. */
+  readonly place: string;
+  /** Whether its pods are those of an earlier look, for it cannot be read now. */
+  isStale = false;
   readonly #log: Log;
-  readonly #source: string;
   readonly #open = new Map<string, string>();
 
-  /** `source`: where its pods come from. */
-  constructor(log: Log, source: string) {
+  constructor(log: Log, place: string) {
     this.#log = log;
-    this.#source = source;
+    this.place = place;
   }
 
-  /** In the order in which they came up. */
-  all(): readonly Complaint[] {
+  /** What of it is not run, and why; in the order in which it came up. */
+  get complaints(): readonly Complaint[] {
     return Array.from(this.#open, ([what, reason]) => ({ what, reason }));
   }
 
-  add(what: string, reason: string): void {
+  complain(what: string, reason: string): void {
     if (this.#open.get(what) === reason) return;
     this.#open.set(what, reason);
-    this.#log.error({ source: this.#source }, `static pods: ${what} ${reason}`);
+    this.#log.error({ source: this.place }, `static pods: ${what} ${reason}`);
   }
 
   /** It is as it should be; says whether it was not. */
