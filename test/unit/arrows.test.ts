@@ -73,7 +73,7 @@ const leaves = readdirSync(join(root, 'src')).filter((name) => name.endsWith('.t
 const rooms = [...Object.keys(arrows), 'cli'];
 const kubeletRooms: readonly string[] = kubeletFloors.flat();
 const kubeletDoor = '../kubelet.ts';
-const kubeletLeaves = ['back-off.ts', 'turns.ts'];
+const kubeletLeaves = ['at-once.ts', 'back-off.ts'];
 const files = ['node:fs', 'node:fs/promises'];
 const sockets = ['node:http', 'node:tls', 'undici'];
 const programs = ['node:child_process', 'execa'];

@@ -9,7 +9,7 @@ import type { Pod } from '../pod/pod.ts';
 import { TokenBucket } from '../../telemetry/token-bucket.ts';
 import type { PodEvents } from '../ports/pod-events.ts';
 import type { PodMeter } from '../ports/pod-meter.ts';
-import { Turns } from '../turns.ts';
+import { AtOnce } from '../at-once.ts';
 import { BackOff } from '../back-off.ts';
 import { normalImageName } from './image-name.ts';
 import { StartError } from '../ports/start-error.ts';
@@ -61,7 +61,7 @@ export class Images {
   readonly #options: ImagesOptions;
   readonly #backOff: BackOff;
   readonly #failed = new Map<string, Failed>();
-  readonly #turns: Turns;
+  readonly #atOnce: AtOnce;
   /** undefined: as often as one likes. */
   readonly #rate: TokenBucket | undefined;
 
@@ -71,7 +71,7 @@ export class Images {
     const limit = { burst: Math.max(1, burst), everyMs: 1000 / qps };
     this.#rate = qps === 0 ? undefined : new TokenBucket(limit, options.clock);
     this.#backOff = new BackOff(options.clock);
-    this.#turns = new Turns(options.maxPulls ?? Infinity);
+    this.#atOnce = new AtOnce(options.maxPulls ?? Infinity);
   }
 
   /** Throws {@link StartError}, after the Events for it. */
@@ -141,7 +141,7 @@ export class Images {
     this.#refuseEarly(key, request);
     const { clock } = this.#options;
     const askedMs = clock.monotonic();
-    return this.#turns.with(signal, async () => {
+    return this.#atOnce.with(signal, async () => {
       this.#tell(pod, container, 'Normal', 'Pulling', `Pulling image ${quoted(container)}`);
       const begunMs = clock.monotonic();
       try {

@@ -4,7 +4,7 @@ import type { Clock } from '../../clock.ts';
 import { diskUse, mountUse } from '../../host/disk-use.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
 import type { VolumeUse } from '../ports/pod-usage.ts';
-import { Turns } from '../turns.ts';
+import { AtOnce } from '../at-once.ts';
 import type { PodDirectories } from '../volumes/pod-directories.ts';
 
 export interface VolumeSizesOptions {
@@ -39,7 +39,7 @@ export class VolumeSizes {
   /** By pod's UID, and by path. */
   readonly #known = new Map<string, Map<string, Known>>();
   readonly #stopping = new AbortController();
-  readonly #turns = new Turns(walksAtOnce);
+  readonly #atOnce = new AtOnce(walksAtOnce);
 
   constructor(options: VolumeSizesOptions) {
     this.#options = options;
@@ -97,7 +97,7 @@ export class VolumeSizes {
     const { clock, everyMs } = this.#options;
     const { signal } = this.#stopping;
     try {
-      await this.#turns.with(signal, async () => {
+      await this.#atOnce.with(signal, async () => {
         const begunMs = clock.monotonic();
         // it may be gone
         known.use = await diskUse(path, signal).catch(() => undefined);

@@ -3,7 +3,7 @@ import { createAnswer } from '../../informer/api-answer.ts';
 import type { ApiWriter } from '../../informer/api-client.ts';
 import { SwitchyardError } from '../../error.ts';
 import { isRaw } from '../../services/field-reader.ts';
-import { Turns } from '../turns.ts';
+import { AtOnce } from '../at-once.ts';
 import { patientWriter } from './patience.ts';
 import type { IssuedToken, RequestToken } from './tokens.ts';
 
@@ -13,11 +13,11 @@ const subject = { group: '', resource: 'serviceaccounts/token' };
 
 /** Asks the API server for tokens, as the TokenRequest API has it (authentication.k8s.io/v1). */
 export function tokenRequester(given: ApiWriter, clock: Pick<Clock, 'sleep'>): RequestToken {
-  const turns = new Turns(mostAtOnce);
+  const atOnce = new AtOnce(mostAtOnce);
   const inTurn: ApiWriter = {
     server: given.server,
     send: async (verb, path, value, signal) =>
-      turns.with(signal, async () => given.send(verb, path, value, signal)),
+      atOnce.with(signal, async () => given.send(verb, path, value, signal)),
     reloadCredentials: async () => given.reloadCredentials(),
   };
   const client = patientWriter(inTurn, clock);

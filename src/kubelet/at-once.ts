@@ -1,5 +1,5 @@
-/** Some number of holders at a time, in order of arrival. */
-export class Turns {
+/** Lets so many work at a time; others wait, and follow in order of arrival. */
+export class AtOnce {
   #free: number;
   readonly #waiting = new Set<() => void>();
 
