@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupMount } from './cgroups.ts';
+import { isUnlimited } from './memory-limit.ts';
 
 /** What the members of a cgroup have used together, and what they may use; undefined: the kernel does not say it. */
 export interface CgroupUsage {
@@ -53,8 +54,6 @@ export interface DeviceUse {
   readonly writes: number;
 }
 
-/** Version 1 shows no limit of memory as the highest number of whole pages. */
-const unlimitedBytes = 2 ** 62;
 const ticksPerSecond = 100;
 
 /**
@@ -221,7 +220,7 @@ function memoryOfUnified(stat: Pairs, events: Pairs, read: ReadNumber): CgroupMe
 }
 
 function limitOf(bytes: number | undefined): number | undefined {
-  return bytes === undefined || bytes >= unlimitedBytes ? undefined : bytes;
+  return bytes === undefined || isUnlimited(bytes) ? undefined : bytes;
 }
 
 /** `8:0 Read 4096`, a line each; in the end a sum. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { Clock } from '../clock.ts';
 import { SwitchyardError, errorText, isAbsent, systemCode } from '../error.ts';
+import { isUnlimited } from './memory-limit.ts';
 
 /** What a cgroup's members may have together. */
 export interface CgroupLimits {
@@ -195,14 +196,11 @@ export class CgroupTree {
 /** As far as they stand there; in {@link CgroupLimits}' terms. */
 type StandingLimits = Partial<Pick<CgroupLimits, 'memoryBytes' | 'cpuQuotaUs' | 'cpuPeriodUs'>>;
 
-/** Version 1 shows no limit of memory as the highest number of whole pages. */
-const unlimitedBytes = 2n ** 62n;
-
 function standing(memory: string, quota: string, period: string): StandingLimits {
   const bytes = amount(memory);
   const [cpuQuotaUs, cpuPeriodUs] = [amount(quota), amount(period)];
   return {
-    ...(bytes === undefined ? {} : { memoryBytes: bytes >= unlimitedBytes ? 0n : bytes }),
+    ...(bytes === undefined ? {} : { memoryBytes: isUnlimited(bytes) ? 0n : bytes }),
     ...(cpuQuotaUs === undefined || cpuPeriodUs === undefined ? {} : { cpuQuotaUs, cpuPeriodUs }),
   };
 }

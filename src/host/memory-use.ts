@@ -31,13 +31,6 @@ export async function readMemoryUse(proc = '/proc'): Promise<MemoryUse | undefin
   };
 }
 
-/** When the machine was started, in milliseconds since the epoch; undefined: not known. */
-export async function readBootTimeMs(proc = '/proc'): Promise<number | undefined> {
-  const text = await readFile(join(proc, 'stat'), 'utf8').catch(() => '');
-  const seconds = numberAt(text, 'btime');
-  return seconds === 0 ? undefined : seconds * 1000;
-}
-
 /** 0: it is not there. */
 function numberAt(text: string, name: string): number {
   return Number(new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);

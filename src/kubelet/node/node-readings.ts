@@ -1,5 +1,7 @@
-import { areOnTwoDisks, readDiskSpace, readProcessCount } from '../../host/disk-space.ts';
-import type { DiskSpace, ProcessCount } from '../../host/disk-space.ts';
+import { areOnTwoDisks, readDiskSpace } from '../../host/disk-space.ts';
+import type { DiskSpace } from '../../host/disk-space.ts';
+import { readProcessCount } from '../../host/process-count.ts';
+import type { ProcessCount } from '../../host/process-count.ts';
 import { readMemory } from '../../host/machine-memory.ts';
 
 /** What the judgement on a node is made of; what could not be read presses nobody. */

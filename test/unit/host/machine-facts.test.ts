@@ -3,8 +3,10 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { readDiskSpace, readProcessCount } from '../../../src/host/disk-space.ts';
+import { readBootTimeMs } from '../../../src/host/boot-time.ts';
+import { readDiskSpace } from '../../../src/host/disk-space.ts';
 import { readMachineFacts } from '../../../src/host/machine-facts.ts';
+import { readProcessCount } from '../../../src/host/process-count.ts';
 
 let folder: string;
 
@@ -66,4 +68,10 @@ test('processes are counted as the kernel counts them', async () => {
   await write('proc/loadavg', '0.20 0.18 0.12 1/80 11206\n');
   expect(await readProcessCount(join(folder, 'proc'))).toEqual({ most: 4_194_304, now: 80 });
   expect(await readProcessCount(join(folder, 'nowhere'))).toBeUndefined();
+});
+
+test('the machine was started when the kernel says so', async () => {
+  await write('proc/stat', 'cpu  1 2 3\nbtime 1700000000\nprocesses 4\n');
+  expect(await readBootTimeMs(join(folder, 'proc'))).toBe(1_700_000_000_000);
+  expect(await readBootTimeMs(join(folder, 'nowhere'))).toBeUndefined();
 });
