@@ -1,6 +1,16 @@
-import { mkdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isAbsent } from '../error.ts';
+
+/** Who may read a kept file, and what it outlives. */
+export interface KeptFileOptions {
+  /** Of the file; default: what the process makes files with. */
+  readonly mode?: number;
+  /** Of folders that are made for it. */
+  readonly folderMode?: number;
+  /** Whether it is there whole or not at all after a loss of power, too. */
+  readonly isSynced?: boolean;
+}
 
 /**
  * A text that outlives the process: a file that is written whole or not at all. Rejects as the system does, and where
@@ -8,9 +18,11 @@ import { isAbsent } from '../error.ts';
  */
 export class KeptFile {
   readonly path: string;
+  readonly #options: KeptFileOptions;
 
-  constructor(path: string) {
+  constructor(path: string, options: KeptFileOptions = {}) {
     this.path = path;
+    this.#options = options;
   }
 
   /** undefined where there is no file. */
@@ -25,10 +37,19 @@ export class KeptFile {
   }
 
   async write(text: string): Promise<void> {
+    const { mode, folderMode, isSynced = false } = this.#options;
     const temporary = `${this.path}.new`;
-    await mkdir(dirname(this.path), { recursive: true });
+    await mkdir(dirname(this.path), { recursive: true, mode: folderMode });
     await this.#isThere();
-    await writeFile(temporary, text);
+    // What an earlier process left of one may have another mode.
+    await rm(temporary, { force: true });
+    const file = await open(temporary, 'wx', mode);
+    try {
+      await file.writeFile(text);
+      if (isSynced) await file.sync();
+    } finally {
+      await file.close();
+    }
     await rename(temporary, this.path);
   }
 

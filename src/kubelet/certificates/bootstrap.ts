@@ -8,7 +8,7 @@ import {
 } from '../../informer/node-kubeconfig.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { ObjectApi } from '../api/object-api.ts';
-import { readPair, writeWhole } from './certificate-store.ts';
+import { readPair, secretFile } from './certificate-store.ts';
 import type { CertificateStore } from './certificate-store.ts';
 import { clientWish, isOwnClient } from './client-certificate.ts';
 import { RequestWait } from './request-wait.ts';
@@ -50,7 +50,7 @@ export async function bootstrapped(options: BootstrapOptions, signal: AbortSigna
   const wait = new RequestWait(random);
   let isDone = false;
   while (!isDone) isDone = await tried(options, wait, signal);
-  await writeWhole(kubeconfig, nodeKubeconfig(bootstrapKubeconfig, store.currentPath));
+  await secretFile(kubeconfig).write(nodeKubeconfig(bootstrapKubeconfig, store.currentPath));
   await store.dropPendingKey();
   log.info({ kubeconfig }, 'has its first certificate');
 }

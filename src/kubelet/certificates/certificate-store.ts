@@ -1,8 +1,8 @@
 import { X509Certificate, createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { mkdir, open, readFile, readdir, rename, rm, symlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { isAbsent } from '../../error.ts';
+import { readdir, rename, rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { KeptFile } from '../../host/kept-file.ts';
 
 /** A certificate with its key, in PEM, and what it says of itself. */
 export interface KeptCertificate {
@@ -38,14 +38,14 @@ export class CertificateStore {
 
   /** undefined where there is none, or none that can be used. */
   async current(): Promise<KeptCertificate | undefined> {
-    const text = await readIfThere(this.currentPath);
+    const text = await secretFile(this.currentPath).read();
     return text === undefined ? undefined : readPair(text, text);
   }
 
   /** Makes it the one that counts: a reader finds the former one or this one, whole. */
   async keep(cert: string, key: KeyObject, nowMs: number): Promise<void> {
     const file = `${this.#name}-${dateText(nowMs)}.pem`;
-    await writeWhole(join(this.#folder, file), `${cert.trim()}\n${keyText(key)}`);
+    await secretFile(join(this.#folder, file)).write(`${cert.trim()}\n${keyText(key)}`);
     const link = `${this.currentPath}.new`;
     await rm(link, { force: true });
     await symlink(file, link);
@@ -55,12 +55,12 @@ export class CertificateStore {
 
   /** The key that a request was, or will be, made with; made where there is none yet. It stays until {@link dropPendingKey}. */
   async pendingKey(): Promise<KeyObject> {
-    const path = this.#pendingPath;
-    const kept = await readIfThere(path);
+    const file = secretFile(this.#pendingPath);
+    const kept = await file.read();
     const key = kept === undefined ? undefined : privateKey(kept);
     if (key?.asymmetricKeyDetails?.namedCurve === 'prime256v1') return key;
     const { privateKey: made } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    await writeWhole(path, keyText(made));
+    await file.write(keyText(made));
     return made;
   }
 
@@ -138,28 +138,9 @@ function parseCertificate(text: string): X509Certificate | undefined {
   }
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
-}
-
 /** A file for its owner alone, there whole or not at all, also after a loss of power. */
-export async function writeWhole(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  await rm(temporary, { force: true });
-  const file = await open(temporary, 'wx', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
+export function secretFile(path: string): KeptFile {
+  return new KeptFile(path, { mode: 0o600, folderMode: 0o755, isSynced: true });
 }
 
 /** `2026-01-31-14-05-09`, in UTC. */

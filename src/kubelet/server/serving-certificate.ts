@@ -1,7 +1,6 @@
 import { generateKeyPairSync, randomBytes, sign, X509Certificate } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAbsent } from '../../error.ts';
+import { KeptFile } from '../../host/kept-file.ts';
 import {
   bits,
   commonName,
@@ -33,30 +32,14 @@ export async function keptServingPair(
   names: readonly string[],
   nowMs: number,
 ): Promise<ServingPair> {
-  const certPath = join(folder, 'kubelet.crt');
-  const keyPath = join(folder, 'kubelet.key');
-  const kept = await readPair(certPath, keyPath);
-  if (kept !== undefined && fits(kept, nowMs)) return kept;
+  const certFile = new KeptFile(join(folder, 'kubelet.crt'), { mode: 0o644, folderMode: 0o755 });
+  const keyFile = new KeptFile(join(folder, 'kubelet.key'), { mode: 0o600, folderMode: 0o755 });
+  const [cert, key] = await Promise.all([certFile.read(), keyFile.read()]);
+  if (cert !== undefined && key !== undefined && fits({ cert, key }, nowMs)) return { cert, key };
   const made = selfSigned(names, nowMs);
-  await mkdir(folder, { recursive: true, mode: 0o755 });
-  for (const [path, text, mode] of [
-    [keyPath, made.key, 0o600],
-    [certPath, made.cert, 0o644],
-  ] as const) {
-    await writeFile(`${path}.new`, text, { mode });
-    await rename(`${path}.new`, path);
-  }
+  await keyFile.write(made.key);
+  await certFile.write(made.cert);
   return made;
-}
-
-async function readPair(certPath: string, keyPath: string): Promise<ServingPair | undefined> {
-  try {
-    const [cert, key] = await Promise.all([readFile(certPath, 'utf8'), readFile(keyPath, 'utf8')]);
-    return { cert, key };
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
 }
 
 function fits({ cert }: ServingPair, nowMs: number): boolean {

@@ -1,8 +1,8 @@
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import type { Stats } from 'node:fs';
-import { dirname } from 'node:path';
 
 import { isAbsent, SwitchyardError } from '../../error.ts';
+import { KeptFile } from '../../host/kept-file.ts';
 import { isRaw } from '../../services/field-reader.ts';
 import type { Pod } from '../pod/pod.ts';
 import { textOf } from '../pod/raw-fields.ts';
@@ -34,17 +34,14 @@ export async function giveClaimed(
 
 /** Notes what a claim was bound to: a pod that runs needs no API server to go on, and is bound to the same for as long as it lives. */
 export async function keepClaimed(file: string, folder: ClaimedFolder): Promise<void> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o750 });
-  const draft = `${file}.new`;
-  await writeFile(draft, JSON.stringify(folder), { mode: 0o640 });
-  await rename(draft, file);
+  await noteOf(file).write(JSON.stringify(folder));
 }
 
 /** What an earlier process noted; undefined: nothing, or nothing that can be read. */
 export async function keptClaimed(file: string): Promise<ClaimedFolder | undefined> {
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(file, 'utf8'));
+    value = JSON.parse((await noteOf(file).read()) ?? 'null');
   } catch {
     return undefined;
   }
@@ -53,6 +50,10 @@ export async function keptClaimed(file: string): Promise<ClaimedFolder | undefin
   const [path, volume] = [textOf(value['path']), textOf(value['volume'])];
   if ((source !== 'hostPath' && source !== 'local') || !path.startsWith('/')) return undefined;
   return { source, path, volume, type: textOf(value['type']) };
+}
+
+function noteOf(file: string): KeptFile {
+  return new KeptFile(file, { mode: 0o640, folderMode: 0o750 });
 }
 
 async function present(path: string): Promise<Stats | undefined> {

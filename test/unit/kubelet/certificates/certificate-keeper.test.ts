@@ -310,7 +310,7 @@ test('one that cannot be read is said and waited for: it is not asked for anew',
   rmSync(store.currentPath);
   mkdirSync(store.currentPath);
   await pass('it is said, and again', () => warnings().length > 2);
-  expect(warnings()[2]).toContain('EISDIR');
+  expect(warnings()[2]).toContain('is not a file');
   rmSync(store.currentPath, { recursive: true });
   writeFileSync(store.currentPath, text);
   await rig.clock.advance(dayMs);
