@@ -72,20 +72,23 @@ function unheeded(pool: Pool, scheduler: string): string | undefined {
 }
 
 const none: readonly string[] = Object.freeze([]);
-const usualFlags: ReadonlyMap<string, readonly string[]> = new Map([
-  // kube-proxy's: without the port all connections of a client would meet one real server.
-  ['mh', Object.freeze(['mh-port'])],
-  // The kernel gives a real server that drains its share of clients, and without this refuses them (test/vm/ipvs-hardened.test.ts).
-  ['sh', Object.freeze(['sh-fallback'])],
+/**
+ * Schedulers by hash give a real server that drains its share of clients, and without these refuse them (Linux 6.1, test/vm/ipvs-hardened.test.ts).
+ */
+const passingBy: ReadonlyMap<string, readonly string[]> = new Map([
+  ['mh', ['mh-fallback']],
+  ['sh', ['sh-fallback']],
 ]);
+/** kube-proxy's: without the port all connections of a client would meet one real server (spec/kube-proxy.md 4.6). */
+const usualFlags: ReadonlyMap<string, readonly string[]> = new Map([['mh', ['mh-port']]]);
 
 /** A scheduler for which no flags are named. */
 export function usualChoice(scheduler: string): SchedulerChoice {
-  return { scheduler, flags: usualFlags.get(scheduler) ?? none };
+  return namedChoice(scheduler, usualFlags.get(scheduler) ?? none);
 }
 
-/** A scheduler with the flags that a Service names; what `sh` cannot do without it has even so. */
+/** A scheduler with some flags; it always passes by what drains. */
 function namedChoice(scheduler: string, flags: readonly string[]): SchedulerChoice {
-  const needed = scheduler === 'sh' ? usualChoice(scheduler).flags : none;
-  return { scheduler, flags: [...new Set([...flags, ...needed])].toSorted() };
+  const all = new Set([...flags, ...(passingBy.get(scheduler) ?? none)]);
+  return { scheduler, flags: all.size === 0 ? none : [...all].toSorted() };
 }

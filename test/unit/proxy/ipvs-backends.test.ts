@@ -167,7 +167,7 @@ describe('a scheduler that a Service names', () => {
     affinity: undefined,
     scheduling: { scheduler: 'mh', flags: ['mh-port'] },
   } as const;
-  const mh = { scheduler: 'mh', flags: ['mh-port'] };
+  const mh = { scheduler: 'mh', flags: ['mh-fallback', 'mh-port'] };
 
   it('is tried once for both families, and the lowering goes by the answer', async () => {
     const { options, made, happened } = machine([], ({ input }) =>

@@ -263,7 +263,7 @@ describe('persistence and scheduling', () => {
     const port = servicePort({ endpoints: [remote] });
     expect(serverLines(ipvsState([port], {}, { scheduler: 'wlc' }))[0]).toMatch(/ -s wlc$/);
     expect(serverLines(ipvsState([port], {}, { scheduler: 'mh' }))[0]).toMatch(
-      / -s mh -b mh-port$/,
+      / -s mh -b mh-fallback,mh-port$/,
     );
   });
 });
