@@ -5,9 +5,8 @@ import { NetworkActor } from '../../src/cli/demo/actor.ts';
 import { Namespaces } from '../../src/host/namespaces.ts';
 import type { NamespaceProcess } from '../../src/host/namespaces.ts';
 import { systemTools } from '../../src/host/run-tool.ts';
-import type { GuestKernel } from './guest-kernel.ts';
-
-const checkout = join(import.meta.dirname, '../..');
+import { qemuArguments } from './qemu.ts';
+import type { Hardware, Machine } from './qemu.ts';
 
 /** The namespace the guest runs in; its loopback device is what the guest reaches of the world. */
 const outside = 'outside';
@@ -15,14 +14,8 @@ const outside = 'outside';
 /** Where the guest reaches the loopback address of its namespace. */
 export const outsideAddress = '10.0.2.2';
 
-/** How a guest is started. */
-export interface GuestOptions {
-  readonly kernel: GuestKernel;
-  readonly initrd: string;
-  /** Memory in MB; taken only as it is used. */
-  readonly memoryMb?: number;
-  /** Each is a thread that emulates it: more of them than the machine has to give wait for each other, in the guest's own locks. */
-  readonly processors?: number;
+/** How a guest is started that runs one command. */
+export interface GuestOptions extends Hardware {
   /** The guest is ended after this time. */
   readonly limitMs: number;
   /** Likewise when its command has said nothing for so long. */
@@ -93,13 +86,11 @@ export class Guest {
     const job = this.folder;
     await writeFile(join(job, 'command'), command.map((word) => `${word}\0`).join(''));
     await Promise.all(['status', 'console'].map(async (name) => writeFile(join(job, name), '')));
-    // Its standard input stays open: qemu takes its end for the end of the reader of the output.
-    const qemu = this.#namespaces.spawn(outside, 'setpriv', [
-      '--pdeathsig',
-      'KILL',
-      'qemu-system-x86_64',
-      ...qemuArguments(job, options),
-    ]);
+    const qemu = this.boot({
+      ...options,
+      script: 'test/vm/guest.sh',
+      ports: { output: 'stdio,signal=off', status: `file,path=${join(job, 'status')}` },
+    });
     const why = await followed(qemu, options);
     const console = (await readFile(join(job, 'console'), 'latin1')).slice(-4000).trim();
     const status = (await readFile(join(job, 'status'), 'latin1')).trim();
@@ -108,6 +99,17 @@ export class Guest {
       throw new GuestError('the guest ended before its command did', console);
     }
     return Number(status);
+  }
+
+  /** Starts a guest; it ends with this process at the latest. Its standard input stays open: its end would be that of a reader of the output. */
+  boot(machine: Machine): NamespaceProcess {
+    const words = [
+      '--pdeathsig',
+      'KILL',
+      'qemu-system-x86_64',
+      ...qemuArguments(this.folder, machine),
+    ];
+    return this.#namespaces.spawn(outside, 'setpriv', words);
   }
 
   async close(): Promise<void> {
@@ -151,64 +153,4 @@ async function followed(
     clearTimeout(silence);
     signal.removeEventListener('abort', stop);
   }
-}
-
-/**
- * Features of the processor that make its software emulation slower, not faster. Measured with qemu 7.2: with `erms` the kernel and the C
- * library copy byte by byte (1.3 GB from /dev/zero in 12.2 s, 1.2 s without); the others are looked at on every access or change of task.
- */
-const costly = ['erms', 'la57', 'smap', 'smep', 'umip', 'pku', 'xsave', 'avx', 'avx2'];
-
-function qemuArguments(job: string, options: GuestOptions): readonly string[] {
-  const { kernel, initrd, memoryMb = 3072, processors = 2 } = options;
-  const share = 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap';
-  const settings: Readonly<Record<string, readonly string[]>> = {
-    accel: ['tcg,thread=multi'],
-    cpu: [`max,${costly.map((feature) => `-${feature}`).join(',')}`],
-    smp: [`${processors}`],
-    m: [`${memoryMb}`],
-    display: ['none'],
-    kernel: [kernel.image],
-    initrd: [initrd],
-    append: [commandLine(job, kernel)],
-    serial: [`file:${join(job, 'console')}`],
-    fsdev: [share],
-    chardev: ['stdio,id=output,signal=off', `file,id=status,path=${join(job, 'status')}`],
-    device: [
-      'virtio-9p-pci,fsdev=root,mount_tag=root',
-      'virtio-serial-pci',
-      // Files of the guest, /dev/virtio-ports/NAME, that lead to the two above.
-      ...['output', 'status'].map((name) => `virtserialport,chardev=${name},name=${name}`),
-    ],
-    nic: ['user,model=virtio-net-pci,ipv6=off'],
-  };
-  const named = Object.entries(settings).flatMap(([name, values]) =>
-    values.flatMap((value) => [`-${name}`, value]),
-  );
-  return ['-nodefaults', '-no-user-config', '-no-reboot', ...named];
-}
-
-/** What the kernel is told; names it does not know are handed to init as its environment. */
-function commandLine(job: string, kernel: GuestKernel): string {
-  const modules = join(kernel.root, 'lib', 'modules', kernel.release);
-  const parameters = {
-    console: 'ttyS0',
-    panic: '-1',
-    'net.ifnames': '0',
-    // Under software emulation the kernel mistrusts this counter, and asks a slow device for the time.
-    tsc: 'reliable',
-    // The guest is as safe as the machine it runs on; each of these costs time.
-    mitigations: 'off',
-    apparmor: '0',
-    audit: '0',
-    init_on_alloc: '0',
-    // A namespace is removed after a grace period of the kernel; tests make and remove them by the dozen.
-    'rcupdate.rcu_expedited': '1',
-    checkout,
-    modules,
-    job,
-  };
-  const named = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
-  // Whether interrupts come is found out by counting them for some milliseconds, in which a busy machine runs no guest.
-  return ['quiet', 'no_timer_check', ...named].join(' ');
 }

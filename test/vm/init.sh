@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first program of the guest: puts the file system of the machine outside (9p, read-only) under one of its own
-# in memory, and hands over to guest.sh there. $checkout, $modules and $job come from the kernel's command line.
+# in memory, and hands over to a script there. $checkout, $modules, $job and $script come from the kernel's command line.
 bb=/bin/busybox
 $bb mkdir -p /proc /sys /dev /lower /upper /new
 $bb mount -t proc proc /proc
@@ -12,4 +12,4 @@ $bb mount -t tmpfs upper /upper
 $bb mkdir /upper/files /upper/work
 $bb mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /new
 for each in proc sys dev; do $bb mount --move /$each /new/$each; done
-exec $bb switch_root /new /bin/bash "$checkout/test/vm/guest.sh"
+exec $bb switch_root /new /bin/bash "$checkout/$script"
