@@ -110,15 +110,11 @@ export const kubeletReadFields: FlagTable = [
   kubeletField(
     'cgroupDriver',
     oneOf('cgroupfs', 'systemd'),
-    'How cgroups are named; a runtime that says it itself counts more.',
+    'Who makes cgroups, and how they are named: this process, or systemd as slices; a runtime that says it itself counts more.',
   ),
   kubeletField('cpuCFSQuota', on, 'Whether limits of CPU are enforced.'),
   kubeletField('cpuCFSQuotaPeriod', duration(100), 'The period by which.'),
-  kubeletField(
-    'podPidsLimit',
-    int(-1),
-    'Processes of a pod at most; -1: any number. Without effect with the systemd driver: the runtime makes the cgroups then.',
-  ),
+  kubeletField('podPidsLimit', int(-1), 'Processes of a pod at most; -1: any number.'),
   kubeletField(
     'singleProcessOOMKill',
     bool,

@@ -75,7 +75,7 @@ export class CgroupTree {
       const isNew = await this.#makeIn(tree, path);
       if (limits === undefined) continue;
       const folder = join(tree, this.#root, checked(path));
-      const wanted = raising && !isNew ? raised(limits, await this.#standing(folder)) : limits;
+      const wanted = raising && !isNew ? raised(limits, await this.#standing(tree, path)) : limits;
       for (const [file, value] of this.#values(wanted, tree)) {
         await writeFile(join(folder, file), value);
       }
@@ -128,8 +128,16 @@ export class CgroupTree {
     return made !== undefined;
   }
 
+  /** These, or what stands there where that is more; nothing is written. */
+  async raised(path: string, limits: CgroupLimits): Promise<CgroupLimits> {
+    let wanted = limits;
+    for (const tree of this.#limiting()) wanted = raised(wanted, await this.#standing(tree, path));
+    return wanted;
+  }
+
   /** With version 1 each controller has its own, and the others' stand nowhere. */
-  async #standing(folder: string): Promise<StandingLimits> {
+  async #standing(tree: string, path: string): Promise<StandingLimits> {
+    const folder = join(tree, this.#root, checked(path));
     const read = async (file: string): Promise<string> => contents(join(folder, file));
     if (this.#version === 2) {
       const [quota = '', period = ''] = (await read('cpu.max')).split(' ');
@@ -157,7 +165,7 @@ export class CgroupTree {
     if (this.#version === 2) {
       const quota = cpuQuotaUs === 0n ? 'max' : String(cpuQuotaUs);
       return [
-        ['cpu.weight', String(1n + ((cpuShares - 2n) * 9999n) / 262_142n)],
+        ['cpu.weight', String(cpuWeight(cpuShares))],
         ['cpu.max', `${quota} ${cpuPeriodUs}`],
         ['memory.max', memoryBytes === 0n ? 'max' : String(memoryBytes)],
       ];
@@ -195,6 +203,11 @@ export class CgroupTree {
 
 /** As far as they stand there; in {@link CgroupLimits}' terms. */
 type StandingLimits = Partial<Pick<CgroupLimits, 'memoryBytes' | 'cpuQuotaUs' | 'cpuPeriodUs'>>;
+
+/** What version 2 has for shares of version 1: 1 to 10,000. */
+export function cpuWeight(shares: bigint): bigint {
+  return 1n + ((shares - 2n) * 9999n) / 262_142n;
+}
 
 function standing(memory: string, quota: string, period: string): StandingLimits {
   const bytes = amount(memory);

@@ -1,7 +1,10 @@
 import { Buffer } from 'node:buffer';
 
-/** A value that is sent; numbers are the signature's `i`, the rest its `s`. */
-export type BusArgument = string | number;
+/** Values by their names, as systemd takes them: texts, booleans, numbers of 64 bits. */
+export type BusProperties = ReadonlyMap<string, string | boolean | bigint>;
+
+/** A value that is sent: `s`, `i`, `b`, `a(sv)`; an empty list is that of further units, `a(sa(sv))`, and no other can be sent. */
+export type BusArgument = string | number | boolean | BusProperties | readonly [];
 
 /** A method of an object on the bus. */
 export interface BusCall {
@@ -39,12 +42,9 @@ const allowedBytes = 128 * 1024 ** 2;
 export function encodeCall(call: BusCall, serial: number): Buffer {
   const { arguments: given = [] } = call;
   const body = new Encoder();
-  for (const each of given) {
-    if (typeof each === 'string') body.string(each);
-    else body.number(each);
-  }
+  for (const each of given) body.argument(each);
   const fields = new Encoder();
-  const signature = given.map((each) => (typeof each === 'string' ? 's' : 'i')).join('');
+  const signature = given.map(signatureOf).join('');
   fields.field(1, 'o', call.path);
   fields.field(2, 's', call.interface);
   fields.field(3, 's', call.member);
@@ -58,6 +58,13 @@ export function encodeCall(call: BusCall, serial: number): Buffer {
   head.bytes(fields.done());
   head.pad(8);
   return Buffer.concat([head.done(), body.done()]);
+}
+
+function signatureOf(given: BusArgument): string {
+  if (typeof given === 'string') return 's';
+  if (typeof given === 'number') return 'i';
+  if (typeof given === 'boolean') return 'b';
+  return given instanceof Map ? 'a(sv)' : 'a(sa(sv))';
 }
 
 /** What of the bytes that have come is done with. */
@@ -186,14 +193,48 @@ class Encoder {
     this.bytes(Buffer.concat([text, Buffer.alloc(1)]));
   }
 
+  argument(given: BusArgument): void {
+    if (typeof given === 'string') this.string(given);
+    else if (typeof given === 'number' || typeof given === 'boolean') this.number(Number(given));
+    else this.#list([...given]);
+  }
+
   /** A field of a header: its number, and a variant. */
   field(code: number, type: 'o' | 's' | 'g', value: string): void {
     this.pad(8);
-    this.bytes(Buffer.from([code, 1, type.codePointAt(0) ?? 0, 0]));
-    if (type !== 'g') {
-      this.string(value);
+    this.bytes(Buffer.from([code]));
+    this.#signature(type);
+    if (type === 'g') this.#signature(value);
+    else this.string(value);
+  }
+
+  /** Of names and variants; its length counts from where the first begins. */
+  #list(properties: readonly (readonly [string, string | boolean | bigint])[]): void {
+    const list = new Encoder();
+    for (const [name, value] of properties) {
+      list.pad(8);
+      list.string(name);
+      list.#variant(value);
+    }
+    this.number(list.size);
+    this.pad(8);
+    this.bytes(list.done());
+  }
+
+  #variant(value: string | boolean | bigint): void {
+    if (typeof value !== 'bigint') {
+      this.#signature(typeof value === 'string' ? 's' : 'b');
+      this.argument(value);
       return;
     }
+    this.#signature('t');
+    this.pad(8);
+    const part = Buffer.alloc(8);
+    part.writeBigUInt64LE(value);
+    this.bytes(part);
+  }
+
+  #signature(value: string): void {
     const text = Buffer.from(value);
     this.bytes(Buffer.concat([Buffer.from([text.length]), text, Buffer.alloc(1)]));
   }

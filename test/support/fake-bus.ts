@@ -8,6 +8,8 @@ import type { BusMessage } from '../../src/host/dbus-message.ts';
 export class FakeBus {
   /** `Get`, `KillUnit` … in the order in which they came. */
   readonly calls: string[] = [];
+  /** What came with each. */
+  readonly given: Pick<BusMessage, 'signature' | 'body'>[] = [];
   /** For how long logind holds a shutdown back. */
   delayMs = 5000n;
   /** What it will be once logind has read its configuration again. */
@@ -15,6 +17,8 @@ export class FakeBus {
   /** The connection that is logind. */
   owner = ':1.7';
   hasLogind = true;
+  /** A call that is answered with an error. */
+  refuses = '';
   /** Whether a shutdown has begun. */
   isPreparing = false;
   #server: Server | undefined;
@@ -23,6 +27,10 @@ export class FakeBus {
   async listen(path: string): Promise<void> {
     this.#server = createServer((socket) => this.#serve(socket));
     await new Promise<void>((resolve) => this.#server?.listen(path, resolve));
+  }
+
+  get isConnected(): boolean {
+    return this.#socket?.destroyed === false;
   }
 
   /** Whoever is connected is not any more. */
@@ -82,14 +90,15 @@ export class FakeBus {
     });
   }
 
-  #answer({ member, body }: BusMessage, serial: number): void {
+  #answer({ member, signature, body }: BusMessage, serial: number): void {
     this.calls.push(member);
+    this.given.push({ signature, body });
     const reply = field(5, 'u', serial);
-    const answer = (signature: string, value: Buffer): void => {
-      const fields = signature === '' ? [reply] : [reply, field(8, 'g', signature)];
+    const answer = (type: string, value: Buffer): void => {
+      const fields = type === '' ? [reply] : [reply, field(8, 'g', type)];
       this.#socket?.write(message(2, fields, value));
     };
-    if (!this.hasLogind && (member === 'Get' || member === 'GetNameOwner')) {
+    if (this.#isRefused(member)) {
       const name = field(4, 's', 'org.freedesktop.DBus.Error.ServiceUnknown');
       this.#socket?.write(message(3, [reply, name], Buffer.alloc(0)));
     } else if (member === 'Get') {
@@ -101,6 +110,11 @@ export class FakeBus {
         this.delayMs = this.delayNextMs ?? this.delayMs;
       answer('', Buffer.alloc(0));
     }
+  }
+
+  #isRefused(member: string): boolean {
+    const isOfLogind = member === 'Get' || member === 'GetNameOwner';
+    return member === this.refuses || (isOfLogind && !this.hasLogind);
   }
 
   /** A variant: a boolean, or a number of 64 bits. */

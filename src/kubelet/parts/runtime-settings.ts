@@ -1,12 +1,16 @@
+import { existsSync } from 'node:fs';
 import { cgroupVersion, limitsSwap, CgroupTree } from '../../host/cgroups.ts';
+import { systemBusPath } from '../../host/system-bus.ts';
+import { SystemdSlices } from '../../host/systemd-slices.ts';
 import type { Clock } from '../../clock.ts';
 import type { Cri } from '../cri/client.ts';
 import type { KubeletBase } from '../base/kubelet-base.ts';
 import { CgroupDriver } from '../cri/gen/api_pb.ts';
-import { FileCgroups, noCgroups, SystemdCgroups } from '../runtime/cgroups.ts';
+import { NamedSlices, noCgroups, OwnCgroups } from '../runtime/cgroups.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { PodCgroups } from '../runtime/cgroups.ts';
 import type { RuntimeSettings } from '../runtime/settings.ts';
+import { SliceTree } from '../runtime/slice-tree.ts';
 
 /** What of the configuration and of this machine containers are made by. */
 export async function runtimeSettings({
@@ -40,16 +44,27 @@ export async function runtimeSettings({
   };
 }
 
-/** The cgroups of pods by these settings. */
-export function podCgroups(settings: RuntimeSettings, clock: Clock, log: Log): PodCgroups {
+/** The cgroups of pods by these settings. `hasBus`: whether systemd can be asked for some. */
+export function podCgroups(
+  settings: RuntimeSettings,
+  clock: Clock,
+  log: Log,
+  hasBus = existsSync(systemBusPath),
+): PodCgroups {
   const { perQos, driver, root, version } = settings.cgroup;
-  if (settings.pidsLimit > 0n && (!perQos || driver === 'systemd')) {
-    const why = perQos ? 'cgroups of the systemd driver are the runtime’s' : 'pods have no cgroups';
-    log.warn({}, `podPidsLimit has no effect: ${why}`);
+  const isSystemd = driver === 'systemd';
+  const isNamed = perQos && isSystemd && !hasBus;
+  const noSystemd = `systemd cannot be asked: there is no ${systemBusPath}`;
+  if (isNamed) log.warn({}, `cgroups of pods have no limits, and stay: ${noSystemd}`);
+  if (settings.pidsLimit > 0n && (!perQos || isNamed)) {
+    log.warn({}, `podPidsLimit has no effect: ${perQos ? noSystemd : 'pods have no cgroups'}`);
   }
   if (!perQos) return noCgroups;
-  if (driver === 'systemd') return new SystemdCgroups({ root });
-  return new FileCgroups(new CgroupTree({ version, root }, clock), settings);
+  if (isNamed) return new NamedSlices({ root });
+  if (!isSystemd) return new OwnCgroups(new CgroupTree({ version, root }, clock), settings);
+  const tree = new CgroupTree({ version, root: '' }, clock);
+  const slices = new SystemdSlices(version);
+  return new OwnCgroups(new SliceTree({ root, slices, tree, clock }), settings);
 }
 
 /** A runtime before containerd 2.0 does not say it. */

@@ -6,6 +6,7 @@ import { qosClassOf } from '../pod/qos.ts';
 import { podRequests } from '../pod/resources.ts';
 import { cpuShares, podResources } from './linux-resources.ts';
 import type { CgroupSettings, RuntimeSettings } from './settings.ts';
+import { systemdSlice } from './slice-names.ts';
 
 type PodOfCgroup = Pick<Pod, 'spec' | 'metadata'>;
 
@@ -34,8 +35,8 @@ export const noCgroups: PodCgroups = {
   known: async () => [],
 };
 
-/** With systemd the runtime has the slices made; only their names are given. */
-export class SystemdCgroups implements PodCgroups {
+/** Where systemd cannot be asked the runtime has it make slices, without limits, which stay; only their names are given. */
+export class NamedSlices implements PodCgroups {
   readonly #root: string;
 
   constructor({ root }: Pick<CgroupSettings, 'root'>) {
@@ -59,21 +60,24 @@ export class SystemdCgroups implements PodCgroups {
   }
 }
 
+/** Paths below the root that is set: `/kubepods/burstable/podUID`. */
+export type PodTree = Pick<CgroupTree, 'make' | 'exists' | 'children' | 'remove'>;
+
 /** Made here, below the root that is set. */
-export class FileCgroups implements PodCgroups {
-  readonly #tree: CgroupTree;
+export class OwnCgroups implements PodCgroups {
+  readonly #tree: PodTree;
   readonly #settings: RuntimeSettings;
   /** What Burstable pods ask for, in thousandths of a core: their class has as much. */
   readonly #burstable = new Map<string, bigint>();
   #madeClasses = false;
 
-  constructor(tree: CgroupTree, settings: RuntimeSettings) {
+  constructor(tree: PodTree, settings: RuntimeSettings) {
     this.#tree = tree;
     this.#settings = settings;
   }
 
   parent(pod: PodOfCgroup): string {
-    return this.#settings.cgroup.root.replace(/\/+$/, '') + cgroupPath(pod);
+    return groupPath(this.#settings.cgroup, cgroupPath(pod));
   }
 
   async ensure(pod: PodOfCgroup, isUp: boolean): Promise<void> {
@@ -135,20 +139,21 @@ const classes: Readonly<Record<QosClass, string>> = {
 };
 const classPaths = Object.values(classes);
 
+type CgroupNames = Pick<CgroupSettings, 'root' | 'driver'>;
+
 /** Where a pod of this UID may have its cgroup, of whichever class it is; from the tree's own root on. */
-export function podCgroupPaths(
-  { root, driver }: Pick<CgroupSettings, 'root' | 'driver'>,
-  uid: string,
-): readonly string[] {
-  return classPaths.map((path) => {
-    const own = `${path}/pod${uid}`;
-    return driver === 'systemd' ? systemdSlice(root, own) : root.replace(/\/+$/, '') + own;
-  });
+export function podCgroupPaths(settings: CgroupNames, uid: string): readonly string[] {
+  return classPaths.map((path) => groupPath(settings, `${path}/pod${uid}`));
 }
 
 /** That of all pods together. */
-export function kubepodsPath({ root, driver }: Pick<CgroupSettings, 'root' | 'driver'>): string {
-  return driver === 'systemd' ? systemdSlice(root, kubepods) : root.replace(/\/+$/, '') + kubepods;
+export function kubepodsPath(settings: CgroupNames): string {
+  return groupPath(settings, kubepods);
+}
+
+/** From the tree's own root on, as the driver has it. */
+function groupPath({ root, driver }: CgroupNames, path: string): string {
+  return driver === 'systemd' ? systemdSlice(root, path) : root.replace(/\/+$/, '') + path;
 }
 
 /** The cgroup of a container or sandbox in that of its pod, as containerd names it. */
@@ -163,14 +168,4 @@ export function memberCgroup(
 /** `/kubepods/burstable/podUID`: below the root. */
 export function cgroupPath(pod: PodOfCgroup): string {
   return `${classes[qosClassOf(pod)]}/pod${pod.metadata.uid}`;
-}
-
-/**
- * The same as systemd has it, each slice's name that of the one above and its own:
- * `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUID.slice`. A `-` of a name would be a level: it becomes a `_`.
- */
-export function systemdSlice(root: string, path: string): string {
-  const parts = `${root}/${path}`.split('/').filter((part) => part !== '');
-  const names = parts.map((part) => part.replaceAll('-', '_'));
-  return names.map((_, at) => `/${names.slice(0, at + 1).join('-')}.slice`).join('');
 }

@@ -3,11 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { CgroupTree } from '../../../../src/host/cgroups.ts';
-import {
-  FileCgroups,
-  SystemdCgroups,
-  cgroupPath,
-} from '../../../../src/kubelet/runtime/cgroups.ts';
+import { OwnCgroups, NamedSlices, cgroupPath } from '../../../../src/kubelet/runtime/cgroups.ts';
 import { ownFolder } from '../../../support/own-folder.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
 import { container, pod } from './made-pods.ts';
@@ -37,9 +33,9 @@ function asking(limits: Readonly<Record<string, string>>): ReturnType<typeof pod
   return pod({ containers: [container('app', { resources: { limits, requests } })] });
 }
 
-function made(version: 1 | 2, pidsLimit = 0n): FileCgroups {
+function made(version: 1 | 2, pidsLimit = 0n): OwnCgroups {
   const tree = new CgroupTree({ version, root: '/n1', mount }, new VirtualClock());
-  return new FileCgroups(tree, {
+  return new OwnCgroups(tree, {
     ...settings,
     pidsLimit,
     cgroup: { ...settings.cgroup, version },
@@ -61,12 +57,10 @@ test('where pods of each class go', () => {
 
 test('systemd: each slice carries the names above it', () => {
   const of = pod({}, { uid: '1a-2b' });
-  expect(new SystemdCgroups({ root: '/' }).parent(of)).toBe(
+  expect(new NamedSlices({ root: '/' }).parent(of)).toBe(
     '/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1a_2b.slice',
   );
-  expect(new SystemdCgroups({ root: '/n1' }).parent(of)).toMatch(
-    /^\/n1\.slice\/n1-kubepods\.slice\//,
-  );
+  expect(new NamedSlices({ root: '/n1' }).parent(of)).toMatch(/^\/n1\.slice\/n1-kubepods\.slice\//);
 });
 
 test('version 1: limits by controller, the class has what its pods ask for', async () => {
