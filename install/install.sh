@@ -59,6 +59,8 @@ lib=$root/usr/local/lib/switchyard
 bin=$root/usr/local/bin/switchyard
 units=$root/etc/systemd/system
 etc=$root/etc/switchyard
+# What the kubelet itself writes, where a shutdown is to wait for its pods.
+delay=$root/etc/systemd/logind.conf.d/99-kubelet.conf
 
 # Whether systemd is there to be asked.
 managed() { [ -z "$root" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null; }
@@ -181,6 +183,11 @@ uninstall() {
   rm -f "$units/$unit" "$bin"
   if managed; then systemctl daemon-reload; fi
   rm -rf "$lib"
+  # That of another kubelet stays.
+  if grep -q '^# Written by switchyard kubelet' "$delay" 2>/dev/null; then
+    rm -f "$delay"
+    if managed; then systemctl kill --signal=HUP systemd-logind.service; fi
+  fi
   [ "$purge" = no ] || rm -rf "$etc"
   say "removed. Pods run on under containerd, and /var/lib/kubelet holds their volumes: see installing-the-kubelet.md for a node that is to be empty"
 }

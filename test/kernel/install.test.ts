@@ -201,6 +201,24 @@ describe.skipIf(!isRoot)('the install script', () => {
     expect(told.slice(0, 3)).toEqual(['daemon-reload', `disable --now ${unit}`, 'daemon-reload']);
   });
 
+  it('removes what the kubelet has told logind, and not what another kubelet has', async () => {
+    const file = '/etc/systemd/logind.conf.d/99-kubelet.conf';
+    const { out, told } = await there(`
+      mkdir -p /etc/systemd/logind.conf.d
+      "$A" >/dev/null
+      echo '[Login]' >${file}
+      "$A" --uninstall >/dev/null
+      ls ${file}
+      "$A" >/dev/null
+      echo '# Written by switchyard kubelet: a shutdown waits for its pods.' >${file}
+      "$A" --uninstall >/dev/null
+      ls /etc/systemd/logind.conf.d`);
+    expect(out).toBe(`${file}\n`);
+    expect(told.filter((line) => line.startsWith('kill'))).toEqual([
+      'kill --signal=HUP systemd-logind.service',
+    ]);
+  });
+
   it('installs into the root of an image, and asks nothing of systemd there', async () => {
     const { status, out, told } = await there(`
       mkdir "$W/image"
