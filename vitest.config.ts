@@ -50,6 +50,16 @@ export default defineConfig({
       },
       {
         test: {
+          // Outside of a guest that systemd runs in; each file boots one of its own.
+          name: 'systemd',
+          include: ['test/systemd/**/*.test.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 900_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
           name: 'cluster',
           include: ['test/cluster/**/*.test.ts'],
           testTimeout: 120_000,

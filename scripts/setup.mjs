@@ -1,6 +1,6 @@
 // Makes a checkout ready: npm packages, then the system tools the agent drives. Runs on Node 20 or newer
 // with nothing installed, says what it does, and is quick and silent when nothing is missing.
-// usage: node scripts/setup.mjs [--packages-only | --vm | --kubelet]
+// usage: node scripts/setup.mjs [--packages-only | --vm | --systemd | --kubelet]
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -40,8 +40,16 @@ const nodeTools = [
   { tool: 'openssl', package: 'openssl' },
 ];
 
+/** What is process 1 of the virtual machine of `npm run test:vm:systemd`, and what it speaks by. Nothing of it is started here. */
+const systemdTools = [
+  { tool: '/lib/systemd/systemd', package: 'systemd' },
+  { tool: 'dbus-daemon', package: 'dbus' },
+];
+
 installPackages();
 if (process.argv.includes('--kubelet')) installTools([...tools, ...nodeTools]);
+else if (process.argv.includes('--systemd'))
+  installTools([...tools, ...vmTools, ...nodeTools, ...systemdTools]);
 else if (process.argv.includes('--vm')) installTools([...tools, ...vmTools, ...nodeTools]);
 else if (!process.argv.includes('--packages-only')) installTools(tools);
 

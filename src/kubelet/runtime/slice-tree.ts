@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts';
 import { SwitchyardError } from '../../error.ts';
 import type { CgroupLimits, CgroupTree } from '../../host/cgroups.ts';
 import type { SystemdSlices } from '../../host/systemd-slices.ts';
-import { Turns } from '../turns.ts';
+import { AtOnce } from '../at-once.ts';
 import { systemdSlice } from './slice-names.ts';
 
 export interface SliceTreeOptions {
@@ -25,7 +25,7 @@ export class SliceTree {
   readonly #options: SliceTreeOptions;
   /** What each was limited to by this process. */
   readonly #limited = new Map<string, string>();
-  readonly #turns = new Turns(1);
+  readonly #turns = new AtOnce(1);
   readonly #never = new AbortController().signal;
 
   constructor(options: SliceTreeOptions) {
