@@ -27,8 +27,7 @@ export function containerScript(container: Container, places: ContainerPlaces): 
   });
   return [
     'mount --make-rprivate /',
-    // Places for mounts, of this namespace alone.
-    'mount -t tmpfs tmpfs /mnt && cp -a /etc/. /mnt && mount --move /mnt /etc',
+    ...ownEtc,
     'mount -t tmpfs tmpfs /run',
     ...[...mounts, { from: places.serviceAccount, to: tokenFolder, readOnly: true }].flatMap(mount),
     ...(container.securityContext.readOnlyRootFilesystem ? ['/', '/etc', '/run'].map(remount) : []),
@@ -38,6 +37,14 @@ export function containerScript(container: Container, places: ContainerPlaces): 
     ['exec', ...rights(container), 'env -i PATH="$PATH"', ...command(container, places)].join(' '),
   ].join('\n');
 }
+
+/** Places for mounts, of this namespace alone, beside what tools look into; all of a machine's settings would take seconds in a guest. */
+const ownEtc = [
+  'mount -t tmpfs tmpfs /mnt',
+  String.raw`find /etc -maxdepth 1 \( -type f -o -type l \) -exec cp -a -t /mnt {} +`,
+  'for each in alternatives iproute2 modprobe.d; do [ ! -d /etc/$each ] || cp -a /etc/$each /mnt; done',
+  'mount --move /mnt /etc',
+];
 
 function mount({ from, to, readOnly }: { from: string; to: string; readOnly: boolean }): string[] {
   const folder = to.slice(0, to.lastIndexOf('/'));
