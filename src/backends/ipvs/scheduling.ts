@@ -73,7 +73,7 @@ function unheeded(pool: Pool, scheduler: string): string | undefined {
 
 const none: readonly string[] = Object.freeze([]);
 /**
- * Schedulers by hash give a real server that drains its share of clients, and without these refuse them (Linux 6.1, test/vm/ipvs-hardened.test.ts).
+ * Schedulers by hash give a real server that drains its share of clients, and without these refuse them (seen with Linux 6.1: docs/adr/0008-ipvs-layout.md).
  */
 const passingBy: ReadonlyMap<string, readonly string[]> = new Map([
   ['mh', ['mh-fallback']],
