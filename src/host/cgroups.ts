@@ -64,15 +64,17 @@ export class CgroupTree {
   /**
    * Makes it with all that it is in. `path` is below the root: `/kubepods/burstable/podUID`. `raising`: where it stands already, limits
    * of memory and of CPU time are raised and never lowered, for its members may have more than the new ones (version 2 kills them then,
-   * version 1 refuses).
+   * version 1 refuses). Answers whether it was not there.
    */
   async make(
     path: string,
     limits: CgroupLimits | undefined,
     { raising = false } = {},
-  ): Promise<void> {
+  ): Promise<boolean> {
+    let made = false;
     for (const tree of this.#limiting()) {
       const isNew = await this.#makeIn(tree, path);
+      made ||= isNew;
       if (limits === undefined) continue;
       const folder = join(tree, this.#root, checked(path));
       const wanted = raising && !isNew ? raised(limits, await this.#standing(tree, path)) : limits;
@@ -81,6 +83,7 @@ export class CgroupTree {
       }
     }
     if (limits !== undefined) await this.#limitPids(path, limits.pids);
+    return made;
   }
 
   async exists(path: string): Promise<boolean> {

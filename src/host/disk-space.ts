@@ -10,12 +10,18 @@ export interface DiskSpace {
   readonly freeInodes: number;
 }
 
+/** The same, and what of it is in use: what is kept for root is neither that nor available. */
+export interface FilledSpace extends DiskSpace {
+  readonly usedBytes: number;
+}
+
 /** The space of the file system that a path is on. */
-export async function readDiskSpace(path: string): Promise<DiskSpace> {
-  const { bsize, blocks, bavail, files, ffree } = await statfs(path);
+export async function readDiskSpace(path: string): Promise<FilledSpace> {
+  const { bsize, blocks, bfree, bavail, files, ffree } = await statfs(path);
   return {
     bytes: bsize * blocks,
     availableBytes: bsize * bavail,
+    usedBytes: bsize * (blocks - bfree),
     inodes: files,
     freeInodes: ffree,
   };

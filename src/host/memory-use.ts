@@ -10,6 +10,9 @@ export interface MemoryUse {
   readonly availableBytes: number;
   /** Of processes, without files. */
   readonly anonymousBytes: number;
+  /** Swap in use, and there in all. */
+  readonly swapBytes: number;
+  readonly swapTotalBytes: number;
   readonly pageFaults: number;
   readonly majorPageFaults: number;
 }
@@ -26,6 +29,8 @@ export async function readMemoryUse(proc = '/proc'): Promise<MemoryUse | undefin
     freeBytes: bytes('MemFree'),
     availableBytes: bytes('MemAvailable'),
     anonymousBytes: bytes('AnonPages'),
+    swapBytes: bytes('SwapTotal') - bytes('SwapFree'),
+    swapTotalBytes: bytes('SwapTotal'),
     pageFaults: numberAt(events, 'pgfault'),
     majorPageFaults: numberAt(events, 'pgmajfault'),
   };

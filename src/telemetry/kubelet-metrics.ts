@@ -8,6 +8,7 @@ import { ReliefMetrics } from './relief-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
 import { RuntimeEventMetrics } from './runtime-event-metrics.ts';
 import { SliMetrics } from './sli-metrics.ts';
+import { StorageMetrics } from './storage-metrics.ts';
 
 /** What a kubelet has at the moment it is asked. */
 export interface KubeletReadings {
@@ -53,6 +54,7 @@ export class KubeletMetrics {
   readonly slis = new SliMetrics();
   readonly restClient = new RestClientMetrics(this.registry);
   readonly pods = new PodMetrics(this.registry);
+  readonly storage = new StorageMetrics(this.registry);
   readonly relief = new ReliefMetrics(this.registry);
   readonly certificates = new CertificateMetrics(this.registry);
   readonly runtimeEvents = new RuntimeEventMetrics(this.registry);

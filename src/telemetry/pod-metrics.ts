@@ -8,6 +8,8 @@ const startBuckets = [
   0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800,
   2700, 3600,
 ];
+/** Prometheus' own. */
+const cgroupBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const pullBuckets = [1, 5, 10, 20, 30, 60, 180, 300, 600, 900, 1200, 1800, 3600];
 
 const mib = 1024 ** 2;
@@ -49,6 +51,7 @@ export class PodMetrics {
   readonly #rejections: Counter<'reason'>;
   readonly #orphans: Counter;
   readonly #restarts: Counter<'static'>;
+  readonly #cgroups: Histogram<'operation_type'>;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -131,6 +134,12 @@ export class PodMetrics {
       'Pods that came again with the same UID when they had ended',
       ['static'] as const,
     );
+    this.#cgroups = this.#histogram(
+      'cgroup_manager_duration_seconds',
+      'Time to make, change or remove the cgroup of a pod or of a class of pods, in seconds',
+      cgroupBuckets,
+      ['operation_type'] as const,
+    );
   }
 
   podRunning(seconds: number): void {
@@ -190,6 +199,10 @@ export class PodMetrics {
 
   restarted(isStatic: boolean): void {
     this.#restarts.inc({ static: isStatic ? 'true' : '' });
+  }
+
+  cgroupChanged(operation: 'create' | 'update' | 'destroy', seconds: number): void {
+    this.#cgroups.observe({ operation_type: operation }, seconds);
   }
 
   #counter<T extends string = never>(

@@ -79,7 +79,7 @@ export class PodParts {
       over.abort();
       await asked;
       await this.#server?.stop();
-      this.#working?.stats.volumes.stop();
+      this.#working?.stats.stop();
       await this.#working?.workers.stop();
       await this.#standing.probes.close();
       await this.#standing.objects.close();
@@ -95,7 +95,7 @@ export class PodParts {
   }
 
   async #listen(certificates: NodeCertificates): Promise<KubeletServer> {
-    const { table, view, status, probeMeter } = this.#standing;
+    const { table, view, status, volumes, probeMeter } = this.#standing;
     return openServer({
       base: this.#base,
       certificates,
@@ -103,6 +103,7 @@ export class PodParts {
       view,
       workers: () => this.#workers,
       status,
+      volumes,
       probeMetrics: probeMeter.registry,
       stats: () => this.#working?.stats.stats,
       health: () => this.#health,

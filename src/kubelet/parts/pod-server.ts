@@ -12,6 +12,7 @@ import { KubeletServer } from '../server/server.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';
 import { shownPod } from '../status/shown-pod.ts';
 import type { StatusWriter } from '../status/status-writer.ts';
+import type { PodVolumes } from '../volumes/volumes.ts';
 import type { PodWorkers } from '../worker/pod-workers.ts';
 
 export interface PodServerOptions {
@@ -21,6 +22,7 @@ export interface PodServerOptions {
   readonly view: RuntimeView;
   readonly workers: () => ReturnType<PodWorkers['all']>;
   readonly status: StatusWriter;
+  readonly volumes: Pick<PodVolumes, 'counts'>;
   readonly probeMetrics: Registry;
   readonly health: KubeletRoutesOptions['health'];
   readonly stats: FigureRoutesOptions['stats'];
@@ -31,6 +33,10 @@ export async function openServer(options: PodServerOptions): Promise<KubeletServ
   const { base, certificates, table, view, workers, status, probeMetrics, health } = options;
   const { config, nodeName, nodeIps, clock, log, cri, metrics, api } = base;
   metrics.collect(() => readings(table, view, workers()));
+  metrics.storage.collect({
+    volumes: () => options.volumes.counts(),
+    claims: async () => (await options.stats()?.claims()) ?? [],
+  });
   const now = (pod: Pod): Pod => shownPod(pod, status.current(pod));
   const server = new KubeletServer({
     config: config.server,

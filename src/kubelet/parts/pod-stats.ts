@@ -1,8 +1,10 @@
 import { CgroupReader } from '../../host/cgroup-usage.ts';
 import type { KubeletBase } from '../base/kubelet-base.ts';
+import type { MountedClaim } from '../ports/volumes.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
 import type { RuntimeSettings } from '../runtime/settings.ts';
 import type { RuntimeView } from '../runtime/view.ts';
+import { ClaimSizes } from '../stats/claim-sizes.ts';
 import { readNodeUse } from '../stats/node-reading.ts';
 import { PodReadings } from '../stats/pod-readings.ts';
 import { Stats } from '../stats/stats.ts';
@@ -12,7 +14,8 @@ import { PodDirectories } from '../volumes/pod-directories.ts';
 /** What pods use, as it is read on this node. */
 export interface PodStats {
   readonly stats: Stats;
-  readonly volumes: VolumeSizes;
+  /** What is being read of disks is waited for no longer. */
+  readonly stop: () => void;
 }
 
 /** Puts together what reads it; nothing is read yet. */
@@ -20,7 +23,9 @@ export function podStats(
   { cri, clock, rootDir, config }: KubeletBase,
   { cgroup }: RuntimeSettings,
   view: Pick<RuntimeView, 'pods'>,
+  mounted: () => readonly MountedClaim[],
 ): PodStats {
+  const claims = new ClaimSizes({ claims: mounted, clock, everyMs: config.volumeStatsMs });
   const volumes = new VolumeSizes({
     directories: new PodDirectories(rootDir),
     clock,
@@ -33,8 +38,13 @@ export function podStats(
     readNode: async () =>
       readNodeUse({ rootDir, images: cri.images, cgroups, settings: cgroup, clock }),
     volumes,
+    claims,
     runtime: cri.runtime,
     clock,
   });
-  return { stats, volumes };
+  const stop = (): void => {
+    volumes.stop();
+    claims.stop();
+  };
+  return { stats, stop };
 }

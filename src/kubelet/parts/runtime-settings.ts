@@ -2,12 +2,11 @@ import { existsSync } from 'node:fs';
 import { cgroupVersion, limitsSwap, CgroupTree } from '../../host/cgroups.ts';
 import { systemBusPath } from '../../host/system-bus.ts';
 import { SystemdSlices } from '../../host/systemd-slices.ts';
-import type { Clock } from '../../clock.ts';
 import type { Cri } from '../cri/client.ts';
 import type { KubeletBase } from '../base/kubelet-base.ts';
 import { CgroupDriver } from '../cri/gen/api_pb.ts';
 import { NamedSlices, noCgroups, OwnCgroups } from '../runtime/cgroups.ts';
-import type { Log } from '../../telemetry/log.ts';
+import type { CgroupTiming } from '../runtime/cgroups.ts';
 import type { PodCgroups } from '../runtime/cgroups.ts';
 import type { RuntimeSettings } from '../runtime/settings.ts';
 import { SliceTree } from '../runtime/slice-tree.ts';
@@ -47,8 +46,7 @@ export async function runtimeSettings({
 /** The cgroups of pods by these settings. `hasBus`: whether systemd can be asked for some. */
 export function podCgroups(
   settings: RuntimeSettings,
-  clock: Clock,
-  log: Log,
+  { clock, log, meter }: Pick<KubeletBase, 'clock' | 'log'> & Pick<CgroupTiming, 'meter'>,
   hasBus = existsSync(systemBusPath),
 ): PodCgroups {
   const { perQos, driver, root, version } = settings.cgroup;
@@ -61,10 +59,13 @@ export function podCgroups(
   }
   if (!perQos) return noCgroups;
   if (isNamed) return new NamedSlices({ root });
-  if (!isSystemd) return new OwnCgroups(new CgroupTree({ version, root }, clock), settings);
+  const timing = { meter, clock };
+  if (!isSystemd) {
+    return new OwnCgroups(new CgroupTree({ version, root }, clock), settings, timing);
+  }
   const tree = new CgroupTree({ version, root: '' }, clock);
   const slices = new SystemdSlices(version);
-  return new OwnCgroups(new SliceTree({ root, slices, tree, clock }), settings);
+  return new OwnCgroups(new SliceTree({ root, slices, tree, clock }), settings, timing);
 }
 
 /** A runtime before containerd 2.0 does not say it. */

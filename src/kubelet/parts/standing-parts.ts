@@ -133,7 +133,7 @@ function podProbes(
 }
 
 function podVolumes(
-  { rootDir, mounts, events, clock, random, log }: KubeletBase,
+  { rootDir, mounts, events, clock, random, log, metrics }: KubeletBase,
   node: NodeParts,
   { references, tokens, claims }: PodObjects,
 ): PodVolumes {
@@ -148,6 +148,7 @@ function podVolumes(
     tokens,
     claims,
     events,
+    meter: metrics.storage,
     clock,
     random,
     log,

@@ -51,7 +51,7 @@ export function surroundings(parts: SurroundingParts): PodSurroundings {
     probes,
     referenced: objects.references,
     runtimeHandlers: new RuntimeClasses(base.api?.objects('node.k8s.io/v1', 'runtimeclasses')),
-    cgroups: podCgroups(settings, clock, log),
+    cgroups: podCgroups(settings, { clock, log, meter: base.metrics.pods }),
     backOff: new BackOff(clock, { longestMs: config.runtime.maxRestartWaitMs }),
     dns: () => dns.sources,
     hostIPs: () => nodeIps,

@@ -46,7 +46,7 @@ export function workingParts(
     inRuntime: () => view.pods,
     restarting: (pod) => status.beginsAnew(pod),
   });
-  const stats = podStats(base, settings, view);
+  const stats = podStats(base, settings, view, () => standing.volumes.claims());
   const dispatch = new PodDispatch({
     table,
     workers,

@@ -19,4 +19,8 @@ export interface PodMeter {
   /** No source has a pod of the runtime. */
   orphaned(): void;
   restarted(isStatic: boolean): void;
+  /** One of a pod or of a class of pods. */
+  cgroupChanged(operation: CgroupOperation, seconds: number): void;
 }
+
+export type CgroupOperation = 'create' | 'update' | 'destroy';

@@ -1,4 +1,6 @@
+import type { FilledSpace } from '../../host/disk-space.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
+import type { MountedClaim } from './volumes.ts';
 
 /** What a pod of the runtime uses now; undefined: not known. */
 export interface PodUsage {
@@ -27,6 +29,11 @@ export interface ContainerDisk {
 
 export interface VolumeUse extends DiskUse {
   readonly inMemory: boolean;
+}
+
+/** A claim that a pod has, and the room of the file system that its folder is on. */
+export interface ClaimUse extends MountedClaim {
+  readonly space: FilledSpace;
 }
 
 /** Readings of pods; not older than some ten seconds, volumes on disk than a minute (and longer where they are very large). */

@@ -9,6 +9,18 @@ export interface MountedVolume {
   readonly managed: boolean;
 }
 
+/** A claim that a pod has. */
+export interface MountedClaim {
+  /** The pod's. */
+  readonly uid: string;
+  /** The volume's name in it. */
+  readonly volume: string;
+  readonly namespace: string;
+  readonly claim: string;
+  /** The folder that it is bound to. */
+  readonly path: string;
+}
+
 export interface Volumes {
   /**
    * Sets up all volumes that the pod's containers use, or brings them up to date; may be called in each sync. Throws where one cannot be

@@ -1,9 +1,11 @@
-import type { CgroupTree } from '../../host/cgroups.ts';
+import type { Clock } from '../../clock.ts';
+import type { CgroupLimits, CgroupTree } from '../../host/cgroups.ts';
 import type { QosClass } from '../pod/pod-status.ts';
 import type { Pod } from '../pod/pod.ts';
 import { milliUnits } from '../pod/quantity.ts';
 import { qosClassOf } from '../pod/qos.ts';
 import { podRequests } from '../pod/resources.ts';
+import type { CgroupOperation, PodMeter } from '../ports/pod-meter.ts';
 import { cpuShares, podResources } from './linux-resources.ts';
 import type { CgroupSettings, RuntimeSettings } from './settings.ts';
 import { systemdSlice } from './slice-names.ts';
@@ -63,17 +65,25 @@ export class NamedSlices implements PodCgroups {
 /** Paths below the root that is set: `/kubepods/burstable/podUID`. */
 export type PodTree = Pick<CgroupTree, 'make' | 'exists' | 'children' | 'remove'>;
 
+/** Who is told how long it takes, and by which clock. */
+export interface CgroupTiming {
+  readonly meter: Pick<PodMeter, 'cgroupChanged'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
+}
+
 /** Made here, below the root that is set. */
 export class OwnCgroups implements PodCgroups {
   readonly #tree: PodTree;
   readonly #settings: RuntimeSettings;
+  readonly #timing: CgroupTiming | undefined;
   /** What Burstable pods ask for, in thousandths of a core: their class has as much. */
   readonly #burstable = new Map<string, bigint>();
   #madeClasses = false;
 
-  constructor(tree: PodTree, settings: RuntimeSettings) {
+  constructor(tree: PodTree, settings: RuntimeSettings, timing?: CgroupTiming) {
     this.#tree = tree;
     this.#settings = settings;
+    this.#timing = timing;
   }
 
   parent(pod: PodOfCgroup): string {
@@ -91,7 +101,7 @@ export class OwnCgroups implements PodCgroups {
       memoryBytes: shares.memoryLimitInBytes ?? 0n,
       pids: this.#settings.pidsLimit,
     };
-    await this.#tree.make(cgroupPath(pod), limits, { raising: isUp });
+    await this.#make(cgroupPath(pod), limits, isUp);
   }
 
   async exists(pod: PodOfCgroup): Promise<boolean> {
@@ -99,7 +109,10 @@ export class OwnCgroups implements PodCgroups {
   }
 
   async remove(uid: string): Promise<void> {
-    for (const path of classPaths) await this.#tree.remove(`${path}/pod${uid}`);
+    await this.#timed(async () => {
+      for (const path of classPaths) await this.#tree.remove(`${path}/pod${uid}`);
+      return 'destroy';
+    });
     if (this.#burstable.delete(uid)) await this.#shareBurstable();
   }
 
@@ -110,8 +123,8 @@ export class OwnCgroups implements PodCgroups {
 
   async #ensureClasses(uid: string, burstableMilli: bigint | undefined): Promise<void> {
     if (!this.#madeClasses) {
-      await this.#tree.make(kubepods, undefined);
-      await this.#tree.make(`${kubepods}/besteffort`, this.#ofClass(0n));
+      await this.#make(kubepods, undefined);
+      await this.#make(`${kubepods}/besteffort`, this.#ofClass(0n));
       await this.#shareBurstable();
       this.#madeClasses = true;
     }
@@ -122,10 +135,24 @@ export class OwnCgroups implements PodCgroups {
 
   async #shareBurstable(): Promise<void> {
     const sum = [...this.#burstable.values()].reduce((all, one) => all + one, 0n);
-    await this.#tree.make(`${kubepods}/burstable`, this.#ofClass(sum));
+    await this.#make(`${kubepods}/burstable`, this.#ofClass(sum));
   }
 
-  #ofClass(milli: bigint) {
+  async #make(path: string, limits: CgroupLimits | undefined, raising = false): Promise<void> {
+    await this.#timed(async () =>
+      (await this.#tree.make(path, limits, { raising })) ? 'create' : 'update',
+    );
+  }
+
+  async #timed(work: () => Promise<CgroupOperation>): Promise<void> {
+    const begunMs = this.#timing?.clock.monotonic() ?? 0;
+    const operation = await work();
+    if (this.#timing === undefined) return;
+    const { meter, clock } = this.#timing;
+    meter.cgroupChanged(operation, (clock.monotonic() - begunMs) / 1000);
+  }
+
+  #ofClass(milli: bigint): CgroupLimits {
     const cpuPeriodUs = this.#settings.cpuCFSQuotaPeriodUs;
     const none = { cpuQuotaUs: 0n, memoryBytes: 0n, pids: 0n };
     return { cpuShares: cpuShares(milli), cpuPeriodUs, ...none };

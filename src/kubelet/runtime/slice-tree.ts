@@ -36,9 +36,9 @@ export class SliceTree {
     path: string,
     limits: CgroupLimits | undefined,
     { raising = false } = {},
-  ): Promise<void> {
+  ): Promise<boolean> {
     // Pods that begin together have classes in common: systemd refuses the second of two that begin the same.
-    await this.#turns.with(this.#never, async () => this.#make(path, limits, raising));
+    return this.#turns.with(this.#never, async () => this.#make(path, limits, raising));
   }
 
   async exists(path: string): Promise<boolean> {
@@ -66,7 +66,7 @@ export class SliceTree {
     await this.#until(place, false);
   }
 
-  async #make(path: string, limits: CgroupLimits | undefined, raising: boolean): Promise<void> {
+  async #make(path: string, limits: CgroupLimits | undefined, raising: boolean): Promise<boolean> {
     const { slices, tree } = this.#options;
     const { place, unit } = this.#of(path);
     const isThere = await tree.exists(place);
@@ -80,6 +80,7 @@ export class SliceTree {
       await slices.limit(unit, wanted);
     }
     this.#limited.set(path, text);
+    return !isThere;
   }
 
   #of(path: string): { readonly place: string; readonly unit: string } {

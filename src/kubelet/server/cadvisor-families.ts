@@ -1,7 +1,6 @@
 import type { CgroupCpu, CgroupMemory, CgroupUsage, DeviceUse } from '../../host/cgroup-usage.ts';
 import type { DiskSpace } from '../../host/disk-space.ts';
 import type { InterfaceUse } from '../../host/network-usage.ts';
-import type { DiskUse } from '../../host/disk-use.ts';
 import type { Measured, MeasuredMemory } from '../stats/measured.ts';
 import type { Labels, Sample } from './metric-text.ts';
 
@@ -12,16 +11,17 @@ export interface Subject {
   readonly whole: Measured;
   readonly usage: CgroupUsage | undefined;
   readonly network: readonly InterfaceUse[];
-  readonly layer: DiskUse | undefined;
+  readonly disks: readonly SubjectDisk[];
   readonly startedAtMs: number | undefined;
   readonly atMs: number;
 }
 
-export interface DeviceNames {
-  /** `/dev/sda` of `8:0`. */
-  readonly deviceName: (device: string) => string;
-  /** Where layers are. */
-  readonly imageDevice: string;
+/** What it has on a file system: a container its layer, the machine all of it. */
+export interface SubjectDisk {
+  /** `/dev/sda`; empty: not known. */
+  readonly device: string;
+  readonly usedBytes: number;
+  readonly space: DiskSpace | undefined;
 }
 
 /** A metric, and what it says of each subject. */
@@ -34,16 +34,13 @@ export interface Family {
 
 type Value = number | undefined;
 
-/** By cAdvisor's names; `space`: of the file system with the containers' layers. */
-export function cadvisorFamilies(
-  space: DiskSpace | undefined,
-  { deviceName, imageDevice }: DeviceNames,
-): readonly Family[] {
+/** By cAdvisor's names. `deviceName`: `/dev/sda` of `8:0`. */
+export function cadvisorFamilies(deviceName: (device: string) => string): readonly Family[] {
   return [
     ...cpuFamilies,
     ...memoryFamilies,
-    ...diskFamilies(deviceName),
-    ...layerFamilies(space, imageDevice),
+    ...ioFamilies(deviceName),
+    ...diskFamilies,
     ...networkFamilies,
     ...specFamilies,
     one('container_threads', 'gauge', 'Threads', ({ whole }) => whole.tasks),
@@ -89,7 +86,7 @@ const memoryFamilies: readonly Family[] = [
   ofMemory('container_memory_rss', 'Memory of processes, without files', 'rssBytes'),
   ofGroup('container_memory_cache', 'gauge', 'Memory of files', 'cacheBytes'),
   ofGroup('container_memory_mapped_file', 'gauge', 'Memory of mapped files', 'mappedFileBytes'),
-  ofGroup('container_memory_swap', 'gauge', 'Swap in use', 'swapBytes'),
+  ofMemory('container_memory_swap', 'Swap in use', 'swapBytes'),
   ofGroup('container_memory_max_usage_bytes', 'gauge', 'The most memory so far', 'maxUsageBytes'),
   ofGroup('container_memory_failcnt', 'counter', 'How often its limit was reached', 'failures'),
   ofGroup('container_oom_events_total', 'counter', 'Processes killed for memory', 'oomKills'),
@@ -109,7 +106,7 @@ const memoryFamilies: readonly Family[] = [
   },
 ];
 
-function diskFamilies(deviceName: (device: string) => string): readonly Family[] {
+function ioFamilies(deviceName: (device: string) => string): readonly Family[] {
   const ofDevice = (
     name: string,
     help: string,
@@ -133,23 +130,16 @@ function diskFamilies(deviceName: (device: string) => string): readonly Family[]
   ];
 }
 
-/** Only what has a layer of its own. */
-function layerFamilies(space: DiskSpace | undefined, device: string): readonly Family[] {
-  const ofLayer = (name: string, help: string, value: (subject: Subject) => Value): Family =>
-    one(
-      name,
-      'gauge',
-      help,
-      (subject) => (subject.layer === undefined ? undefined : value(subject)),
-      { device },
-    );
-  return [
-    ofLayer('container_fs_usage_bytes', 'What it has written', ({ layer }) => layer?.bytes),
-    ofLayer('container_fs_limit_bytes', 'Size of the file system', () => space?.bytes),
-    ofLayer('container_fs_inodes_free', 'Inodes left on it', () => space?.freeInodes),
-    ofLayer('container_fs_inodes_total', 'Inodes of it', () => space?.inodes),
-  ];
-}
+const diskFamilies: readonly Family[] = [
+  ofDisk(
+    'container_fs_usage_bytes',
+    'What a container has written; what is in use on a disk of the machine',
+    ({ usedBytes }) => usedBytes,
+  ),
+  ofDisk('container_fs_limit_bytes', 'Size of the file system', ({ space }) => space?.bytes),
+  ofDisk('container_fs_inodes_free', 'Inodes left on it', ({ space }) => space?.freeInodes),
+  ofDisk('container_fs_inodes_total', 'Inodes of it', ({ space }) => space?.inodes),
+];
 
 const networkFamilies: readonly Family[] = [
   ofInterface('receive_bytes', 'Bytes received', 'receivedBytes'),
@@ -222,6 +212,20 @@ function ofInterface(
       network.map((each) => ({
         labels: { ...labels, interface: each.name },
         value: each[field],
+        atMs,
+      })),
+  };
+}
+
+function ofDisk(name: string, help: string, value: (disk: SubjectDisk) => Value): Family {
+  return {
+    name,
+    type: 'gauge',
+    help,
+    samples: ({ labels, disks, atMs }) =>
+      disks.map((disk) => ({
+        labels: { ...labels, device: disk.device },
+        value: value(disk),
         atMs,
       })),
   };

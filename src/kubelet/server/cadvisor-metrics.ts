@@ -6,15 +6,20 @@ import type { ContainerFigures, Figures, PodFigures } from '../stats/stats.ts';
 import { family } from './metric-text.ts';
 import type { Sample } from './metric-text.ts';
 import { cadvisorFamilies } from './cadvisor-families.ts';
-import type { DeviceNames, Subject } from './cadvisor-families.ts';
+import type { Subject, SubjectDisk } from './cadvisor-families.ts';
 
-export interface CadvisorExtras extends DeviceNames {
+export interface CadvisorExtras {
   readonly machine: Pick<
     MachineFacts,
     'cpus' | 'memoryBytes' | 'bootId' | 'machineId' | 'systemUuid'
   >;
   /** What a container has written over its image, by its ID. */
   readonly layerOf: (id: string) => DiskUse | undefined;
+  /** `/dev/sda` of `8:0`. */
+  readonly deviceName: (device: string) => string;
+  /** Of the kubelet's own folder, and of where layers are. */
+  readonly nodeDevice: string;
+  readonly imageDevice: string;
 }
 
 /** `/metrics/cadvisor`: the series of containers that dashboards use, by cAdvisor's names. undefined: the runtime did not answer. */
@@ -22,37 +27,61 @@ export function cadvisorMetrics(figures: Figures | undefined, extras: CadvisorEx
   const subjects = figures === undefined ? [] : subjectsOf(figures, extras);
   const { cpus, memoryBytes, bootId, machineId, systemUuid } = extras.machine;
   const labels = { boot_id: bootId, machine_id: machineId, system_uuid: systemUuid };
-  const ofMachine = (value: number): readonly Sample[] => [{ labels, value, atMs: undefined }];
+  const ofMachine = (value: number | undefined): readonly Sample[] => [
+    { labels, value, atMs: undefined },
+  ];
+  const swapBytes = figures?.node.swapTotalBytes;
   const failed = { labels: {}, value: figures === undefined ? 1 : 0, atMs: undefined };
   return [
-    ...cadvisorFamilies(figures?.node.images?.space, extras).flatMap(
-      ({ name, type, help, samples }) => family(name, type, help, subjects.flatMap(samples)),
+    ...cadvisorFamilies(extras.deviceName).flatMap(({ name, type, help, samples }) =>
+      family(name, type, help, subjects.flatMap(samples)),
     ),
     ...family('container_scrape_error', 'gauge', '1 where containers could not be measured', [
       failed,
     ]),
     ...family('machine_cpu_cores', 'gauge', 'CPUs of the machine', ofMachine(cpus)),
     ...family('machine_memory_bytes', 'gauge', 'Memory of the machine', ofMachine(memoryBytes)),
+    ...family('machine_swap_bytes', 'gauge', 'Swap of the machine', ofMachine(swapBytes)),
     '',
   ].join('\n');
 }
 
-function subjectsOf({ node, pods }: Figures, { layerOf }: CadvisorExtras): readonly Subject[] {
+function subjectsOf({ node, pods }: Figures, extras: CadvisorExtras): readonly Subject[] {
+  const { layerOf, imageDevice: device } = extras;
+  const space = node.images?.space;
+  const layers = (id: string): readonly SubjectDisk[] => {
+    const layer = layerOf(id);
+    return layer === undefined ? [] : [{ device, usedBytes: layer.bytes, space }];
+  };
   return [
-    ...ofNode(node),
+    ...ofNode(node, disksOf(node, extras)),
     ...pods.flatMap((pod) => [
       ...ofPod(pod),
-      ...pod.containers.map((each) => ofContainer(pod, each, layerOf(each.container.id))),
+      ...pod.containers.map((each) => ofContainer(pod, each, layers(each.container.id))),
     ]),
   ];
 }
 
+/** Where the kubelet's own folder and images are; that may be one. */
+function disksOf(
+  { disk, images }: NodeReading,
+  { nodeDevice, imageDevice }: CadvisorExtras,
+): readonly SubjectDisk[] {
+  const spaces = new Map([
+    [imageDevice, images?.space],
+    [nodeDevice, disk],
+  ]);
+  return [...spaces].flatMap(([device, space]) =>
+    space === undefined ? [] : [{ device, usedBytes: space.usedBytes, space }],
+  );
+}
+
 const nobody = { container: '', id: '/', image: '', name: '', namespace: '', pod: '' };
 
-function ofNode(node: NodeReading): readonly Subject[] {
+function ofNode(node: NodeReading, disks: readonly SubjectDisk[]): readonly Subject[] {
   const { atMs, startedAtMs, pods, network = [] } = node;
-  const none = { usage: undefined, network: [], layer: undefined, startedAtMs, atMs };
-  const root = { ...none, labels: nobody, whole: node, network };
+  const none = { usage: undefined, network: [], disks: [], startedAtMs, atMs };
+  const root = { ...none, labels: nobody, whole: node, network, disks };
   if (pods === undefined) return [root];
   const { cpu, memory, tasks } = pods.usage;
   const whole = {
@@ -76,7 +105,7 @@ function ofPod({
   const names = { namespace: pod.namespace, pod: pod.name };
   const made = pod.sandboxes.find(({ id }) => id === sandboxId)?.createdAt;
   const startedAtMs = made === undefined ? undefined : Number(made / 1_000_000n);
-  const common = { layer: undefined, startedAtMs, atMs };
+  const common = { disks: [], startedAtMs, atMs };
   const ofWhole = {
     ...common,
     labels: { ...nobody, ...names, id: cgroup?.path ?? `/pod${pod.uid}` },
@@ -98,7 +127,7 @@ function ofPod({
 function ofContainer(
   { pod }: PodFigures,
   { container, cgroup, whole, atMs }: ContainerFigures,
-  layer: DiskUse | undefined,
+  disks: readonly SubjectDisk[],
 ): Subject {
   return {
     labels: {
@@ -112,7 +141,7 @@ function ofContainer(
     whole,
     usage: cgroup?.usage,
     network: [],
-    layer,
+    disks,
     startedAtMs: Number(container.startedAt / 1_000_000n),
     atMs,
   };

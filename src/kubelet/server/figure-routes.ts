@@ -3,6 +3,7 @@ import type { BlockDevices } from '../../host/block-devices.ts';
 import { diskUseOf } from '../stats/runtime-stats.ts';
 import type { Stats } from '../stats/stats.ts';
 import { summary } from '../stats/summary.ts';
+import type { DisksOfPods } from '../stats/summary.ts';
 import { cadvisorMetrics, devicesOf } from './cadvisor-metrics.ts';
 import type { CadvisorExtras } from './cadvisor-metrics.ts';
 import { resourceMetrics } from './resource-metrics.ts';
@@ -13,7 +14,7 @@ export interface FigureRoutesOptions {
   readonly nodeName: string;
   readonly machine: CadvisorExtras['machine'];
   /** undefined: the runtime has not answered yet. */
-  readonly stats: () => Pick<Stats, 'figures' | 'podUsages' | 'runtime'> | undefined;
+  readonly stats: () => Pick<Stats, 'figures' | 'podUsages' | 'claims' | 'runtime'> | undefined;
   readonly devices: Pick<BlockDevices, 'nameOf' | 'holding'>;
   readonly metrics: Registry;
   readonly probeMetrics: Registry;
@@ -55,11 +56,11 @@ export class FigureRoutes {
       sayText(response, 503, 'nothing is measured yet\n');
     } else {
       const isShort = /^(1|t|true)$/i.test(url.searchParams.get('only_cpu_and_memory') ?? '');
-      const [figures, usages] = await Promise.all([
+      const [figures, disks] = await Promise.all([
         stats.figures(),
-        isShort ? undefined : stats.podUsages(),
+        isShort ? undefined : disksOf(stats),
       ]);
-      sayJson(response, summary(this.#options.nodeName, figures, usages));
+      sayJson(response, summary(this.#options.nodeName, figures, disks));
     }
   }
 
@@ -83,12 +84,19 @@ export class FigureRoutes {
     for (const device of figures === undefined ? [] : devicesOf(figures)) {
       names.set(device, await devices.nameOf(device));
     }
-    const folder = figures?.node.images?.folder;
+    const holding = async (folder: string | undefined): Promise<string> =>
+      (folder === undefined ? undefined : await devices.holding(folder)) ?? '';
     return cadvisorMetrics(figures, {
       machine,
       layerOf: (id) => diskUseOf(runtime?.containers.get(id)?.writableLayer),
       deviceName: (device) => names.get(device) ?? device,
-      imageDevice: (folder === undefined ? undefined : await devices.holding(folder)) ?? '',
+      nodeDevice: await holding(figures?.node.diskFolder),
+      imageDevice: await holding(figures?.node.images?.folder),
     });
   }
+}
+
+async function disksOf(stats: Pick<Stats, 'podUsages' | 'claims'>): Promise<DisksOfPods> {
+  const [usages, claims] = await Promise.all([stats.podUsages(), stats.claims()]);
+  return { usages, claims: Map.groupBy(claims, ({ uid }) => uid) };
 }

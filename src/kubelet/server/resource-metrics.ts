@@ -41,6 +41,12 @@ export function resourceMetrics(figures: Figures | undefined): string {
       containers.map(memoryOf),
     ),
     ...family(
+      'container_swap_usage_bytes',
+      'gauge',
+      'Swap in use by the container, in bytes',
+      containers.map(swapOf),
+    ),
+    ...family(
       'container_start_time_seconds',
       'gauge',
       'When the container was started, in seconds since the epoch',
@@ -59,6 +65,12 @@ export function resourceMetrics(figures: Figures | undefined): string {
       nodes.map(memoryOf),
     ),
     ...family(
+      'node_swap_usage_bytes',
+      'gauge',
+      'Swap in use on the node, in bytes',
+      nodes.map(swapOf),
+    ),
+    ...family(
       'pod_cpu_usage_seconds_total',
       'counter',
       'Time that the pod has used CPUs, in core-seconds',
@@ -69,6 +81,12 @@ export function resourceMetrics(figures: Figures | undefined): string {
       'gauge',
       'Memory in use by the pod, in bytes',
       pods.map(memoryOf),
+    ),
+    ...family(
+      'pod_swap_usage_bytes',
+      'gauge',
+      'Swap in use by the pod, in bytes',
+      pods.map(swapOf),
     ),
     ...family(
       'resource_scrape_error',
@@ -86,4 +104,8 @@ function cpuOf({ labels, cpu }: Labelled): Sample {
 
 function memoryOf({ labels, memory }: Labelled): Sample {
   return { labels, value: memory?.workingSetBytes, atMs: memory?.atMs };
+}
+
+function swapOf({ labels, memory }: Labelled): Sample {
+  return { labels, value: memory?.swapBytes, atMs: memory?.atMs };
 }

@@ -20,6 +20,7 @@ export interface MeasuredMemory {
   readonly workingSetBytes: number;
   readonly usageBytes: number | undefined;
   readonly rssBytes: number | undefined;
+  readonly swapBytes: number | undefined;
   readonly pageFaults: number | undefined;
   readonly majorPageFaults: number | undefined;
   readonly limitBytes: number | undefined;
@@ -81,6 +82,7 @@ function byRuntime(
             workingSetBytes,
             usageBytes: numberOf(memory?.usageBytes),
             rssBytes: numberOf(memory?.rssBytes),
+            swapBytes: undefined,
             pageFaults: numberOf(memory?.pageFaults),
             majorPageFaults: numberOf(memory?.majorPageFaults),
             limitBytes: undefined,
@@ -103,6 +105,7 @@ function summed(containers: readonly Measured[]): Pick<Measured, 'cpu' | 'memory
               'workingSetBytes',
               'usageBytes',
               'rssBytes',
+              'swapBytes',
               'pageFaults',
               'majorPageFaults',
             ]),

@@ -4,7 +4,7 @@ import { readBootTimeMs } from '../../host/boot-time.ts';
 import type { CgroupReader, CgroupUsage } from '../../host/cgroup-usage.ts';
 import { readCpuSeconds } from '../../host/cpu-time.ts';
 import { readDiskSpace } from '../../host/disk-space.ts';
-import type { DiskSpace } from '../../host/disk-space.ts';
+import type { FilledSpace } from '../../host/disk-space.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
 import { readMemoryUse } from '../../host/memory-use.ts';
 import { readNetworkUse } from '../../host/network-usage.ts';
@@ -24,9 +24,11 @@ export interface NodeReading extends Measured {
   readonly startedAtMs: number | undefined;
   /** Still free for new ones. */
   readonly availableBytes: number | undefined;
+  readonly swapTotalBytes: number | undefined;
   readonly network: readonly InterfaceUse[] | undefined;
-  /** Of the file system with the kubelet's own folder. */
-  readonly disk: DiskSpace | undefined;
+  /** Of the file system with the kubelet's own folder, which is there. */
+  readonly disk: FilledSpace | undefined;
+  readonly diskFolder: string;
   /** Where images are, and what they take there. */
   readonly images: ImageStore | undefined;
   readonly processes: ProcessCount | undefined;
@@ -37,7 +39,7 @@ export interface NodeReading extends Measured {
 }
 
 export interface ImageStore {
-  readonly space: DiskSpace;
+  readonly space: FilledSpace;
   readonly folder: string;
   readonly use: DiskUse | undefined;
 }
@@ -73,15 +75,18 @@ export async function readNodeUse(options: NodeReadingOptions): Promise<NodeRead
       workingSetBytes: memory.totalBytes - memory.availableBytes,
       usageBytes: memory.totalBytes - memory.freeBytes,
       rssBytes: memory.anonymousBytes,
+      swapBytes: memory.swapBytes,
       pageFaults: memory.pageFaults,
       majorPageFaults: memory.majorPageFaults,
       limitBytes: memory.totalBytes,
       atMs,
     },
     availableBytes: memory?.availableBytes,
+    swapTotalBytes: memory?.swapTotalBytes,
     tasks: processes?.now,
     network,
     disk,
+    diskFolder: rootDir,
     images: imageStore,
     processes,
     pods: usage && { path, usage },
@@ -118,6 +123,7 @@ function agentUse(atMs: number): Measured & { readonly startedAtMs: number } {
       workingSetBytes: rssBytes,
       usageBytes: rssBytes,
       rssBytes,
+      swapBytes: undefined,
       pageFaults: minorPageFault + majorPageFault,
       majorPageFaults: majorPageFault,
       limitBytes: undefined,

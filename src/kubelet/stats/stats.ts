@@ -1,6 +1,13 @@
 import type { Clock } from '../../clock.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
-import type { ContainerDisk, PodUsage, PodUsages, VolumeUse } from '../ports/pod-usage.ts';
+import type {
+  ClaimUse,
+  ContainerDisk,
+  PodUsage,
+  PodUsages,
+  VolumeUse,
+} from '../ports/pod-usage.ts';
+import type { ClaimSizes } from './claim-sizes.ts';
 import { KeptReading } from './kept-reading.ts';
 import { logSize } from './log-sizes.ts';
 import { measuredContainer, measuredPod } from './measured.ts';
@@ -15,6 +22,7 @@ import type { VolumeSizes } from './volume-sizes.ts';
 export interface StatsOptions {
   readonly readings: Pick<PodReadings, 'read'>;
   readonly volumes: Pick<VolumeSizes, 'of' | 'keepOnly'>;
+  readonly claims: Pick<ClaimSizes, 'all'>;
   readonly runtime: StatsCalls;
   readonly readNode: () => Promise<NodeReading>;
   readonly clock: Clock;
@@ -74,6 +82,11 @@ export class Stats implements PodUsages {
 
   async podUsages(): Promise<ReadonlyMap<string, PodUsage>> {
     return this.#usages.get();
+  }
+
+  /** Claims of pods, as far as they can be measured. Does not reject. */
+  async claims(): Promise<readonly ClaimUse[]> {
+    return this.#options.claims.all();
   }
 
   async #readFigures(): Promise<Figures> {

@@ -1,7 +1,7 @@
 import type { DiskSpace } from '../../host/disk-space.ts';
 import type { DiskUse } from '../../host/disk-use.ts';
 import type { InterfaceUse } from '../../host/network-usage.ts';
-import type { PodUsage } from '../ports/pod-usage.ts';
+import type { ClaimUse, PodUsage } from '../ports/pod-usage.ts';
 import { apiTime } from '../api/api-time.ts';
 import type { Measured } from './measured.ts';
 import { allPods } from './node-reading.ts';
@@ -11,21 +11,25 @@ import type { ContainerFigures, Figures, PodFigures } from './stats.ts';
 /** Fields that are undefined are left out as it is written. */
 type Json = Readonly<Record<string, unknown>>;
 
+/** What pods have on disks, by their UIDs. */
+export interface DisksOfPods {
+  readonly usages: ReadonlyMap<string, PodUsage>;
+  readonly claims: ReadonlyMap<string, readonly ClaimUse[]>;
+}
+
 /**
- * `/stats/summary` (Kubernetes: Node metrics data). `usages`: what pods have on disks; undefined where only CPU and memory are asked for,
- * and then nothing else is told.
+ * `/stats/summary` (Kubernetes: Node metrics data). `disks` is undefined where only CPU and memory are asked for, and then nothing else is
+ * told.
  */
 export function summary(
   nodeName: string,
   { node, pods }: Figures,
-  usages: ReadonlyMap<string, PodUsage> | undefined,
+  disks: DisksOfPods | undefined,
 ): Json {
   return {
-    node: { nodeName, ...nodeSummary(node, usages !== undefined) },
+    node: { nodeName, ...nodeSummary(node, disks !== undefined) },
     pods: pods.map((each) =>
-      usages === undefined
-        ? shortPod(each)
-        : { ...shortPod(each), ...wholePod(each, node, usages.get(each.pod.uid)) },
+      disks === undefined ? shortPod(each) : { ...shortPod(each), ...wholePod(each, node, disks) },
     ),
   };
 }
@@ -75,8 +79,10 @@ function shortContainer({ container, whole }: ContainerFigures): Json {
   };
 }
 
-function wholePod(figures: PodFigures, node: NodeReading, usage: PodUsage | undefined): Json {
+function wholePod(figures: PodFigures, node: NodeReading, disks: DisksOfPods): Json {
   const time = apiTime(figures.atMs);
+  const usage = disks.usages.get(figures.pod.uid);
+  const claims = disks.claims.get(figures.pod.uid) ?? [];
   const processes = figures.whole.tasks;
   return {
     containers: figures.containers.map((each) => {
@@ -88,11 +94,14 @@ function wholePod(figures: PodFigures, node: NodeReading, usage: PodUsage | unde
       };
     }),
     network: network(time, figures.network),
-    volume: [...(usage?.volumes ?? [])].map(([name, size]) =>
-      node.disk === undefined || size.inMemory
-        ? { time, usedBytes: size.bytes, inodesUsed: size.inodes, name }
-        : { ...fs(time, node.disk, size), name },
-    ),
+    volume: [
+      ...[...(usage?.volumes ?? [])].map(([name, size]) =>
+        node.disk === undefined || size.inMemory
+          ? { time, usedBytes: size.bytes, inodesUsed: size.inodes, name }
+          : { ...fs(time, node.disk, size), name },
+      ),
+      ...claims.map((each) => claimVolume(time, each)),
+    ],
     'ephemeral-storage': node.disk && usage && fs(time, node.disk, usage.disk),
     process_stats: processes === undefined ? undefined : { process_count: processes },
   };
@@ -134,6 +143,12 @@ function fs(time: string, space: DiskSpace, own: DiskUse | undefined): Json {
     inodes: space.inodes,
     inodesUsed: own?.inodes ?? space.inodes - space.freeInodes,
   };
+}
+
+/** The whole file system that the claim lies on: nobody knows what of it is the claim's. */
+function claimVolume(time: string, { volume, namespace, claim, space }: ClaimUse): Json {
+  const own = { bytes: space.usedBytes, inodes: space.inodes - space.freeInodes };
+  return { ...fs(time, space, own), name: volume, pvcRef: { name: claim, namespace } };
 }
 
 /** The first interface is told apart: of a pod it is its only one, but for those that another plugin added. */

@@ -1,6 +1,7 @@
 import { allContainers } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { Volume } from '../pod/volume.ts';
+import type { ClaimedFolder } from './claims.ts';
 import type { VolumePlugin } from './pod-directories.ts';
 
 export interface EmptyPlace {
@@ -43,6 +44,16 @@ export function placeOf(volume: Volume): Place | undefined {
 /** Whether it holds files of objects, which are kept up to date. */
 export function isFiles(place: Place): place is FilesPlace {
   return place.kind !== 'empty-dir' && place.kind !== 'host-path' && place.kind !== 'claim';
+}
+
+/**
+ * Who makes it, as upstream's kubelet calls them: `kubernetes.io/empty-dir`; for a claim, whose volume it is bound to. Undefined: that is not
+ * known.
+ */
+export function pluginOf(place: Place, claimed: ClaimedFolder | undefined): string | undefined {
+  if (place.kind !== 'claim') return `kubernetes.io/${place.kind}`;
+  if (claimed === undefined) return undefined;
+  return claimed.source === 'local' ? 'kubernetes.io/local-volume' : 'kubernetes.io/host-path';
 }
 
 /** Those that a container mounts. */

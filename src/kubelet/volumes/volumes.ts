@@ -8,12 +8,14 @@ import { podText } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { Volume } from '../pod/volume.ts';
 import type { PodEvents } from '../ports/pod-events.ts';
-import type { MountedVolume, Volumes } from '../ports/volumes.ts';
+import type { VolumeMeter } from '../ports/volume-meter.ts';
+import type { MountedClaim, MountedVolume, Volumes } from '../ports/volumes.ts';
 import { isWritten, writeAtomically } from './atomic-writer.ts';
 import { memoryBytes, setUpEmpty } from './empty-dir.ts';
 import type { EmptyFolder } from './empty-dir.ts';
 import { checkClaimed, giveClaimed, keepClaimed, keptClaimed } from './claimed-folder.ts';
 import type { ClaimedFolder, Claims } from './claims.ts';
+import { FailedMounts } from './failed-mounts.ts';
 import { checkHostPath } from './host-path.ts';
 import { payloadOf } from './payloads.ts';
 import type { PayloadSources } from './payloads.ts';
@@ -21,7 +23,9 @@ import type { PodDirectories } from './pod-directories.ts';
 import { removeUnmounted, unmountBelow } from './removal.ts';
 import { bindSubPath } from './sub-path.ts';
 import type { Tokens } from './tokens.ts';
-import { isFiles, placeOf, usedVolumes } from './volume-place.ts';
+import { countVolumes } from './volume-counts.ts';
+import type { VolumeCount } from './volume-counts.ts';
+import { isFiles, placeOf, pluginOf, usedVolumes } from './volume-place.ts';
 import type { ClaimPlace, EmptyPlace, FilesPlace, Place } from './volume-place.ts';
 
 export interface PodVolumesOptions {
@@ -33,31 +37,29 @@ export interface PodVolumesOptions {
   /** Undefined: there is no API server. */
   readonly tokens: Pick<Tokens, 'forget'> | undefined;
   readonly events: PodEvents;
+  readonly meter?: Pick<VolumeMeter, 'volumeSetUp'>;
   readonly clock: Clock;
   /** Numbers in [0, 1). */
   readonly random: () => number;
   readonly log: Log;
 }
 
-/** Between Events of one volume that goes on failing in the same way. */
-const firstRepeatMs = 500;
-const lastRepeatMs = 122_000;
-
-/** What failed last. */
-interface Failure {
-  readonly message: string;
-  readonly delayMs: number;
-  readonly againAtMs: number;
-}
-
 /** What this process knows of a pod's volumes; the rest is on the disk. */
 interface PodState {
   /** Set up by this process: `secret/keys`. */
   readonly done: Set<string>;
-  /** By volume. */
-  readonly failures: Map<string, Failure>;
+  /** Whose each is that is to be set up: `kubernetes.io/secret`, by `secret/keys`. */
+  readonly plugins: Map<string, string>;
+  readonly failures: FailedMounts;
   /** What claims are bound to, by volume. */
-  readonly claimed: Map<string, ClaimedFolder>;
+  readonly claimed: Map<string, Claimed>;
+}
+
+/** A claim of a pod, by its name, and what it is bound to. */
+interface Claimed {
+  readonly namespace: string;
+  readonly claim: string;
+  readonly folder: ClaimedFolder;
 }
 
 /** The volumes of pods (Kubernetes: Volumes). A pod's calls come one after the other, from its worker. */
@@ -122,12 +124,28 @@ export class PodVolumes implements Volumes {
     return this.#options.directories.known();
   }
 
+  /** How many there are to be, and are, by who makes them; of pods that this process has set up something for, until it is removed. */
+  counts(): readonly VolumeCount[] {
+    return countVolumes(this.#pods.values());
+  }
+
+  /** Claims that pods have, of as many pods as have them. */
+  claims(): readonly MountedClaim[] {
+    return [...this.#pods].flatMap(([uid, { claimed }]) =>
+      [...claimed].map(([volume, { namespace, claim, folder }]) => {
+        return { uid, volume, namespace, claim, path: folder.path };
+      }),
+    );
+  }
+
   #stateOf(uid: string): PodState {
     const known = this.#pods.get(uid);
     if (known !== undefined) return known;
+    const { events, clock } = this.#options;
     const state: PodState = {
       done: new Set(),
-      failures: new Map(),
+      plugins: new Map(),
+      failures: new FailedMounts(events, clock),
       claimed: new Map(),
     };
     this.#pods.set(uid, state);
@@ -141,26 +159,39 @@ export class PodVolumes implements Volumes {
     const key = `${place?.kind ?? ''}/${volume.name}`;
     try {
       if (place === undefined) throw new Error('a volume of this kind is not supported');
-      if (isFiles(place)) await this.#setUpFiles(pod, volume, place, signal);
-      else if (!done.has(key)) await this.#setUpOnce(pod, volume, place, signal);
+      if (isFiles(place) || !done.has(key)) await this.#timed(pod, volume, place, signal);
       done.add(key);
-      failures.delete(volume.name);
+      failures.isOver(volume.name);
     } catch (error) {
       signal.throwIfAborted();
       const message = `MountVolume.SetUp failed for volume ${JSON.stringify(volume.name)} : ${errorText(error)}`;
-      this.#tell(pod, volume.name, message);
+      failures.tell(pod, volume.name, message);
       const isKept = done.has(key) || (await this.#isReady(pod, volume, place));
       if (!isKept) throw new SwitchyardError('object', message, { cause: error, retryable: true });
     }
     return this.#mountedVolume(pod, volume, place);
   }
 
-  async #setUpOnce(
-    pod: Pod,
-    volume: Volume,
-    place: Exclude<Place, FilesPlace>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /** Of a claim that could not be found nobody knows whose it would have been. */
+  async #timed(pod: Pod, volume: Volume, place: Place, signal: AbortSignal): Promise<void> {
+    const { clock, meter } = this.#options;
+    const { plugins, claimed } = this.#stateOf(pod.metadata.uid);
+    const begunMs = clock.monotonic();
+    let failed = true;
+    try {
+      await this.#make(pod, volume, place, signal);
+      failed = false;
+    } finally {
+      const plugin = pluginOf(place, claimed.get(volume.name)?.folder);
+      if (plugin !== undefined && !signal.aborted) {
+        plugins.set(`${place.kind}/${volume.name}`, plugin);
+        meter?.volumeSetUp(plugin, (clock.monotonic() - begunMs) / 1000, failed);
+      }
+    }
+  }
+
+  async #make(pod: Pod, volume: Volume, place: Place, signal: AbortSignal): Promise<void> {
+    if (isFiles(place)) return this.#setUpFiles(pod, volume, place, signal);
     switch (place.kind) {
       case 'host-path':
         return checkHostPath(place.hostPath);
@@ -202,11 +233,11 @@ export class PodVolumes implements Volumes {
       if (!readOnly) await giveClaimed(folder, pod);
       await keepClaimed(file, folder);
     } else await checkClaimed(folder);
-    this.#stateOf(uid).claimed.set(name, folder);
+    this.#stateOf(uid).claimed.set(name, { namespace, claim: claimName, folder });
   }
 
   #claimedVolume(pod: Pod, name: string, { claim }: ClaimPlace): MountedVolume {
-    const folder = this.#stateOf(pod.metadata.uid).claimed.get(name);
+    const folder = this.#stateOf(pod.metadata.uid).claimed.get(name)?.folder;
     if (folder === undefined) throw new Error(`the claim of volume ${name} is not bound`);
     const readOnly = claim.readOnly ?? false;
     return { hostPath: folder.path, readOnly, managed: folder.source === 'local' };
@@ -259,18 +290,5 @@ export class PodVolumes implements Volumes {
     if (place === undefined || !isFiles(place)) return false;
     const path = this.#options.directories.volume(pod.metadata.uid, place.kind, name);
     return isWritten(path);
-  }
-
-  /** The same again and again is told ever more rarely. */
-  #tell(pod: Pod, volume: string, message: string): void {
-    const { clock, events } = this.#options;
-    const { failures } = this.#stateOf(pod.metadata.uid);
-    const last = failures.get(volume);
-    const nowMs = clock.monotonic();
-    const isRepeated = last?.message === message;
-    if (isRepeated && nowMs < last.againAtMs) return;
-    const delayMs = isRepeated ? Math.min(last.delayMs * 2, lastRepeatMs) : firstRepeatMs;
-    failures.set(volume, { message, delayMs, againAtMs: nowMs + delayMs });
-    events.tell(pod, { type: 'Warning', reason: 'FailedMount', message });
   }
 }

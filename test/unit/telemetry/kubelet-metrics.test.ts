@@ -78,6 +78,7 @@ test('what becomes of pods is counted and timed', async () => {
   pods.rejected('OutOfcpu');
   pods.orphaned();
   pods.restarted(true);
+  pods.cgroupChanged('create', 0.02);
   const text = await registry.metrics();
   for (const line of [
     'pod_start_duration_seconds_sum 2',
@@ -94,9 +95,51 @@ test('what becomes of pods is counted and timed', async () => {
     'admission_rejections_total{reason="OutOfcpu"} 1',
     'orphaned_runtime_pods_total 1',
     'restarted_pods_total{static="true"} 1',
+    'cgroup_manager_duration_seconds_sum{operation_type="create"} 0.02',
   ]) {
     expect(text).toContain(`kubelet_${line}`);
   }
+});
+
+test('volumes are counted and timed by who makes them', async () => {
+  const { storage, registry } = made();
+  const plugin = 'kubernetes.io/empty-dir';
+  storage.volumeSetUp(plugin, 0.2, false);
+  storage.volumeSetUp(plugin, 0.2, true);
+  let volumes = [{ plugin, desired: 3, actual: 2 }];
+  storage.collect({ volumes: () => volumes, claims: async () => Promise.resolve([]) });
+  const text = await registry.metrics();
+  const of = `volume_plugin="${plugin}",operation_name="volume_mount",migrated="false"`;
+  expect(text).toContain(`storage_operation_duration_seconds_sum{${of},status="success"} 0.2`);
+  expect(text).toContain(`storage_operation_duration_seconds_count{${of},status="fail-unknown"} 1`);
+  const total = `volume_manager_total_volumes{plugin_name="${plugin}",state=`;
+  expect(text).toContain(`${total}"desired_state_of_world"} 3`);
+  expect(text).toContain(`${total}"actual_state_of_world"} 2`);
+  volumes = [];
+  expect(await registry.metrics()).not.toContain(total);
+});
+
+test('a claim has the figures of its file system, once for all pods that have it, and none when they are gone', async () => {
+  const { storage, registry } = made();
+  const space = { bytes: 1000, availableBytes: 300, usedBytes: 600, inodes: 100, freeInodes: 60 };
+  const one = { namespace: 'shop', claim: 'data-0', space };
+  let claims = [one, one];
+  storage.collect({ volumes: () => [], claims: async () => Promise.resolve(claims) });
+  const seen = async (): Promise<readonly string[]> =>
+    (await registry.metrics())
+      .split('\n')
+      .filter((line) => line.startsWith('kubelet_volume_stats_'));
+  const of = '{namespace="shop",persistentvolumeclaim="data-0"}';
+  expect(await seen()).toEqual([
+    `kubelet_volume_stats_capacity_bytes${of} 1000`,
+    `kubelet_volume_stats_available_bytes${of} 300`,
+    `kubelet_volume_stats_used_bytes${of} 600`,
+    `kubelet_volume_stats_inodes${of} 100`,
+    `kubelet_volume_stats_inodes_free${of} 60`,
+    `kubelet_volume_stats_inodes_used${of} 40`,
+  ]);
+  claims = [];
+  expect(await seen()).toEqual([]);
 });
 
 test('paths that nobody knows are one series', async () => {

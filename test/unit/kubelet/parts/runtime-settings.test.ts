@@ -9,7 +9,11 @@ function chosen(driver: 'cgroupfs' | 'systemd', perQos: boolean, hasBus: boolean
   const warnings: string[] = [];
   const log = { ...silentLog, warn: (_: object, text: string) => void warnings.push(text) };
   const own = { ...settings, pidsLimit: 64n, cgroup: { ...settings.cgroup, driver, perQos } };
-  const made = podCgroups(own, new VirtualClock(), log, hasBus);
+  const made = podCgroups(
+    own,
+    { clock: new VirtualClock(), log, meter: { cgroupChanged: () => {} } },
+    hasBus,
+  );
   return { made, warnings };
 }
 

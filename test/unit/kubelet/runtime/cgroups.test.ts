@@ -92,6 +92,25 @@ test('version 2: one tree, with weights', async () => {
   expect(read('n1/kubepods/burstable/podu1/memory.max')).toBe('67108864');
 });
 
+test('it is told how long it takes to make, change and remove them', async () => {
+  for (const name of ['cpu', 'memory', 'pids']) mkdirSync(join(mount, name));
+  const clock = new VirtualClock();
+  const tree = new CgroupTree({ version: 1, root: '/n1', mount }, clock);
+  const told: string[] = [];
+  const meter = { cgroupChanged: (what: string): number => told.push(what) };
+  const cgroups = new OwnCgroups(tree, settings, { meter, clock });
+  const best = pod();
+  await cgroups.ensure(best, false);
+  // all pods, those of two classes, and its own
+  expect(told.splice(0)).toEqual(['create', 'create', 'create', 'create']);
+  await cgroups.ensure(best, true);
+  expect(told.splice(0)).toEqual(['update']);
+  rmSync(join(mount, 'cpu/n1'), { recursive: true });
+  rmSync(join(mount, 'memory/n1'), { recursive: true });
+  await cgroups.remove(best.metadata.uid);
+  expect(told).toEqual(['destroy']);
+});
+
 test.each([1, 2] as const)(
   'version %i: so many processes of a pod, or any number again',
   async (version) => {

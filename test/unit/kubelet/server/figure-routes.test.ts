@@ -40,6 +40,17 @@ const usages = new Map([
   ],
 ]);
 
+const claims = [
+  {
+    uid: 'uid-1',
+    volume: 'files',
+    namespace: 'shop',
+    claim: 'files-web-0',
+    path: '/disk',
+    space: { bytes: 800, availableBytes: 300, usedBytes: 450, inodes: 80, freeInodes: 70 },
+  },
+];
+
 const runtime = {
   containers: new Map([
     ['a', { writableLayer: { usedBytes: { value: 30n }, inodesUsed: { value: 3n } } } as never],
@@ -51,6 +62,7 @@ const measured: Partial<KubeletServerOptions> = {
   stats: () => ({
     figures: async () => Promise.resolve(figures),
     podUsages: async () => Promise.resolve(usages),
+    claims: async () => Promise.resolve(claims),
     runtime: async () => Promise.resolve(runtime),
   }),
 };
@@ -59,6 +71,7 @@ const silent: Partial<KubeletServerOptions> = {
   stats: () => ({
     figures: async () => Promise.reject(new Error('away')),
     podUsages: async () => Promise.reject(new Error('away')),
+    claims: async () => Promise.resolve([]),
     runtime: async () => Promise.reject(new Error('away')),
   }),
 };
@@ -75,11 +88,14 @@ test('the metrics server finds the node, pods and containers, each at its own mo
   expect(samples(body)).toEqual([
     `container_cpu_usage_seconds_total{container="app",${of}} 1.5 7000`,
     `container_memory_working_set_bytes{container="app",${of}} 100 7000`,
+    `container_swap_usage_bytes{container="app",${of}} 3 7000`,
     `container_start_time_seconds{container="app",${of}} 2.5 7000`,
     'node_cpu_usage_seconds_total 10 7000',
     'node_memory_working_set_bytes 2048 7000',
+    'node_swap_usage_bytes 3 7000',
     `pod_cpu_usage_seconds_total{${of}} 2 7000`,
     `pod_memory_working_set_bytes{${of}} 150 7000`,
+    `pod_swap_usage_bytes{${of}} 3 7000`,
     'resource_scrape_error 0',
   ]);
   const counters = body.split('\n').filter((line) => /^# TYPE \S+ counter$/.test(line));
@@ -123,6 +139,7 @@ test('dashboards find their series by cAdvisor’s names and labels', async () =
     `container_memory_working_set_bytes{${app}} 100`,
     `container_memory_rss{${app}} 90`,
     `container_memory_cache{${app}} 20`,
+    `container_memory_swap{${app}} 3`,
     `container_memory_failcnt{${app}} 7`,
     `container_memory_failures_total{${app},failure_type="pgmajfault",scope="hierarchy"} 1`,
     `container_oom_events_total{${app}} 2`,
@@ -151,9 +168,15 @@ test('dashboards find their series by cAdvisor’s names and labels', async () =
   expect(lines).toContain(
     `container_memory_working_set_bytes{container="",id="/node-7/kubepods/poduid-1",image="",name="",${inGroup}} 150 7000`,
   );
+  const disk = `container="",id="/",${nobody},device=""`;
+  expect(lines.filter((line) => line.startsWith(`container_fs_usage_bytes{${disk}`))).toEqual([
+    `container_fs_usage_bytes{${disk}} 500 9000`,
+  ]);
+  expect(lines).toContain(`container_fs_limit_bytes{${disk}} 1000 9000`);
   const machine = '{boot_id="b",machine_id="m",system_uuid="s"}';
   expect(lines).toContain(`machine_cpu_cores${machine} 2`);
   expect(lines).toContain(`machine_memory_bytes${machine} 4096`);
+  expect(lines).toContain(`machine_swap_bytes${machine} 1024`);
 });
 
 const cpu = (ns: number): object => ({
@@ -217,6 +240,17 @@ test('a summary has the node, its own parts, and pods with their containers and 
       volume: [
         { time: at(7), ...fs, usedBytes: 50, inodesUsed: 5, name: 'data' },
         { time: at(7), usedBytes: 70, inodesUsed: 7, name: 'cache' },
+        {
+          time: at(7),
+          availableBytes: 300,
+          capacityBytes: 800,
+          usedBytes: 450,
+          inodes: 80,
+          inodesFree: 70,
+          inodesUsed: 10,
+          name: 'files',
+          pvcRef: { name: 'files-web-0', namespace: 'shop' },
+        },
       ],
       'ephemeral-storage': { time: at(7), ...fs, usedBytes: 100, inodesUsed: 10 },
       process_stats: { process_count: 3 },
@@ -231,6 +265,7 @@ test('a summary of CPU and memory alone looks at no disk', async () => {
       stats: () => ({
         figures: async () => Promise.resolve(figures),
         podUsages: async () => Promise.reject(new Error('disks were looked at')),
+        claims: async () => Promise.reject(new Error('disks were looked at')),
         runtime: async () => Promise.reject(new Error('the runtime was asked')),
       }),
     },

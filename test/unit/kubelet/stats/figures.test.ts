@@ -53,6 +53,7 @@ class Lab {
         readNetwork: async (pid) => Promise.resolve([{ ...eth0, receivedBytes: Number(pid) }]),
       }),
       volumes: { of: async () => Promise.resolve(new Map()), keepOnly: () => {} },
+      claims: { all: async () => Promise.resolve([]) },
       runtime: {
         listContainerStats: async () => this.#answer([stats]),
         listPodSandboxStats: async () => this.#answer([]),

@@ -13,6 +13,7 @@ export function measured(seconds: number, bytes: number): Measured {
       workingSetBytes: bytes,
       usageBytes: bytes + 10,
       rssBytes: bytes - 10,
+      swapBytes: 3,
       pageFaults: 5,
       majorPageFaults: 1,
       limitBytes: undefined,
@@ -52,15 +53,17 @@ export const cgroup: CgroupUsage = {
   tasks: 3,
 };
 
-const space = { bytes: 1000, availableBytes: 400, inodes: 100, freeInodes: 60 };
+const space = { bytes: 1000, availableBytes: 400, usedBytes: 550, inodes: 100, freeInodes: 60 };
 
 const nodeReading: NodeReading = {
   ...measured(10, 2048),
   atMs: 9000,
   startedAtMs: 1000,
   availableBytes: 512,
+  swapTotalBytes: 1024,
   network: [],
-  disk: space,
+  disk: { ...space, usedBytes: 500 },
+  diskFolder: '/kubelet',
   images: { space, folder: '/images', use: { bytes: 300, inodes: 20 } },
   processes: { most: 32_768, now: 200 },
   pods: { path: '/node-7/kubepods', usage: cgroup },

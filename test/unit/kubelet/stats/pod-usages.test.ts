@@ -59,6 +59,7 @@ class Lab {
       clock: this.clock,
     }),
     volumes: this.volumes,
+    claims: { all: async () => Promise.resolve([]) },
     runtime: {
       listContainerStats: async () => this.#answer('containers', this.containers),
       listPodSandboxStats: async () => this.#answer('sandboxes', this.sandboxes),

@@ -23,6 +23,7 @@ let root: string;
 let disk: string;
 let events: string[];
 let asked: string[];
+let timed: string[];
 /** What the API server has, by path; a number is the status of an answer without an object. */
 let objects: Record<string, object | number>;
 /** So many answers come before the node authoriser has heard of the pod. */
@@ -35,6 +36,7 @@ beforeEach(async () => {
   await mkdir(disk);
   events = [];
   asked = [];
+  timed = [];
   refusals = 0;
   objects = { [claimPath]: claim(), [volumePath]: volume({ local: { path: disk } }) };
 });
@@ -76,6 +78,10 @@ function agent(): PodVolumes {
     }),
     tokens: undefined,
     events: { tell: (_pod, { reason, message }) => events.push(`${reason} ${message}`) },
+    meter: {
+      volumeSetUp: (plugin, _seconds, failed) =>
+        timed.push(`${plugin} ${failed ? 'failed' : 'ok'}`),
+    },
     clock,
     random: () => 0.5,
     log,
@@ -94,6 +100,27 @@ function affinity(key: string): object {
 }
 
 describe('a claim that is bound', () => {
+  it('is told of with its folder while a pod has it, and timed as the volume that it is', async () => {
+    const volumes = agent();
+    await volumes.setUp(claiming(), signal);
+    await volumes.setUp(claiming(), signal);
+    expect(volumes.claims()).toEqual([
+      { uid: 'uid-1', volume: 'v', namespace: 'shop', claim: 'data', path: disk },
+    ]);
+    const plugin = 'kubernetes.io/local-volume';
+    expect(volumes.counts()).toEqual([{ plugin, desired: 1, actual: 1 }]);
+    expect(timed).toEqual([`${plugin} ok`]);
+    await volumes.tearDown('uid-1');
+    expect([volumes.claims(), volumes.counts()]).toEqual([[], []]);
+  });
+
+  it('is no volume while nobody knows what it is', async () => {
+    const volumes = agent();
+    objects[volumePath] = 404;
+    await expect(volumes.setUp(claiming(), signal)).rejects.toThrow('failed to fetch PV');
+    expect([volumes.claims(), volumes.counts(), timed]).toEqual([[], [], []]);
+  });
+
   it.each([
     ['local', 'fast'],
     ['hostPath', 'of the same type'],

@@ -25,6 +25,7 @@ let events: string[];
 let clock: ManualClock;
 let known: Known;
 let tokens: string[];
+let timed: string[];
 const { lines, log } = recordingLog();
 
 beforeEach(() => {
@@ -37,6 +38,7 @@ beforeEach(() => {
     secrets: { 'shop/keys': { key: 'geheim' } },
   };
   tokens = [];
+  timed = [];
 });
 
 afterEach(async () => {
@@ -61,6 +63,10 @@ function agent(): PodVolumes {
     tokens: { forget: (uid) => tokens.push(`forget ${uid}`) },
     events: {
       tell: (_pod, { type, reason, message }) => events.push(`${type} ${reason} ${message}`),
+    },
+    meter: {
+      volumeSetUp: (plugin, _seconds, failed) =>
+        timed.push(`${plugin} ${failed ? 'failed' : 'ok'}`),
     },
     clock,
     random: () => 0.5,
@@ -325,6 +331,32 @@ describe('what cannot be set up', () => {
     expect(events).toEqual([
       'Warning FailedMount MountVolume.SetUp failed for volume "v" : configmap "none" not found',
     ]);
+  });
+});
+
+describe('who counts and times volumes', () => {
+  it('is told of each that is set up or brought up to date, and of those that fail', async () => {
+    const volumes = agent();
+    const web = podWith([
+      { name: 'a', emptyDir: {} },
+      { name: 'b', configMap: { name: 'settings', defaultMode: 0o644 } },
+      { name: 'c', secret: { secretName: 'none', defaultMode: 0o644 } },
+    ]);
+    await expect(volumes.setUp(web, signal)).rejects.toThrow('"none" not found');
+    expect(timed.splice(0)).toEqual([
+      'kubernetes.io/empty-dir ok',
+      'kubernetes.io/configmap ok',
+      'kubernetes.io/secret failed',
+    ]);
+    expect(volumes.counts()).toEqual([
+      { plugin: 'kubernetes.io/configmap', desired: 1, actual: 1 },
+      { plugin: 'kubernetes.io/empty-dir', desired: 1, actual: 1 },
+      { plugin: 'kubernetes.io/secret', desired: 1, actual: 0 },
+    ]);
+    await expect(volumes.setUp(web, signal)).rejects.toThrow('"none" not found');
+    expect(timed).toEqual(['kubernetes.io/configmap ok', 'kubernetes.io/secret failed']);
+    await volumes.tearDown(web.metadata.uid);
+    expect(volumes.counts()).toEqual([]);
   });
 });
 
