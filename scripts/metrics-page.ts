@@ -1,6 +1,8 @@
 // `npm run metrics`: writes the tables of docs/metrics.md from the metrics that both agents have.
 import { writeFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
+import { ProbeMeter } from '../src/kubelet/probes/probe-meter.ts';
+import { cadvisorFamilies } from '../src/kubelet/server/cadvisor-families.ts';
 import { KubeletMetrics } from '../src/telemetry/kubelet-metrics.ts';
 import { ProxyMetrics } from '../src/telemetry/metrics.ts';
 import { collectProcessMetrics } from '../src/telemetry/process-metrics.ts';
@@ -12,6 +14,8 @@ export async function metricsPage(): Promise<MadePage> {
   return madePage('metrics.md', {
     'proxy-metrics': await table(everyMetric().registry),
     'kubelet-metrics': await table(everyKubeletMetric().registry),
+    'probe-metrics': await table(new ProbeMeter().registry),
+    'container-metrics': ['| name | type | meaning |', '|---|---|---|', ...containerRows()],
   });
 }
 
@@ -35,6 +39,12 @@ export function everyKubeletMetric(): KubeletMetrics {
   const metrics = new KubeletMetrics({ version: '', nodeName: '' });
   collectProcessMetrics(metrics.registry);
   return metrics;
+}
+
+function containerRows(): readonly string[] {
+  return cadvisorFamilies((device) => device).map(
+    ({ name, type, help }) => `| \`${name}\` | ${type} | ${help} |`,
+  );
 }
 
 async function table(registry: Registry): Promise<readonly string[]> {

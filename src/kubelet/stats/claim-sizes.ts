@@ -26,7 +26,7 @@ export class ClaimSizes {
   readonly #kept: KeptReading<readonly ClaimUse[]>;
   /** By path. */
   readonly #looking = new Map<string, Promise<FilledSpace | undefined>>();
-  readonly #turns = new AtOnce(looksAtOnce);
+  readonly #atOnce = new AtOnce(looksAtOnce);
   readonly #stopping = new AbortController();
 
   constructor(options: ClaimSizesOptions) {
@@ -69,7 +69,7 @@ export class ClaimSizes {
   async #look(path: string): Promise<FilledSpace | undefined> {
     const { readSpace = readDiskSpace } = this.#options;
     try {
-      return await this.#turns.with(this.#stopping.signal, async () => readSpace(path));
+      return await this.#atOnce.with(this.#stopping.signal, async () => readSpace(path));
     } catch {
       // it is gone, or the agent ends
       return undefined;
