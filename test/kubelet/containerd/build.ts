@@ -1,38 +1,25 @@
 // The containerd that nodes of the kubelet tests run, chosen by SWITCHYARD_CONTAINERD: Debian's, or another release, which is built of
-// its Go module into a cache outside the tree, named by a hash of what it is made of: minutes once, nothing afterwards.
-import { spawnSync } from 'node:child_process';
-import type { SpawnSyncReturns } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+// its Go module into the cache.
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-
-/** What is not installed, but made of a Go module. */
-interface ModuleRelease {
-  readonly module: string;
-  readonly version: string;
-  /** As go.sum has it. */
-  readonly sum: string;
-}
+import { buildModule, modulePlace } from '../../support/go-module.ts';
+import type { ModulePrograms, ModuleRelease } from '../../support/go-module.ts';
 
 /** By the word that chooses it; the one that is not here is Debian's. */
-const built: Readonly<Record<string, ModuleRelease>> = {
-  '1.7': {
+const built: Readonly<Record<string, ModulePrograms>> = {
+  '1.7': programsOf({
     module: 'github.com/containerd/containerd',
     version: 'v1.7.35',
     sum: 'h1:7AU2T1qI2OdNBmKkreWZ7kASHUNFItN5Hgejd9sY938=',
-  },
-  '2': {
+  }),
+  '2': programsOf({
     module: 'github.com/containerd/containerd/v2',
     version: 'v2.4.2',
     sum: 'h1:p6Qg+xbEz8lvwdhHDx0U469xENvp4LgGBx+E7djXkGw=',
-  },
+  }),
 };
 
 const ofDebian = '1.6';
-const programs = ['containerd', 'containerd-shim-runc-v2', 'ctr'];
 
 /** A release that nodes run. */
 export interface Containerd {
@@ -51,57 +38,23 @@ export function chosenContainerd(): Containerd {
     const known = [ofDebian, ...Object.keys(built)].toSorted().join(', ');
     throw new Error(`SWITCHYARD_CONTAINERD=${release}: expected one of ${known}`);
   }
-  const hash = createHash('sha256').update(JSON.stringify([made, programs, buildFlags(made)]));
-  const cache = process.env['SWITCHYARD_CACHE'] ?? join(homedir(), '.cache', 'switchyard');
-  return { release, folder: join(cache, `containerd-${hash.digest('hex').slice(0, 16)}`) };
+  return { release, folder: modulePlace('containerd', made) };
 }
 
-/** Builds the programs where they are missing; answers why it cannot. */
-function buildContainerd({ release, folder }: Containerd): string | undefined {
-  const made = built[release];
-  if (made === undefined || existsSync(folder)) return undefined;
-  const found = go('/', 'mod', 'download', '-json', `${made.module}@${made.version}`);
-  if (found.error) return 'Go is not installed (containerd is built of its Go module)';
-  if (found.status !== 0) return `${made.module} cannot be fetched: ${found.stdout}`;
-  const { Dir: dir, Sum: sum } = JSON.parse(found.stdout) as { Dir: string; Sum: string };
-  if (sum !== made.sum) return `${made.module} ${made.version} is ${sum}, expected ${made.sum}`;
-  process.stderr.write(`building containerd ${made.version}: some minutes the first time …\n`);
-  // Of its own, for others may build it at the same time; the first one's stays.
-  const target = `${folder}.new-${process.pid}`;
-  try {
-    mkdirSync(target, { recursive: true });
-    for (const program of programs) {
-      const words = [...buildFlags(made), '-o', join(target, program), `./cmd/${program}`];
-      if (go(dir, 'build', ...words).status !== 0) {
-        return `go build of ${program} failed; its message stands above`;
-      }
-    }
-    if (!existsSync(folder)) renameSync(target, folder);
-  } finally {
-    rmSync(target, { recursive: true, force: true });
-  }
-  return undefined;
-}
-
-function buildFlags({ module, version }: ModuleRelease): readonly string[] {
-  return ['-mod=readonly', '-trimpath', `-ldflags=-s -w -X ${module}/version.Version=${version}`];
-}
-
-function go(cwd: string, ...words: readonly string[]): SpawnSyncReturns<string> {
-  return spawnSync('go', words, {
-    cwd,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, CGO_ENABLED: '0' },
-  });
+function programsOf(release: ModuleRelease): ModulePrograms {
+  return {
+    release,
+    programs: ['containerd', 'containerd-shim-runc-v2', 'ctr'],
+    versionIn: `${release.module}/version.Version`,
+  };
 }
 
 /** Answers why there is none. */
 function main(): string | undefined {
-  const chosen = chosenContainerd();
-  const problem = buildContainerd(chosen);
-  if (problem === undefined)
-    process.stdout.write(`containerd ${chosen.release}: ${chosen.folder}\n`);
+  const { release, folder } = chosenContainerd();
+  const made = built[release];
+  const problem = made === undefined ? undefined : buildModule(folder, made);
+  if (problem === undefined) process.stdout.write(`containerd ${release}: ${folder}\n`);
   return problem;
 }
 
