@@ -2,7 +2,10 @@
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { everyKubeletMetric, everyMetric } from '../../../scripts/metrics-page.ts';
+import { cadvisorMetrics } from '../../../src/kubelet/server/cadvisor-metrics.ts';
+import { resourceMetrics } from '../../../src/kubelet/server/resource-metrics.ts';
 import { outsideTool } from '../../support/outside-tools.ts';
+import { cadvisorExtras, figures } from '../kubelet/stats/figures.ts';
 
 const promtool = await outsideTool('promtool');
 const blocked = 'missing' in promtool ? ` (${promtool.missing})` : '';
@@ -12,6 +15,16 @@ const path = 'path' in promtool ? promtool.path : '';
 const otherPeoples = [
   'kubeproxy_sync_proxy_rules_iptables_total non-counter metrics should not have "_total" suffix',
   'kubeproxy_sync_proxy_rules_no_local_endpoints_total non-counter metrics should not have "_total" suffix',
+];
+
+const upstreams = [
+  'kubelet_certificate_manager_client_expiration_renew_errors counter metrics should have "_total" suffix',
+  'kubelet_server_expiration_renew_errors counter metrics should have "_total" suffix',
+];
+
+const cadvisors = [
+  'container_fs_inodes_total non-counter metrics should not have "_total" suffix',
+  'container_memory_failcnt counter metrics should have "_total" suffix',
 ];
 
 async function complaints(text: string): Promise<readonly string[]> {
@@ -47,19 +60,31 @@ describe.skipIf(blocked !== '')(`promtool${blocked}`, () => {
     expect((await complaints(await exposition())).toSorted()).toEqual(otherPeoples);
   });
 
-  it('finds no fault with what is ours of the kubelet’s', async () => {
-    const { registry, connections, runtimeEvents } = everyKubeletMetric();
-    connections.refused('too_many');
-    runtimeEvents.begun('containerd');
-    const found = await complaints(await registry.metrics());
-    expect(found.filter((line) => line.startsWith('switchyard_'))).toEqual([]);
-  });
-
   it('finds nothing wrong with /metrics/slis', async () => {
     const { slis } = everyMetric();
     slis.collect(() => [{ name: 'IPv4', type: 'livez', succeeds: true }]);
     slis.asked('livez');
     expect(await complaints(await slis.registry.metrics())).toEqual([]);
+  });
+
+  it('finds fault with the names alone that upstream’s kubelet has given', async () => {
+    const { storage, pods, connections, runtimeEvents, registry } = everyKubeletMetric();
+    connections.refused('too_many');
+    runtimeEvents.begun('containerd');
+    storage.volumeSetUp('kubernetes.io/empty-dir', 1, false);
+    pods.cgroupChanged('create', 1);
+    const space = { bytes: 9, availableBytes: 1, usedBytes: 8, inodes: 9, freeInodes: 1 };
+    storage.collect({
+      volumes: () => [{ plugin: 'kubernetes.io/empty-dir', desired: 1, actual: 1 }],
+      claims: async () => Promise.resolve([{ namespace: 'shop', claim: 'data', space }]),
+    });
+    expect((await complaints(await registry.metrics())).toSorted()).toEqual(upstreams);
+  });
+
+  it('finds fault with the names alone that cAdvisor has given', async () => {
+    const text = cadvisorMetrics(figures, cadvisorExtras);
+    expect((await complaints(text)).toSorted()).toEqual(cadvisors);
+    expect(await complaints(resourceMetrics(figures))).toEqual([]);
   });
 
   it('would say so if there were', async () => {

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { cadvisorMetrics } from '../../../../src/kubelet/server/cadvisor-metrics.ts';
 import { KubeletMetrics } from '../../../../src/telemetry/kubelet-metrics.ts';
-import { figures } from '../stats/figures.ts';
+import { cadvisorExtras, figures } from '../stats/figures.ts';
 
 /** Of /metrics; with the labels that series are selected, grouped or joined by. */
 const ofKubelet: readonly (readonly [string, ...string[]])[] = [
@@ -95,13 +95,7 @@ describe('/metrics', () => {
 });
 
 describe('/metrics/cadvisor', () => {
-  const lines = cadvisorMetrics(figures, {
-    machine: { cpus: 2, memoryBytes: 4096, bootId: 'b', machineId: 'm', systemUuid: 's' },
-    layerOf: () => undefined,
-    deviceName: () => '/dev/vda',
-    nodeDevice: '/dev/vda',
-    imageDevice: '/dev/vda',
-  }).split('\n');
+  const lines = cadvisorMetrics(figures, cadvisorExtras).split('\n');
 
   it.each(ofContainers)('has %s of each container', (name) => {
     const found = lines.filter((line) => line.startsWith(`${name}{container="app"`));

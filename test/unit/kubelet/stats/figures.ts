@@ -1,5 +1,6 @@
 import type { CgroupUsage } from '../../../../src/host/cgroup-usage.ts';
 import type { InterfaceUse } from '../../../../src/host/network-usage.ts';
+import type { CadvisorExtras } from '../../../../src/kubelet/server/cadvisor-metrics.ts';
 import type { Measured } from '../../../../src/kubelet/stats/measured.ts';
 import type { NodeReading } from '../../../../src/kubelet/stats/node-reading.ts';
 import type { Figures, PodFigures } from '../../../../src/kubelet/stats/stats.ts';
@@ -105,3 +106,12 @@ const web: PodFigures = {
 
 /** A node with pod `web` of namespace `shop`, and its container `app`. */
 export const figures: Figures = { node: nodeReading, pods: [web] };
+
+/** What `/metrics/cadvisor` is told besides. */
+export const cadvisorExtras: CadvisorExtras = {
+  machine: { cpus: 2, memoryBytes: 4096, bootId: 'b', machineId: 'm', systemUuid: 's' },
+  layerOf: () => ({ bytes: 30, inodes: 3 }),
+  deviceName: () => '/dev/vda',
+  nodeDevice: '/dev/vda',
+  imageDevice: '/dev/vda',
+};
