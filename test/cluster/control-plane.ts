@@ -29,6 +29,10 @@ export interface NodeTrust {
   /** The API server's own, for kubelets. */
   readonly kubeletClientCertificate: string;
   readonly kubeletClientKey: string;
+  /** Who signed what the API server shows the servers behind it (aggregation): these believe it whose request it passes on. */
+  readonly frontProxyCa: string;
+  readonly frontProxyCertificate: string;
+  readonly frontProxyKey: string;
 }
 
 /** Where the control plane runs and where it is reached from the nodes. */
@@ -374,5 +378,13 @@ function nodeFlags(trust: NodeTrust | undefined): readonly string[] {
     `--kubelet-client-key=${trust.kubeletClientKey}`,
     `--kubelet-certificate-authority=${trust.servingCa}`,
     '--kubelet-preferred-address-types=InternalIP',
+    // As kubeadm has them.
+    `--requestheader-client-ca-file=${trust.frontProxyCa}`,
+    `--proxy-client-cert-file=${trust.frontProxyCertificate}`,
+    `--proxy-client-key-file=${trust.frontProxyKey}`,
+    '--requestheader-allowed-names=front-proxy-client',
+    '--requestheader-username-headers=X-Remote-User',
+    '--requestheader-group-headers=X-Remote-Group',
+    '--requestheader-extra-headers-prefix=X-Remote-Extra-',
   ];
 }

@@ -13,13 +13,14 @@ export interface CertificatePair {
 const bareConfig = '[req]\ndistinguished_name = name\nprompt = no\n[name]\n';
 
 /**
- * Two authorities, one for clients and one for what kubelets serve with, and what they sign: a node has a client certificate
- * `system:node:NAME` and a serving certificate with its address, and no more.
+ * Three authorities, one for clients, one for what kubelets serve with and one for what the API server passes on, and what they sign: a node
+ * has a client certificate `system:node:NAME` and a serving certificate with its address, and no more.
  */
 export class Authorities {
   readonly #folder: string;
   readonly #clients: CertificatePair;
   readonly #servers: CertificatePair;
+  readonly #frontProxy: CertificatePair;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -27,17 +28,22 @@ export class Authorities {
     writeFileSync(join(folder, 'bare.cnf'), bareConfig);
     this.#clients = this.#make('client-ca', '/CN=clients', authority);
     this.#servers = this.#make('serving-ca', '/CN=kubelets', authority);
+    this.#frontProxy = this.#make('front-proxy-ca', '/CN=front-proxy-ca', authority);
   }
 
   /** For the API server. */
   trust(): NodeTrust {
     // Bound to system:kubelet-api-admin by the cluster.
     const own = this.#client('apiserver-kubelet-client', `/CN=${apiServerAsClient}`);
+    const front = this.#client('front-proxy-client', '/CN=front-proxy-client', this.#frontProxy);
     return {
       clientCa: this.#clients.certificate,
       servingCa: this.#servers.certificate,
       kubeletClientCertificate: own.certificate,
       kubeletClientKey: own.key,
+      frontProxyCa: this.#frontProxy.certificate,
+      frontProxyCertificate: front.certificate,
+      frontProxyKey: front.key,
     };
   }
 
@@ -54,6 +60,10 @@ export class Authorities {
     return this.#clients.certificate;
   }
 
+  get servingCa(): string {
+    return this.#servers.certificate;
+  }
+
   node(name: string): CertificatePair {
     return this.#client(`node-${name}`, `/O=system:nodes/CN=system:node:${name}`);
   }
@@ -64,8 +74,8 @@ export class Authorities {
     return this.#make(`serving-${name}`, subject, usage, this.#servers);
   }
 
-  #client(file: string, subject: string): CertificatePair {
-    return this.#make(file, subject, ['extendedKeyUsage=clientAuth'], this.#clients);
+  #client(file: string, subject: string, by = this.#clients): CertificatePair {
+    return this.#make(file, subject, ['extendedKeyUsage=clientAuth'], by);
   }
 
   #make(

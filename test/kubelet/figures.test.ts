@@ -1,5 +1,7 @@
 // What others read of a real node through the API server: its summary, metrics, configuration and logs; and who may read, and who may act.
+import { mkdirSync } from 'node:fs';
 import { request } from 'node:https';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hasKubectl, isRunning, KubectlNode } from './kubectl-node.ts';
 
@@ -8,18 +10,63 @@ const proxy = '/api/v1/nodes/n1/proxy';
 
 beforeAll(async () => {
   if (!hasKubectl) return;
-  await node.start({ configuration: { maxPods: 17 } });
-  const script =
-    'dd if=/dev/zero of=/written bs=1M count=8; dd if=/dev/zero of=/data/file bs=1M count=4; echo said; while true; do true; done';
-  await node.startPod('busy', script, {
+  await node.start({ configuration: { maxPods: 17, volumeStatsAggPeriod: '2s' } });
+  await claimDisk();
+  const written = ['/written', '/data/file', '/files/file'].map(
+    (file, at) => `dd if=/dev/zero of=${file} bs=1M count=${writtenMebibytes[at]}`,
+  );
+  await node.startPod('busy', [...written, 'echo said; while true; do true; done'].join('; '), {
     container: {
-      volumeMounts: [{ name: 'data', mountPath: '/data' }],
+      volumeMounts: ['data', 'files'].map((name) => ({ name, mountPath: `/${name}` })),
       resources: { limits: { cpu: '50m', memory: '64Mi' } },
     },
-    spec: { volumes: [{ name: 'data', emptyDir: {} }] },
+    spec: {
+      volumes: [
+        { name: 'data', emptyDir: {} },
+        { name: 'files', persistentVolumeClaim: { claimName: 'disk' } },
+      ],
+    },
   });
   await node.untilPod('busy', 'runs', isRunning);
 });
+
+/** Over the image, into a volume of the pod, and into one that it claims. */
+const writtenMebibytes = [8, 4, 6];
+const diskMebibytes = 16;
+
+/** A claim that is bound to a file system of its own. */
+async function claimDisk(): Promise<void> {
+  const path = join(node.machine.folder, 'disk');
+  mkdirSync(path);
+  node.machine.run('mount', '-t', 'tmpfs', '-o', `size=${diskMebibytes}m`, 'tmpfs', path);
+  const { control } = node.cluster;
+  const accessModes = ['ReadWriteOnce'];
+  const storage = { storage: `${diskMebibytes}Mi` };
+  const hostname = { key: 'kubernetes.io/hostname', operator: 'In', values: ['n1'] };
+  await control.must('POST', '/api/v1/persistentvolumes', {
+    apiVersion: 'v1',
+    kind: 'PersistentVolume',
+    metadata: { name: 'disk' },
+    spec: {
+      capacity: storage,
+      accessModes,
+      claimRef: { namespace: 'default', name: 'disk' },
+      local: { path },
+      nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [hostname] }] } },
+    },
+  });
+  await control.must('POST', '/api/v1/namespaces/default/persistentvolumeclaims', {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: 'disk' },
+    spec: {
+      accessModes,
+      resources: { requests: storage },
+      storageClassName: '',
+      volumeName: 'disk',
+    },
+  });
+}
 
 afterAll(async () => {
   if (hasKubectl) await node.stop();
@@ -53,7 +100,7 @@ interface Summary {
   readonly pods: readonly (Use & {
     readonly podRef: { readonly name: string };
     readonly network: { readonly name: string; readonly rxBytes: number };
-    readonly volume: readonly (Fs & { readonly name: string })[];
+    readonly volume: readonly (Fs & { readonly name: string; readonly pvcRef?: object })[];
     readonly 'ephemeral-storage': Fs;
     readonly process_stats: { readonly process_count: number };
     readonly containers: readonly (Use & { readonly rootfs: Fs; readonly logs: Fs })[];
@@ -117,6 +164,45 @@ describe.skipIf(!hasKubectl)('a node', () => {
     );
     expect(pod['ephemeral-storage'].usedBytes).toBeGreaterThanOrEqual(12 * mebibyte);
     expect(pod['ephemeral-storage'].usedBytes).toBeLessThan(24 * mebibyte);
+  });
+
+  it('tells how full the file system is that a claim lies on', async () => {
+    const { pod } = await summaryWhen('the pod has written', (seen) =>
+      seen.pod.volume.some(({ name, usedBytes }) => name === 'files' && usedBytes >= 6 * mebibyte),
+    );
+    const files = pod.volume.find(({ name }) => name === 'files');
+    expect(files).toMatchObject({
+      capacityBytes: diskMebibytes * mebibyte,
+      usedBytes: 6 * mebibyte,
+      pvcRef: { namespace: 'default', name: 'disk' },
+    });
+    const lines = (await raw('/metrics')).split('\n');
+    const of = '{namespace="default",persistentvolumeclaim="disk"}';
+    expect(lines).toContain(`kubelet_volume_stats_capacity_bytes${of} ${16 * mebibyte}`);
+    expect(lines).toContain(`kubelet_volume_stats_used_bytes${of} ${6 * mebibyte}`);
+    expect(lines).toContain(`kubelet_volume_stats_available_bytes${of} ${10 * mebibyte}`);
+    // The folder itself, and the file.
+    expect(lines).toContain(`kubelet_volume_stats_inodes_used${of} 2`);
+    expect(lines.filter((line) => line.startsWith('kubelet_volume_stats_'))).toHaveLength(6);
+  });
+
+  it('counts and times volumes and cgroups', async () => {
+    const lines = (await raw('/metrics')).split('\n');
+    const of = 'operation_name="volume_mount",migrated="false",status="success"';
+    for (const plugin of ['empty-dir', 'local-volume', 'projected']) {
+      const name = `"kubernetes.io/${plugin}"`;
+      const total = `volume_manager_total_volumes{plugin_name=${name},state=`;
+      expect(lines).toContain(`${total}"desired_state_of_world"} 1`);
+      expect(lines).toContain(`${total}"actual_state_of_world"} 1`);
+      const timed = `storage_operation_duration_seconds_count{volume_plugin=${name},${of}}`;
+      const [count = '', ...others] = lines.filter((line) => line.startsWith(timed));
+      expect(others).toEqual([]);
+      expect(Number(count.split(' ').at(-1))).toBeGreaterThan(0);
+    }
+    const cgroups = 'kubelet_cgroup_manager_duration_seconds_count{operation_type="create"}';
+    const made = lines.find((line) => line.startsWith(cgroups)) ?? '';
+    // That of the pod; those of the classes stand from an earlier node of this name.
+    expect(Number(made.split(' ').at(-1))).toBeGreaterThanOrEqual(1);
   });
 
   it('has what the metrics server scrapes', async () => {

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 
 /** A member of a tar file: a regular file, a folder or a symbolic link. */
 type Member = {
@@ -43,6 +44,19 @@ export function pauseImage(): BuiltImage {
     Entrypoint: ['/pause', '-P'],
     Env: [path],
   });
+}
+
+/** A single static program, which is all that there is in it. */
+export function programImage(name: string, file: string): BuiltImage {
+  const program = basename(file);
+  return buildImage(
+    name,
+    [{ ...folder('tmp'), mode: 0o1777 }, executable(program, readFileSync(file))],
+    {
+      Entrypoint: [`/${program}`],
+      Env: [path],
+    },
+  );
 }
 
 /** Busybox with all its programs; `/www/index.html` says hello. `ballast`: a file that makes it as large as one likes. */

@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { tokens } from '../cluster/control-plane.ts';
 import { busyboxImage, pauseImage } from './images.ts';
+import type { BuiltImage } from './images.ts';
 import { Kubectl } from './kubectl.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
+import type { ClusterSetting } from './kubelet-cluster.ts';
 import type { KubeletProcess, KubeletSetting } from './kubelet-process.ts';
+import type { NodeMachine } from './node-machine.ts';
 
 const cache = process.env['SWITCHYARD_CACHE'] ?? join(homedir(), '.cache/switchyard');
 const program = join(cache, 'tools/kubectl');
@@ -38,17 +41,24 @@ export const isRunning = ({ status }: Seen): boolean =>
 
 /** A node with its kubelet, a control plane, and a real kubectl of an administrator. */
 export class KubectlNode {
-  readonly cluster = new KubeletCluster(['n1']);
+  readonly cluster: KubeletCluster;
+  readonly machine: NodeMachine;
   #kubectl: Kubectl | undefined;
   #kubelet: KubeletProcess | undefined;
 
-  async start(setting: KubeletSetting = {}): Promise<void> {
-    await this.cluster.start([pauseImage(), busyboxImage()]);
-    const kubeconfig = this.cluster.control.kubeconfig({ token: tokens.admin, name: 'kubectl' });
-    this.#kubectl = new Kubectl(program, kubeconfig);
+  constructor(setting: ClusterSetting = {}) {
+    this.cluster = new KubeletCluster(['n1'], setting);
     const [node] = this.cluster.nodes;
     if (node === undefined) throw new Error('no node');
-    this.#kubelet = this.cluster.kubelet(node, setting);
+    this.machine = node;
+  }
+
+  async start(setting: KubeletSetting = {}, images: readonly BuiltImage[] = []): Promise<void> {
+    await this.cluster.start([pauseImage(), busyboxImage(), ...images]);
+    const kubeconfig = this.cluster.control.kubeconfig({ token: tokens.admin, name: 'kubectl' });
+    this.#kubectl = new Kubectl(program, kubeconfig);
+    if (setting.proxyFlags !== undefined) await this.cluster.allowProxy(this.machine);
+    this.#kubelet = this.cluster.kubelet(this.machine, setting);
     this.#kubelet.start();
     await this.cluster.control.until('there is a default account', async () =>
       this.cluster.hasAccount(),

@@ -103,6 +103,11 @@ export class KubeletCluster {
     await this.#bind(group, role, 'Group');
   }
 
+  /** The file by which kubelets are known: of who signed what they serve with. */
+  get servingCa(): string {
+    return this.#authorities.servingCa;
+  }
+
   /** What a node shows who it is with. */
   certificate({ name }: NodeMachine): CertificatePair {
     return this.#authorities.node(name);
