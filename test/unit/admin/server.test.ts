@@ -226,7 +226,11 @@ const desired: DesiredAnswer = {
     }),
   },
 };
-const status = { version: '1.2.3', pid: 1, families: {} } as StatusDocument;
+const status = {
+  version: '1.2.3',
+  pid: 1,
+  families: [],
+} as Partial<StatusDocument> as StatusDocument;
 const fakeView: AdminView = {
   version: '1.2.3',
   status: () => status,
