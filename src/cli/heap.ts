@@ -44,9 +44,9 @@ const lookEveryMs = 5000;
 const quietShare = 0.2;
 /** For less the whole heap is not looked at; */
 const worthBytes = 4 * 1024 * 1024;
-/** so soon after the last time not for less than this, which probes and reports of nothing new do not come to. */
+/** so soon after the last time not for less than this: each look takes a tenth of a second, and probes alone come to the other within a minute. */
 const worthSoonBytes = 16 * 1024 * 1024;
-const soonMs = 60_000;
+const soonMs = 600_000;
 
 /**
  * For a process that has much to do at times and little in between: when such a time is over and memory has grown, gives back what is

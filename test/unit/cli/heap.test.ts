@@ -60,8 +60,8 @@ test.each<[string, readonly Span[], readonly number[]]>([
   ['a little has grown soon after', [quiet(120), quiet(105), quiet(110)], [1, 1, 1]],
   [
     'a little has grown by and by',
-    [quiet(120), ...Array<Span>(13).fill(quiet(105))],
-    [...Array<number>(12).fill(1), 2, 2],
+    [quiet(120), ...Array<Span>(121).fill(quiet(105))],
+    [...Array<number>(120).fill(1), 2, 2],
   ],
   ['another burst is over', [quiet(120), busy(200), quiet(200), quiet(102)], [1, 1, 2, 2]],
 ])('%s', async (_, spans, expected) => {
