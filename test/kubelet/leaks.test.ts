@@ -89,8 +89,11 @@ async function round(first: number): Promise<void> {
     (await containers()).filter((state) => state === '1').length === atOnce;
   await kubelet.until(`pods from ${first} on run`, all, 90);
   for (const name of names) rmSync(join(kubelet.manifests, `${name}.json`));
-  const none = async (): Promise<boolean> => !(await containers()).includes('1');
-  await kubelet.until(`pods from ${first} on have ended`, none, 90);
+  await kubelet.until(
+    `pods from ${first} on have ended`,
+    async () => !(await containers()).includes('1'),
+    90,
+  );
 }
 
 /** What is left of pods that have ended is collected once a minute. */
