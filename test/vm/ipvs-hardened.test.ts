@@ -62,16 +62,24 @@ const sharp = [
   ...slices('sharp', ['pod-b']),
 ];
 
-/** Two addresses over IPv4, each a virtual server with real servers of its own; `sh` alone of the schedulers does not pass by what drains. */
-const draining = {
-  host: 14,
-  externalIPs: ['198.51.100.4'],
-  protocols: ['TCP'],
-  annotations: {
-    'switchyard.io/scheduler': 'sh',
-    'switchyard.io/scheduler-flags': 'sh-port',
+/** A Service a scheduler by hash, each with two addresses over IPv4: a virtual server each, with real servers of its own. */
+const draining = [
+  { scheduler: 'sh', host: 14, externalIP: '198.51.100.4' },
+  { scheduler: 'mh', host: 17, externalIP: '198.51.100.5' },
+].map(({ scheduler, host, externalIP }) => ({
+  name: `drain-${scheduler}`,
+  target: { to: `10.96.0.${host}`, port: 80 },
+  options: {
+    host,
+    externalIPs: [externalIP],
+    protocols: ['TCP'] as const,
+    // By its port each connection is a client of its own.
+    annotations: {
+      'switchyard.io/scheduler': scheduler,
+      'switchyard.io/scheduler-flags': `${scheduler}-port`,
+    },
   },
-} as const;
+}));
 
 /** A balancer's Service with a pod of this node. */
 const balanced = {
@@ -133,11 +141,23 @@ describe.skipIf(!inGuest)(
       skip: [],
     });
 
+    /** Waits until the metrics say that so many real servers drain over IPv4. */
+    const drain = async (count: number): Promise<unknown> =>
+      eventually(
+        async () => {
+          const { body } = await suite.lab.get('node', 'http://127.0.0.1:10249/metrics');
+          const lines = body.split('\n');
+          return lines.filter((line) => line.startsWith('switchyard_draining_real_servers{'));
+        },
+        (lines) => lines.toSorted().join() === counts(count).join(),
+      );
+
     beforeAll(async () => {
       await suite.open();
       await suite.publish('web', { host: 10, pods: ['pod-b'] });
       await suite.publish('gone', gone);
-      await suite.publish('drain', { ...draining, pods: ['pod-a'] });
+      for (const { name, options } of draining)
+        await suite.publish(name, { ...options, pods: ['pod-a'] });
       await suite.lab.write('edge', ...edge);
       await suite.lab.write('sharp', ...sharp);
       await suite.lab.serve('node', {
@@ -216,26 +236,26 @@ describe.skipIf(!inGuest)(
       expect(servers).toContain(`${excluded}:80`);
     });
 
-    test('the real servers that drain are counted, in the end those that a connection holds, and refuse nobody', async () => {
-      const counted = async (): Promise<readonly string[]> => {
-        const { body } = await suite.lab.get('node', 'http://127.0.0.1:10249/metrics');
-        const lines = body.split('\n');
-        return lines.filter((line) => line.startsWith('switchyard_draining_real_servers{'));
-      };
-      const drain = async (count: number): Promise<unknown> =>
-        eventually(counted, (lines) => lines.toSorted().join() === counts(count).join());
-      const target = { to: '10.96.0.14', port: 80 };
-      await suite.answers('client', target);
+    test('the real servers that drain are counted, in the end those that a connection holds, and refuse nobody with sh or mh', async () => {
+      for (const { target } of draining) await suite.answers('client', target);
       await drain(0);
-      const held = await suite.lab.open('client', target);
-      expect(held.first).toMatchObject({ answeredBy: 'pod-a' });
-      await suite.publish('drain', { ...draining, pods: ['pod-b'] });
-      // A real server of each frontend is no longer wanted; one of them has a connection.
-      await eventually(counted, (lines) => lines.some((line) => / [1-9]\d*$/.test(line)));
-      await drain(1);
-      expect(await suite.lab.tally('client', target, 12)).toEqual({ 'pod-b': 12 });
-      expect(await held.again()).toMatchObject({ answeredBy: 'pod-a' });
-      await held.close();
+      const held = await Promise.all(
+        draining.map(async ({ target }) => suite.lab.open('client', target)),
+      );
+      for (const { first } of held) expect(first).toMatchObject({ answeredBy: 'pod-a' });
+      for (const [before, { name, options }] of draining.entries()) {
+        await suite.publish(name, { ...options, pods: ['pod-b'] });
+        // A real server of each frontend is no longer wanted; one of them has a connection.
+        await drain(before + 1);
+      }
+      const lately: Record<string, unknown> = {};
+      for (const { name, target } of draining)
+        lately[name] = await suite.lab.tally('client', target, 24);
+      expect(lately).toEqual({ 'drain-sh': { 'pod-b': 24 }, 'drain-mh': { 'pod-b': 24 } });
+      for (const each of held) {
+        expect(await each.again()).toMatchObject({ answeredBy: 'pod-a' });
+        await each.close();
+      }
     });
 
     test('health check ports answer at the addresses of node ports alone', async () => {

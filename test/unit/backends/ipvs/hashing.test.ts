@@ -14,7 +14,7 @@ const hourMs = 3_600_000;
 const at = '-t 10.96.0.1:80';
 const hashes = [
   { scheduler: 'sh', schedulerFlags: ['sh-fallback'] },
-  { scheduler: 'mh', schedulerFlags: ['mh-port'], persistentSeconds: 600 },
+  { scheduler: 'mh', schedulerFlags: ['mh-fallback', 'mh-port'], persistentSeconds: 600 },
 ] as const;
 
 let node: FakeIpvsNode;
