@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './test/vm/sequence.ts';
 
-/** One project a test layer (DESIGN section 7): what it needs decides where a file lies. */
+/** One project a test layer (CONTRIBUTING.md): what it needs decides where a file lies. */
 export default defineConfig({
   test: {
     sequence: { sequencer: LongestFirst },

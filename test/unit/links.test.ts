@@ -6,7 +6,7 @@ const root = join(import.meta.dirname, '../..');
 /** Folders that are not part of the source. */
 const foreign = new Set(['node_modules', 'dist', '.git']);
 
-const pages = readdirSync(root, { withFileTypes: true })
+const files = readdirSync(root, { withFileTypes: true })
   .filter((entry) => !foreign.has(entry.name))
   .flatMap((entry) =>
     entry.isDirectory()
@@ -15,8 +15,11 @@ const pages = readdirSync(root, { withFileTypes: true })
         )
       : [entry.name],
   )
-  .filter((name) => name.endsWith('.md'))
   .toSorted();
+const pages = files.filter((name) => name.endsWith('.md'));
+const texts = files.filter((name) => /\.(?:ts|mjs|py|sh|md|ya?ml|json)$/.test(name));
+/** Notes that are not in the repository. */
+const absent = /\bspec\/[\w-]+(?:\.md| §? ?\d)|\b(?:DESIGN|STYLE)(?:\.md| section)/;
 
 describe('links and pictures lead to files that are there:', () => {
   it.each(pages)('%s', (page) => {
@@ -33,6 +36,19 @@ describe('links and pictures lead to files that are there:', () => {
     expect(leadsSomewhere('docs/adr/0001-rooms-and-arrows.md', '../../README.md')).toBe(true);
     expect(leadsSomewhere('README.md', 'docs/operating.md#no-such-heading')).toBe(false);
     expect(leadsSomewhere('README.md', 'docs/operating.md#watching-it')).toBe(true);
+  });
+});
+
+describe('a comment or a page', () => {
+  it('cites nothing that no reader has', () => {
+    const citing = texts.filter((name) => absent.test(readFileSync(join(root, name), 'utf8')));
+    expect(citing).toEqual([]);
+  });
+
+  it('that does is seen, and a JSON pointer is not taken for one', () => {
+    const notes = [['spec', 'kubelet.md 3'].join('/'), ['DESIGN', 'section 7'].join(' ')];
+    expect(notes.filter((note) => absent.test(note))).toEqual(notes);
+    expect(absent.test('/spec/template/spec/volumes/-')).toBe(false);
   });
 });
 

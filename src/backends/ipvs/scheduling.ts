@@ -79,7 +79,7 @@ const passingBy: ReadonlyMap<string, readonly string[]> = new Map([
   ['mh', ['mh-fallback']],
   ['sh', ['sh-fallback']],
 ]);
-/** kube-proxy's: without the port all connections of a client would meet one real server (spec/kube-proxy.md 4.6). */
+/** kube-proxy's: without the port all connections of a client would meet one real server. */
 const usualFlags: ReadonlyMap<string, readonly string[]> = new Map([['mh', ['mh-port']]]);
 
 /** A scheduler for which no flags are named. */
