@@ -1,11 +1,4 @@
-/** So many volumes that one plugin makes. */
-export interface VolumeCount {
-  /** `kubernetes.io/empty-dir` */
-  readonly plugin: string;
-  readonly desired: number;
-  /** Of these, set up. */
-  readonly actual: number;
-}
+import type { CountedVolumes } from '../../telemetry/storage-metrics.ts';
 
 interface PodVolumesState {
   /** Whose each is, by its key. */
@@ -15,7 +8,7 @@ interface PodVolumesState {
 }
 
 /** Volumes of all pods, by plugin; sorted. */
-export function countVolumes(pods: Iterable<PodVolumesState>): readonly VolumeCount[] {
+export function countVolumes(pods: Iterable<PodVolumesState>): readonly CountedVolumes[] {
   const counts = new Map<string, { desired: number; actual: number }>();
   for (const { plugins, done } of pods) {
     for (const [key, plugin] of plugins) {

@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.ts';
 import { errorText, SwitchyardError } from '../../error.ts';
 import type { Mounts } from '../../host/mounts.ts';
 import type { Log } from '../../telemetry/log.ts';
+import type { CountedVolumes } from '../../telemetry/storage-metrics.ts';
 import { podText } from '../pod/pod.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { Volume } from '../pod/volume.ts';
@@ -24,7 +25,6 @@ import { removeUnmounted, unmountBelow } from './removal.ts';
 import { bindSubPath } from './sub-path.ts';
 import type { Tokens } from './tokens.ts';
 import { countVolumes } from './volume-counts.ts';
-import type { VolumeCount } from './volume-counts.ts';
 import { isFiles, placeOf, pluginOf, usedVolumes } from './volume-place.ts';
 import type { ClaimPlace, EmptyPlace, FilesPlace, Place } from './volume-place.ts';
 
@@ -125,7 +125,7 @@ export class PodVolumes implements Volumes {
   }
 
   /** How many there are to be, and are, by who makes them; of pods that this process has set up something for, until it is removed. */
-  counts(): readonly VolumeCount[] {
+  counts(): readonly CountedVolumes[] {
     return countVolumes(this.#pods.values());
   }
 
