@@ -1,3 +1,4 @@
+// Fields are the API's (core/v1), with its names and meanings; only what this kubelet makes of one is said here.
 import type { Resources } from './container.ts';
 
 export interface PodStatus {

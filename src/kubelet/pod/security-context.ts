@@ -1,3 +1,4 @@
+// Fields are the API's (core/v1), with its names and meanings; only what this kubelet makes of one is said here.
 export interface PodSecurityContext {
   readonly runAsUser?: number;
   readonly runAsGroup?: number;

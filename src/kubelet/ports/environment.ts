@@ -13,6 +13,7 @@ export interface PodAddresses {
   readonly hostIPs: readonly string[];
 }
 
+/** What a container finds as its environment. */
 export interface Environment {
   /** Throws with the reason of a `CreateContainerConfigError`. */
   build(

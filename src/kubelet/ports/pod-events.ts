@@ -10,6 +10,7 @@ export interface PodEvent {
   readonly container?: string;
 }
 
+/** Events about pods, told to the API server. */
 export interface PodEvents {
   tell(pod: Pick<Pod, 'metadata' | 'spec'>, event: PodEvent): void;
 }

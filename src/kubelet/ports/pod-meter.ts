@@ -23,4 +23,5 @@ export interface PodMeter {
   cgroupChanged(operation: CgroupOperation, seconds: number): void;
 }
 
+/** What was done to a cgroup, as metrics say it. */
 export type CgroupOperation = 'create' | 'update' | 'destroy';

@@ -18,6 +18,7 @@ export interface PodUsage {
   readonly disk: DiskUse;
 }
 
+/** What a container uses now; undefined: not known. */
 export interface ContainerDisk {
   /** Without what the kernel can take back at once. */
   readonly memoryBytes: number | undefined;
@@ -27,7 +28,9 @@ export interface ContainerDisk {
   readonly logs: DiskUse | undefined;
 }
 
+/** What lies in a volume. */
 export interface VolumeUse extends DiskUse {
+  /** It counts as memory, and not as ephemeral storage. */
   readonly inMemory: boolean;
 }
 

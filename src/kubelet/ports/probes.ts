@@ -1,7 +1,9 @@
 import type { PodStatus } from '../pod/pod-status.ts';
 import type { Pod } from '../pod/pod.ts';
 
+/** What a probe is asked for (Kubernetes: Liveness, Readiness, and Startup Probes). */
 export type ProbeType = 'liveness' | 'readiness' | 'startup';
+/** What it says of a container, after as many answers alike as its thresholds ask for. */
 export type ProbeResult = 'success' | 'failure';
 
 /** What probes found of the container that runs now. */

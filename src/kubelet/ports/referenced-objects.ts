@@ -14,12 +14,14 @@ export interface ReferencedObjects {
   unregister(uid: string): void;
 }
 
+/** What of a ConfigMap pods use; `binaryData` is decoded. */
 export interface ConfigMapData {
   readonly data: Readonly<Record<string, string>>;
   readonly binaryData: Readonly<Record<string, Uint8Array>>;
   readonly immutable: boolean;
 }
 
+/** What of a Secret pods use, decoded. */
 export interface SecretData {
   readonly type: string;
   readonly data: Readonly<Record<string, Uint8Array>>;

@@ -21,6 +21,7 @@ export interface MountedClaim {
   readonly path: string;
 }
 
+/** The volumes of pods, from the first container until the pod is gone. */
 export interface Volumes {
   /**
    * Sets up all volumes that the pod's containers use, or brings them up to date; may be called in each sync. Throws where one cannot be
