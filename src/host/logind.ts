@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SwitchyardError, errorText } from '../error.ts';
 import { firstBoolean, firstText, firstUint64 } from './dbus-message.ts';
 import type { BusMessage } from './dbus-message.ts';
+import { KeptFile } from './kept-file.ts';
 import { MessageBus, systemBusPath } from './system-bus.ts';
 
 /** A shutdown that is held back. */
@@ -128,10 +128,8 @@ export class Logind implements ShutdownHost {
     if (before >= ms) return before;
     const folder = this.#options.configFolder ?? '/etc/systemd/logind.conf.d';
     const seconds = Math.ceil(ms / 1000);
-    await mkdir(folder, { recursive: true });
     // Named as upstream's kubelet names it: there is one such file a machine.
-    await writeFile(
-      join(folder, '99-kubelet.conf'),
+    await new KeptFile(join(folder, '99-kubelet.conf')).write(
       `# Written by switchyard kubelet: a shutdown waits for its pods.\n[Login]\nInhibitDelayMaxSec=${seconds}\n`,
     );
     await this.#connected().call({

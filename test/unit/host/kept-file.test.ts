@@ -1,5 +1,5 @@
 // A text that outlives the process: whole or not at all, and only ever in a file.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   existsSync,
   lstatSync,
@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import process from 'node:process';
 import { afterAll, describe, expect, test } from 'vitest';
 import { KeptFile } from '../../../src/host/kept-file.ts';
 import { ownFolder } from '../../support/own-folder.ts';
@@ -34,11 +35,44 @@ describe('a kept file', () => {
     const path = join(folder, 'own', 'secret');
     const file = new KeptFile(path, { mode: 0o600, folderMode: 0o750, isSynced: true });
     await file.write('one');
-    writeFileSync(`${path}.new`, 'half', { mode: 0o644 });
+    writeFileSync(`${path}.${process.pid}.new`, 'half', { mode: 0o644 });
     await file.write('two');
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(join(folder, 'own')).mode & 0o777).toBe(0o750);
     await expect(file.read()).resolves.toBe('two');
+  });
+
+  test('is one of the texts, whole, and the last one in the end, where many are written at the same time', async () => {
+    const file = new KeptFile(join(folder, 'busy', 'kept.json'));
+    const texts = Array.from({ length: 20 }, (_, at) => `${at}`.repeat(10_000 * (20 - at)));
+    const writes = Promise.all(texts.map(async (text) => file.write(text)));
+    const read = await file.read();
+    expect(read === undefined || texts.includes(read)).toBe(true);
+    await writes;
+    expect((await file.read()) === texts.at(-1)).toBe(true);
+    expect(readdirSync(join(folder, 'busy'))).toEqual(['kept.json']);
+  });
+
+  test('is written after a write that failed', async () => {
+    const path = join(folder, 'later');
+    mkdirSync(path);
+    const file = new KeptFile(path);
+    const failed = file.write('one');
+    await expect(failed).rejects.toThrow('is not a file');
+    rmSync(path, { recursive: true });
+    await file.write('two');
+    await expect(file.read()).resolves.toBe('two');
+  });
+
+  test('clears away what the dead have left of it, and nothing else', async () => {
+    const inside = join(folder, 'left');
+    mkdirSync(inside);
+    const { pid: dead } = spawnSync('true');
+    const others = [`kept.${process.ppid}.new`, `other.${dead}.new`, 'kept.old.new'];
+    for (const name of [`kept.${dead}.new`, ...others]) writeFileSync(join(inside, name), 'half');
+    const file = new KeptFile(join(inside, 'kept'));
+    await file.write('whole');
+    expect(readdirSync(inside)).toEqual(['kept', ...others].toSorted());
   });
 
   test('is neither read, written nor removed where something that is no file has its name', async () => {
