@@ -1,6 +1,13 @@
-import { generateKeyPairSync, randomBytes, sign, X509Certificate } from 'node:crypto';
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
 import { join } from 'node:path';
 import { KeptFile } from '../../host/kept-file.ts';
+import { secretFile } from '../certificates/certificate-store.ts';
 import {
   bits,
   commonName,
@@ -32,8 +39,9 @@ export async function keptServingPair(
   names: readonly string[],
   nowMs: number,
 ): Promise<ServingPair> {
-  const certFile = new KeptFile(join(folder, 'kubelet.crt'), { mode: 0o644, folderMode: 0o755 });
-  const keyFile = new KeptFile(join(folder, 'kubelet.key'), { mode: 0o600, folderMode: 0o755 });
+  const forAll = { mode: 0o644, folderMode: 0o755, isSynced: true };
+  const certFile = new KeptFile(join(folder, 'kubelet.crt'), forAll);
+  const keyFile = secretFile(join(folder, 'kubelet.key'));
   const [cert, key] = await Promise.all([certFile.read(), keyFile.read()]);
   if (cert !== undefined && key !== undefined && fits({ cert, key }, nowMs)) return { cert, key };
   const made = selfSigned(names, nowMs);
@@ -42,9 +50,11 @@ export async function keptServingPair(
   return made;
 }
 
-function fits({ cert }: ServingPair, nowMs: number): boolean {
+/** Whether both are whole and belong together, and the certificate holds: each file may be of another time, or an administrator's. */
+function fits({ cert, key }: ServingPair, nowMs: number): boolean {
   try {
-    return Date.parse(new X509Certificate(cert).validTo) > nowMs;
+    const parsed = new X509Certificate(cert);
+    return Date.parse(parsed.validTo) > nowMs && parsed.checkPrivateKey(createPrivateKey(key));
   } catch {
     return false;
   }

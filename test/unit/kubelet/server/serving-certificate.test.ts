@@ -1,5 +1,5 @@
-import { X509Certificate } from 'node:crypto';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, createServer } from 'node:tls';
@@ -41,6 +41,24 @@ test('a client that trusts it speaks TLS with it', async () => {
   expect([data.toString(), client.authorized]).toEqual(['hello', true]);
   client.destroy();
   server.close();
+});
+
+test.for([
+  ['an empty key', 'kubelet.key', ''],
+  ['the key of another', 'kubelet.key', selfSigned(['n1'], nowMs).key],
+  ['the certificate of another', 'kubelet.crt', selfSigned(['n1'], nowMs).cert],
+  ['half a certificate', 'kubelet.crt', selfSigned(['n1'], nowMs).cert.slice(0, 100)],
+] as const)('a pair with %s is made anew', async ([, name, text]) => {
+  const folder = await mkdtemp(join(tmpdir(), 'switchyard-pki-'));
+  try {
+    await keptServingPair(folder, ['n1'], nowMs);
+    await writeFile(join(folder, name), text);
+    const { cert, key } = await keptServingPair(folder, ['n1'], nowMs);
+    expect(new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))).toBe(true);
+    expect(await keptServingPair(folder, ['n1'], nowMs)).toEqual({ cert, key });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('the pair in the folder is kept as long as it is good', async () => {
