@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
+import type { Clock } from '../../clock.ts';
 import { SwitchyardError, errorText } from '../../error.ts';
 import type { RefusalReason } from '../../telemetry/connection-metrics.ts';
 import { requestUrl } from '../../telemetry/http-server.ts';
@@ -22,6 +23,7 @@ export interface ListenerOptions {
   readonly port: number;
   readonly routes: Routes;
   readonly log: Log;
+  readonly clock: Clock;
   readonly onRequest: (request: {
     /** The first part: `/exec`. */
     readonly path: string;
@@ -57,6 +59,7 @@ const keepAliveMs = 150_000;
 
 const usualLimits: StrangerLimits = {
   most: 200,
+  mostInAll: 1000,
   askMs: 10_000,
   idleMs: keepAliveMs,
   atOnce: 4,
@@ -97,6 +100,7 @@ export class KubeletListener {
     this.#exchanges.attach(this.#server);
     this.#strangers = new Strangers({
       limits: { ...usualLimits, ...options.limits },
+      clock: options.clock,
       refused: options.onRefused,
     });
     this.#strangers.attach(this.#server);

@@ -121,12 +121,13 @@ export class KubeletServer {
     { address, port }: BindConfig,
     options: Pick<ListenerOptions, 'routes' | 'guarded'>,
   ): Promise<KubeletListener> {
-    const { log, onRequest } = this.#options;
+    const { log, clock, onRequest } = this.#options;
     const listener = new KubeletListener({
       ...options,
       address,
       port,
       log,
+      clock,
       onRequest,
       onRefused: (...refusal) => this.#refusals.add(...refusal),
     });

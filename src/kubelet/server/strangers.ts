@@ -1,12 +1,16 @@
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../../clock.ts';
 import type { RefusalReason } from '../../telemetry/connection-metrics.ts';
 
 /** What those get who have not shown that they may ask for anything. */
 export interface StrangerLimits {
-  /** Connections of theirs at once. */
+  /** Connections of theirs at once, without those whose TLS handshake is not done: they may be about to show a certificate. */
   readonly most: number;
+  /** With these. */
+  readonly mostInAll: number;
   /** From the connection to the end of the head of a request, TLS included. */
   readonly askMs: number;
   /** How long a connection may stay without a request once one was answered. */
@@ -17,26 +21,33 @@ export interface StrangerLimits {
 
 export interface StrangersOptions {
   readonly limits: StrangerLimits;
+  readonly clock: Clock;
   readonly refused: (reason: RefusalReason, address: string) => void;
 }
 
 interface Stranger {
   readonly socket: Socket;
   readonly address: string;
+  readonly path: string;
+  /** Whether its TLS handshake is not done. */
+  isGreeting: boolean;
   /** Requests that have no whole answer yet. */
   asking: number;
-  timer: NodeJS.Timeout | undefined;
+  /** Ends the wait for its next request. */
+  waiting: AbortController | undefined;
 }
 
 /**
  * The connections to a port, and among them those of which nobody knows yet whether they may ask for anything: these have little time and
  * little room. Where there are too many, one of the address that has most of them goes, so that who floods a port stands in nobody's way but
- * his own. A client certificate that the port's authority has signed, or a request that was let in, ends it.
+ * his own. Handshakes have more room: each connection of one whose certificate is good (the API server has one for each log and exec) is a
+ * stranger's, too, until its own is done. A client certificate that the port's authority has signed, or a request that was let in, ends it.
  */
 export class Strangers {
   readonly #options: StrangersOptions;
   /** In order of arrival, by the connections as TCP has them. */
   readonly #strangers = new Map<Socket, Stranger>();
+  readonly #byPath = new Map<string, Stranger>();
   /** By what TLS has made of these. */
   readonly #secured = new WeakMap<Socket, Stranger>();
   #known = 0;
@@ -52,7 +63,8 @@ export class Strangers {
 
   /** Looks at the connections of a server from now on, of one that speaks TLS or plainly. */
   attach(server: Server): void {
-    server.on('connection', (socket: Socket) => this.#came(socket));
+    const isGreeting = server instanceof TlsServer;
+    server.on('connection', (socket: Socket) => this.#came(socket, isGreeting));
     server.on('secureConnection', (socket: TLSSocket) => this.#spoke(socket));
   }
 
@@ -61,11 +73,11 @@ export class Strangers {
     const stranger = this.#of(socket);
     if (stranger === undefined) return true;
     const { atOnce, idleMs } = this.#options.limits;
-    clearTimeout(stranger.timer);
+    stranger.waiting?.abort();
     stranger.asking += 1;
     response.once('close', () => {
       stranger.asking -= 1;
-      if (stranger.asking === 0 && this.#has(stranger)) this.#wait(stranger, idleMs);
+      if (stranger.asking === 0 && this.#has(stranger)) void this.#wait(stranger, idleMs);
     });
     if (stranger.asking <= atOnce) return true;
     this.#refuse(stranger, 'at_once');
@@ -88,41 +100,56 @@ export class Strangers {
     for (const { socket } of this.#strangers.values()) socket.destroy();
   }
 
-  #came(socket: Socket): void {
-    const { limits } = this.#options;
+  #came(socket: Socket, isGreeting: boolean): void {
     const stranger: Stranger = {
       socket,
       address: socket.remoteAddress ?? '',
+      path: pathOf(socket),
+      isGreeting,
       asking: 0,
-      timer: undefined,
+      waiting: undefined,
     };
     socket.once('close', () => this.#forget(stranger));
-    if (this.#strangers.size >= limits.most) this.#makeRoom();
     this.#strangers.set(socket, stranger);
-    this.#wait(stranger, limits.askMs);
+    this.#byPath.set(stranger.path, stranger);
+    void this.#wait(stranger, this.#options.limits.askMs);
+    this.#makeRoomFor(stranger);
   }
 
   /** TLS is spoken: there may be a certificate, which the handshake has checked. */
   #spoke(socket: TLSSocket): void {
-    const path = pathOf(socket);
-    const stranger = [...this.#strangers.values()].find((each) => pathOf(each.socket) === path);
+    const stranger = this.#byPath.get(pathOf(socket));
     if (stranger === undefined) return;
-    if (socket.authorized) this.#introduce(stranger);
-    else this.#secured.set(socket, stranger);
+    if (socket.authorized) {
+      this.#introduce(stranger);
+      return;
+    }
+    this.#secured.set(socket, stranger);
+    stranger.isGreeting = false;
+    this.#makeRoomFor(stranger);
   }
 
-  /** The one that has waited longest of the address that has most, and rather one that has not asked yet. */
-  #makeRoom(): void {
-    const byAddress = Map.groupBy(this.#strangers.values(), ({ address }) => address);
-    let most: readonly Stranger[] = [];
-    for (const group of byAddress.values()) if (group.length > most.length) most = group;
-    const victim = most.find(({ asking }) => asking === 0) ?? most[0];
-    if (victim !== undefined) this.#refuse(victim, 'too_many');
+  #makeRoomFor(stranger: Stranger): void {
+    for (;;) {
+      const victim = victimOf(this.#crowd().filter((each) => each !== stranger));
+      if (victim === undefined) return;
+      this.#refuse(victim, 'too_many');
+    }
   }
 
-  #wait(stranger: Stranger, ms: number): void {
-    stranger.timer = setTimeout(() => this.#refuse(stranger, 'too_slow'), ms);
-    stranger.timer.unref();
+  /** Those of whom one has to go; none where there is room. */
+  #crowd(): readonly Stranger[] {
+    const { most, mostInAll } = this.#options.limits;
+    const all = [...this.#strangers.values()];
+    if (all.length > mostInAll) return all;
+    const counted = all.filter(({ isGreeting }) => !isGreeting);
+    return counted.length > most ? counted : [];
+  }
+
+  async #wait(stranger: Stranger, ms: number): Promise<void> {
+    const { signal } = (stranger.waiting = new AbortController());
+    await this.#options.clock.sleep(ms, signal);
+    if (!signal.aborted) this.#refuse(stranger, 'too_slow');
   }
 
   #refuse(stranger: Stranger, reason: RefusalReason): void {
@@ -138,8 +165,9 @@ export class Strangers {
   }
 
   #forget(stranger: Stranger): void {
-    clearTimeout(stranger.timer);
+    stranger.waiting?.abort();
     this.#strangers.delete(stranger.socket);
+    if (this.#byPath.get(stranger.path) === stranger) this.#byPath.delete(stranger.path);
   }
 
   #has({ socket }: Stranger): boolean {
@@ -150,6 +178,15 @@ export class Strangers {
     const stranger = this.#secured.get(socket) ?? this.#strangers.get(socket);
     return stranger !== undefined && this.#has(stranger) ? stranger : undefined;
   }
+}
+
+/** The one that has waited longest of the address that has most, and rather one that asks nothing. */
+function victimOf(crowd: readonly Stranger[]): Stranger | undefined {
+  let most: readonly Stranger[] = [];
+  for (const group of Map.groupBy(crowd, ({ address }) => address).values()) {
+    if (group.length > most.length) most = group;
+  }
+  return most.find(({ asking }) => asking === 0) ?? most[0];
 }
 
 /** What a connection has for itself alone, and its sockets in TCP and TLS share. */

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:tls';
 import type { ConnectionOptions } from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
+import { systemClock } from '../../../../src/clock.ts';
 import { KubeletListener } from '../../../../src/kubelet/server/listener.ts';
 import type { ListenerOptions } from '../../../../src/kubelet/server/listener.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
@@ -22,6 +23,7 @@ async function listening(tls: Guarded): Promise<KubeletListener> {
     port: 0,
     routes: { upgrades: () => false } as never,
     log: silentLog,
+    clock: systemClock,
     onRequest: () => {},
     onRefused: () => {},
     guarded: {

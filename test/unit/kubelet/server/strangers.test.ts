@@ -14,12 +14,12 @@ import type { StrangerLimits } from '../../../../src/kubelet/server/strangers.ts
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { certificates } from '../../informer/certificates.ts';
 import { until } from '../../informer/widgets.ts';
+import { VirtualClock } from '../../proxy/virtual-clock.ts';
 import { byCertificate } from './server-lab.ts';
 
-/** For the tests of how long; those of how many have as long as they like. */
-const shortMs = 100;
-const longMs = 60_000;
+const askMs = 10_000;
 
+let clock: VirtualClock;
 let listener: KubeletListener | undefined;
 let refused: string[];
 /** Tokens whose reviews have no answer yet, and what gives it. */
@@ -27,6 +27,7 @@ let reviews: Map<string, () => void>;
 const clients: Socket[] = [];
 
 beforeEach(() => {
+  clock = new VirtualClock();
   refused = [];
   reviews = new Map();
 });
@@ -73,9 +74,10 @@ async function serve(limits: Partial<StrangerLimits>, isGuarded = true): Promise
       },
     },
     log: silentLog,
+    clock,
     onRequest: () => {},
     onRefused: (reason, address) => void refused.push(`${reason} ${address}`),
-    limits: { most: 100, askMs: longMs, ...limits },
+    limits: { most: 100, mostInAll: 100, askMs, ...limits },
     ...(isGuarded ? { guarded } : {}),
   });
   await listener.start();
@@ -138,6 +140,14 @@ async function tls(localAddress = '127.0.0.1', options: object = {}): Promise<Cl
   return client;
 }
 
+/** So many are known to the port and so many are not. */
+async function are(known: number, strangers: number): Promise<void> {
+  await until(`${known} are known and ${strangers} are not`, () => {
+    const now = listener?.connections;
+    return now?.known === known && now.strangers === strangers;
+  });
+}
+
 const flooding = '127.0.0.2';
 const many = (count: number): readonly number[] => Array.from({ length: count }, (_, at) => at);
 
@@ -153,20 +163,26 @@ test.for([
     },
   ],
 ] as const)('who %s has no more time than it takes to ask', async ([, come]) => {
-  await serve({ askMs: shortMs });
+  await serve({});
   const client = await come();
+  await are(0, 1);
+  await clock.advance(askMs - 1);
+  expect(refused).toEqual([]);
+  await clock.advance(1);
   await client.ended();
   expect(refused).toEqual(['too_slow 127.0.0.1']);
-  await until('nobody is left', () => listener?.connections.strangers === 0);
+  expect(listener?.connections.strangers).toBe(0);
 });
 
 test('who is known keeps a connection that is used no more, or has not been used yet', async () => {
-  await serve({ askMs: shortMs });
+  await serve({});
   const byToken = await tls();
   expect(await byToken.ask('good')).toBe('200');
   const certified = await tls('127.0.0.1', byCertificate);
-  // Those who came later are gone, so that the time of both is over.
-  await (await tls()).ended();
+  const other = await tls();
+  await are(2, 1);
+  await clock.advance(askMs);
+  await other.ended();
   expect(await byToken.ask('good')).toBe('200');
   expect(await certified.ask()).toBe('200');
   expect(listener?.connections).toEqual({ known: 2, strangers: 0 });
@@ -174,11 +190,12 @@ test('who is known keeps a connection that is used no more, or has not been used
 });
 
 test('the time to ask does not count while it is looked up who asks', async () => {
-  await serve({ askMs: shortMs });
+  await serve({});
   const slow = await tls();
   slow.write('/healthz', 'slow');
   await until('it is looked up', () => reviews.has('slow'));
-  await (await tls()).ended();
+  await clock.advance(10 * askMs);
+  expect(slow.isOpen).toBe(true);
   reviews.get('slow')?.();
   await until('it is answered', () => slow.statuses.length > 0);
   expect(slow.statuses).toEqual(['401']);
@@ -190,16 +207,35 @@ test('who floods the port makes room for himself, and stands in nobody else’s 
   const first = await tls(flooding);
   for (const _ of many(20)) await tls(flooding);
   await first.ended();
-  expect(listener?.connections.strangers).toBe(5);
+  await are(0, 5);
   expect(refused).toEqual(many(17).map(() => `too_many ${flooding}`));
   expect(await other.ask('good')).toBe('200');
 });
 
-test('connections that do not even speak TLS count too', async () => {
+test('a burst of those whose certificates are good ends none of them while they shake hands', async () => {
   await serve({ most: 5 });
+  const other = await tls('127.0.0.1');
+  const comers = await Promise.all(many(20).map(async () => tcp(flooding)));
+  await are(0, 21);
+  for (const { socket } of comers) {
+    const secured = connect({ socket, rejectUnauthorized: false, ...byCertificate });
+    clients.push(secured);
+    await once(secured, 'secureConnect');
+  }
+  await are(20, 1);
+  expect(await other.ask('good')).toBe('200');
+  expect(refused).toEqual([]);
+});
+
+test('connections that do not even speak TLS make room as well, where there are many more', async () => {
+  await serve({ mostInAll: 5 });
   const other = await tls();
+  const first = await tcp(flooding);
   for (const _ of many(20)) await tcp(flooding);
-  await until('room was made', () => refused.length === 16);
+  await first.ended();
+  await until('room was made', () => refused.length === 17);
+  await are(0, 5);
+  expect(refused).toEqual(many(17).map(() => `too_many ${flooding}`));
   expect(await other.ask('good')).toBe('200');
 });
 
@@ -224,7 +260,7 @@ test('those who are known are as many as they are', async () => {
   for (const _ of many(10)) known.push(await tls('127.0.0.1', byCertificate));
   for (const _ of many(10)) await tls(flooding);
   for (const client of known) expect(await client.ask()).toBe('200');
-  expect(listener?.connections).toEqual({ known: 10, strangers: 2 });
+  await are(10, 2);
 });
 
 test.for([
@@ -275,10 +311,12 @@ test('requests that do not wait for answers are few', async () => {
 });
 
 test('a port that asks nobody who he is has as little room', async () => {
-  await serve({ most: 3, askMs: shortMs }, false);
+  await serve({ most: 3 }, false);
   const silent = await tcp();
   const client = await tcp();
   expect(await client.ask()).toBe('200');
+  await are(0, 2);
+  await clock.advance(askMs);
   await silent.ended();
   expect(await client.ask()).toBe('200');
   for (const _ of many(3)) await tcp();
