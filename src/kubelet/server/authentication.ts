@@ -27,14 +27,19 @@ export interface AuthenticationOptions {
 const reviewMs = 10_000;
 /** Whoever comes with a token has it looked up: so many at a time, for strangers have as many tokens as they like. */
 const mostReviews = 50;
+/** Of these by one address, so that nobody has all of them. */
+const mostReviewsOfOne = 10;
 const subject = { group: 'authentication.k8s.io', resource: 'tokenreviews' };
 const everyone = 'system:authenticated';
 const anonymousUser: User = { name: 'system:anonymous', groups: ['system:unauthenticated'] };
 
 /** Too many tokens are being looked up already. */
 export class TooManyReviewsError extends SwitchyardError {
-  constructor() {
-    const text = `${mostReviews} tokens are being looked up at the API server`;
+  constructor(address?: string) {
+    const text =
+      address === undefined
+        ? `${mostReviews} tokens are being looked up at the API server`
+        : `${mostReviewsOfOne} tokens of ${address} are being looked up at the API server`;
     super('source', text, { retryable: true });
   }
 }
@@ -48,7 +53,8 @@ export function isAnonymous({ groups }: User): boolean {
 export class Authentication {
   readonly #options: AuthenticationOptions;
   readonly #tokens: ExpiringCache<User | undefined>;
-  #reviews = 0;
+  /** Address of whoever came with the token, of each look-up now. */
+  readonly #reviews: string[] = [];
 
   constructor(options: AuthenticationOptions) {
     this.#options = options;
@@ -61,28 +67,38 @@ export class Authentication {
     if (byCertificate !== undefined) return byCertificate;
     const token = bearerToken(request);
     const { webhook, anonymous } = this.#options;
-    if (token !== undefined) return webhook && (await this.#byToken(token, webhook));
+    if (token !== undefined) return webhook && (await this.#byToken(token, request, webhook));
     return anonymous ? anonymousUser : undefined;
   }
 
   async #byToken(
     token: string,
+    { socket }: IncomingMessage,
     { api, cacheTtlMs }: NonNullable<AuthenticationOptions['webhook']>,
   ): Promise<User | undefined> {
     const key = createHash('sha256').update(token).digest('base64');
-    return this.#tokens.get(key, async () => ({
-      value: await this.#review(api, token),
+    const review = async (): Promise<User | undefined> => reviewToken(api, token);
+    return this.#tokens.get(key, async (last) => ({
+      // Whose token was good a moment ago waits for no stranger, who may come from the same address: that of a node, say.
+      value: await (last === undefined
+        ? this.#inRoom(socket.remoteAddress ?? '', review)
+        : review()),
       ttlMs: cacheTtlMs,
     }));
   }
 
-  async #review(api: ApiWriter, token: string): Promise<User | undefined> {
-    if (this.#reviews >= mostReviews) throw new TooManyReviewsError();
-    this.#reviews += 1;
+  async #inRoom(
+    address: string,
+    review: () => Promise<User | undefined>,
+  ): Promise<User | undefined> {
+    if (this.#reviews.length >= mostReviews) throw new TooManyReviewsError();
+    const ofOne = this.#reviews.filter((each) => each === address).length;
+    if (ofOne >= mostReviewsOfOne) throw new TooManyReviewsError(address);
+    this.#reviews.push(address);
     try {
-      return await reviewToken(api, token);
+      return await review();
     } finally {
-      this.#reviews -= 1;
+      this.#reviews.splice(this.#reviews.indexOf(address), 1);
     }
   }
 }

@@ -5,8 +5,8 @@ interface Entry<T> {
   readonly untilMs: number;
 }
 
-/** What is looked up, and for how long it holds. */
-type Look<T> = () => Promise<{ readonly value: T; readonly ttlMs: number }>;
+/** What is looked up, and for how long it holds; `last`: what was the answer, if it was kept, and holds no more. */
+type Look<T> = (last: T | undefined) => Promise<{ readonly value: T; readonly ttlMs: number }>;
 
 /** Of each kind. */
 const maxEntries = 1_000;
@@ -35,7 +35,7 @@ export class ExpiringCache<T> {
 
   async #look(key: string, look: Look<T>): Promise<T> {
     try {
-      const { value, ttlMs } = await look();
+      const { value, ttlMs } = await look(this.#yes.get(key)?.value ?? this.#no.get(key)?.value);
       this.#keep(key, { value, untilMs: this.#clock.monotonic() + ttlMs });
       return value;
     } finally {

@@ -34,8 +34,9 @@ function lab() {
   const clock = new VirtualClock();
   const webhook = { api, cacheTtlMs: 120_000 };
   const authentication = new Authentication({ anonymous: false, clock, webhook });
-  const user = async (token: string): Promise<string | undefined> => {
-    const request = { socket: {}, headers: { authorization: `Bearer ${token}` } };
+  const user = async (token: string, remoteAddress = '10.0.0.1'): Promise<string | undefined> => {
+    const headers = { authorization: `Bearer ${token}` };
+    const request = { socket: { remoteAddress }, headers };
     return (await authentication.user(request as IncomingMessage))?.name;
   };
   return { api, clock, user };
@@ -48,13 +49,41 @@ test('so many tokens are looked up at a time, and those beyond are told at once'
   const { api, user } = lab();
   const { promise, resolve } = Promise.withResolvers<void>();
   api.gate = promise;
-  const waiting = many(50).map(async (token) => user(token));
+  const waiting = many(50).map(async (token, at) => user(token, `10.0.1.${at % 5}`));
   await expect(user('good')).rejects.toBeInstanceOf(TooManyReviewsError);
   const again = user('t7');
   expect(api.asked).toHaveLength(50);
   resolve();
   expect(await Promise.all([...waiting, again])).toEqual(many(51).map(() => undefined));
   expect(await user('good')).toBe('ann');
+});
+
+test('so many of them for one address, so that another has its own looked up', async () => {
+  const { api, user } = lab();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  api.gate = promise;
+  const waiting = many(10).map(async (token) => user(token, '10.0.0.2'));
+  await expect(user('t10', '10.0.0.2')).rejects.toThrow('10 tokens of 10.0.0.2 are being looked');
+  const other = user('good', '10.0.0.3');
+  resolve();
+  expect(await other).toBe('ann');
+  await Promise.all(waiting);
+  expect(await user('t10', '10.0.0.2')).toBeUndefined();
+});
+
+test('a token that was good is looked up again whoever else comes, from its own address too', async () => {
+  const { api, clock, user } = lab();
+  await user('good');
+  await user('bad');
+  await clock.advance(120_000);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  api.gate = promise;
+  const waiting = many(10).map(async (token) => user(token));
+  const again = user('good');
+  await expect(user('bad')).rejects.toBeInstanceOf(TooManyReviewsError);
+  resolve();
+  expect(await again).toBe('ann');
+  await Promise.all(waiting);
 });
 
 test('ever new tokens that are not good do not crowd out one that is', async () => {
