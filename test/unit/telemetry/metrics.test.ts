@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { metricsPage } from '../../../scripts/metrics-page.ts';
+import { refusalReasons } from '../../../src/telemetry/connection-metrics.ts';
 import { ProxyMetrics, networkBuckets } from '../../../src/telemetry/metrics.ts';
 
 describe("the proxy's metrics", () => {
@@ -43,6 +44,15 @@ describe("the proxy's metrics", () => {
     expect(made).toContain('| `kubeproxy_proxy_healthz_total` | counter | code |');
     expect(made).toContain('| `kubelet_running_pods` | gauge | – |');
   });
+
+  it.each(refusalReasons)(
+    'the reason %s for which a client is sent away is told of on their page',
+    async (reason) => {
+      expect((await metricsPage()).committed).toMatch(
+        new RegExp(`^\\| \`${reason}\` \\| .+ \\|$`, 'm'),
+      );
+    },
+  );
 
   it('are kept apart in each instance', async () => {
     const [one, other] = [new ProxyMetrics({ version: '1' }), new ProxyMetrics({ version: '2' })];
