@@ -186,7 +186,9 @@ uninstall() {
   # That of another kubelet stays.
   if grep -q '^# Written by switchyard kubelet' "$delay" 2>/dev/null; then
     rm -f "$delay"
-    if managed; then systemctl kill --signal=HUP systemd-logind.service; fi
+    if managed && ! systemctl kill --signal=HUP systemd-logind.service; then
+      warn "logind was not told: it holds a shutdown back as the kubelet had it until it starts again"
+    fi
   fi
   [ "$purge" = no ] || rm -rf "$etc"
   say "removed. Pods run on under containerd, and /var/lib/kubelet holds their volumes: see installing-the-kubelet.md for a node that is to be empty"
