@@ -13,8 +13,8 @@ import { RuntimeClasses } from '../runtime/runtime-classes.ts';
 import type { PodSurroundings } from '../worker/pod-surroundings.ts';
 import type { Found } from './ask-runtime.ts';
 import type { NodeParts } from './node-parts.ts';
+import { podCgroups } from './pod-cgroups.ts';
 import type { PodObjects } from './pod-objects.ts';
-import { podCgroups } from './runtime-settings.ts';
 import type { StandingParts } from './standing-parts.ts';
 
 /** The parts of a kubelet that the operations on pods work with. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { podCgroups } from '../../../../src/kubelet/parts/runtime-settings.ts';
+import { podCgroups } from '../../../../src/kubelet/parts/pod-cgroups.ts';
 import { NamedSlices, OwnCgroups, noCgroups } from '../../../../src/kubelet/runtime/cgroups.ts';
 import { silentLog } from '../../../../src/telemetry/log.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
