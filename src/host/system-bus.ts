@@ -9,6 +9,16 @@ import type { BusCall, BusMessage } from './dbus-message.ts';
 /** Where the bus of the machine is. */
 export const systemBusPath = '/run/dbus/system_bus_socket';
 
+/** A call was answered with an error: `errorName` is what the one that was called has for it, `org.freedesktop.systemd1.NoSuchUnit`. */
+export class BusRefusal extends SwitchyardError {
+  readonly errorName: string;
+
+  constructor({ interface: of, member }: BusCall, errorName: string) {
+    super('tool', `${of}.${member} was answered with ${errorName}`, { retryable: true });
+    this.errorName = errorName;
+  }
+}
+
 interface Waiting {
   readonly resolve: (message: BusMessage) => void;
   readonly reject: (error: Error) => void;
@@ -65,7 +75,7 @@ export class MessageBus {
     return bus;
   }
 
-  /** Rejects where it is answered with an error, or not at all any more. */
+  /** Rejects where it is answered with an error ({@link BusRefusal}), or not at all any more. */
   async call(call: BusCall): Promise<BusMessage> {
     if (this.#socket.destroyed) throw gone('there is no connection to the bus');
     this.#serial += 1;
@@ -76,7 +86,7 @@ export class MessageBus {
     this.#socket.write(encodeCall(call, serial));
     const message = await answer;
     if (message.kind !== 'error') return message;
-    throw gone(`${call.interface}.${call.member} was answered with ${message.errorName}`);
+    throw new BusRefusal(call, message.errorName);
   }
 
   /** What fits is given to `onSignal` from now on. */

@@ -1,7 +1,7 @@
 import type { BusProperties } from './dbus-message.ts';
 import { cpuWeight } from './cgroups.ts';
 import type { CgroupLimits } from './cgroups.ts';
-import { MessageBus, systemBusPath } from './system-bus.ts';
+import { BusRefusal, MessageBus, systemBusPath } from './system-bus.ts';
 
 /** No limit. */
 const infinity = 2n ** 64n - 1n;
@@ -32,7 +32,14 @@ export class SystemdSlices {
   /** Has one begun, with all that it is in, that is not there yet: `kubepods-burstable.slice`. */
   async start(name: string, limits: CgroupLimits | undefined): Promise<void> {
     const properties = new Map([...accounting, ...this.#properties(limits)]);
-    await this.#call('StartTransientUnit', [name, 'replace', properties, []]);
+    try {
+      await this.#call('StartTransientUnit', [name, 'replace', properties, []]);
+    } catch (thrown) {
+      if (!isRefusal(thrown, 'UnitExists')) throw thrown;
+      // It has ended, and systemd has not forgotten it yet.
+      await this.#call('StartUnit', [name, 'replace']);
+      await this.#call('SetUnitProperties', [name, true, properties]);
+    }
   }
 
   /** Sets the limits of one that is there, until it is gone or the machine is booted. */
@@ -40,9 +47,13 @@ export class SystemdSlices {
     await this.#call('SetUnitProperties', [name, true, this.#properties(limits)]);
   }
 
-  /** Has one ended, with all that is in it. */
+  /** Has one ended, with all that is in it; nothing where systemd has none of this name. */
   async stop(name: string): Promise<void> {
-    await this.#call('StopUnit', [name, 'replace']);
+    try {
+      await this.#call('StopUnit', [name, 'replace']);
+    } catch (thrown) {
+      if (!isRefusal(thrown, 'NoSuchUnit')) throw thrown;
+    }
   }
 
   async #call(
@@ -83,4 +94,9 @@ function perSecond(quotaUs: bigint, periodUs: bigint): bigint {
   if (quotaUs === 0n) return infinity;
   const exact = (quotaUs * 1_000_000n + periodUs - 1n) / periodUs;
   return ((exact + perSecondStep - 1n) / perSecondStep) * perSecondStep;
+}
+
+/** By systemd's name of the error. */
+function isRefusal(thrown: unknown, name: string): boolean {
+  return thrown instanceof BusRefusal && thrown.errorName === `org.freedesktop.systemd1.${name}`;
 }

@@ -19,6 +19,8 @@ export class FakeBus {
   hasLogind = true;
   /** A call that is answered with an error. */
   refuses = '';
+  /** The name of that error. */
+  refusal = 'org.freedesktop.DBus.Error.ServiceUnknown';
   /** Whether a shutdown has begun. */
   isPreparing = false;
   #server: Server | undefined;
@@ -99,7 +101,7 @@ export class FakeBus {
       this.#socket?.write(message(2, fields, value));
     };
     if (this.#isRefused(member)) {
-      const name = field(4, 's', 'org.freedesktop.DBus.Error.ServiceUnknown');
+      const name = field(4, 's', this.refusal);
       this.#socket?.write(message(3, [reply, name], Buffer.alloc(0)));
     } else if (member === 'Get') {
       answer('v', this.#property(body.includes('PreparingForShutdown')));

@@ -95,6 +95,28 @@ describe('a slice', () => {
   });
 });
 
+describe('a slice that systemd', () => {
+  it('has ended and still knows is begun again, with its limits', async () => {
+    bus.refuses = 'StartTransientUnit';
+    bus.refusal = 'org.freedesktop.systemd1.UnitExists';
+    await slices().start('kubepods-podu1.slice', limits);
+    expect(bus.calls.filter((each) => each !== 'Hello')).toEqual([
+      'StartTransientUnit',
+      'StartUnit',
+      'SetUnitProperties',
+    ]);
+    expect(last().numbers).toMatchObject({ MemoryMax: 67_108_864n, TasksMax: 100n });
+  });
+
+  it('does not know has ended', async () => {
+    bus.refuses = 'StopUnit';
+    bus.refusal = 'org.freedesktop.systemd1.NoSuchUnit';
+    await slices().stop('kubepods-podu1.slice');
+    bus.refusal = 'org.freedesktop.systemd1.TransactionIsDestructive';
+    await expect(slices().stop('kubepods-podu1.slice')).rejects.toThrow('TransactionIsDestructive');
+  });
+});
+
 it('keeps no connection that would keep the process', async () => {
   await slices().stop('a.slice');
   await expect.poll(() => bus.isConnected).toBe(false);
