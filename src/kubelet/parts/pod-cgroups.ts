@@ -30,5 +30,5 @@ export function podCgroups(
   }
   const tree = new CgroupTree({ version, root: '' }, clock);
   const slices = new SystemdSlices(version);
-  return new OwnCgroups(new SliceTree({ root, slices, tree, clock }), settings, timing);
+  return new OwnCgroups(new SliceTree({ root, slices, tree, clock, log }), settings, timing);
 }

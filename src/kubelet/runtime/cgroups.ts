@@ -19,8 +19,8 @@ const kubepods = '/kubepods';
 export interface PodCgroups {
   /** What the runtime is told: containers go below it. '' for none. */
   parent(pod: PodOfCgroup): string;
-  /** Before the sandbox; again with each sync. `isUp`: something of the pod runs, which a lower limit could end. */
-  ensure(pod: PodOfCgroup, isUp: boolean): Promise<void>;
+  /** Before the sandbox; again with each sync. `isUp`: something of the pod runs, which a lower limit could end. `signal` ends waiting for others. */
+  ensure(pod: PodOfCgroup, isUp: boolean, signal?: AbortSignal): Promise<void>;
   exists(pod: PodOfCgroup): Promise<boolean>;
   /** After the pod; also by its UID alone. */
   remove(uid: string): Promise<void>;
@@ -62,8 +62,18 @@ export class NamedSlices implements PodCgroups {
   }
 }
 
+export interface MakingOptions {
+  /** Limits of what stands are raised, never lowered. */
+  readonly raising?: boolean;
+  /** Ends waiting for others that are made. */
+  readonly signal?: AbortSignal;
+}
+
 /** Paths below the root that is set: `/kubepods/burstable/podUID`. */
-export type PodTree = Pick<CgroupTree, 'make' | 'exists' | 'children' | 'remove'>;
+export interface PodTree extends Pick<CgroupTree, 'exists' | 'children' | 'remove'> {
+  /** Whether it was not there. */
+  make(path: string, limits: CgroupLimits | undefined, options: MakingOptions): Promise<boolean>;
+}
 
 /** Who is told how long it takes, and by which clock. */
 export interface CgroupTiming {
@@ -90,10 +100,12 @@ export class OwnCgroups implements PodCgroups {
     return groupPath(this.#settings.cgroup, cgroupPath(pod));
   }
 
-  async ensure(pod: PodOfCgroup, isUp: boolean): Promise<void> {
+  async ensure(pod: PodOfCgroup, isUp: boolean, signal?: AbortSignal): Promise<void> {
     const shares = podResources(pod, this.#settings);
     const asks = milliUnits(podRequests(pod).get('cpu') ?? 0n);
-    await this.#ensureClasses(pod.metadata.uid, qosClassOf(pod) === 'Burstable' ? asks : undefined);
+    const making = signal === undefined ? {} : { signal };
+    const ofClass = qosClassOf(pod) === 'Burstable' ? asks : undefined;
+    await this.#ensureClasses(pod.metadata.uid, ofClass, making);
     const limits = {
       cpuShares: shares.cpuShares ?? 2n,
       cpuPeriodUs: shares.cpuPeriod ?? 100_000n,
@@ -101,7 +113,7 @@ export class OwnCgroups implements PodCgroups {
       memoryBytes: shares.memoryLimitInBytes ?? 0n,
       pids: this.#settings.pidsLimit,
     };
-    await this.#make(cgroupPath(pod), limits, isUp);
+    await this.#make(cgroupPath(pod), limits, { ...making, raising: isUp });
   }
 
   async exists(pod: PodOfCgroup): Promise<boolean> {
@@ -121,26 +133,34 @@ export class OwnCgroups implements PodCgroups {
     return names.flat().flatMap((name) => (name.startsWith('pod') ? [name.slice(3)] : []));
   }
 
-  async #ensureClasses(uid: string, burstableMilli: bigint | undefined): Promise<void> {
+  async #ensureClasses(
+    uid: string,
+    burstableMilli: bigint | undefined,
+    options: MakingOptions,
+  ): Promise<void> {
     if (!this.#madeClasses) {
-      await this.#make(kubepods, undefined);
-      await this.#make(`${kubepods}/besteffort`, this.#ofClass(0n));
-      await this.#shareBurstable();
+      await this.#make(kubepods, undefined, options);
+      await this.#make(`${kubepods}/besteffort`, this.#ofClass(0n), options);
+      await this.#shareBurstable(options);
       this.#madeClasses = true;
     }
     if (burstableMilli === undefined || this.#burstable.get(uid) === burstableMilli) return;
     this.#burstable.set(uid, burstableMilli);
-    await this.#shareBurstable();
+    await this.#shareBurstable(options);
   }
 
-  async #shareBurstable(): Promise<void> {
+  async #shareBurstable(options: MakingOptions = {}): Promise<void> {
     const sum = [...this.#burstable.values()].reduce((all, one) => all + one, 0n);
-    await this.#make(`${kubepods}/burstable`, this.#ofClass(sum));
+    await this.#make(`${kubepods}/burstable`, this.#ofClass(sum), options);
   }
 
-  async #make(path: string, limits: CgroupLimits | undefined, raising = false): Promise<void> {
+  async #make(
+    path: string,
+    limits: CgroupLimits | undefined,
+    options: MakingOptions,
+  ): Promise<void> {
     await this.#timed(async () =>
-      (await this.#tree.make(path, limits, { raising })) ? 'create' : 'update',
+      (await this.#tree.make(path, limits, options)) ? 'create' : 'update',
     );
   }
 

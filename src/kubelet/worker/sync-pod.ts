@@ -165,7 +165,7 @@ async function ensureCgroup(
   try {
     const hasGone = !isFirst && runtime !== undefined && !(await around.cgroups.exists(pod));
     if (hasGone) await killPod({ pod, runtime }, {}, around, signal);
-    await around.cgroups.ensure(pod, !hasGone && isUp(runtime));
+    await around.cgroups.ensure(pod, !hasGone && isUp(runtime), signal);
   } catch (thrown) {
     signal.throwIfAborted();
     const message = `unable to ensure pod container exists: ${errorText(thrown)}`;

@@ -4,9 +4,11 @@ import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CgroupTree } from '../../../../src/host/cgroups.ts';
 import type { CgroupLimits } from '../../../../src/host/cgroups.ts';
+import { BusRefusal } from '../../../../src/host/system-bus.ts';
 import { OwnCgroups } from '../../../../src/kubelet/runtime/cgroups.ts';
 import { systemdSlice } from '../../../../src/kubelet/runtime/slice-names.ts';
 import { SliceTree } from '../../../../src/kubelet/runtime/slice-tree.ts';
+import { silentLog } from '../../../../src/telemetry/log.ts';
 import { ownFolder } from '../../../support/own-folder.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
 import { container, pod } from './made-pods.ts';
@@ -18,12 +20,19 @@ let asked: string[];
 let given: Map<string, CgroupLimits | undefined>;
 /** Whether systemd does what it has taken note of. */
 let isQuick: boolean;
+/** What comes of a call before systemd takes it. */
+let onCall: () => Promise<void>;
+let warnings: string[];
+let clock: VirtualClock;
 
 beforeEach(() => {
   mount = ownFolder('switchyard-slices');
   asked = [];
   given = new Map();
   isQuick = true;
+  onCall = async () => {};
+  warnings = [];
+  clock = new VirtualClock();
 });
 
 afterEach(() => rmSync(mount, { recursive: true, force: true }));
@@ -38,36 +47,47 @@ const slices = {
   start: async (unit: string, limits: CgroupLimits | undefined) => {
     if (asked.includes(`start ${unit}`)) throw new Error('UnitExists');
     asked.push(`start ${unit}`);
+    await onCall();
     given.set(unit, limits);
     if (isQuick) mkdirSync(place(unit), { recursive: true });
   },
   limit: async (unit: string, limits: CgroupLimits) => {
     asked.push(`limit ${unit}`);
+    await onCall();
     given.set(unit, limits);
   },
   stop: async (unit: string) => {
     asked.push(`stop ${unit}`);
+    await onCall();
     if (isQuick) rmSync(place(unit), { recursive: true });
   },
 };
 
-const clock = new VirtualClock();
+const log = { ...silentLog, warn: (_: object, text: string) => void warnings.push(text) };
 
-function tree(root = '/'): SliceTree {
-  return new SliceTree({
-    root,
-    slices,
-    tree: new CgroupTree({ version: 2, root: '', mount }, clock),
-    clock,
-  });
+function tree(root = '/', version: 1 | 2 = 2): SliceTree {
+  const kernels = new CgroupTree({ version, root: '', mount }, clock);
+  return new SliceTree({ root, slices, tree: kernels, clock, log });
 }
 
-const cgroups = (): OwnCgroups =>
-  new OwnCgroups(tree(), {
+const cgroups = (version: 1 | 2 = 2): OwnCgroups =>
+  new OwnCgroups(tree('/', version), {
     ...settings,
     pidsLimit: 64n,
-    cgroup: { ...settings.cgroup, version: 2, driver: 'systemd', root: '/' },
+    cgroup: { ...settings.cgroup, version, driver: 'systemd', root: '/' },
   });
+
+/** Has the clock go on until the work is done. */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let isDone = false;
+  const done = work.finally(() => (isDone = true));
+  done.catch(() => {});
+  await vi.waitFor(async () => {
+    await clock.advance(6000);
+    expect(isDone).toBe(true);
+  });
+  return done;
+}
 
 const uid = '0b5c1f9e-7d1a-4c5e-9a55-3f2f6f1f0a11';
 const slice = 'kubepods-burstable-pod0b5c1f9e_7d1a_4c5e_9a55_3f2f6f1f0a11.slice';
@@ -139,6 +159,121 @@ describe('a pod', () => {
     expect(await later.known()).toEqual([]);
     await later.remove(uid);
     expect(asked).toEqual([`stop ${slice}`]);
+  });
+});
+
+describe('where systemd does not answer', () => {
+  const silentMs = 25_000;
+  const silent = async (): Promise<void> => {
+    await clock.sleep(silentMs);
+    throw new Error('the connection to the bus was closed');
+  };
+  /** What comes of it when the one call has not been answered. */
+  const afterSilence = async <T>(work: Promise<T>): Promise<T> => {
+    work.catch(() => {});
+    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    await clock.advance(silentMs);
+    return work;
+  };
+  const classes = ['kubepods-burstable.slice', 'kubepods-besteffort.slice'];
+  const others = ['a', 'b', 'c'];
+
+  beforeEach(async () => {
+    const own = cgroups();
+    await own.ensure(asking({ memory: '64Mi' }), false);
+    for (const each of others) await own.ensure(pod({}, { uid: each }), false);
+    asked.length = 0;
+    given.clear();
+  });
+
+  it('pods that an earlier agent has begun go on: one waits, and it is said once', async () => {
+    onCall = silent;
+    const own = cgroups();
+    await afterSilence(
+      Promise.all([
+        own.ensure(asking({ memory: '64Mi' }), true),
+        ...others.map(async (each) => own.ensure(pod({}, { uid: each }), true)),
+      ]),
+    );
+    expect(asked).toHaveLength(1);
+    expect(warnings).toEqual([
+      'kubepods-besteffort.slice stands, but not with its limits, which are given again later: the connection to the bus was closed',
+    ]);
+  });
+
+  it('all limits are given once it does', async () => {
+    onCall = silent;
+    const own = cgroups();
+    await afterSilence(own.ensure(asking({ memory: '64Mi' }), true));
+    await clock.advance(silentMs);
+    onCall = async () => {};
+    await own.ensure(asking({ memory: '64Mi' }), true);
+    expect([...given.keys()].toSorted()).toEqual([...classes, slice].toSorted());
+    asked.length = 0;
+    await own.ensure(asking({ memory: '64Mi' }), true);
+    expect(asked).toEqual([]);
+  });
+
+  it('one that it refuses is no reason to leave out the others', async () => {
+    const own = cgroups();
+    const call = {
+      destination: 'd',
+      path: '/',
+      interface: 'org.freedesktop.systemd1.Manager',
+      member: 'SetUnitProperties',
+    };
+    onCall = async () => {
+      if (asked.at(-1)?.includes('besteffort.slice') !== true) return;
+      throw new BusRefusal(call, 'org.freedesktop.systemd1.NoSuchUnit');
+    };
+    await own.ensure(asking({ memory: '64Mi' }), true);
+    expect([...given.keys()].toSorted()).toEqual([slice, 'kubepods-burstable.slice']);
+    expect(warnings).toEqual([expect.stringContaining('NoSuchUnit')]);
+  });
+
+  it('what it has to begin or end fails, at once after the first', async () => {
+    onCall = silent;
+    const own = tree();
+    await expect(afterSilence(own.make('/new', undefined))).rejects.toThrow('was closed');
+    asked.length = 0;
+    await expect(own.make('/newer', undefined)).rejects.toThrow('was closed');
+    await expect(own.remove('/kubepods/besteffort/poda')).rejects.toThrow('was closed');
+    expect(asked).toEqual([]);
+  });
+
+  it('who waits for its turn leaves with its signal', async () => {
+    onCall = silent;
+    const own = tree();
+    const first = own.make('/new', undefined, {});
+    first.catch(() => {});
+    const stop = new AbortController();
+    const second = own.make('/newer', undefined, { signal: stop.signal });
+    stop.abort(new Error('stopped'));
+    await expect(second).rejects.toThrow('stopped');
+    await expect(afterSilence(first)).rejects.toThrow('was closed');
+  });
+});
+
+describe('a slice goes', () => {
+  it('that systemd knows nothing of, or does not end within its time', async () => {
+    await cgroups().ensure(asking({}), false);
+    isQuick = false;
+    mkdirSync(join(place(slice), 'x.scope'));
+    await inTime(cgroups().remove(uid));
+    expect(existsSync(place(slice))).toBe(false);
+    expect(existsSync(place('kubepods-burstable.slice'))).toBe(true);
+  });
+
+  it('with the folders that a runtime has made for other controllers of version 1', async () => {
+    const below = `kubepods.slice/kubepods-burstable.slice/${slice}`;
+    for (const controller of ['cpuset', 'freezer']) {
+      mkdirSync(join(mount, controller, below), { recursive: true });
+    }
+    const own = cgroups(1);
+    expect(await own.known()).toEqual([uid]);
+    await own.remove(uid);
+    expect(await own.known()).toEqual([]);
+    expect(asked.filter((each) => each.startsWith('stop'))).toEqual([]);
   });
 });
 
