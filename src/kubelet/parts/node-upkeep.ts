@@ -122,12 +122,17 @@ export class NodeUpkeep {
   }
 
   async #removeCgroups(): Promise<void> {
-    const { view, cgroups } = this.#options;
+    const { view, cgroups, base } = this.#options;
     const unwanted = (await cgroups.known()).filter((uid) => !this.#isWanted(uid));
     if (unwanted.length === 0) return;
     const inRuntime = await view.relist();
     for (const uid of unwanted) {
-      if (!this.#isWanted(uid) && !inRuntime.has(uid)) await cgroups.remove(uid);
+      if (this.#isWanted(uid) || inRuntime.has(uid)) continue;
+      try {
+        await cgroups.remove(uid);
+      } catch (error) {
+        base.log.warn({ uid }, `cgroup of a pod that is gone: ${errorText(error)}`);
+      }
     }
   }
 

@@ -1,4 +1,4 @@
-import { SwitchyardError } from '../../error.ts';
+import { SwitchyardError, errorText } from '../../error.ts';
 import type { Pod } from '../pod/pod.ts';
 import { killPod } from '../runtime/kill-pod.ts';
 import { hasSomethingToKill } from '../runtime/pod-actions.ts';
@@ -51,7 +51,12 @@ export async function finishPod(
   const runtime = pod === undefined ? undefined : await around.view.pod(uid, signal);
   await around.volumes.tearDown(uid);
   around.referenced?.unregister(uid);
-  await around.cgroups.remove(uid);
+  try {
+    await around.cgroups.remove(uid);
+  } catch (thrown) {
+    // The node's upkeep tries again; nothing of the pod runs, and its object need not wait for that.
+    around.log.warn({ uid }, `cgroup of a pod that has ended: ${errorText(thrown)}`);
+  }
   around.images.forget(uid);
   around.backOff.forget(`${uid}/`);
   if (pod === undefined) return;

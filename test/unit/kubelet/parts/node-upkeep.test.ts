@@ -21,6 +21,8 @@ class Scene {
   readonly uids: string[] = [];
   /** In cgroups. */
   readonly cgroups = new Set<string>();
+  /** Whose cgroup cannot be removed. */
+  stuck = '';
   /** Pods of the runtime that the look took for ones that no source has, each time. */
   readonly missed: (readonly string[])[] = [];
   readonly asked: string[] = [];
@@ -85,7 +87,10 @@ class Scene {
           this.asked.push('cgroups');
           return Promise.resolve([...this.cgroups]);
         },
-        remove: async (uid: string) => Promise.resolve(this.cgroups.delete(uid)),
+        remove: async (uid: string) => {
+          if (uid === this.stuck) throw new Error(`${uid} is busy`);
+          return Promise.resolve(this.cgroups.delete(uid));
+        },
       },
       status: { forget: () => {}, isWritten: (uid: string) => this.written.has(uid) },
       logFolders: { known: async () => [] },
@@ -146,6 +151,18 @@ describe('the look of each two seconds', () => {
     expect([...on.cgroups]).toEqual(['a', 'running']);
     await on.clock.advance(120_000);
     expect(on.asked).toHaveLength(4);
+    await on.end();
+  });
+
+  it('removes cgroups of other pods where one cannot be', async () => {
+    const on = new Scene();
+    for (const uid of ['first', 'stuck', 'last']) on.cgroups.add(uid);
+    on.stuck = 'stuck';
+    await on.clock.advance(2000);
+    expect([...on.cgroups]).toEqual(['stuck']);
+    on.stuck = '';
+    await on.clock.advance(60_000);
+    expect([...on.cgroups]).toEqual([]);
     await on.end();
   });
 });

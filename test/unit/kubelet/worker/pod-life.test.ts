@@ -54,6 +54,18 @@ test('a pod starts, is deleted, and gives back what it had', async () => {
   expect(lab.workers.uids()).toEqual([]);
 });
 
+test('a pod goes though its cgroup cannot be removed', async () => {
+  const web = pod({ containers: [script('app', forever)] });
+  lab.put(web);
+  await lab.untilState('running 0');
+  lab.removeCgroup = async () => {
+    throw new Error('there is no bus');
+  };
+  lab.delete(web, 30);
+  await lab.until('finished', () => lab.workers.state('u1')?.kind === 'finished');
+  expect(lab.state()).toBe('Completed 0');
+});
+
 test('what becomes of a pod is metered', async () => {
   const seen = { 'kubernetes.io/config.seen': new Date(lab.clock.now() - 2000).toISOString() };
   const init = script('i', 'sleep 3');

@@ -39,6 +39,8 @@ export class WorkerLab {
   tornDown: string[] = [];
   /** For each time that a cgroup was ensured: whether something of its pod was up. */
   readonly ensured: boolean[] = [];
+  /** What comes of the removal of a cgroup. */
+  removeCgroup = async (): Promise<void> => {};
   #agent: Agent;
   readonly #pods = new Map<string, Pod>();
 
@@ -239,7 +241,11 @@ export class WorkerLab {
       },
       referenced: undefined,
       runtimeHandlers: { of: async () => '' },
-      cgroups: { ...noCgroups, ensure: async (_, isUp) => void this.ensured.push(isUp) },
+      cgroups: {
+        ...noCgroups,
+        ensure: async (_, isUp) => void this.ensured.push(isUp),
+        remove: async () => this.removeCgroup(),
+      },
       backOff: new BackOff(clock),
       meter,
       dns: () => ({
