@@ -3,6 +3,7 @@ import { errorText } from '../../error.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Cri } from '../cri/client.ts';
 import type { Image, StatusResponse } from '../cri/gen/api_pb.ts';
+import { takesStopSignals } from '../cri/stop-signals.ts';
 import type { NodeStatus } from './node-object.ts';
 
 export interface RuntimeHealthOptions {
@@ -30,6 +31,7 @@ export class RuntimeHealth {
   #runtimeProblem: string | undefined;
   #networkProblem: string | undefined;
   #version: string | undefined;
+  #stopSignals: boolean | undefined;
   #images: readonly Image[] = [];
   #restAtMs = Number.NEGATIVE_INFINITY;
   #imageFolder: string | undefined;
@@ -44,6 +46,11 @@ export class RuntimeHealth {
   /** `containerd://1.6.20`; undefined: it has not said it yet. */
   get version(): string | undefined {
     return this.#version;
+  }
+
+  /** Whether the release that runs stops containers by the signals that their pods name; undefined: it has not said which it is. */
+  get stopSignals(): boolean | undefined {
+    return this.#stopSignals;
   }
 
   get images(): readonly Image[] {
@@ -107,7 +114,7 @@ export class RuntimeHealth {
       const nowMs = clock.monotonic();
       if (nowMs - this.#restAtMs >= restEveryMs) {
         // Another release may have taken its place.
-        this.#version = await this.#readVersion(signal);
+        await this.#readVersion(signal);
         ({ images: this.#images } = await cri.images.listImages({}, { signal }));
         this.#imageFolder = (await this.#readImageFolder(signal)) ?? this.#imageFolder;
         this.#restAtMs = nowMs;
@@ -131,9 +138,10 @@ export class RuntimeHealth {
     return answer?.imageFilesystems[0]?.fsId?.mountpoint;
   }
 
-  async #readVersion(signal: AbortSignal): Promise<string> {
+  async #readVersion(signal: AbortSignal): Promise<void> {
     const answer = await this.#options.cri.runtime.version({ version: 'v1' }, { signal });
-    return `${answer.runtimeName}://${answer.runtimeVersion.replace(/^v/, '')}`;
+    this.#version = `${answer.runtimeName}://${answer.runtimeVersion.replace(/^v/, '')}`;
+    this.#stopSignals = takesStopSignals(answer);
   }
 }
 

@@ -21,15 +21,22 @@ export class PodAdmission {
 
   /** Asks the runtime. */
   static async open(
-    { cri }: Pick<KubeletBase, 'cri'>,
+    {
+      cri,
+      health,
+    }: Pick<KubeletBase, 'cri'> & { health: Pick<KubeletBase['health'], 'stopSignals'> },
     node: NodeParts,
     signal: AbortSignal,
   ): Promise<PodAdmission> {
     const { runtimeHandlers, features } = await cri.runtime.status({}, { signal });
+    const isTaken = takesStopSignals(await cri.runtime.version({ version: 'v1' }, { signal }));
     const usual = runtimeHandlers.find(({ name }) => name === '');
     return new PodAdmission(node, {
       recursiveReadOnlyMounts: usual?.features?.recursiveReadOnlyMounts ?? false,
-      stopSignals: takesStopSignals(await cri.runtime.version({ version: 'v1' }, { signal })),
+      // Another release may take the place of this one.
+      get stopSignals() {
+        return health.stopSignals ?? isTaken;
+      },
       hasGroupsPolicy: features?.supplementalGroupsPolicy ?? false,
       hasAppArmor: await hasAppArmor(),
     });

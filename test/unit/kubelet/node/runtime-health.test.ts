@@ -66,6 +66,7 @@ describe('a runtime', () => {
 
   it('may be replaced by another release', async () => {
     await health.ask(signal);
+    expect(health.stopSignals).toBe(false);
     version = '2.4.2';
     await clock.advance(29_999);
     await health.ask(signal);
@@ -73,6 +74,7 @@ describe('a runtime', () => {
     await clock.advance(1);
     await health.ask(signal);
     expect(health.version).toBe('containerd://2.4.2');
+    expect(health.stopSignals).toBe(true);
   });
 
   it('says what it can do; pods have no user namespaces here, whatever it can', async () => {
