@@ -1,4 +1,4 @@
-import { json } from 'node:stream/consumers';
+import { json, text } from 'node:stream/consumers';
 import type { Clock } from '../../clock.ts';
 import { SwitchyardError } from '../../error.ts';
 import type { ApiClient } from '../../informer/api-client.ts';
@@ -15,7 +15,8 @@ export async function serverVersion(
   return withWatchdog(clock, longestCallMs, signal, async (guarded) => {
     const { status, body } = await client.get('/version', {}, guarded);
     if (status === 200) return ((await json(body)) as { readonly gitVersion?: string }).gitVersion;
-    body.destroy();
+    // Read, and not destroyed: that would be an error of the stream, which nobody awaits and which ends the process.
+    await text(body);
     throw new SwitchyardError('source', `the API server does not say its version: ${status}`, {
       retryable: true,
     });
