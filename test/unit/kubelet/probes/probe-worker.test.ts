@@ -97,8 +97,8 @@ test('workers whose moments lie close together work at the same one, never early
   const both = [{ ...first, readinessProbe: asks('ready') }];
   await on.sync(pod({ containers: both }), nowRunning(on));
   expect(on.executed).toEqual(['live@30.13', 'ready@30.19']);
-  await on.clock.advance(20_100);
-  expect(on.executed.slice(2)).toEqual(['live@40.25', 'ready@40.25', 'live@50.25', 'ready@50.25']);
+  await on.clock.advance(20_400);
+  expect(on.executed.slice(2)).toEqual(['live@40.5', 'ready@40.5', 'live@50.5', 'ready@50.5']);
 });
 
 test('nothing is probed before a container has an ID, nor in its initial delay', async () => {
