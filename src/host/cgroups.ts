@@ -18,6 +18,15 @@ export interface CgroupLimits {
   readonly pids: bigint;
 }
 
+/** What making sure of a cgroup came to. */
+export type CgroupChange = 'create' | 'update' | 'none';
+
+/** To compare by. */
+export function limitsText(limits: CgroupLimits | undefined, raising: boolean): string {
+  const values = limits === undefined ? [] : Object.values(limits);
+  return [raising ? 'at least' : 'just', ...values].join(' ');
+}
+
 /** Where the kernel's tree of cgroups is mounted. */
 export const cgroupMount = '/sys/fs/cgroup';
 
@@ -50,6 +59,8 @@ export class CgroupTree {
   readonly #root: string;
   readonly #mount: string;
   readonly #clock: Clock;
+  /** What each was last asked to have, and has. */
+  readonly #asked = new Map<string, string>();
 
   constructor(
     { version, root, mount = cgroupMount }: { version: 1 | 2; root: string; mount?: string },
@@ -64,13 +75,23 @@ export class CgroupTree {
   /**
    * Makes it with all that it is in. `path` is below the root: `/kubepods/burstable/podUID`. `raising`: where it stands already, limits
    * of memory and of CPU time are raised and never lowered, for its members may have more than the new ones (version 2 kills them then,
-   * version 1 refuses). Answers whether it was not there.
+   * version 1 refuses). What stands, and was asked for the same before, is left as it is.
    */
   async make(
     path: string,
     limits: CgroupLimits | undefined,
     { raising = false } = {},
-  ): Promise<boolean> {
+  ): Promise<CgroupChange> {
+    const asked = limitsText(limits, raising);
+    if (this.#asked.get(path) === asked && (await this.exists(path))) return 'none';
+    this.#asked.delete(path);
+    const made = await this.#make(path, limits, raising);
+    this.#asked.set(path, asked);
+    return made ? 'create' : 'update';
+  }
+
+  /** Whether it was not there. */
+  async #make(path: string, limits: CgroupLimits | undefined, raising: boolean): Promise<boolean> {
     let made = false;
     for (const tree of this.#limiting()) {
       const isNew = await this.#makeIn(tree, path);
@@ -103,6 +124,7 @@ export class CgroupTree {
   /** Removes it with all below; processes that are left in it are killed. */
   async remove(path: string): Promise<void> {
     const below = checked(path);
+    this.#asked.delete(path);
     for (const tree of await this.#all()) {
       await this.#removeTree(join(tree, this.#root, below));
     }

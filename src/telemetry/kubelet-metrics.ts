@@ -1,8 +1,9 @@
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { addBuildInfo } from './build-info.ts';
 import { CertificateMetrics } from './certificate-metrics.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';
 import { PodMetrics } from './pod-metrics.ts';
+import { collectNodeMetrics } from './node-metrics.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
 import { ReliefMetrics } from './relief-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
@@ -91,7 +92,7 @@ export class KubeletMetrics {
 
   /** Adds the metrics of the process and of Node; only for a process that serves them. */
   collectProcess(): void {
-    collectDefaultMetrics({ register: this.registry });
+    collectNodeMetrics(this.registry);
     collectProcessMetrics(this.registry);
   }
 

@@ -1,7 +1,8 @@
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { AgentMetrics } from './agent-metrics.ts';
 import { addBuildInfo, addFeatures, featuresMetric } from './build-info.ts';
 import type { FeatureState } from './build-info.ts';
+import { collectNodeMetrics } from './node-metrics.ts';
 import { collectProcessMetrics } from './process-metrics.ts';
 import { ConfigMetrics } from './config-metrics.ts';
 import { RestClientMetrics } from './rest-client-metrics.ts';
@@ -148,7 +149,7 @@ export class ProxyMetrics {
 
   /** Adds the metrics of the process and of Node; only for a process that serves them. */
   collectProcess(): void {
-    collectDefaultMetrics({ register: this.registry });
+    collectNodeMetrics(this.registry);
     collectProcessMetrics(this.registry);
   }
 

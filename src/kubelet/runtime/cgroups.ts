@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.ts';
-import type { CgroupLimits, CgroupTree } from '../../host/cgroups.ts';
+import type { CgroupChange, CgroupLimits, CgroupTree } from '../../host/cgroups.ts';
 import type { QosClass } from '../pod/pod-status.ts';
 import type { Pod } from '../pod/pod.ts';
 import { milliUnits } from '../pod/quantity.ts';
@@ -71,8 +71,7 @@ export interface MakingOptions {
 
 /** Paths below the root that is set: `/kubepods/burstable/podUID`. */
 export interface PodTree extends Pick<CgroupTree, 'exists' | 'children' | 'remove'> {
-  /** Whether it was not there. */
-  make(path: string, limits: CgroupLimits | undefined, options: MakingOptions): Promise<boolean>;
+  make(path: string, limits: CgroupLimits | undefined, options: MakingOptions): Promise<CgroupChange>;
 }
 
 /** Who is told how long it takes, and by which clock. */
@@ -159,15 +158,13 @@ export class OwnCgroups implements PodCgroups {
     limits: CgroupLimits | undefined,
     options: MakingOptions,
   ): Promise<void> {
-    await this.#timed(async () =>
-      (await this.#tree.make(path, limits, options)) ? 'create' : 'update',
-    );
+    await this.#timed(async () => this.#tree.make(path, limits, options));
   }
 
-  async #timed(work: () => Promise<CgroupOperation>): Promise<void> {
+  async #timed(work: () => Promise<CgroupOperation | 'none'>): Promise<void> {
     const begunMs = this.#timing?.clock.monotonic() ?? 0;
     const operation = await work();
-    if (this.#timing === undefined) return;
+    if (this.#timing === undefined || operation === 'none') return;
     const { meter, clock } = this.#timing;
     meter.cgroupChanged(operation, (clock.monotonic() - begunMs) / 1000);
   }

@@ -30,8 +30,8 @@ export class ContainerFiles {
   async makePodDirs(pod: Pick<Pod, 'metadata'>): Promise<void> {
     await this.#logFolders.note(pod);
     const dir = podDir(this.#settings, pod.metadata.uid);
-    for (const path of [dir, join(dir, 'volumes'), join(dir, 'plugins')]) {
-      await mkdir(path, { recursive: true, mode: 0o750 });
+    for (const name of ['volumes', 'plugins']) {
+      await mkdir(join(dir, name), { recursive: true, mode: 0o750 });
     }
   }
 

@@ -51,6 +51,12 @@ export class ListRhythm {
     this.#wake.abort();
   }
 
+  /** Whether all that happens is told of, and nothing has for a while: then a list that was begun at `listedMs` is as good as a new one. */
+  isCurrent(listedMs: number): boolean {
+    const newsMs = this.#oftenUntilMs - aftermathMs;
+    return this.#isTold && listedMs > newsMs && this.#clock.monotonic() >= this.#oftenUntilMs;
+  }
+
   /** To be called when a list begins. */
   begin(): void {
     this.#listedAtMs = this.#clock.monotonic();

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { SwitchyardError, errorText } from '../../error.ts';
-import type { CgroupLimits, CgroupTree } from '../../host/cgroups.ts';
+import { limitsText } from '../../host/cgroups.ts';
+import type { CgroupChange, CgroupLimits, CgroupTree } from '../../host/cgroups.ts';
 import { BusRefusal } from '../../host/system-bus.ts';
 import type { SystemdSlices } from '../../host/systemd-slices.ts';
 import type { Log } from '../../telemetry/log.ts';
@@ -29,6 +30,8 @@ export class SliceTree {
   readonly #options: SliceTreeOptions;
   /** What each was limited to by this process. */
   readonly #limited = new Map<string, string>();
+  /** What each was last asked to have, where that is what it has. */
+  readonly #asked = new Map<string, string>();
   /** Limits that systemd has not taken yet, of what stands. */
   readonly #owed = new Map<string, CgroupLimits>();
   readonly #turns = new AtOnce(1);
@@ -48,8 +51,8 @@ export class SliceTree {
     path: string,
     limits: CgroupLimits | undefined,
     { raising = false, signal = this.#never }: MakingOptions = {},
-  ): Promise<boolean> {
-    if ((await this.#lacks(path, limits, raising)) === 'nothing') return false;
+  ): Promise<CgroupChange> {
+    if ((await this.#lacks(path, limits, raising)) === 'nothing') return 'none';
     // Pods that begin together have classes in common: systemd refuses the second of two that begin the same.
     return this.#turns.with(signal, async () => this.#make(path, limits, raising));
   }
@@ -76,6 +79,7 @@ export class SliceTree {
     const { slices, tree } = this.#options;
     const { place, unit } = this.#of(path);
     this.#limited.delete(path);
+    this.#asked.delete(path);
     this.#owed.delete(path);
     if (await tree.exists(place)) {
       await this.#ask(async () => slices.stop(unit));
@@ -84,13 +88,17 @@ export class SliceTree {
     await tree.remove(place);
   }
 
-  async #make(path: string, limits: CgroupLimits | undefined, raising: boolean): Promise<boolean> {
+  async #make(
+    path: string,
+    limits: CgroupLimits | undefined,
+    raising: boolean,
+  ): Promise<CgroupChange> {
     const { place, unit } = this.#of(path);
     const lacks = await this.#lacks(path, limits, raising);
-    if (lacks === 'nothing') return false;
+    if (lacks === 'nothing') return 'none';
     if (lacks !== 'all') {
       await this.#limit(path, lacks);
-      return false;
+      return 'update';
     }
     await this.#ask(async () => this.#options.slices.start(unit, limits));
     if (!(await this.#becomes(place, true))) {
@@ -98,7 +106,7 @@ export class SliceTree {
       throw new SwitchyardError('tool', text, { retryable: true });
     }
     this.#took(path, limits);
-    return true;
+    return 'create';
   }
 
   /** All of it, nothing, or these limits. */
@@ -111,8 +119,12 @@ export class SliceTree {
     const { place } = this.#of(path);
     if (!(await tree.exists(place))) return 'all';
     if (limits === undefined) return 'nothing';
+    const asked = limitsText(limits, raising);
+    if (this.#asked.get(path) === asked) return 'nothing';
     const wanted = raising ? await tree.raised(place, limits) : limits;
-    return this.#limited.get(path) === textOf(wanted) ? 'nothing' : wanted;
+    if (this.#limited.get(path) !== textOf(wanted)) return wanted;
+    this.#asked.set(path, asked);
+    return 'nothing';
   }
 
   /** With all that is owed, once systemd takes it again. Rejects never. */
@@ -122,6 +134,7 @@ export class SliceTree {
     this.#owed.delete(path);
     this.#owed.set(path, limits);
     this.#limited.delete(path);
+    this.#asked.delete(path);
     for (const [each, owed] of [...this.#owed].toReversed()) {
       // It may have gone meanwhile.
       if (this.#owed.get(each) !== owed) continue;

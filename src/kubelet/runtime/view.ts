@@ -136,6 +136,13 @@ export class RuntimeView {
     return (await this.#read({ [labels.podUid]: uid }, signal)).pods.get(uid);
   }
 
+  /** One pod of the last list, where events would have told of anything since; else read after this was called. */
+  async latest(uid: string, signal?: AbortSignal): Promise<RuntimePod | undefined> {
+    const listedMs = this.#relistedAtMs;
+    const isCurrent = listedMs !== undefined && !this.#failing && this.#rhythm.isCurrent(listedMs);
+    return isCurrent ? this.#pods.get(uid) : this.pod(uid, signal);
+  }
+
   async #relist(reason: ListReason): Promise<ReadonlyMap<string, RuntimePod>> {
     if (this.#queued === undefined) {
       this.#options.eventMeter?.listed(reason);

@@ -36,7 +36,8 @@ export interface AtomicWrite {
   readonly random: () => number;
 }
 
-const dataLink = '..data';
+/** What a writer turns to its newest folder. */
+export const dataLink = '..data';
 const nextLink = '..data_tmp';
 const generationForm = /^\.\.\d{4}(?:_\d{2}){5}\.\d+$/;
 

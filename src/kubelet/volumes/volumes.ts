@@ -25,6 +25,7 @@ import { removeUnmounted, unmountBelow } from './removal.ts';
 import { bindSubPath } from './sub-path.ts';
 import type { Tokens } from './tokens.ts';
 import { countVolumes } from './volume-counts.ts';
+import { writtenStamp } from './written-stamp.ts';
 import { isFiles, placeOf, pluginOf, usedVolumes } from './volume-place.ts';
 import type { ClaimPlace, EmptyPlace, FilesPlace, Place } from './volume-place.ts';
 
@@ -51,6 +52,8 @@ interface PodState {
   /** Whose each is that is to be set up: `kubernetes.io/secret`, by `secret/keys`. */
   readonly plugins: Map<string, string>;
   readonly failures: FailedMounts;
+  /** How those of files were left, by volume. */
+  readonly stamps: Map<string, string>;
   /** What claims are bound to, by volume. */
   readonly claimed: Map<string, Claimed>;
 }
@@ -145,6 +148,7 @@ export class PodVolumes implements Volumes {
     const state: PodState = {
       done: new Set(),
       plugins: new Map(),
+      stamps: new Map(),
       failures: new FailedMounts(events, clock),
       claimed: new Map(),
     };
@@ -274,6 +278,12 @@ export class PodVolumes implements Volumes {
     if (payload === undefined) throw new Error('it holds no files');
     const { uid } = pod.metadata;
     const path = directories.volume(uid, kind, volume.name);
+    const { fsGroup } = pod.spec.securityContext;
+    const write = { payload, fsGroup, nowMs: clock.now(), random };
+    const { stamps } = this.#stateOf(uid);
+    const left = stamps.get(volume.name);
+    if (left !== undefined && left === (await writtenStamp(path, write))) return;
+    stamps.delete(volume.name);
     const marker = directories.marker(uid, `wrapped_${volume.name}`);
     if (kind === 'configmap') {
       await setUpEmpty({ path, marker, medium: 'disk' }, pod, this.#options, signal);
@@ -281,8 +291,9 @@ export class PodVolumes implements Volumes {
       const sizeBytes = memoryBytes(pod, undefined, sources.allocatable);
       await setUpEmpty({ path, marker, medium: 'memory', sizeBytes }, pod, this.#options, signal);
     }
-    const { fsGroup } = pod.spec.securityContext;
-    await writeAtomically(path, { payload, fsGroup, nowMs: clock.now(), random });
+    await writeAtomically(path, write);
+    const stamp = await writtenStamp(path, write);
+    if (stamp !== undefined) stamps.set(volume.name, stamp);
   }
 
   /** Whether an earlier process set it up whole. */

@@ -16,7 +16,7 @@ import type { BackOff } from '../back-off.ts';
 /** All that the operations on pods work with; one for all pods of the node. */
 export interface PodSurroundings extends StartSurroundings {
   readonly runtime: Cri['runtime'];
-  readonly view: Pick<RuntimeView, 'pod'>;
+  readonly view: Pick<RuntimeView, 'pod' | 'latest'>;
   readonly status: StatusSink;
   readonly probes: Probes;
   /** undefined: there is no API server. */
@@ -45,6 +45,8 @@ export interface PodMemory {
   forced: ForcedEnd | undefined;
   /** Nothing was synced since this process began. */
   isFirst: boolean;
+  /** This sync is one that comes by itself: the last one left nothing to do, and nothing is known to have changed since. */
+  isRoutine: boolean;
   /** The fields that an Event was told of. */
   toldUnsupported: string | undefined;
   /** The same of its ephemeral containers. */
@@ -57,6 +59,7 @@ export function newMemory(): PodMemory {
     terminationMessages: new Map(),
     forced: undefined,
     isFirst: true,
+    isRoutine: false,
     toldUnsupported: undefined,
     toldEphemeral: undefined,
   };

@@ -70,7 +70,8 @@ export class PodWorker {
   #hasStarted = false;
   /** Syncs that had something to do, one after the other. */
   #inARow = 0;
-  /** When the next operation is due, by the wall clock. */
+  #isSettled = false;
+  /** When the next operation is due, by the wall clock; 0: something has changed. */
   #dueMs = 0;
   #wake = new AbortController();
   #operation = new AbortController();
@@ -197,6 +198,7 @@ export class PodWorker {
     this.#operation = new AbortController();
     const { signal } = this.#operation;
     const before = this.#state;
+    this.#memory.isRoutine = this.#isSettled && this.#dueMs > 0;
     // what comes while it is under way makes the next one due
     this.#dueMs = Infinity;
     const beganMs = clock.monotonic();
@@ -250,7 +252,9 @@ export class PodWorker {
     if (pod === undefined) return Infinity;
     if (!this.#hasStarted && !mayStart(pod)) return clock.now() + this.#jittered(afterErrorMs);
     this.#noteStart(pod);
+    this.#isSettled = false;
     const synced = await operations.sync(pod, this.#memory, signal);
+    this.#isSettled = synced.kind === 'settled';
     this.#inARow = synced.kind === 'again' ? this.#inARow + 1 : 0;
     if (synced.kind === 'ended') this.#terminate(this.#ownGrace());
     return this.#afterSync(synced);

@@ -40,7 +40,9 @@ export async function syncPod(
   around: PodSurroundings,
   signal: AbortSignal,
 ): Promise<Synced> {
-  const runtime = await around.view.pod(pod.metadata.uid, signal);
+  const runtime = await (memory.isRoutine
+    ? around.view.latest(pod.metadata.uid, signal)
+    : around.view.pod(pod.metadata.uid, signal));
   forgetPastFailures(runtime, memory);
   const unsupported = refuseUnsupported(pod, memory, around);
   refuseEphemeral(pod, memory, around);

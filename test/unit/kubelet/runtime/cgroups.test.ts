@@ -111,6 +111,30 @@ test('it is told how long it takes to make, change and remove them', async () =>
   expect(told).toEqual(['destroy']);
 });
 
+test('what stands as it was asked for is neither read nor written again, what has gone is made', async () => {
+  for (const name of ['cpu', 'memory', 'pids']) mkdirSync(join(mount, name));
+  const clock = new VirtualClock();
+  const tree = new CgroupTree({ version: 1, root: '/n1', mount }, clock);
+  const told: string[] = [];
+  const meter = { cgroupChanged: (what: string): number => told.push(what) };
+  const cgroups = new OwnCgroups(tree, settings, { meter, clock });
+  const shares = 'cpu/n1/kubepods/burstable/podu1/cpu.shares';
+  await cgroups.ensure(burstable, false);
+  told.length = 0;
+  // By hand: nobody takes that back before something else is asked for.
+  writeFileSync(join(mount, shares), '77');
+  await cgroups.ensure(burstable, false);
+  expect([read(shares), told]).toEqual(['77', []]);
+  await cgroups.ensure(asking({ cpu: '500m' }), false);
+  expect(read(shares)).toBe('102');
+  await cgroups.ensure(burstable, false);
+  expect(read(shares)).toBe('256');
+  for (const name of ['cpu', 'memory']) rmSync(join(mount, name, 'n1'), { recursive: true });
+  told.length = 0;
+  await cgroups.ensure(burstable, false);
+  expect([read(shares), told]).toEqual(['256', ['create']]);
+});
+
 test.each([1, 2] as const)(
   'version %i: so many processes of a pod, or any number again',
   async (version) => {

@@ -148,6 +148,24 @@ describe('a pod', () => {
     expect(given.get(slice)?.memoryBytes).toBe(32n * 1024n ** 2n);
   });
 
+  it('that is up is asked for its limits no more once they are known to be what they are to be', async () => {
+    const own = cgroups();
+    const of = asking({ memory: '32Mi' });
+    await own.ensure(of, false);
+    for (let i = 0; i < 2; i++) await own.ensure(of, true);
+    asked.length = 0;
+    // Raised by hand: what is up may have it.
+    writeFileSync(join(place(slice), 'memory.max'), `${64 * 1024 ** 2}\n`);
+    await own.ensure(of, true);
+    expect(asked).toEqual([]);
+    await own.ensure(asking({ memory: '48Mi' }), true);
+    expect(given.get(slice)?.memoryBytes).toBe(64n * 1024n ** 2n);
+    rmSync(place(slice), { recursive: true });
+    asked.length = 0;
+    await own.ensure(of, true);
+    expect(asked).toEqual([`start ${slice}`]);
+  });
+
   it('that an earlier agent has left is known by its UID, and its slice is removed', async () => {
     await cgroups().ensure(asking({}), false);
     const later = cgroups();

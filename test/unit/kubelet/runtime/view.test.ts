@@ -208,6 +208,27 @@ describe.each(['containerd', 'CRI'] as const)('with the events of %s', (stream) 
     expect(lists() - before).toBe(11);
   });
 
+  it('a pod is not asked for again while nothing happens, if the latest is enough', async () => {
+    await settled();
+    const id = await runPod('a', 'sleep 1000', 'n1');
+    await clock.advance(4000);
+    const asked = lists();
+    // What has just happened may not be in any list yet.
+    expect(newest(await view.latest('a'), 'main')).toMatchObject({ id });
+    expect(lists()).toBe(asked + 1);
+    await clock.advance(6000);
+    const before = lists();
+    expect(newest(await view.latest('a'), 'main')).toMatchObject({ id, state: 'running' });
+    expect(await view.latest('b')).toBeUndefined();
+    expect(lists()).toBe(before);
+    runtime.tasks.down = true;
+    runtime.tasks.breakAll();
+    await clock.advance(20_000);
+    const broken = lists();
+    await view.latest('a');
+    expect(lists()).toBe(broken + 1);
+  });
+
   it('what begins, ends and is removed is known within a second', async () => {
     await settled();
     const id = await runPod('a', 'sleep 1000', 'n1');

@@ -1,5 +1,5 @@
 /** What a pod's volumes hold, what is told where one cannot be had, and what is left afterwards; without a kernel's mounts. */
-import { lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import process from 'node:process';
 
@@ -373,6 +373,32 @@ describe('an update', () => {
     await agent().setUp(of, signal);
     expect(await filesIn(hostPath)).toEqual({ 'COLOR 644': 'green' });
     expect(events).toHaveLength(2);
+  });
+
+  it('is of what was touched by others, too; what nobody has touched is not written', async () => {
+    const volumes = agent();
+    const of = podWith([settings]);
+    const { hostPath = '' } = (await volumes.setUp(of, signal)).get('v') ?? {};
+    const meant = await filesIn(hostPath);
+    const generation = await readlink(join(hostPath, '..data'));
+    const color = join(hostPath, '..data', 'COLOR');
+    const deeds: readonly (() => Promise<unknown>)[] = [
+      async () => {},
+      async () => writeFile(color, 'RED'),
+      async () => chmod(color, 0o600),
+      async () => rm(color),
+      async () => writeFile(join(hostPath, '..data', 'more'), ''),
+      async () => rm(join(hostPath, 'COLOR')),
+      async () => rm(join(hostPath, '..data')),
+      async () => rm(hostPath, { recursive: true }),
+    ];
+    for (const deed of deeds) {
+      await deed();
+      await volumes.setUp(of, signal);
+      expect(await filesIn(hostPath)).toEqual(meant);
+      expect(await readFile(join(hostPath, 'COLOR'), 'utf8')).toBe('red');
+      if (deed === deeds[0]) expect(await readlink(join(hostPath, '..data'))).toBe(generation);
+    }
   });
 
   it('empties an optional volume whose object is gone', async () => {

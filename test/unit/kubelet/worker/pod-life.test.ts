@@ -54,6 +54,17 @@ test('a pod starts, is deleted, and gives back what it had', async () => {
   expect(lab.workers.uids()).toEqual([]);
 });
 
+test('pods at rest are looked at each minute, and the runtime is asked once for all of them', async () => {
+  const uids = ['u1', 'u2', 'u3'];
+  for (const uid of uids) lab.put(pod({ containers: [script('app', forever)] }, { uid, name: uid }));
+  for (const uid of uids) await lab.untilState('running 0', 'app', uid);
+  await lab.clock.advance(100_000);
+  const [ensured, lists] = [lab.ensured.length, lab.fake.log.count('ListPodSandbox')];
+  await lab.clock.advance(900_000);
+  expect(lab.ensured.length - ensured).toBeGreaterThanOrEqual(3 * 10);
+  expect(lab.fake.log.count('ListPodSandbox') - lists).toBe(15);
+});
+
 test('a pod goes though its cgroup cannot be removed', async () => {
   const web = pod({ containers: [script('app', forever)] });
   lab.put(web);
