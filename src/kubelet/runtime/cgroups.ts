@@ -71,7 +71,11 @@ export interface MakingOptions {
 
 /** Paths below the root that is set: `/kubepods/burstable/podUID`. */
 export interface PodTree extends Pick<CgroupTree, 'exists' | 'children' | 'remove'> {
-  make(path: string, limits: CgroupLimits | undefined, options: MakingOptions): Promise<CgroupChange>;
+  make(
+    path: string,
+    limits: CgroupLimits | undefined,
+    options: MakingOptions,
+  ): Promise<CgroupChange>;
 }
 
 /** Who is told how long it takes, and by which clock. */

@@ -56,7 +56,8 @@ test('a pod starts, is deleted, and gives back what it had', async () => {
 
 test('pods at rest are looked at each minute, and the runtime is asked once for all of them', async () => {
   const uids = ['u1', 'u2', 'u3'];
-  for (const uid of uids) lab.put(pod({ containers: [script('app', forever)] }, { uid, name: uid }));
+  for (const uid of uids)
+    lab.put(pod({ containers: [script('app', forever)] }, { uid, name: uid }));
   for (const uid of uids) await lab.untilState('running 0', 'app', uid);
   await lab.clock.advance(100_000);
   const [ensured, lists] = [lab.ensured.length, lab.fake.log.count('ListPodSandbox')];
