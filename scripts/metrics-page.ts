@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
 import { ProbeMeter } from '../src/kubelet/probes/probe-meter.ts';
-import { cadvisorFamilies } from '../src/kubelet/server/cadvisor-families.ts';
+import { cadvisorFamilies } from '../src/kubelet/server/figures/cadvisor-families.ts';
 import { KubeletMetrics } from '../src/telemetry/kubelet-metrics.ts';
 import { ProxyMetrics } from '../src/telemetry/metrics.ts';
 import { collectProcessMetrics } from '../src/telemetry/process-metrics.ts';

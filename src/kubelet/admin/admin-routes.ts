@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { PodLogs } from '../server/pod-logs.ts';
-import type { PodStreams } from '../server/pod-streams.ts';
+import type { PodLogs } from '../server/logs/pod-logs.ts';
+import type { PodStreams } from '../server/streams/pod-streams.ts';
 import type { Exchange, Routes } from '../server/routes.ts';
 import { sayJson } from '../server/say.ts';
 import type { KubeletStatus } from './kubelet-status.ts';

@@ -12,7 +12,7 @@ import type { SigningPorts, SigningWish } from '../certificates/signing.ts';
 import { ObjectApi } from '../api/object-api.ts';
 import type { KubeletBase } from '../base/kubelet-base.ts';
 import type { NodeParts } from './node-parts.ts';
-import type { ServingPair } from '../server/serving-certificate.ts';
+import type { ServingPair } from '../server/access/serving-certificate.ts';
 
 type NodeApi = Pick<ApiSide, 'objects' | 'useClientFile'>;
 

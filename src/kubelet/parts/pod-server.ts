@@ -6,7 +6,7 @@ import type { NodeCertificates } from './node-certificates.ts';
 import type { Pod } from '../pod/pod.ts';
 import type { PodTable } from '../dispatch/pod-table.ts';
 import type { RuntimeView } from '../runtime/view.ts';
-import type { FigureRoutesOptions } from '../server/figure-routes.ts';
+import type { FigureRoutesOptions } from '../server/figures/figure-routes.ts';
 import type { KubeletRoutesOptions } from '../server/kubelet-routes.ts';
 import { KubeletServer } from '../server/server.ts';
 import { isStaticPod } from '../sources/sourced-pod.ts';

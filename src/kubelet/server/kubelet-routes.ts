@@ -1,11 +1,11 @@
 import type { Pod } from '../pod/pod.ts';
 import type { RuntimePod } from '../runtime/runtime-pod.ts';
-import type { FigureRoutes } from './figure-routes.ts';
-import type { PodLogs } from './pod-logs.ts';
-import type { PodStreams, StreamVerb } from './pod-streams.ts';
+import type { FigureRoutes } from './figures/figure-routes.ts';
+import type { PodLogs } from './logs/pod-logs.ts';
+import type { PodStreams, StreamVerb } from './streams/pod-streams.ts';
 import type { Exchange, Routes } from './routes.ts';
 import { sayJson, sayText } from './say.ts';
-import type { SystemLogs } from './system-logs.ts';
+import type { SystemLogs } from './logs/system-logs.ts';
 
 /** How the kubelet itself is. */
 export interface KubeletHealth {

@@ -8,15 +8,15 @@ import { SwitchyardError, errorText } from '../../error.ts';
 import type { RefusalReason } from '../../telemetry/connection-metrics.ts';
 import { requestUrl } from '../../telemetry/http-server.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { TooManyReviewsError, isAnonymous } from './authentication.ts';
-import type { Authentication } from './authentication.ts';
-import type { Authorization } from './authorization.ts';
+import { TooManyReviewsError, isAnonymous } from './access/authentication.ts';
+import type { Authentication } from './access/authentication.ts';
+import type { Authorization } from './access/authorization.ts';
 import { Exchanges } from './exchanges.ts';
 import type { Routes } from './routes.ts';
 import { sayText } from './say.ts';
-import type { ServingPair } from './serving-certificate.ts';
-import { Strangers } from './strangers.ts';
-import type { StrangerLimits } from './strangers.ts';
+import type { ServingPair } from './access/serving-certificate.ts';
+import { Strangers } from './access/strangers.ts';
+import type { StrangerLimits } from './access/strangers.ts';
 
 export interface ListenerOptions {
   readonly address: string;

@@ -6,24 +6,24 @@ import type { KubeletServerConfig } from '../../config/kubelet-config.ts';
 import type { ApiWriter } from '../../informer/api-client.ts';
 import { Wakeup } from '../../informer/wakeup.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { Authentication } from './authentication.ts';
-import { Authorization } from './authorization.ts';
+import { Authentication } from './access/authentication.ts';
+import { Authorization } from './access/authorization.ts';
 import { KubeletRoutes, plainHealth } from './kubelet-routes.ts';
 import type { KubeletRoutesOptions, PodHandlers } from './kubelet-routes.ts';
 import { KubeletListener } from './listener.ts';
 import type { Guarded, ListenerOptions } from './listener.ts';
 import { Refusals } from './refusals.ts';
 import type { RefusalsOptions } from './refusals.ts';
-import { FigureRoutes } from './figure-routes.ts';
-import type { FigureRoutesOptions } from './figure-routes.ts';
-import { PodLogs } from './pod-logs.ts';
-import type { PodLogsOptions } from './pod-logs.ts';
-import { PodStreams } from './pod-streams.ts';
-import type { PodStreamsOptions } from './pod-streams.ts';
-import { opensslName } from './cipher-name.ts';
-import { keptServingPair } from './serving-certificate.ts';
-import type { ServingPair } from './serving-certificate.ts';
-import { SystemLogs } from './system-logs.ts';
+import { FigureRoutes } from './figures/figure-routes.ts';
+import type { FigureRoutesOptions } from './figures/figure-routes.ts';
+import { PodLogs } from './logs/pod-logs.ts';
+import type { PodLogsOptions } from './logs/pod-logs.ts';
+import { PodStreams } from './streams/pod-streams.ts';
+import type { PodStreamsOptions } from './streams/pod-streams.ts';
+import { opensslName } from './access/cipher-name.ts';
+import { keptServingPair } from './access/serving-certificate.ts';
+import type { ServingPair } from './access/serving-certificate.ts';
+import { SystemLogs } from './logs/system-logs.ts';
 
 export interface KubeletServerOptions
   extends

@@ -2,8 +2,8 @@
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { everyKubeletMetric, everyMetric } from '../../../scripts/metrics-page.ts';
-import { cadvisorMetrics } from '../../../src/kubelet/server/cadvisor-metrics.ts';
-import { resourceMetrics } from '../../../src/kubelet/server/resource-metrics.ts';
+import { cadvisorMetrics } from '../../../src/kubelet/server/figures/cadvisor-metrics.ts';
+import { resourceMetrics } from '../../../src/kubelet/server/figures/resource-metrics.ts';
 import { outsideTool } from '../../support/outside-tools.ts';
 import { cadvisorExtras, figures } from '../kubelet/stats/figures.ts';
 

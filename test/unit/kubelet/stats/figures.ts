@@ -1,6 +1,6 @@
 import type { CgroupUsage } from '../../../../src/host/cgroup-usage.ts';
 import type { InterfaceUse } from '../../../../src/host/network-usage.ts';
-import type { CadvisorExtras } from '../../../../src/kubelet/server/cadvisor-metrics.ts';
+import type { CadvisorExtras } from '../../../../src/kubelet/server/figures/cadvisor-metrics.ts';
 import type { Measured } from '../../../../src/kubelet/stats/measured.ts';
 import type { NodeReading } from '../../../../src/kubelet/stats/node-reading.ts';
 import type { Figures, PodFigures } from '../../../../src/kubelet/stats/stats.ts';

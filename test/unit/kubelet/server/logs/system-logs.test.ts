@@ -4,7 +4,7 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ask, byCertificate, byToken, ServerLab } from './server-lab.ts';
+import { ask, byCertificate, byToken, ServerLab } from '../server-lab.ts';
 
 let lab: ServerLab;
 let port = 0;

@@ -1,7 +1,12 @@
-import type { CgroupCpu, CgroupMemory, CgroupUsage, DeviceUse } from '../../host/cgroup-usage.ts';
-import type { DiskSpace } from '../../host/disk-space.ts';
-import type { InterfaceUse } from '../../host/network-usage.ts';
-import type { Measured, MeasuredMemory } from '../stats/measured.ts';
+import type {
+  CgroupCpu,
+  CgroupMemory,
+  CgroupUsage,
+  DeviceUse,
+} from '../../../host/cgroup-usage.ts';
+import type { DiskSpace } from '../../../host/disk-space.ts';
+import type { InterfaceUse } from '../../../host/network-usage.ts';
+import type { Measured, MeasuredMemory } from '../../stats/measured.ts';
 import type { Labels, Sample } from './metric-text.ts';
 
 /** What one line of a dashboard is about: the machine, all pods, a pod, its network, a container. */

@@ -2,9 +2,9 @@ import { appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { LogOptions } from '../../../../src/kubelet/server/log-options.ts';
-import { readLog } from '../../../../src/kubelet/server/log-reader.ts';
-import { systemClock } from '../../../../src/clock.ts';
+import type { LogOptions } from '../../../../../src/kubelet/server/logs/log-options.ts';
+import { readLog } from '../../../../../src/kubelet/server/logs/log-reader.ts';
+import { systemClock } from '../../../../../src/clock.ts';
 
 /** What of a log's file a client gets, and how a follower goes on. */
 

@@ -5,17 +5,17 @@ import { connect as connectPlainly } from 'node:net';
 import type { Socket } from 'node:net';
 import { connect } from 'node:tls';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { TooManyReviewsError } from '../../../../src/kubelet/server/authentication.ts';
-import type { User } from '../../../../src/kubelet/server/authentication.ts';
-import { KubeletListener } from '../../../../src/kubelet/server/listener.ts';
-import type { Guarded } from '../../../../src/kubelet/server/listener.ts';
-import { sayText } from '../../../../src/kubelet/server/say.ts';
-import type { StrangerLimits } from '../../../../src/kubelet/server/strangers.ts';
-import { silentLog } from '../../../../src/telemetry/log.ts';
-import { certificates } from '../../informer/certificates.ts';
-import { until } from '../../informer/widgets.ts';
-import { VirtualClock } from '../../proxy/virtual-clock.ts';
-import { byCertificate } from './server-lab.ts';
+import { TooManyReviewsError } from '../../../../../src/kubelet/server/access/authentication.ts';
+import type { User } from '../../../../../src/kubelet/server/access/authentication.ts';
+import { KubeletListener } from '../../../../../src/kubelet/server/listener.ts';
+import type { Guarded } from '../../../../../src/kubelet/server/listener.ts';
+import { sayText } from '../../../../../src/kubelet/server/say.ts';
+import type { StrangerLimits } from '../../../../../src/kubelet/server/access/strangers.ts';
+import { silentLog } from '../../../../../src/telemetry/log.ts';
+import { certificates } from '../../../informer/certificates.ts';
+import { until } from '../../../informer/widgets.ts';
+import { VirtualClock } from '../../../proxy/virtual-clock.ts';
+import { byCertificate } from '../server-lab.ts';
 
 const askMs = 10_000;
 

@@ -1,8 +1,8 @@
-import type { MachineFacts } from '../../host/machine-facts.ts';
-import type { DeviceUse } from '../../host/cgroup-usage.ts';
-import type { DiskUse } from '../../host/disk-use.ts';
-import type { NodeReading } from '../stats/node-reading.ts';
-import type { ContainerFigures, Figures, PodFigures } from '../stats/stats.ts';
+import type { MachineFacts } from '../../../host/machine-facts.ts';
+import type { DeviceUse } from '../../../host/cgroup-usage.ts';
+import type { DiskUse } from '../../../host/disk-use.ts';
+import type { NodeReading } from '../../stats/node-reading.ts';
+import type { ContainerFigures, Figures, PodFigures } from '../../stats/stats.ts';
 import { family } from './metric-text.ts';
 import type { Sample } from './metric-text.ts';
 import { cadvisorFamilies } from './cadvisor-families.ts';

@@ -1,5 +1,5 @@
-import type { Measured } from '../stats/measured.ts';
-import type { Figures } from '../stats/stats.ts';
+import type { Measured } from '../../stats/measured.ts';
+import type { Figures } from '../../stats/stats.ts';
 import { family } from './metric-text.ts';
 import type { Labels, Sample } from './metric-text.ts';
 

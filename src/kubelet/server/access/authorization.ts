@@ -1,6 +1,6 @@
-import type { Clock } from '../../clock.ts';
-import { createAnswer } from '../../informer/api-answer.ts';
-import type { ApiWriter } from '../../informer/api-client.ts';
+import type { Clock } from '../../../clock.ts';
+import { createAnswer } from '../../../informer/api-answer.ts';
+import type { ApiWriter } from '../../../informer/api-client.ts';
 import type { User } from './authentication.ts';
 import { ExpiringCache } from './expiring-cache.ts';
 

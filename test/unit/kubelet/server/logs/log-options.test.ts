@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { logContainer } from '../../../../src/kubelet/server/log-container.ts';
-import { parseLogOptions } from '../../../../src/kubelet/server/log-options.ts';
-import { pod, running, runningPod } from '../support/pods.ts';
+import { logContainer } from '../../../../../src/kubelet/server/logs/log-container.ts';
+import { parseLogOptions } from '../../../../../src/kubelet/server/logs/log-options.ts';
+import { pod, running, runningPod } from '../../support/pods.ts';
 
 /** What of which log is meant by a request. */
 

@@ -1,9 +1,9 @@
 // What the dashboards, alerts and rules of kubernetes-mixin (those of kube-prometheus too) ask a kubelet for, as of August 2026: each series is
 // here with the labels that they go by, or stands below with the reason why not.
 import { describe, expect, it } from 'vitest';
-import { cadvisorMetrics } from '../../../../src/kubelet/server/cadvisor-metrics.ts';
-import { KubeletMetrics } from '../../../../src/telemetry/kubelet-metrics.ts';
-import { cadvisorExtras, figures } from '../stats/figures.ts';
+import { cadvisorMetrics } from '../../../../../src/kubelet/server/figures/cadvisor-metrics.ts';
+import { KubeletMetrics } from '../../../../../src/telemetry/kubelet-metrics.ts';
+import { cadvisorExtras, figures } from '../../stats/figures.ts';
 
 /** Of /metrics; with the labels that series are selected, grouped or joined by. */
 const ofKubelet: readonly (readonly [string, ...string[]])[] = [

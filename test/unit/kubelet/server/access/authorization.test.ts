@@ -1,9 +1,12 @@
 // Which right on the node each path needs, by each method; what a right is enough for, and what it is not.
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import type { ApiWriter } from '../../../../src/informer/api-client.ts';
-import { Authorization, neededAccess } from '../../../../src/kubelet/server/authorization.ts';
-import { VirtualClock } from '../../proxy/virtual-clock.ts';
+import type { ApiWriter } from '../../../../../src/informer/api-client.ts';
+import {
+  Authorization,
+  neededAccess,
+} from '../../../../../src/kubelet/server/access/authorization.ts';
+import { VirtualClock } from '../../../proxy/virtual-clock.ts';
 
 const user = { name: 'ann', uid: '', groups: ['readers'], extra: {} };
 

@@ -6,7 +6,10 @@ import { connect, createServer } from 'node:tls';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
-import { keptServingPair, selfSigned } from '../../../../src/kubelet/server/serving-certificate.ts';
+import {
+  keptServingPair,
+  selfSigned,
+} from '../../../../../src/kubelet/server/access/serving-certificate.ts';
 
 /** The pair that the server's TLS begins with where none is given. */
 

@@ -2,9 +2,9 @@ import { constants } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { systemCode } from '../../error.ts';
-import type { Exchange } from './routes.ts';
-import { sayText } from './say.ts';
+import { systemCode } from '../../../error.ts';
+import type { Exchange } from '../routes.ts';
+import { sayText } from '../say.ts';
 
 /** A pipe without a writer would hold the open up. */
 const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;

@@ -1,8 +1,8 @@
 import { open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { watch } from 'node:fs';
-import type { Clock } from '../../clock.ts';
-import { isAbsent } from '../../error.ts';
+import type { Clock } from '../../../clock.ts';
+import { isAbsent } from '../../../error.ts';
 import { parseLogLine, parseLogTime } from './log-line.ts';
 import type { LogOptions } from './log-options.ts';
 

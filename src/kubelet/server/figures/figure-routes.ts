@@ -1,14 +1,14 @@
 import type { Registry } from 'prom-client';
-import type { BlockDevices } from '../../host/block-devices.ts';
-import { diskUseOf } from '../stats/runtime-stats.ts';
-import type { Stats } from '../stats/stats.ts';
-import { summary } from '../stats/summary.ts';
-import type { DisksOfPods } from '../stats/summary.ts';
+import type { BlockDevices } from '../../../host/block-devices.ts';
+import { diskUseOf } from '../../stats/runtime-stats.ts';
+import type { Stats } from '../../stats/stats.ts';
+import { summary } from '../../stats/summary.ts';
+import type { DisksOfPods } from '../../stats/summary.ts';
 import { cadvisorMetrics, devicesOf } from './cadvisor-metrics.ts';
 import type { CadvisorExtras } from './cadvisor-metrics.ts';
 import { resourceMetrics } from './resource-metrics.ts';
-import type { Exchange } from './routes.ts';
-import { sayJson, sayText } from './say.ts';
+import type { Exchange } from '../routes.ts';
+import { sayJson, sayText } from '../say.ts';
 
 export interface FigureRoutesOptions {
   readonly nodeName: string;

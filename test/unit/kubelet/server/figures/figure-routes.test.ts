@@ -2,9 +2,9 @@
 import { mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { KubeletServerOptions } from '../../../../src/kubelet/server/server.ts';
-import { figures } from '../stats/figures.ts';
-import { ask, askPlainly, byCertificate, here, ServerLab } from './server-lab.ts';
+import type { KubeletServerOptions } from '../../../../../src/kubelet/server/server.ts';
+import { figures } from '../../stats/figures.ts';
+import { ask, askPlainly, byCertificate, here, ServerLab } from '../server-lab.ts';
 
 let lab: ServerLab;
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { runtimeWith, ServerLab, upgraded } from './server-lab.ts';
+import { runtimeWith, ServerLab, upgraded } from '../server-lab.ts';
 
 let lab: ServerLab;
 

@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
-import type { Clock } from '../../clock.ts';
-import type { RefusalReason } from '../../telemetry/connection-metrics.ts';
+import type { Clock } from '../../../clock.ts';
+import type { RefusalReason } from '../../../telemetry/connection-metrics.ts';
 
 /** What those get who have not shown that they may ask for anything. */
 export interface StrangerLimits {

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { SwitchyardError, errorText } from '../../error.ts';
-import { endSocket } from './end-socket.ts';
+import { SwitchyardError, errorText } from '../../../error.ts';
+import { endSocket } from '../end-socket.ts';
 
 export interface TunnelOptions {
   /** Of the runtime's streaming server, as CRI gave it. */

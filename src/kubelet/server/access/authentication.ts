@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { PeerCertificate } from 'node:tls';
 import { TLSSocket } from 'node:tls';
-import type { Clock } from '../../clock.ts';
-import { SwitchyardError } from '../../error.ts';
-import { createAnswer } from '../../informer/api-answer.ts';
-import type { ApiWriter } from '../../informer/api-client.ts';
+import type { Clock } from '../../../clock.ts';
+import { SwitchyardError } from '../../../error.ts';
+import { createAnswer } from '../../../informer/api-answer.ts';
+import type { ApiWriter } from '../../../informer/api-client.ts';
 import { ExpiringCache } from './expiring-cache.ts';
 
 /** Who asks, as Kubernetes knows users. */

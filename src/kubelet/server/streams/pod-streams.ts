@@ -1,15 +1,15 @@
 import type { Client } from '@connectrpc/connect';
 import { Code } from '@connectrpc/connect';
-import { CriError, criText } from '../cri/cri-error.ts';
-import type { RuntimeService } from '../cri/gen/api_pb.ts';
-import { allContainers } from '../pod/pod.ts';
-import type { Pod } from '../pod/pod.ts';
-import type { RuntimePod } from '../runtime/runtime-pod.ts';
-import { newest } from '../runtime/runtime-pod.ts';
-import { containerTarget, podTarget } from './pod-target.ts';
-import type { PodTarget } from './pod-target.ts';
-import type { Exchange } from './routes.ts';
-import { sayText } from './say.ts';
+import { CriError, criText } from '../../cri/cri-error.ts';
+import type { RuntimeService } from '../../cri/gen/api_pb.ts';
+import { allContainers } from '../../pod/pod.ts';
+import type { Pod } from '../../pod/pod.ts';
+import type { RuntimePod } from '../../runtime/runtime-pod.ts';
+import { newest } from '../../runtime/runtime-pod.ts';
+import { containerTarget, podTarget } from '../pod-target.ts';
+import type { PodTarget } from '../pod-target.ts';
+import type { Exchange } from '../routes.ts';
+import { sayText } from '../say.ts';
 import { ownStreamingUrl, tunnel } from './tunnel.ts';
 
 export interface PodStreamsOptions {

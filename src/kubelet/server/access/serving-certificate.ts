@@ -6,8 +6,8 @@ import {
   X509Certificate,
 } from 'node:crypto';
 import { join } from 'node:path';
-import { KeptFile } from '../../host/kept-file.ts';
-import { secretFile } from '../certificates/certificate-store.ts';
+import { KeptFile } from '../../../host/kept-file.ts';
+import { secretFile } from '../../certificates/certificate-store.ts';
 import {
   bits,
   commonName,
@@ -20,7 +20,7 @@ import {
   subjectAltNames,
   time,
   tlv,
-} from '../certificates/der.ts';
+} from '../../certificates/der.ts';
 
 /** PEM texts. */
 export interface ServingPair {

@@ -2,12 +2,12 @@
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { expect, test } from 'vitest';
-import type { ApiWriter } from '../../../../src/informer/api-client.ts';
+import type { ApiWriter } from '../../../../../src/informer/api-client.ts';
 import {
   Authentication,
   TooManyReviewsError,
-} from '../../../../src/kubelet/server/authentication.ts';
-import { VirtualClock } from '../../proxy/virtual-clock.ts';
+} from '../../../../../src/kubelet/server/access/authentication.ts';
+import { VirtualClock } from '../../../proxy/virtual-clock.ts';
 
 /** Knows the token `good`, and answers when it is told to. */
 class SlowReviews implements ApiWriter {

@@ -1,5 +1,5 @@
-import type { ContainerStatus, PodStatus } from '../pod/pod-status.ts';
-import type { Pod } from '../pod/pod.ts';
+import type { ContainerStatus, PodStatus } from '../../pod/pod-status.ts';
+import type { Pod } from '../../pod/pod.ts';
 
 /** Whose log is read: a container's ID as CRI has it, or why there is none. */
 export type LogContainer =

@@ -4,8 +4,8 @@ import { IncomingMessage } from 'node:http';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { tunnel } from '../../../../src/kubelet/server/tunnel.ts';
-import { until } from '../../informer/widgets.ts';
+import { tunnel } from '../../../../../src/kubelet/server/streams/tunnel.ts';
+import { until } from '../../../informer/widgets.ts';
 
 /** One connection from its client's end to ours. */
 interface Pair {

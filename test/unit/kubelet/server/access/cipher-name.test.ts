@@ -1,6 +1,6 @@
 import { getCiphers } from 'node:tls';
 import { expect, test } from 'vitest';
-import { opensslName } from '../../../../src/kubelet/server/cipher-name.ts';
+import { opensslName } from '../../../../../src/kubelet/server/access/cipher-name.ts';
 
 /** Cipher suites by the names that a configuration has for them. */
 
