@@ -185,7 +185,7 @@ export default defineConfig({
     'typescript/no-deprecated': 'error',
     'typescript/prefer-readonly': 'error',
     'typescript/no-unsafe-type-assertion': 'off',
-    'import/no-cycle': 'error',
+    'import/no-cycle': ['error', { ignoreTypes: false }],
     'eslint/eqeqeq': 'error',
     'eslint/no-await-in-loop': 'off',
     'eslint/complexity': ['error', { max: 12 }],

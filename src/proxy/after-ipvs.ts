@@ -1,4 +1,5 @@
-import type { Backend, SyncReport } from '../backends/backend.ts';
+import type { Backend } from '../backends/backend.ts';
+import type { SyncReport } from '../backends/sync-report.ts';
 import type { IptablesBackend } from '../backends/iptables/backend.ts';
 import type { IptablesState } from '../backends/iptables/state.ts';
 import { besideIpvs } from '../backends/ipvs/beside.ts';

@@ -14,7 +14,7 @@ import { openFamily } from './family.ts';
 import type { FamilyParts } from './family.ts';
 import type { ProxyHealth } from './health.ts';
 import { openBackends } from './backends.ts';
-import type { OpenMode } from './backends.ts';
+import type { OpenMode } from './open-mode.ts';
 import { clusterReservations } from './cluster-reservations.ts';
 import type { ClusterReservations } from './cluster-reservations.ts';
 import { endOrphans } from './end-orphans.ts';

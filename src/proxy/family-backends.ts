@@ -9,7 +9,7 @@ import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import type { Log } from '../telemetry/log.ts';
 import { AfterNftables } from './after-nftables.ts';
-import type { BackendsOptions, FamilyBackend } from './backends.ts';
+import type { BackendsOptions, FamilyBackend } from './open-mode.ts';
 
 export interface FamilyBackendsOptions extends BackendsOptions {
   /** The tables that the legacy interface has; asking the tools would make them. */

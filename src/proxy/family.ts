@@ -10,7 +10,7 @@ import { ServiceCatalog } from '../services/service-catalog.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ProxyMetrics } from '../telemetry/metrics.ts';
 import { SyncRecord } from './admin/sync-record.ts';
-import type { FamilyBackend } from './backends.ts';
+import type { FamilyBackend } from './open-mode.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { ProxyHealth } from './health.ts';
 import type { NodeState } from './node-state.ts';

@@ -3,7 +3,8 @@ import { familyLabel } from '../ip/address.ts';
 import type { Clock } from '../clock.ts';
 import { requestUrl } from '../telemetry/http-server.ts';
 import type { HttpHandler } from '../telemetry/http-server.ts';
-import type { FamilyLabel, ProxyMetrics } from '../telemetry/metrics.ts';
+import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import type { FamilyLabel } from '../telemetry/family-label.ts';
 import type { HealthCheck } from '../telemetry/sli-metrics.ts';
 import type { NodeObject } from '../services/objects.ts';
 

@@ -7,7 +7,7 @@ import { Lowering } from '../backends/iptables/lower.ts';
 import { IpvsRemains } from '../backends/ipvs/remains.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import { AfterIpvs } from './after-ipvs.ts';
-import type { FamilyBackend } from './backends.ts';
+import type { FamilyBackend } from './open-mode.ts';
 import { openFamilyBackends } from './family-backends.ts';
 import type { FamilyBackendsOptions } from './family-backends.ts';
 import { checkAccounting, countTraffic } from './iptables-traffic.ts';

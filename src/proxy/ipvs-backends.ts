@@ -16,7 +16,7 @@ import type { IpvsState } from '../backends/ipvs/state.ts';
 import { applyIpvsSysctls, setIpvsTimeouts } from '../backends/ipvs/sysctls.ts';
 import type { GraphDelta, RuleGraph } from '../graph/rule-graph.ts';
 import type { Address } from '../ip/address.ts';
-import type { BackendsOptions, FamilyBackend, Reservations } from './backends.ts';
+import type { BackendsOptions, FamilyBackend, Reservations } from './open-mode.ts';
 import { openFamilyBackends } from './family-backends.ts';
 import type { FamilyBackendsOptions } from './family-backends.ts';
 import { isConntrackLiberal } from './iptables-backends.ts';

@@ -7,7 +7,7 @@ import { errorText } from '../error.ts';
 import type { Sysctls } from '../host/sysctl.ts';
 import { defaultLockPaths } from '../host/xtables-lock.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { BackendsOptions } from './backends.ts';
+import type { BackendsOptions } from './open-mode.ts';
 import { putBack } from './mode-settings.ts';
 import type { ModeSettings } from './mode-settings.ts';
 import { servesLocalhostNodePorts } from './node-context.ts';

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { InformerHandler } from '../informer/source.ts';
 import type { Address } from '../ip/address.ts';
 import type { EndpointSliceObject } from '../services/objects.ts';
-import type { Reservations } from './backends.ts';
+import type { Reservations } from './open-mode.ts';
 import { FollowedNodes } from './followed-nodes.ts';
 import type { FollowedNodesOptions } from './followed-nodes.ts';
 import { ownedReason } from './node-owners.ts';

@@ -3,7 +3,7 @@ import type {
   RefusedAddress,
   StuckAddress,
   SyncReport,
-} from '../backends/backend.ts';
+} from '../backends/sync-report.ts';
 import { errorText } from '../error.ts';
 import { conflictText } from '../graph/claims.ts';
 import type { Conflict, RuleGraph } from '../graph/rule-graph.ts';

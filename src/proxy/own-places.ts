@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { StandingListeners } from '../backends/userspace/standing-backend.ts';
-import type { BackendsOptions, FamilyBackend, OpenMode } from './backends.ts';
+import type { BackendsOptions, FamilyBackend, OpenMode } from './open-mode.ts';
 import { FileNeeds } from './file-needs.ts';
 import { HeldInstances } from './held-instances.ts';
 import { handOver, openKeeper, openRelay, relaySettings, workersOf } from './userspace-backends.ts';

@@ -1,4 +1,5 @@
-import type { Backend, SyncReport } from '../backends/backend.ts';
+import type { Backend } from '../backends/backend.ts';
+import type { SyncReport } from '../backends/sync-report.ts';
 import { Turns } from '../backends/turns.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeContext } from '../graph/node-context.ts';

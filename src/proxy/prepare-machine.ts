@@ -1,5 +1,5 @@
 import { prepareNode } from './backends.ts';
-import type { BackendsOptions } from './backends.ts';
+import type { BackendsOptions } from './open-mode.ts';
 import { hasRules } from './has-rules.ts';
 import { adjustOomScore } from '../host/oom-score.ts';
 import { tuneConntrack } from './kernel-settings.ts';

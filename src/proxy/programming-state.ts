@@ -4,7 +4,7 @@ import type {
   StuckAddress,
   SyncReport,
   Unprogrammed,
-} from '../backends/backend.ts';
+} from '../backends/sync-report.ts';
 import type { Clock } from '../clock.ts';
 import { SwitchyardError, errorText } from '../error.ts';
 import type { Family } from '../ip/address.ts';

@@ -4,7 +4,7 @@ import { errorText } from '../error.ts';
 import { defaultLockPaths } from '../host/xtables-lock.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
-import type { BackendsOptions } from './backends.ts';
+import type { BackendsOptions } from './open-mode.ts';
 import type { FamilyBackendsOptions } from './family-backends.ts';
 
 /**

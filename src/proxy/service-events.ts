@@ -1,4 +1,4 @@
-import type { RefusedAddress, StuckAddress, Unprogrammed } from '../backends/backend.ts';
+import type { RefusedAddress, StuckAddress, Unprogrammed } from '../backends/sync-report.ts';
 import type { Clock } from '../clock.ts';
 import type { ObjectMeta } from '../informer/kind.ts';
 import type { InformerHandler } from '../informer/source.ts';

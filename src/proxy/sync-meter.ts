@@ -1,10 +1,11 @@
-import type { SyncReport } from '../backends/backend.ts';
+import type { SyncReport } from '../backends/sync-report.ts';
 import type { Clock } from '../clock.ts';
 import { familyLabel } from '../ip/address.ts';
 import type { Family } from '../ip/address.ts';
 import type { ServicePort, ServicePortKey } from '../services/service-port.ts';
 import type { ServiceCatalog } from '../services/service-catalog.ts';
-import type { FamilyLabel, ProxyMetrics } from '../telemetry/metrics.ts';
+import type { ProxyMetrics } from '../telemetry/metrics.ts';
+import type { FamilyLabel } from '../telemetry/family-label.ts';
 
 /** Tells a sync's end: what it did, or what kind of sync failed. */
 export type SyncDone = (outcome: SyncReport | 'full' | 'partial') => void;

@@ -22,7 +22,7 @@ import type { Family } from '../ip/address.ts';
 import type { PortRange } from '../ip/port-range.ts';
 import { SocketRelay } from '../relay/socket-relay.ts';
 import type { Relay } from '../relay/relay.ts';
-import type { BackendsOptions, FamilyBackend, OpenMode } from './backends.ts';
+import type { BackendsOptions, FamilyBackend, OpenMode } from './open-mode.ts';
 import { openFamilyBackends } from './family-backends.ts';
 import { expectNoIpvsAddresses } from './no-ipvs-addresses.ts';
 import { FileNeeds } from './file-needs.ts';

@@ -1,6 +1,6 @@
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
-import type { FamilyLabel } from './metrics.ts';
+import type { FamilyLabel } from './family-label.ts';
 
 /** A kind of object that rules are made of. */
 export type ObjectKind = 'Service' | 'EndpointSlice';

@@ -14,11 +14,9 @@ import { conntrackMetrics, countedPackets } from './kernel-metrics.ts';
 import type { ReadConntrackUsage, ReadCountedPackets } from './kernel-metrics.ts';
 import { RelayMetrics } from './relay-metrics.ts';
 import type { RelayRow } from './relay-metrics.ts';
+import type { FamilyLabel } from './family-label.ts';
 import { TrafficMetrics } from './traffic-metrics.ts';
 import type { TrafficReadings } from './traffic-metrics.ts';
-
-/** `IPv4` or `IPv6`, the value of the label `ip_family`. */
-export type FamilyLabel = 'IPv4' | 'IPv6';
 
 /** 1 ms to 16.384 s, each twice the one before, kube-proxy's edges. */
 const syncBuckets = Array.from({ length: 15 }, (_, k) => 0.001 * 2 ** k);

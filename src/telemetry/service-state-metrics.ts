@@ -1,6 +1,6 @@
 import { Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
-import type { FamilyLabel } from './metrics.ts';
+import type { FamilyLabel } from './family-label.ts';
 
 /** So many Services of a family are in this state, for this reason: a word of few. */
 export interface ServiceStateRow {

@@ -3,7 +3,8 @@
 // `follow`, once more when another answer is given.
 // usage: node reservations-actor.ts KUBECONFIG [follow]
 import process from 'node:process';
-import type { Backend, SyncReport } from '../../src/backends/backend.ts';
+import type { Backend } from '../../src/backends/backend.ts';
+import type { SyncReport } from '../../src/backends/sync-report.ts';
 import { defaultIpvsFeatures } from '../../src/backends/ipvs/options.ts';
 import { IpvsLowering } from '../../src/backends/ipvs/lower.ts';
 import { systemClock } from '../../src/clock.ts';

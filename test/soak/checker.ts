@@ -6,7 +6,9 @@ import type { Churner } from './churner.ts';
 import type { Ledger, Observation } from './ledger.ts';
 import type { FrontendAnswers } from './objects.ts';
 import type { Random } from './random.ts';
-import type { SoakMode } from './soak.ts';
+
+/** Modes whose answers the checker knows. */
+export type SoakMode = 'iptables' | 'userspace';
 
 /** Longer than the API server may take to answer: all changes of the time of asking are recorded by then. */
 const judgedAfterMs = 12_000;

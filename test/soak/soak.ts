@@ -8,7 +8,7 @@ import type { AgentProcess } from '../support/agent-process.ts';
 import { unlessAborted } from '../support/interruptible.ts';
 import { eventually, lab4, lab6, NodeLab } from '../support/node-lab.ts';
 import { Checker } from './checker.ts';
-import type { StableTarget } from './checker.ts';
+import type { SoakMode, StableTarget } from './checker.ts';
 import { Churner } from './churner.ts';
 import { Ledger } from './ledger.ts';
 import { frontendsOf, paths, serviceManifest, sliceManifest } from './objects.ts';
@@ -16,9 +16,6 @@ import type { Pod, Protocol, ServiceAnswer, SliceContent } from './objects.ts';
 import { Random } from './random.ts';
 import { collectedHeapMiB, kernelState, readVitals } from './vitals.ts';
 import type { Vitals } from './vitals.ts';
-
-/** Modes whose answers the checker knows. */
-export type SoakMode = 'iptables' | 'userspace';
 
 export interface SoakOptions {
   readonly seconds: number;

@@ -1,5 +1,5 @@
 // Agents in ipvs mode on a fake node, one after the other, and what they leave in its kernel.
-import type { SyncReport } from '../../src/backends/backend.ts';
+import type { SyncReport } from '../../src/backends/sync-report.ts';
 import { IpvsBackend } from '../../src/backends/ipvs/backend.ts';
 import type { IpvsState } from '../../src/backends/ipvs/state.ts';
 import type { Clock } from '../../src/clock.ts';

@@ -1,5 +1,6 @@
 import type { GraphDelta, RuleGraph } from '../../graph/rule-graph.ts';
-import type { Backend, SyncReport } from '../backend.ts';
+import type { Backend } from '../backend.ts';
+import type { SyncReport } from '../sync-report.ts';
 import type { DesiredState } from '../desired.ts';
 import { CarefulLowering } from '../careful-lowering.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';

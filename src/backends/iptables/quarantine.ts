@@ -1,7 +1,7 @@
 import type { Origin } from '../../graph/rule-graph.ts';
 import type { ServicePortKey } from '../../services/service-port.ts';
 import type { Clock } from '../../clock.ts';
-import type { Unprogrammed } from '../backend.ts';
+import type { Unprogrammed } from '../sync-report.ts';
 import type { Refused } from './bisect.ts';
 import { rulesText } from './probe.ts';
 import type { IptablesState } from './state.ts';

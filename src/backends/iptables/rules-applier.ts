@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import type { Origin } from '../../graph/rule-graph.ts';
 import type { Log } from '../../telemetry/log.ts';
-import type { SyncReport } from '../backend.ts';
+import type { SyncReport } from '../sync-report.ts';
 import { hidingBatch, isTranslating, onlyChains } from './ahead.ts';
 import { deleteChains, refusalError, restoreBatch } from './apply.ts';
 import type { ApplyPort, Refusal } from './apply.ts';

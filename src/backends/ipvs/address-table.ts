@@ -2,7 +2,7 @@ import type { ToolRunner } from '../../host/run-tool.ts';
 import { hostLength, serviceLink } from '../../host/interfaces.ts';
 import type { Address } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
-import type { StuckAddress, Unprogrammed } from '../backend.ts';
+import type { StuckAddress, Unprogrammed } from '../sync-report.ts';
 import { boundOf, boundPrefixes, changeDevice, diffDevice, prefixText } from './device.ts';
 import type { BoundAddresses, DeviceChanges, RefusedChange } from './device.ts';
 import type { IpvsState } from './state.ts';

@@ -1,7 +1,7 @@
 import type { Origin } from '../../graph/rule-graph.ts';
 import type { Address } from '../../ip/address.ts';
 import type { ServicePortKey } from '../../services/service-port.ts';
-import type { RefusedAddress } from '../backend.ts';
+import type { RefusedAddress } from '../sync-report.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import type { BoundAddress, VirtualServerKey } from './state.ts';
 

@@ -1,7 +1,8 @@
 import type { GraphDelta, Pool, RuleGraph } from '../../graph/rule-graph.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import type { Cidr } from '../../ip/cidr.ts';
-import type { Backend, SyncReport } from '../backend.ts';
+import type { Backend } from '../backend.ts';
+import type { SyncReport } from '../sync-report.ts';
 import { CarefulLowering } from '../careful-lowering.ts';
 import type { DesiredState } from '../desired.ts';
 import type { RememberingLowering } from '../careful-lowering.ts';

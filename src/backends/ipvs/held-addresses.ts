@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { Address } from '../../ip/address.ts';
-import type { StuckAddress } from '../backend.ts';
+import type { StuckAddress } from '../sync-report.ts';
 import { membersOf } from '../iptables/diff-sets.ts';
 import { ipvsSet } from './sets.ts';
 import type { BoundAddress, IpvsState } from './state.ts';

@@ -2,7 +2,7 @@ import { SwitchyardError } from '../../error.ts';
 import type { Origin } from '../../graph/rule-graph.ts';
 import type { Address } from '../../ip/address.ts';
 import type { Log } from '../../telemetry/log.ts';
-import type { Unprogrammed } from '../backend.ts';
+import type { Unprogrammed } from '../sync-report.ts';
 import { missingCure } from '../iptables/apply.ts';
 import type { SetMember } from '../iptables/diff-sets.ts';
 import type { Outcome } from '../iptables/meanwhile.ts';

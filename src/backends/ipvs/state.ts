@@ -1,7 +1,7 @@
 import type { Origin } from '../../graph/rule-graph.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import type { Protocol } from '../../services/service-port.ts';
-import type { RefusedAddress } from '../backend.ts';
+import type { RefusedAddress } from '../sync-report.ts';
 import type { IptablesState } from '../iptables/state.ts';
 
 /** `TCP/10.96.0.10:53`, `UDP/[fd00::1]:53` */

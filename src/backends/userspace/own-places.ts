@@ -15,7 +15,7 @@ import type {
 import { hostPort } from '../../ip/address.ts';
 import type { Address } from '../../ip/address.ts';
 import type { Protocol } from '../../services/service-port.ts';
-import type { LeftOutEndpoint } from '../backend.ts';
+import type { LeftOutEndpoint } from '../sync-report.ts';
 
 /** What of this proxy stands at a place; undefined where nothing does. */
 export type StandsAt = (protocol: Protocol, place: PoolEndpoint) => string | undefined;

@@ -2,7 +2,7 @@ import { hostPort } from '../../ip/address.ts';
 import type { PortRange } from '../../ip/port-range.ts';
 import { portRangeText } from '../../ip/port-range.ts';
 import type { ListenerKey, RelayPool, Route } from '../../relay/relay.ts';
-import type { LeftOutEndpoint } from '../backend.ts';
+import type { LeftOutEndpoint } from '../sync-report.ts';
 import { membersOf } from '../iptables/diff-sets.ts';
 import { renderTables } from '../iptables/render.ts';
 import { KeyedTable } from '../keyed-table.ts';

@@ -4,7 +4,7 @@ import { hostPort, isLoopback } from '../../ip/address.ts';
 import type { Address } from '../../ip/address.ts';
 import type { ListenerKey, RelayProtocol } from '../../relay/relay.ts';
 import type { ServiceName } from '../../services/service-port.ts';
-import type { LeftOutEndpoint } from '../backend.ts';
+import type { LeftOutEndpoint } from '../sync-report.ts';
 import { noSctp, relayProtocol } from './listeners.ts';
 import { loopbackAddresses } from './loopback-addresses.ts';
 import { dialled, graphWith, leftOutOf, straightened } from './own-places.ts';

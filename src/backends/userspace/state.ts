@@ -2,7 +2,7 @@ import type { Origin, RuleGraph } from '../../graph/rule-graph.ts';
 import type { Address, Family } from '../../ip/address.ts';
 import type { PortRange } from '../../ip/port-range.ts';
 import type { Listener, ListenerKey, RelayProtocol, Route } from '../../relay/relay.ts';
-import type { LeftOutEndpoint } from '../backend.ts';
+import type { LeftOutEndpoint } from '../sync-report.ts';
 import type { Features, IptablesState } from '../iptables/state.ts';
 import type { KeyedTable } from '../keyed-table.ts';
 

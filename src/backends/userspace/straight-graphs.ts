@@ -8,7 +8,7 @@ import type {
 } from '../../graph/rule-graph.ts';
 import type { ListenerKey } from '../../relay/relay.ts';
 import type { Protocol } from '../../services/service-port.ts';
-import type { LeftOutEndpoint } from '../backend.ts';
+import type { LeftOutEndpoint } from '../sync-report.ts';
 import { KeyedTable } from '../keyed-table.ts';
 import { protocolOf } from './listeners.ts';
 import { frontendAt, graphWith, leftOutOf, straightened } from './own-places.ts';

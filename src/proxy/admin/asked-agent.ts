@@ -5,7 +5,7 @@ import type { ProxyConfig } from '../../config/proxy-config.ts';
 import type { AskedFamily } from '../../graph/journey.ts';
 import type { Family } from '../../ip/address.ts';
 import type { ConfigState } from '../../telemetry/config-metrics.ts';
-import type { OpenMode } from '../backends.ts';
+import type { OpenMode } from '../open-mode.ts';
 import type { FamilyParts } from '../family.ts';
 import type { ProxyHealth } from '../health.ts';
 import type { NodeState } from '../node-state.ts';

@@ -1,4 +1,4 @@
-import type { SyncReport } from '../../backends/backend.ts';
+import type { SyncReport } from '../../backends/sync-report.ts';
 import type { Clock } from '../../clock.ts';
 import type { RuleGraph } from '../../graph/rule-graph.ts';
 import type { CatalogChanges } from '../../services/service-catalog.ts';

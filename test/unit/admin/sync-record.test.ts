@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { SyncReport } from '../../../src/backends/backend.ts';
+import type { SyncReport } from '../../../src/backends/sync-report.ts';
 import { compileAll } from '../../../src/graph/compile.ts';
 import { SyncRecord } from '../../../src/proxy/admin/sync-record.ts';
 import { nodeContext } from '../../support/service-ports.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { SyncReport } from '../../../src/backends/backend.ts';
+import type { SyncReport } from '../../../src/backends/sync-report.ts';
 import type { Origin } from '../../../src/graph/rule-graph.ts';
 import { NodeEvents } from '../../../src/proxy/node-events.ts';
 import { Notices, Told } from '../../../src/proxy/notices.ts';

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import type { Backend, SyncReport } from '../../../src/backends/backend.ts';
+import type { Backend } from '../../../src/backends/backend.ts';
+import type { SyncReport } from '../../../src/backends/sync-report.ts';
 import { GraphCompiler } from '../../../src/graph/compile.ts';
 import type { NodeContext } from '../../../src/graph/node-context.ts';
 import type { GraphDelta, Origin, RuleGraph } from '../../../src/graph/rule-graph.ts';

@@ -1,6 +1,6 @@
 // The state of each Service, as syncs go on.
 import { describe, expect, it } from 'vitest';
-import type { SyncReport } from '../../../src/backends/backend.ts';
+import type { SyncReport } from '../../../src/backends/sync-report.ts';
 import type { Origin } from '../../../src/graph/rule-graph.ts';
 import { SwitchyardError } from '../../../src/error.ts';
 import type { Address } from '../../../src/ip/address.ts';
