@@ -59,8 +59,8 @@ export class CgroupTree {
   readonly #root: string;
   readonly #mount: string;
   readonly #clock: Clock;
-  /** What each was last asked to have, and has. */
-  readonly #asked = new Map<string, string>();
+  /** What each was last asked to have and was given, and when. */
+  readonly #given = new Map<string, { readonly asked: string; readonly atMs: number }>();
 
   constructor(
     { version, root, mount = cgroupMount }: { version: 1 | 2; root: string; mount?: string },
@@ -75,7 +75,7 @@ export class CgroupTree {
   /**
    * Makes it with all that it is in. `path` is below the root: `/kubepods/burstable/podUID`. `raising`: where it stands already, limits
    * of memory and of CPU time are raised and never lowered, for its members may have more than the new ones (version 2 kills them then,
-   * version 1 refuses). What stands, and was asked for the same before, is left as it is.
+   * version 1 refuses). What stands, and was given the same not long ago, is left as it is.
    */
   async make(
     path: string,
@@ -83,10 +83,13 @@ export class CgroupTree {
     { raising = false } = {},
   ): Promise<CgroupChange> {
     const asked = limitsText(limits, raising);
-    if (this.#asked.get(path) === asked && (await this.exists(path))) return 'none';
-    this.#asked.delete(path);
+    const nowMs = this.#clock.monotonic();
+    const given = this.#given.get(path);
+    const isGiven = given?.asked === asked && nowMs - given.atMs < givenAgainMs;
+    if (isGiven && (await this.#standsWhole(path))) return 'none';
+    this.#given.delete(path);
     const made = await this.#make(path, limits, raising);
-    this.#asked.set(path, asked);
+    this.#given.set(path, { asked, atMs: nowMs });
     return made ? 'create' : 'update';
   }
 
@@ -124,10 +127,17 @@ export class CgroupTree {
   /** Removes it with all below; processes that are left in it are killed. */
   async remove(path: string): Promise<void> {
     const below = checked(path);
-    this.#asked.delete(path);
+    this.#given.delete(path);
     for (const tree of await this.#all()) {
       await this.#removeTree(join(tree, this.#root, below));
     }
+  }
+
+  async #standsWhole(path: string): Promise<boolean> {
+    for (const tree of this.#limiting()) {
+      if (!(await exists(join(tree, this.#root, checked(path))))) return false;
+    }
+    return true;
   }
 
   #limiting(): readonly string[] {
@@ -275,6 +285,8 @@ async function contents(file: string): Promise<string> {
   }
 }
 
+/** Limits that others have changed are taken back after so long. */
+const givenAgainMs = 600_000;
 const removeTries = 6;
 const removePauseMs = 5;
 

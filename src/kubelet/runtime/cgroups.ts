@@ -6,6 +6,7 @@ import { milliUnits } from '../pod/quantity.ts';
 import { qosClassOf } from '../pod/qos.ts';
 import { podRequests } from '../pod/resources.ts';
 import type { CgroupOperation, PodMeter } from '../ports/pod-meter.ts';
+import { AtOnce } from '../at-once.ts';
 import { cpuShares, podResources } from './linux-resources.ts';
 import type { CgroupSettings, RuntimeSettings } from './settings.ts';
 import { systemdSlice } from './slice-names.ts';
@@ -91,6 +92,7 @@ export class OwnCgroups implements PodCgroups {
   readonly #timing: CgroupTiming | undefined;
   /** What Burstable pods ask for, in thousandths of a core: their class has as much. */
   readonly #burstable = new Map<string, bigint>();
+  readonly #sharing = new AtOnce(1);
   #madeClasses = false;
 
   constructor(tree: PodTree, settings: RuntimeSettings, timing?: CgroupTiming) {
@@ -152,9 +154,13 @@ export class OwnCgroups implements PodCgroups {
     await this.#shareBurstable(options);
   }
 
+  /** One after the other, so that what is written last is the sum of all that ask. */
   async #shareBurstable(options: MakingOptions = {}): Promise<void> {
-    const sum = [...this.#burstable.values()].reduce((all, one) => all + one, 0n);
-    await this.#make(`${kubepods}/burstable`, this.#ofClass(sum), options);
+    const { signal = new AbortController().signal } = options;
+    await this.#sharing.with(signal, async () => {
+      const sum = [...this.#burstable.values()].reduce((all, one) => all + one, 0n);
+      await this.#make(`${kubepods}/burstable`, this.#ofClass(sum), options);
+    });
   }
 
   async #make(

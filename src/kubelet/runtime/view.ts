@@ -58,7 +58,7 @@ const settleMs = 10;
 
 /**
  * What the runtime has of the pods of this node: lists when its events say so, at once where a container ended; each second where it
- * has none. Nothing is remembered but what cannot change.
+ * has none. The last list is kept, and what cannot change.
  */
 export class RuntimeView {
   readonly #options: RuntimeViewOptions;
@@ -136,11 +136,16 @@ export class RuntimeView {
     return (await this.#read({ [labels.podUid]: uid }, signal)).pods.get(uid);
   }
 
-  /** One pod of the last list, where events would have told of anything since; else read after this was called. */
-  async latest(uid: string, signal?: AbortSignal): Promise<RuntimePod | undefined> {
-    const listedMs = this.#relistedAtMs;
-    const isCurrent = listedMs !== undefined && !this.#failing && this.#rhythm.isCurrent(listedMs);
-    return isCurrent ? this.#pods.get(uid) : this.pod(uid, signal);
+  /** One pod of the last list, where that is younger and events would have told of anything since; else read after this was called. */
+  async latest(
+    uid: string,
+    mayBeOldMs: number,
+    signal?: AbortSignal,
+  ): Promise<RuntimePod | undefined> {
+    const listedMs = this.#relistedAtMs ?? Number.NEGATIVE_INFINITY;
+    const isYoung = this.#options.clock.monotonic() - listedMs < mayBeOldMs;
+    const isGood = isYoung && !this.#failing && this.#rhythm.isCurrent(listedMs);
+    return isGood ? this.#pods.get(uid) : this.pod(uid, signal);
   }
 
   async #relist(reason: ListReason): Promise<ReadonlyMap<string, RuntimePod>> {

@@ -162,7 +162,7 @@ async function makeGeneration(directory: string, write: AtomicWrite): Promise<st
 }
 
 /** `a`, `a/b` of `a/b/c`. */
-function parentsOf(path: string): readonly string[] {
+export function parentsOf(path: string): readonly string[] {
   const elements = path.split('/').slice(0, -1);
   return elements.map((_element, i) => elements.slice(0, i + 1).join('/'));
 }

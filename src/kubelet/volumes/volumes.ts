@@ -52,7 +52,7 @@ interface PodState {
   /** Whose each is that is to be set up: `kubernetes.io/secret`, by `secret/keys`. */
   readonly plugins: Map<string, string>;
   readonly failures: FailedMounts;
-  /** How those of files were left, by volume. */
+  /** How those of files looked when they were found right, by volume. */
   readonly stamps: Map<string, string>;
   /** What claims are bound to, by volume. */
   readonly claimed: Map<string, Claimed>;
@@ -281,8 +281,8 @@ export class PodVolumes implements Volumes {
     const { fsGroup } = pod.spec.securityContext;
     const write = { payload, fsGroup, nowMs: clock.now(), random };
     const { stamps } = this.#stateOf(uid);
-    const left = stamps.get(volume.name);
-    if (left !== undefined && left === (await writtenStamp(path, write))) return;
+    const before = await writtenStamp(path, write);
+    if (before !== undefined && before === stamps.get(volume.name)) return;
     stamps.delete(volume.name);
     const marker = directories.marker(uid, `wrapped_${volume.name}`);
     if (kind === 'configmap') {
@@ -291,9 +291,10 @@ export class PodVolumes implements Volumes {
       const sizeBytes = memoryBytes(pod, undefined, sources.allocatable);
       await setUpEmpty({ path, marker, medium: 'memory', sizeBytes }, pod, this.#options, signal);
     }
-    await writeAtomically(path, write);
-    const stamp = await writtenStamp(path, write);
-    if (stamp !== undefined) stamps.set(volume.name, stamp);
+    const isNew = await writeAtomically(path, write);
+    // Nobody touched it while all of it was read, and found right.
+    const isSeen = !isNew && before !== undefined && before === (await writtenStamp(path, write));
+    if (isSeen) stamps.set(volume.name, before);
   }
 
   /** Whether an earlier process set it up whole. */

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
 import { lstat, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 
 import { isAbsent } from '../../error.ts';
-import { dataLink } from './atomic-writer.ts';
+import { dataLink, parentsOf } from './atomic-writer.ts';
 import type { AtomicWrite } from './atomic-writer.ts';
 
 /**
- * What a folder of `writeAtomically` looks like, and what was written there. As long as this is the same, so are its files: whatever changes
- * one of them, or a name, changes a time of inode(7) that nobody can set. A fifth of what it takes to read them all again, which a node does
- * for each pod each minute. Undefined: something of it is not there.
+ * What a folder of `writeAtomically` looks like, and what is to be there. As long as this is the same, so are its files: who writes, renames or
+ * removes one changes a time of inode(7) that nobody can set. Not seen is what is stored through a mapping of a file in memory, which takes
+ * root on the node. A fifth of what it takes to read them all, which a node would do for each pod each minute. Undefined: something is not there.
  */
 export async function writtenStamp(
   directory: string,
@@ -17,14 +17,17 @@ export async function writtenStamp(
 ): Promise<string | undefined> {
   const hash = createHash('sha256').update(`${fsGroup}\n`);
   const data = join(directory, dataLink);
+  const looked = new Set<string>();
+  const lookOnce = async (path: string): Promise<void> => {
+    if (looked.has(path)) return;
+    looked.add(path);
+    hash.update(await look(join(data, path), lstat));
+  };
   try {
     hash.update(await look(directory, lstat)).update(await look(data, stat));
-    const folders = new Set(['.']);
     for (const [path, { data: content, mode, uid }] of payload) {
-      const folder = dirname(path);
-      if (!folders.has(folder)) hash.update(await look(join(data, folder), lstat));
-      folders.add(folder);
-      hash.update(await look(join(data, path), lstat));
+      for (const parent of parentsOf(path)) await lookOnce(parent);
+      await lookOnce(path);
       hash.update(`${JSON.stringify(path)} ${mode} ${uid} ${content.length}\n`).update(content);
     }
   } catch (error) {

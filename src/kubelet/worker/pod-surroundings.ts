@@ -45,8 +45,11 @@ export interface PodMemory {
   forced: ForcedEnd | undefined;
   /** Nothing was synced since this process began. */
   isFirst: boolean;
-  /** This sync is one that comes by itself: the last one left nothing to do, and nothing is known to have changed since. */
-  isRoutine: boolean;
+  /**
+   * Of this age may be what is known of the runtime: 0 where something has changed, or the last sync left something to do; else
+   * `syncFrequency`, so that a change that nothing tells of is found in that time.
+   */
+  mayBeOldMs: number;
   /** The fields that an Event was told of. */
   toldUnsupported: string | undefined;
   /** The same of its ephemeral containers. */
@@ -59,7 +62,7 @@ export function newMemory(): PodMemory {
     terminationMessages: new Map(),
     forced: undefined,
     isFirst: true,
-    isRoutine: false,
+    mayBeOldMs: 0,
     toldUnsupported: undefined,
     toldEphemeral: undefined,
   };

@@ -52,8 +52,11 @@ export interface WorkerSurroundings {
 
 const afterErrorMs = 10_000;
 const withoutNetworkMs = 1000;
-/** Pods with nothing to do are looked at together, as they are probed: what one has brought into the processor's caches serves the next. */
-const beatMs = 5000;
+/**
+ * Pods with nothing to do are looked at together, as they are probed: what one has brought into the processor's caches serves the next. Beats are
+ * so far apart at the most, counted from a moment of this process's own, so that nodes have none in common.
+ */
+const longestBeatMs = 5000;
 const leastGraceSeconds = 1;
 /** More are a quarrel with the runtime, and no progress. */
 const mostInARow = 20;
@@ -200,7 +203,7 @@ export class PodWorker {
     this.#operation = new AbortController();
     const { signal } = this.#operation;
     const before = this.#state;
-    this.#memory.isRoutine = this.#isSettled && this.#dueMs > 0;
+    this.#memory.mayBeOldMs = this.#mayBeOldMs();
     // what comes while it is under way makes the next one due
     this.#dueMs = Infinity;
     const beganMs = clock.monotonic();
@@ -281,12 +284,24 @@ export class PodWorker {
       case 'failed':
         return Math.min(synced.atMs ?? Infinity, now + this.#jittered(afterErrorMs));
       case 'settled': {
-        const nextMs = now + this.#jittered(this.#around.syncFrequencyMs);
-        return Math.min(synced.atMs ?? Infinity, Math.ceil(nextMs / beatMs) * beatMs);
+        const waitMs = this.#jittered(this.#around.syncFrequencyMs);
+        return Math.min(synced.atMs ?? Infinity, now + this.#untilBeat(waitMs));
       }
       default:
         return synced satisfies never;
     }
+  }
+
+  #mayBeOldMs(): number {
+    return this.#isSettled && this.#dueMs > 0 ? this.#around.syncFrequencyMs : 0;
+  }
+
+  /** As long, and on to the next beat. */
+  #untilBeat(waitMs: number): number {
+    const { clock, syncFrequencyMs } = this.#around;
+    const beatMs = Math.min(longestBeatMs, syncFrequencyMs / 10);
+    const beganMs = clock.monotonic();
+    return Math.ceil((beganMs + waitMs) / beatMs) * beatMs - beganMs;
   }
 
   #jittered(ms: number): number {

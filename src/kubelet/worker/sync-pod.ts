@@ -40,9 +40,7 @@ export async function syncPod(
   around: PodSurroundings,
   signal: AbortSignal,
 ): Promise<Synced> {
-  const runtime = await (memory.isRoutine
-    ? around.view.latest(pod.metadata.uid, signal)
-    : around.view.pod(pod.metadata.uid, signal));
+  const runtime = await around.view.latest(pod.metadata.uid, memory.mayBeOldMs, signal);
   forgetPastFailures(runtime, memory);
   const unsupported = refuseUnsupported(pod, memory, around);
   refuseEphemeral(pod, memory, around);

@@ -3,7 +3,7 @@ import { chmod, lstat, mkdir, readdir, readFile, readlink, rm, writeFile } from 
 import { join, relative } from 'node:path';
 import process from 'node:process';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { Volume } from '../../../../src/kubelet/pod/volume.ts';
 import type { Pod } from '../../../../src/kubelet/pod/pod.ts';
@@ -377,28 +377,48 @@ describe('an update', () => {
 
   it('is of what was touched by others, too; what nobody has touched is not written', async () => {
     const volumes = agent();
-    const of = podWith([settings]);
+    const items = [
+      { key: 'COLOR', path: 'COLOR' },
+      { key: 'SIZE', path: 'a/b/size' },
+    ];
+    const of = podWith([{ name: 'v', configMap: { name: 'settings', items, defaultMode: 0o644 } }]);
     const { hostPath = '' } = (await volumes.setUp(of, signal)).get('v') ?? {};
     const meant = await filesIn(hostPath);
     const generation = await readlink(join(hostPath, '..data'));
     const color = join(hostPath, '..data', 'COLOR');
-    await volumes.setUp(of, signal);
+    for (let i = 0; i < 3; i++) await volumes.setUp(of, signal);
     expect(await readlink(join(hostPath, '..data'))).toBe(generation);
     const deeds: readonly (() => Promise<unknown>)[] = [
       async () => writeFile(color, 'RED'),
       async () => chmod(color, 0o600),
       async () => rm(color),
       async () => writeFile(join(hostPath, '..data', 'more'), ''),
+      async () => writeFile(join(hostPath, '..data', 'a', 'more'), ''),
+      async () => rm(join(hostPath, '..data', 'a'), { recursive: true }),
       async () => rm(join(hostPath, 'COLOR')),
       async () => rm(join(hostPath, '..data')),
       async () => rm(hostPath, { recursive: true }),
     ];
     for (const deed of deeds) {
       await deed();
-      await volumes.setUp(of, signal);
+      for (let i = 0; i < 3; i++) await volumes.setUp(of, signal);
       expect(await filesIn(hostPath)).toEqual(meant);
       expect(await readFile(join(hostPath, 'COLOR'), 'utf8')).toBe('red');
     }
+  });
+
+  it('is not looked for again in what was found right and nobody has touched', async () => {
+    const volumes = agent();
+    const of = podWith([keys]);
+    const { hostPath = '' } = (await volumes.setUp(of, signal)).get('v') ?? {};
+    await volumes.setUp(of, signal);
+    const look = vi.spyOn(mounts, 'begins');
+    await volumes.setUp(of, signal);
+    expect(look).not.toHaveBeenCalled();
+    await writeFile(join(hostPath, '..data', 'key'), 'verraten');
+    await volumes.setUp(of, signal);
+    expect(look).toHaveBeenCalledOnce();
+    expect(await filesIn(hostPath)).toEqual({ 'key 400': 'geheim' });
   });
 
   it('empties an optional volume whose object is gone', async () => {

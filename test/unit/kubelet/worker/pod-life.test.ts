@@ -64,6 +64,32 @@ test('pods at rest are looked at each minute, and the runtime is asked once for 
   await lab.clock.advance(900_000);
   expect(lab.ensured.length - ensured).toBeGreaterThanOrEqual(3 * 10);
   expect(lab.fake.log.count('ListPodSandbox') - lists).toBe(15);
+  // What has changed is read, and by the one that it is about.
+  const before = lab.fake.log.count('ListPodSandbox');
+  lab.put(
+    pod({ containers: [script('app', forever)] }, { uid: 'u2', name: 'u2', labels: { a: 'b' } }),
+  );
+  await lab.until('synced', () => lab.fake.log.count('ListPodSandbox') > before);
+  await lab.clock.advance(1000);
+  expect(lab.fake.log.count('ListPodSandbox')).toBe(before + 1);
+});
+
+test('pods at rest are looked at at the same moments, of this process alone', async () => {
+  await lab.clock.advance(1234);
+  const uids = ['u1', 'u2', 'u3'];
+  for (const uid of uids) {
+    lab.put(pod({ containers: [script('app', forever)] }, { uid, name: uid }));
+    await lab.untilState('running 0', 'app', uid);
+    await lab.clock.advance(700);
+  }
+  await lab.clock.advance(100_000);
+  const moments: number[] = [];
+  for (let at = 0; at < 600; at++) {
+    const before = lab.ensured.length;
+    await lab.clock.advance(100);
+    if (lab.ensured.length > before) moments.push(lab.ensured.length - before);
+  }
+  expect(moments).toEqual([3]);
 });
 
 test('a pod goes though its cgroup cannot be removed', async () => {
