@@ -47,7 +47,7 @@ export const kubeletReadFields: FlagTable = [
   kubeletField(
     'syncFrequency',
     duration(minuteMs),
-    'How often a pod is compared with what runs, with half of it as jitter; to that end the runtime is read where its last list is older than this.',
+    'How often a pod is compared with what runs, with half of it as jitter.',
   ),
   ...kubeletServerFields,
   kubeletField(

@@ -1,5 +1,4 @@
-// A real node that is short: of memory, disk or files, where pods are evicted; pods above their limits of storage; and images of which some go.
-import { mkdirSync } from 'node:fs';
+// A real node that is short of memory, disk or files, where pods are evicted; and pods above their limits of storage.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { PodStatus } from '../../src/kubelet/pod/pod-status.ts';
 import { containerdRuntime } from './contract/runtimes.ts';
@@ -9,27 +8,18 @@ import { Trial, box, forever, one } from './contract/trial.ts';
 import { World } from './contract/world.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
-import { run } from './node-machine.ts';
 import { NodeMemory } from './node-memory.ts';
 
 const mib = 1024 * 1024;
 const cluster = new KubeletCluster(['n1']);
 const [node = expect.fail()] = cluster.nodes;
 const memory = new NodeMemory(node, 320 * mib);
-/** Each takes some 20 MiB of the disk with the images. */
-const large = ['a', 'b', 'c', 'd'].map((tag) =>
-  busyboxImage(`docker.io/local/large:${tag}`, {}, Buffer.alloc(8 * mib, tag)),
-);
-const [used = expect.fail()] = large;
 let world: World;
 let trial: Trial;
 
-// Memory and disks of the node's own: what it is short of is nobody else's.
+// Memory and a disk of the node's own: what it is short of is nobody else's.
 beforeAll(async () => {
-  const ofImages = `${node.folder}/root`;
-  mkdirSync(ofImages, { recursive: true });
-  run('mount', '-t', 'tmpfs', '-o', 'size=128m,mode=711', 'tmpfs', ofImages);
-  await cluster.start([pauseImage(), busyboxImage(), ...large]);
+  await cluster.start([pauseImage(), busyboxImage()]);
   const disk = `${node.folder}/kubelet`;
   node.run('mkdir', '-p', disk);
   node.run('mount', '-t', 'tmpfs', '-o', 'size=140m,nr_inodes=4000,mode=755', 'tmpfs', disk);
@@ -42,8 +32,6 @@ beforeAll(async () => {
         'nodefs.inodesFree': '1500',
       },
       evictionPressureTransitionPeriod: '5s',
-      imageGCHighThresholdPercent: 60,
-      imageGCLowThresholdPercent: 45,
       nodeStatusUpdateFrequency: '1s',
       volumeStatsAggPeriod: '1s',
     },
@@ -211,28 +199,4 @@ describe('a disk that is short', () => {
     await isUp(few);
     await trial.runningPod();
   });
-});
-
-describe('images', () => {
-  it('that nobody uses go, those that containers have and that of sandboxes stay', async () => {
-    const cri = node.connect();
-    const names = async (): Promise<readonly string[]> => {
-      const { images } = await cri.images.listImages({});
-      return images.flatMap(({ repoTags }) => repoTags).toSorted();
-    };
-    const kept = ['docker.io/local/busybox:1', used.name, 'docker.io/local/pause:1'];
-    const pod = await trial.pod({
-      containers: [box('main', forever), { ...box('large', forever), image: used.name }],
-    });
-    await pod.running();
-    const all = new Set([...kept, ...large.map(({ name }) => name)]);
-    expect(await names()).toEqual([...all].toSorted());
-    // It looks each five minutes, and ends where there is room enough: when two of three are gone.
-    const left = kept.length + 1;
-    await world.until('two are gone', async () => (await names()).length <= left, 330);
-    await trial.runningPod();
-    expect(await names()).toHaveLength(left);
-    expect(await names()).toEqual(expect.arrayContaining(kept));
-    await isUp(pod);
-  }, 400_000);
 });

@@ -156,6 +156,7 @@ export class SliceTree {
 
   #took(path: string, limits: CgroupLimits | undefined): void {
     this.#owed.delete(path);
+    this.#asked.delete(path);
     this.#limited.set(path, limits === undefined ? '' : textOf(limits));
   }
 

@@ -136,15 +136,18 @@ export class RuntimeView {
     return (await this.#read({ [labels.podUid]: uid }, signal)).pods.get(uid);
   }
 
-  /** One pod of the last list, where that is younger and events would have told of anything since; else read after this was called. */
+  /**
+   * One pod of the last list, if that was begun after `sinceMs` (of the monotonic clock) and events would have told of anything later; else read
+   * after this was called, as it is without `sinceMs`. A list of before may have left out what nobody had spoken for yet.
+   */
   async latest(
     uid: string,
-    mayBeOldMs: number,
+    sinceMs: number | undefined,
     signal?: AbortSignal,
   ): Promise<RuntimePod | undefined> {
     const listedMs = this.#relistedAtMs ?? Number.NEGATIVE_INFINITY;
-    const isYoung = this.#options.clock.monotonic() - listedMs < mayBeOldMs;
-    const isGood = isYoung && !this.#failing && this.#rhythm.isCurrent(listedMs);
+    const isLater = listedMs > (sinceMs ?? Number.POSITIVE_INFINITY);
+    const isGood = isLater && !this.#failing && this.#rhythm.isCurrent(listedMs);
     return isGood ? this.#pods.get(uid) : this.pod(uid, signal);
   }
 

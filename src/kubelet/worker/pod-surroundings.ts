@@ -46,10 +46,10 @@ export interface PodMemory {
   /** Nothing was synced since this process began. */
   isFirst: boolean;
   /**
-   * Of this age may be what is known of the runtime: 0 where something has changed, or the last sync left something to do; else
-   * `syncFrequency`, so that a change that nothing tells of is found in that time.
+   * When the last sync ended, by the monotonic clock, where it left nothing to do and nothing is known to have changed since: what the runtime
+   * has been found to have since then is good enough for another. undefined: it is to be read.
    */
-  mayBeOldMs: number;
+  knownAtMs: number | undefined;
   /** The fields that an Event was told of. */
   toldUnsupported: string | undefined;
   /** The same of its ephemeral containers. */
@@ -62,7 +62,7 @@ export function newMemory(): PodMemory {
     terminationMessages: new Map(),
     forced: undefined,
     isFirst: true,
-    mayBeOldMs: 0,
+    knownAtMs: undefined,
     toldUnsupported: undefined,
     toldEphemeral: undefined,
   };

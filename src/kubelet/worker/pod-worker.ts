@@ -75,7 +75,6 @@ export class PodWorker {
   #hasStarted = false;
   /** Syncs that had something to do, one after the other. */
   #inARow = 0;
-  #isSettled = false;
   /** When the next operation is due, by the wall clock; 0: something has changed. */
   #dueMs = 0;
   #wake = new AbortController();
@@ -130,6 +129,7 @@ export class PodWorker {
   /** Something it depends on has changed: its containers, its probes, its turn. */
   wake(): void {
     this.#dueMs = 0;
+    this.#memory.knownAtMs = undefined;
     this.#wake.abort();
   }
 
@@ -203,7 +203,6 @@ export class PodWorker {
     this.#operation = new AbortController();
     const { signal } = this.#operation;
     const before = this.#state;
-    this.#memory.mayBeOldMs = this.#mayBeOldMs();
     // what comes while it is under way makes the next one due
     this.#dueMs = Infinity;
     const beganMs = clock.monotonic();
@@ -257,9 +256,9 @@ export class PodWorker {
     if (pod === undefined) return Infinity;
     if (!this.#hasStarted && !mayStart(pod)) return clock.now() + this.#jittered(afterErrorMs);
     this.#noteStart(pod);
-    this.#isSettled = false;
     const synced = await operations.sync(pod, this.#memory, signal);
-    this.#isSettled = synced.kind === 'settled';
+    const isQuiet = synced.kind === 'settled' && this.#dueMs > 0;
+    this.#memory.knownAtMs = isQuiet ? clock.monotonic() : undefined;
     this.#inARow = synced.kind === 'again' ? this.#inARow + 1 : 0;
     if (synced.kind === 'ended') this.#terminate(this.#ownGrace());
     return this.#afterSync(synced);
@@ -290,10 +289,6 @@ export class PodWorker {
       default:
         return synced satisfies never;
     }
-  }
-
-  #mayBeOldMs(): number {
-    return this.#isSettled && this.#dueMs > 0 ? this.#around.syncFrequencyMs : 0;
   }
 
   /** As long, and on to the next beat. */

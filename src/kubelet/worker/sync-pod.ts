@@ -40,7 +40,10 @@ export async function syncPod(
   around: PodSurroundings,
   signal: AbortSignal,
 ): Promise<Synced> {
-  const runtime = await around.view.latest(pod.metadata.uid, memory.mayBeOldMs, signal);
+  const { knownAtMs } = memory;
+  // Not known again before this one has ended well.
+  memory.knownAtMs = undefined;
+  const runtime = await around.view.latest(pod.metadata.uid, knownAtMs, signal);
   forgetPastFailures(runtime, memory);
   const unsupported = refuseUnsupported(pod, memory, around);
   refuseEphemeral(pod, memory, around);

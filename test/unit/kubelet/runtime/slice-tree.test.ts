@@ -164,6 +164,12 @@ describe('a pod', () => {
     asked.length = 0;
     await own.ensure(of, true);
     expect(asked).toEqual([`start ${slice}`]);
+    // Begun anew with other limits, it has not what it was asked to have before.
+    rmSync(place(slice), { recursive: true });
+    asked.length = 0;
+    await own.ensure(asking({ memory: '96Mi' }), true);
+    await own.ensure(of, false);
+    expect(given.get(slice)?.memoryBytes).toBe(32n * 1024n ** 2n);
   });
 
   it('that an earlier agent has left is known by its UID, and its slice is removed', async () => {

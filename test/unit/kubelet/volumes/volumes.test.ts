@@ -1,5 +1,15 @@
 /** What a pod's volumes hold, what is told where one cannot be had, and what is left afterwards; without a kernel's mounts. */
-import { chmod, lstat, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import process from 'node:process';
 
@@ -397,6 +407,10 @@ describe('an update', () => {
       async () => rm(join(hostPath, '..data', 'a'), { recursive: true }),
       async () => rm(join(hostPath, 'COLOR')),
       async () => rm(join(hostPath, '..data')),
+      async () => {
+        await rm(join(hostPath, '..data'));
+        await symlink('..data', join(hostPath, '..data'));
+      },
       async () => rm(hostPath, { recursive: true }),
     ];
     for (const deed of deeds) {

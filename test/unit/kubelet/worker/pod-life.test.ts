@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { Container } from '../../../../src/kubelet/pod/container.ts';
 import type { Volume } from '../../../../src/kubelet/pod/volume.ts';
+import { containerConfig, sandboxConfig } from '../../../support/fake-cri/configs.ts';
 import { container, pod } from '../runtime/made-pods.ts';
 import { WorkerLab } from './worker-lab.ts';
 
@@ -73,6 +74,34 @@ test('pods at rest are looked at each minute, and the runtime is asked once for 
   await lab.clock.advance(1000);
   expect(lab.fake.log.count('ListPodSandbox')).toBe(before + 1);
 });
+
+test.each([0, 1])(
+  'what an upstream kubelet left is let be, though its source speaks late (attempt %i)',
+  async (attempt) => {
+    const cri = lab.fake.connect();
+    lab.fake.images.add({ name: 'docker.io/local/busybox:1' });
+    const config = sandboxConfig('u1', { attempt, logs: `${lab.folder}/logs/u1` });
+    const { podSandboxId } = await cri.runtime.runPodSandbox({ config });
+    const { containerId } = await cri.runtime.createContainer({
+      podSandboxId,
+      config: containerConfig('u1', forever, { name: 'app', attempt }),
+      sandboxConfig: config,
+    });
+    await cri.runtime.startContainer({ containerId });
+    // Lists are seldom by now, and the last one had nothing of a pod that nobody spoke for.
+    await lab.clock.advance(12_000);
+    const side = container('side', { image: 'nowhere/none:1', terminationMessagePath: '' });
+    lab.put(pod({ containers: [script('app', forever), side] }, { name: 'pod-u1' }));
+    await lab.untilState(`running ${attempt}`);
+    const before = lab.fake.log.changes.length;
+    // The image that is nowhere is tried again, before the next list.
+    for (let at = 0; at < 80; at++) {
+      await lab.clock.advance(1000);
+      expect(lab.state()).toBe(`running ${attempt}`);
+    }
+    expect(new Set(lab.fake.log.changes.slice(before))).toEqual(new Set(['PullImage']));
+  },
+);
 
 test('pods at rest are looked at at the same moments, of this process alone', async () => {
   await lab.clock.advance(1234);
