@@ -9,7 +9,7 @@ import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import type { ClusterSetting } from './kubelet-cluster.ts';
 import { testCgroup } from './kubelet-process.ts';
-import type { KubeletProcess } from './kubelet-process.ts';
+import type { KubeletProcess, KubeletSetting } from './kubelet-process.ts';
 import { joinNodes, until } from './node-machine.ts';
 import type { NodeMachine } from './node-machine.ts';
 import { proxyFlags } from './proxy-flags.ts';
@@ -61,6 +61,7 @@ export class WorkloadCluster {
   readonly first: NodeMachine;
   readonly second: NodeMachine;
   readonly #kubelets = new Map<NodeMachine, KubeletProcess>();
+  #ofFirst: KubeletSetting = {};
   #proxy: SwitchyardProcess | undefined;
   #mode: ProxyMode = 'iptables';
 
@@ -76,7 +77,9 @@ export class WorkloadCluster {
     this.second = second;
   }
 
-  async start(): Promise<void> {
+  /** `ofFirst`: how the kubelet of the first node is set up, other than that of the second. */
+  async start(ofFirst: KubeletSetting = {}): Promise<void> {
+    this.#ofFirst = ofFirst;
     await this.cluster.start([pauseImage(), busyboxImage()]);
     await this.cluster.allowProxy(this.second);
     for (const node of this.cluster.nodes) {
@@ -100,7 +103,10 @@ export class WorkloadCluster {
     };
     const flags = [`--proxy-mode=${this.#mode}`, ...proxyFlags(node)];
     const isOne = node === this.second;
-    const setting = { configuration, ...(isOne && { proxyFlags: flags }) };
+    const own = this.#ofFirst;
+    const setting = isOne
+      ? { configuration, proxyFlags: flags }
+      : { ...own, configuration: { ...configuration, ...own.configuration } };
     const kubelet = this.cluster.kubelet(node, setting);
     this.#kubelets.set(node, kubelet);
     kubelet.start();
