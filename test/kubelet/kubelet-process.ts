@@ -15,6 +15,8 @@ export interface KubeletSetting {
   /** More fields of its KubeletConfiguration, or others. */
   readonly configuration?: Readonly<Record<string, unknown>>;
   readonly flags?: readonly string[];
+  /** It has no configuration file: what such a one would have to say of the node stands in flags, and all else is as it comes. */
+  readonly flagsAlone?: true;
   /** Both halves run in one process: what the proxy is told besides. */
   readonly proxyFlags?: readonly string[];
   /** What is run; default: the sources. */
@@ -45,9 +47,7 @@ export class KubeletProcess {
 
   start(): void {
     mkdirSync(this.manifests, { recursive: true });
-    const config = join(this.node.folder, 'kubelet.json');
-    writeFileSync(config, JSON.stringify(this.#configuration()));
-    const { kubeconfig, flags = [], proxyFlags } = this.#setting;
+    const { kubeconfig, flags = [], flagsAlone, proxyFlags } = this.#setting;
     const shared = [
       `--hostname-override=${this.node.name}`,
       ...(kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
@@ -60,12 +60,14 @@ export class KubeletProcess {
       ...flags,
     ];
     const { under = [] } = this.#setting;
-    if (proxyFlags === undefined)
-      this.#process.start([`--config=${config}`, ...shared, ...own], under);
-    else {
+    if (flagsAlone === true) {
+      this.#process.start([...this.#flagsForConfiguration(), ...shared, ...own], under);
+    } else if (proxyFlags === undefined) {
+      this.#process.start([`--config=${this.#writeConfiguration()}`, ...shared, ...own], under);
+    } else {
       const halves = own.map((flag) => `--kubelet-flag=${flag}`);
       halves.push(...proxyFlags.map((flag) => `--proxy-flag=${flag}`));
-      this.#process.start([`--kubelet-config=${config}`, ...shared, ...halves]);
+      this.#process.start([`--kubelet-config=${this.#writeConfiguration()}`, ...shared, ...halves]);
     }
   }
 
@@ -101,6 +103,7 @@ export class KubeletProcess {
 
   /** Puts a static pod there, or another in its place. */
   writeManifest(file: string, text: string): void {
+    mkdirSync(this.manifests, { recursive: true });
     writeFileSync(join(this.manifests, file), text);
   }
 
@@ -114,6 +117,24 @@ export class KubeletProcess {
     await this.#process.end('TERM');
   }
 
+  #flagsForConfiguration(): readonly string[] {
+    return [
+      `--source=file:${this.manifests}`,
+      `--container-runtime-endpoint=${this.node.endpoint}`,
+      `--cgroup-root=${this.#cgroupRoot}`,
+    ];
+  }
+
+  get #cgroupRoot(): string {
+    return `/${testCgroup}/${this.node.name}`;
+  }
+
+  #writeConfiguration(): string {
+    const file = join(this.node.folder, 'kubelet.json');
+    writeFileSync(file, JSON.stringify(this.#configuration()));
+    return file;
+  }
+
   #configuration(): object {
     const { node } = this;
     const { serving, clientCa, configuration = {} } = this.#setting;
@@ -122,7 +143,7 @@ export class KubeletProcess {
       kind: 'KubeletConfiguration',
       containerRuntimeEndpoint: node.endpoint,
       staticPodPath: this.manifests,
-      cgroupRoot: `/${testCgroup}/${node.name}`,
+      cgroupRoot: this.#cgroupRoot,
       clusterDNS: ['10.96.0.10'],
       clusterDomain: 'cluster.local',
       fileCheckFrequency: '2s',

@@ -1,5 +1,4 @@
 // A node with no API server: it runs the pods of a directory and of a URL, ps, logs and exec look at them, and nothing that goes away takes them along.
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -8,16 +7,16 @@ import { createConnection } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { PodEntry, PodsDocument } from '../../src/kubelet/admin/pods-document.ts';
+import { ContainerState } from '../../src/kubelet/cri/gen/api_pb.ts';
+import { AgentCommands, isReady } from './agent-commands.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletProcess } from './kubelet-process.ts';
 import { NodeMachine, fabricAddress, makeFabric, until } from './node-machine.ts';
 import { said } from './said.ts';
-import type { Said } from './said.ts';
 
-const program = join(import.meta.dirname, '../../src/cli/main.ts');
 const node = new NodeMachine('n1', 1);
 let kubelet: KubeletProcess;
+let agent: AgentCommands;
 
 /** What the URL says; undefined: an error. */
 let document: object | undefined = { apiVersion: 'v1', kind: 'PodList', items: [] };
@@ -43,44 +42,6 @@ function pod(name: string, script: string, more: object = {}): object {
 
 const talks = 'i=0; while true; do echo line $i; i=$((i+1)); sleep 0.2; done';
 
-function words(command: string, args: readonly string[]): readonly string[] {
-  return [program, command, `--admin-socket=${kubelet.adminSocket}`, ...args];
-}
-
-/** A command against the agent, whatever it ends with. */
-async function ask(command: string, ...args: readonly string[]): Promise<Said> {
-  return said(process.execPath, words(command, args));
-}
-
-/** The same with an input; what it prints as it comes. */
-function start(command: string, ...args: readonly string[]) {
-  const child = spawn(process.execPath, words(command, args));
-  const parts: Buffer[] = [];
-  child.stdout.on('data', (part: Buffer) => void parts.push(part));
-  const ended = once(child, 'close').then(([code]) => code as number | null);
-  return { child, ended, out: () => Buffer.concat(parts).toString() };
-}
-
-async function pods(): Promise<readonly PodEntry[]> {
-  const { out, err } = await ask('ps', '-o', 'json');
-  if (out === '') throw new Error(err);
-  return (JSON.parse(out) as PodsDocument).pods;
-}
-
-async function untilPods(
-  what: string,
-  holds: (all: readonly PodEntry[]) => boolean,
-): Promise<void> {
-  await kubelet.until(what, async () => holds(await pods().catch(() => [])));
-}
-
-const isReady = ({ status, ready, total }: PodEntry): boolean =>
-  status === 'Running' && ready === total;
-
-async function ids(): Promise<readonly string[]> {
-  return (await pods()).flatMap(({ containers }) => containers.map(({ id }) => id));
-}
-
 beforeAll(async () => {
   makeFabric();
   server.listen(0, fabricAddress);
@@ -98,8 +59,9 @@ beforeAll(async () => {
       httpCheckFrequency: '1s',
     },
   });
+  agent = new AgentCommands(kubelet);
   kubelet.start();
-  await until('it answers', async () => (await ask('ps')).code === 0);
+  await until('it answers', async () => (await agent.ask('ps')).code === 0);
 });
 
 afterAll(async () => {
@@ -120,8 +82,8 @@ describe('a node without an API server', () => {
       kind: 'PodList',
       items: [pod('far', talks), pod('bad', talks, { containers: [] })],
     };
-    await untilPods('both run', (all) => all.length === 2 && all.every(isReady));
-    const { code, out } = await ask('ps');
+    await agent.untilPods('both run', (all) => all.length === 2 && all.every(isReady));
+    const { code, out } = await agent.ask('ps');
     expect(code).toBe(0);
     const lines = out.split('\n');
     expect(lines.slice(0, 3)).toEqual([
@@ -145,7 +107,7 @@ describe('a node without an API server', () => {
   });
 
   it('tells how it is', async () => {
-    const { code, out } = await ask('status');
+    const { code, out } = await agent.ask('status');
     expect(out).toMatch(/pods +2 of 2 ready/);
     expect([code, out]).toEqual([0, expect.stringMatching(/state +healthy\n/)]);
   });
@@ -153,65 +115,77 @@ describe('a node without an API server', () => {
 
 describe('logs', () => {
   it('are cut as asked, of a pod by the name in its manifest', async () => {
-    await until('five lines are there', async () => (await ask('logs', 'web')).out.length > 40);
-    const { out } = await ask('logs', 'web', '--tail=2', '--timestamps');
+    await until(
+      'five lines are there',
+      async () => (await agent.ask('logs', 'web')).out.length > 40,
+    );
+    const { out } = await agent.ask('logs', 'web', '--tail=2', '--timestamps');
     expect(out.trim().split('\n')).toEqual([
       expect.stringMatching(/^2\S+Z line \d+$/),
       expect.stringMatching(/^2\S+Z line \d+$/),
     ]);
-    expect((await ask('logs', 'default/web-n1', '-c', 'main', '--limit-bytes=10')).out).toBe(
+    expect((await agent.ask('logs', 'default/web-n1', '-c', 'main', '--limit-bytes=10')).out).toBe(
       'line 0\nlin',
     );
-    expect((await ask('logs', 'web', '--previous')).err).toContain(
+    expect((await agent.ask('logs', 'web', '--previous')).err).toContain(
       'previous terminated container "main"',
     );
   });
 
   it('are followed for as long as somebody reads', async () => {
-    const following = start('logs', '-f', '--tail=1', 'far');
+    const following = agent.start('logs', '-f', '--tail=1', 'far');
     await until('it goes on', () => following.out().split('\n').length > 4);
     following.child.kill('SIGINT');
     expect(await following.ended).toBe(0);
   });
 
   it('of none that is there are told in words', async () => {
-    expect(await ask('logs', 'none')).toMatchObject({
+    expect(await agent.ask('logs', 'none')).toMatchObject({
       code: 2,
       err: expect.stringContaining('there is no pod "none" on n1') as string,
     });
-    expect((await ask('logs', 'web', '-c', 'side')).err).toContain('it has main');
+    expect((await agent.ask('logs', 'web', '-c', 'side')).err).toContain('it has main');
   });
 });
 
 describe('exec', () => {
   it('gives both streams and the exit code', async () => {
     const script = 'echo out; echo err >&2; exit 3';
-    expect(await ask('exec', 'web', '--', 'sh', '-c', script)).toEqual({
+    expect(await agent.ask('exec', 'web', '--', 'sh', '-c', script)).toEqual({
       code: 3,
       out: 'out\n',
       err: 'err\n',
     });
-    expect((await ask('exec', 'web', '--', 'true')).code).toBe(0);
+    expect((await agent.ask('exec', 'web', '--', 'true')).code).toBe(0);
   });
 
   it('takes input to its end, and gives all that comes of it', async () => {
-    const counting = start('exec', '-i', 'web', '--', 'wc', '-c');
+    const counting = agent.start('exec', '-i', 'web', '--', 'wc', '-c');
     counting.child.stdin.end(Buffer.alloc(5_000_000, 'x'));
     expect(await counting.ended).toBe(0);
     expect(counting.out()).toBe('5000000\n');
-    const { out } = await ask('exec', 'web', '--', 'head', '-c', '3000000', '/dev/zero');
+    const { out } = await agent.ask('exec', 'web', '--', 'head', '-c', '3000000', '/dev/zero');
     expect(out.length).toBe(3_000_000);
   });
 
   it('does not wait for an input that the command does not read', async () => {
-    const leaving = start('exec', '-i', 'web', '--', 'sh', '-c', 'exit 4');
+    const leaving = agent.start('exec', '-i', 'web', '--', 'sh', '-c', 'exit 4');
     expect(await leaving.ended).toBe(4);
   });
 
   it('has a terminal where one is asked for, of the size of this one', async () => {
     // The size comes after the begin, as with any client.
     const script = 'test -t 0 && until stty size | grep "33 77"; do sleep 0.1; done; exit 7';
-    const command = words('exec', ['-it', 'web', '--', 'timeout', '20', 'sh', '-c', `'${script}'`]);
+    const command = agent.words('exec', [
+      '-it',
+      'web',
+      '--',
+      'timeout',
+      '20',
+      'sh',
+      '-c',
+      `'${script}'`,
+    ]);
     const line = `stty rows 33 cols 77; ${process.execPath} ${command.join(' ')}; code=$?; stty -a | grep -o ' icanon'; exit $code`;
     expect(await said('script', ['-qec', line, '/dev/null'])).toMatchObject({
       code: 7,
@@ -220,14 +194,14 @@ describe('exec', () => {
   });
 
   it('is left by a signal, as the runtime lets it be left', async () => {
-    const waiting = start('exec', 'web', '--', 'sh', '-c', 'echo begun; sleep 30');
+    const waiting = agent.start('exec', 'web', '--', 'sh', '-c', 'echo begun; sleep 30');
     await until('it has begun', () => waiting.out() === 'begun\n');
     waiting.child.kill('SIGINT');
     expect(await waiting.ended).toBe(130);
   });
 
   it('says that there is no such command', async () => {
-    const { code, err } = await ask('exec', 'web', '--', 'nonesuch');
+    const { code, err } = await agent.ask('exec', 'web', '--', 'nonesuch');
     expect(code).toBe(1);
     expect(err).toContain('nonesuch');
   });
@@ -235,29 +209,91 @@ describe('exec', () => {
 
 describe('what goes away takes no pod along', () => {
   it('the URL, which comes back', async () => {
-    const before = await ids();
+    const before = await agent.ids();
     document = undefined;
     await until('it is told', () => kubelet.log.includes('answered 500, expected 200'));
-    expect((await ask('ps')).out).toContain('its pods stay as they are: answered 500');
-    expect(await ids()).toEqual(before);
+    expect((await agent.ask('ps')).out).toContain('its pods stay as they are: answered 500');
+    expect(await agent.ids()).toEqual(before);
     document = { apiVersion: 'v1', kind: 'List', items: [pod('far', talks)] };
     await until('it is told again', () => kubelet.log.includes('the URL answers again'));
-    expect(await ids()).toEqual(before);
+    expect(await agent.ids()).toEqual(before);
   });
 
   it('the agent, which another one follows', async () => {
-    const before = await ids();
+    const before = await agent.ids();
     await kubelet.stop();
-    expect((await ask('ps')).code).toBe(2);
+    expect((await agent.ask('ps')).code).toBe(2);
     kubelet.start();
-    await untilPods('both are known', (all) => all.length === 2 && all.every(isReady));
-    expect(await ids()).toEqual(before);
-    expect((await pods()).every(({ restarts }) => restarts === 0)).toBe(true);
+    await agent.untilPods('both are known', (all) => all.length === 2 && all.every(isReady));
+    expect(await agent.ids()).toEqual(before);
+    expect((await agent.pods()).every(({ restarts }) => restarts === 0)).toBe(true);
   });
 
   it('but one that its URL no longer has ends', async () => {
     document = { apiVersion: 'v1', kind: 'List', items: [] };
     rmSync(join(kubelet.manifests, 'secret.yaml'));
-    await untilPods('one is left', (all) => all.length === 1 && all[0]?.name === 'web-n1');
+    await agent.untilPods('one is left', (all) => all.length === 1 && all[0]?.name === 'web-n1');
+  });
+});
+
+describe('a node with nothing but --source=file:DIR', () => {
+  const bare = new NodeMachine('n2', 2);
+  const other = new KubeletProcess(bare, { flagsAlone: true });
+  const commands = new AgentCommands(other);
+  const script = 'echo it talks; exec sleep 1000';
+
+  beforeAll(async () => {
+    await bare.start();
+    bare.importImages(pauseImage(), busyboxImage());
+    other.writeManifest('one.yaml', JSON.stringify(pod('one', script)));
+    other.start();
+  });
+
+  afterAll(async () => {
+    await other.stop();
+    await bare.crash();
+    bare.remove();
+  });
+
+  it('runs the pods of the directory, and answers ps, logs and exec', async () => {
+    await commands.untilPods('it runs', (all) => all.length === 1 && all.every(isReady));
+    expect((await commands.ask('ps')).out).toMatch(
+      /^NAME .*\ndefault\/one-n2 +1\/1 +Running +0 +\d+s +10\.244\.2\.\d+\n/,
+    );
+    expect(await commands.ask('logs', 'one')).toMatchObject({ code: 0, out: 'it talks\n' });
+    expect(await commands.ask('exec', 'one', '--', 'hostname')).toMatchObject({
+      code: 0,
+      out: 'one-n2\n',
+    });
+    expect(other.log).toContain('without an API server: runs the static pods of');
+  });
+
+  it('answers root alone', async () => {
+    const refused = {
+      out: '',
+      err: `error: the agent’s socket ${other.adminSocket} may not be used\nhint: it is for the user that the agent runs as: run this as root\n`,
+    };
+    // The latter two leave 2 to mistakes in the command line.
+    for (const [code, ...command] of [
+      [2, 'ps'],
+      [2, 'status'],
+      [1, 'logs', 'one'],
+      [1, 'exec', 'one', '--', 'id'],
+    ] as const) {
+      expect(await commands.askAs(65_534, ...command)).toEqual({ code, ...refused });
+    }
+    expect((await commands.askAs(0, 'ps')).code).toBe(0);
+  });
+
+  it('ends the pod of a manifest that goes, and begins that of one that comes', async () => {
+    other.writeManifest('two.yaml', JSON.stringify(pod('two', script)));
+    rmSync(join(other.manifests, 'one.yaml'));
+    await commands.untilPods('the other one runs alone', (all) => {
+      const [only, ...more] = all;
+      return only?.name === 'two-n2' && isReady(only) && more.length === 0;
+    });
+    const { containers } = await bare.connect().runtime.listContainers({});
+    const running = containers.filter(({ state }) => state === ContainerState.CONTAINER_RUNNING);
+    expect(running.map(({ labels }) => labels['io.kubernetes.pod.name'])).toEqual(['two-n2']);
   });
 });
