@@ -1,6 +1,6 @@
 // A node with no API server: it runs the pods of a directory and of a URL, ps, logs and exec look at them, and nothing that goes away takes them along.
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import { createConnection } from 'node:net';
@@ -236,6 +236,11 @@ describe('what goes away takes no pod along', () => {
   });
 });
 
+/** Of these of /proc what this kernel has. */
+function there(...names: readonly string[]): readonly string[] {
+  return names.map((name) => `/proc/${name}`).filter((path) => existsSync(path));
+}
+
 describe('a node with nothing but --source=file:DIR', () => {
   const bare = new NodeMachine('n2', 2);
   const other = new KubeletProcess(bare, { flagsAlone: true });
@@ -295,5 +300,35 @@ describe('a node with nothing but --source=file:DIR', () => {
     const { containers } = await bare.connect().runtime.listContainers({});
     const running = containers.filter(({ state }) => state === ContainerState.CONTAINER_RUNNING);
     expect(running.map(({ labels }) => labels['io.kubernetes.pod.name'])).toEqual(['two-n2']);
+  });
+
+  it('hides what is the machine’s below /proc, but from who says procMount: Unmasked', async () => {
+    const unmasked = {
+      name: 'main',
+      image: 'docker.io/local/busybox:1',
+      securityContext: { procMount: 'Unmasked' },
+    };
+    const containers = [{ ...unmasked, command: ['sh', '-c', script] }];
+    other.writeManifest('open.yaml', JSON.stringify(pod('open', script, { containers })));
+    await commands.untilPods('both run', (all) => all.length === 2 && all.every(isReady));
+    const below = async (name: string): Promise<Readonly<Record<string, string>>> => {
+      const { out } = await commands.ask('exec', name, '--', 'cat', '/proc/mounts');
+      const mounts = out
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' '));
+      const found = mounts.filter(([, point = '']) => /^\/(?:proc|sys\/firmware)/.test(point));
+      return Object.fromEntries(
+        found.map(([, point, , options = '']) => [point, options.split(',')[0]]),
+      );
+    };
+    // What of it there is goes by the kernel.
+    const hidden = there('interrupts', 'kcore', 'keys', 'timer_list');
+    const readOnly = there('bus', 'fs', 'irq', 'sys', 'sysrq-trigger');
+    expect(hidden.length).toBeGreaterThan(0);
+    const masked = await below('two');
+    expect(Object.keys(masked)).toEqual(expect.arrayContaining([...hidden]));
+    expect(masked).toMatchObject(Object.fromEntries(readOnly.map((path) => [path, 'ro'])));
+    expect(await below('open')).toEqual({ '/proc': 'rw' });
   });
 });
