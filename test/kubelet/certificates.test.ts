@@ -3,13 +3,16 @@ import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AuditLog, auditName, certificateOf } from './audit-log.ts';
+import type { AuditEvent } from './audit-log.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import type { KubeletProcess } from './kubelet-process.ts';
 import type { NodeMachine } from './node-machine.ts';
 
-const cluster = new KubeletCluster(['n1'], {
-  apiServerFlags: ['--enable-bootstrap-token-auth=true'],
+const audit = new AuditLog();
+const cluster = new KubeletCluster(['n1', 'n2'], {
+  apiServerFlags: ['--enable-bootstrap-token-auth=true', ...audit.flags],
   signsFor: '60s',
 });
 const requestsPath = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
@@ -25,15 +28,13 @@ interface SigningRequest {
 
 let kubelet: KubeletProcess;
 
-const machine = (): NodeMachine => {
-  const [only] = cluster.nodes;
-  if (only === undefined) throw new Error('no node');
-  return only;
-};
+const machine = (name = 'n1'): NodeMachine =>
+  cluster.nodes.find((each) => each.name === name) ?? expect.fail(`no node ${name}`);
 const pki = (file: string): string => join(machine().folder, 'pki', file);
 const clientFile = (): string => readlinkSync(pki('kubelet-client-current.pem'));
 
 beforeAll(async () => {
+  audit.prepare({ users: ['system:node:n2'] });
   await cluster.start([pauseImage(), busyboxImage()]);
   await cluster.control.must('POST', '/api/v1/namespaces/kube-system/secrets', {
     apiVersion: 'v1',
@@ -79,21 +80,30 @@ async function isReached(): Promise<boolean> {
   return answer.status === 200;
 }
 
-async function isReady(): Promise<boolean> {
-  type Node = { status: { conditions?: { type: string; status: string }[] } };
-  const node = await cluster.get<Node>('/api/v1/nodes/n1');
-  return (node?.status.conditions ?? []).some(
-    (each) => each.type === 'Ready' && each.status === 'True',
-  );
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly lastTransitionTime: string;
 }
 
-async function runPod(name: string): Promise<void> {
+/** Of the Node's conditions the one that pods are placed by. */
+async function readiness(name: string): Promise<Condition | undefined> {
+  type Node = { status: { conditions?: Condition[] } };
+  const node = await cluster.get<Node>(`/api/v1/nodes/${name}`);
+  return (node?.status.conditions ?? []).find(({ type }) => type === 'Ready');
+}
+
+async function isReady(name = 'n1'): Promise<boolean> {
+  return (await readiness(name))?.status === 'True';
+}
+
+async function runPod(name: string, nodeName = 'n1', by = kubelet): Promise<void> {
   await cluster.control.must('POST', pods, {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name },
     spec: {
-      nodeName: 'n1',
+      nodeName,
       terminationGracePeriodSeconds: 0,
       containers: [
         {
@@ -106,7 +116,7 @@ async function runPod(name: string): Promise<void> {
     },
   });
   type Pod = { status: { phase?: string } };
-  await kubelet.until(`${name} runs`, async () => {
+  await by.until(`${name} runs`, async () => {
     return (await cluster.get<Pod>(`${pods}/${name}`))?.status.phase === 'Running';
   });
 }
@@ -128,7 +138,7 @@ describe('a node with nothing but a token', () => {
 
   it('is a node when that is approved, with files for root alone', async () => {
     await approve(clientSigner);
-    await kubelet.until('the node is ready', isReady);
+    await kubelet.until('the node is ready', async () => isReady());
     const current = readFileSync(pki('kubelet-client-current.pem'), 'utf8');
     expect(new X509Certificate(current).subject).toBe('O=system:nodes\nCN=system:node:n1');
     for (const file of [pki('kubelet-client-current.pem'), join(machine().folder, 'kubelet.conf')])
@@ -188,5 +198,64 @@ describe('certificates that end', () => {
       Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1] ?? NaN);
     expect(value('kubelet_certificate_manager_client_ttl_seconds')).toBeLessThanOrEqual(60);
     expect(value('kubelet_certificate_manager_server_rotation_seconds_count')).toBeGreaterThan(0);
+  });
+});
+
+/** What n2 has asked so far. */
+const asked = (): readonly AuditEvent[] =>
+  audit.events().filter(({ stage }) => stage === 'RequestReceived');
+
+/** By which certificates. */
+const shown = (events: readonly AuditEvent[]): readonly unknown[] => [
+  ...new Set(events.map(certificateOf)),
+];
+
+describe('a client certificate that somebody else puts there', () => {
+  let first: X509Certificate;
+  let other: KubeletProcess;
+
+  beforeAll(() => {
+    first = cluster.renewClient(machine('n2'));
+    other = cluster.ofKubeadm(machine('n2'), { configuration: { rotateCertificates: true } });
+    other.start();
+  });
+
+  afterAll(async () => {
+    await other.stop();
+  });
+
+  it('counts from the next request on: nothing is started anew, and nothing missed', async () => {
+    await other.until('the node is ready', async () => isReady('n2'));
+    await runPod('third', 'n2', other);
+    expect(shown(asked())).toEqual([auditName(first)]);
+    const lists = (): readonly AuditEvent[] =>
+      asked().filter(({ verb, objectRef }) => verb === 'list' && objectRef?.resource === 'pods');
+    const listed = lists().length;
+    expect(listed).toBeGreaterThan(0);
+    const ready = await readiness('n2');
+
+    const second = cluster.renewClient(machine('n2'));
+    expect(second.subject).toBe(first.subject);
+    expect(second.serialNumber).not.toBe(first.serialNumber);
+    await other.until('a request comes with it', () => shown(asked()).includes(auditName(second)));
+    await runPod('fourth', 'n2', other);
+    await cluster.control.must('DELETE', `${pods}/third`);
+    await other.until(
+      'a pod is gone',
+      async () => (await cluster.get(`${pods}/third`)) === undefined,
+    );
+    const since = asked().length;
+    await other.until('the lease is renewed twice', () => {
+      const leases = asked().slice(since);
+      return leases.filter(({ objectRef }) => objectRef?.resource === 'leases').length >= 2;
+    });
+    expect(shown(asked().slice(since))).toEqual([auditName(second)]);
+    // Whose watch is lost lists anew.
+    expect(lists()).toHaveLength(listed);
+    expect(await readiness('n2')).toMatchObject({
+      status: 'True',
+      lastTransitionTime: ready?.lastTransitionTime,
+    });
+    expect(other.log).not.toMatch(/cannot (?:list|watch)/);
   });
 });

@@ -1,5 +1,6 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { X509Certificate } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { ControlPlane } from '../cluster/control-plane.ts';
 import { ApiTap } from './api-tap.ts';
 import { Authorities, apiServerAsClient } from './certificates.ts';
@@ -34,6 +35,10 @@ export interface ClusterSetting {
   /** Certificates of kubelets are signed, for so long: `60s`. Nothing is approved yet. */
   readonly signsFor?: string;
 }
+
+/** Where a kubelet, upstream's too, has the certificate that counts, with its key. */
+const clientFile = ({ folder: disk }: NodeMachine): string =>
+  join(disk, 'pki/kubelet-client-current.pem');
 
 /** A control plane in the sandbox's own network, and nodes that know it as real ones do: Node authorisation, NodeRestriction, TLS both ways. */
 export class KubeletCluster {
@@ -96,6 +101,25 @@ export class KubeletCluster {
       ...setting,
       flags: [`--bootstrap-kubeconfig=${bootstrap}`, ...(setting.flags ?? [])],
     });
+  }
+
+  /** A kubelet as kubeadm sets it up: its kubeconfig names one file, which is {@link renewClient}'s, for the certificate and the key. */
+  ofKubeadm(node: NodeMachine, setting: KubeletSetting = {}): KubeletProcess {
+    const file = clientFile(node);
+    const user = { 'client-certificate': file, 'client-key': file };
+    const kubeconfig = this.#writeKubeconfig(`${node.name}-kubeadm`, this.#server(6443), user);
+    return this.kubelet(node, { kubeconfig, ...setting });
+  }
+
+  /** Signs a certificate for a node that it does not know of, and puts it in the place of the one before, at once and whole. */
+  renewClient(node: NodeMachine): X509Certificate {
+    const file = clientFile(node);
+    const pair = this.#authorities.node(node.name);
+    const certificate = readFileSync(pair.certificate, 'utf8');
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(`${file}.other`, certificate + readFileSync(pair.key, 'utf8'), { mode: 0o600 });
+    renameSync(`${file}.other`, file);
+    return new X509Certificate(certificate);
   }
 
   /** Gives a role to a group. */

@@ -1,9 +1,9 @@
 // `switchyard node`: a Service reaches a pod with one process on the node, which watches once what both halves need, and leaves both
 // behind when it is ended.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AuditLog } from './audit-log.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { KubeletCluster } from './kubelet-cluster.ts';
 import type { KubeletProcess } from './kubelet-process.ts';
@@ -11,12 +11,8 @@ import { proxyFlags } from './proxy-flags.ts';
 import { said } from './said.ts';
 import type { Said } from './said.ts';
 
-const folder = '/run/sy/audit';
-const auditLog = join(folder, 'audit.log');
-const policy = join(folder, 'policy.json');
-const cluster = new KubeletCluster(['n1'], {
-  apiServerFlags: [`--audit-policy-file=${policy}`, `--audit-log-path=${auditLog}`],
-});
+const audit = new AuditLog();
+const cluster = new KubeletCluster(['n1'], { apiServerFlags: audit.flags });
 const pods = '/api/v1/namespaces/default/pods';
 /** Where both stand if nobody says otherwise, and where they are looked for. */
 const sockets = { kubelet: '/run/switchyard/kubelet.sock', proxy: '/run/switchyard/admin.sock' };
@@ -30,15 +26,7 @@ const machine = (): KubeletCluster['nodes'][number] => {
 };
 
 beforeAll(async () => {
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(
-    policy,
-    JSON.stringify({
-      apiVersion: 'audit.k8s.io/v1',
-      kind: 'Policy',
-      rules: [{ level: 'Metadata', users: ['system:node:n1'], verbs: ['list', 'watch'] }],
-    }),
-  );
+  audit.prepare({ users: ['system:node:n1'], verbs: ['list', 'watch'] });
   await cluster.start([pauseImage(), busyboxImage()]);
   await cluster.allowProxy(machine());
   node = cluster.kubelet(machine(), {
@@ -53,19 +41,12 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-interface AuditLine {
-  readonly verb: string;
-  readonly stage: string;
-  readonly objectRef: { readonly resource: string };
-}
-
 /** What the node has asked to watch: how often each resource, by its name. */
 function watches(): Readonly<Record<string, number>> {
-  const lines = readFileSync(auditLog, 'utf8').split('\n').filter(Boolean);
-  const asked = lines
-    .map((line) => JSON.parse(line) as AuditLine)
+  const asked = audit
+    .events()
     .filter(({ verb, stage }) => verb === 'watch' && stage === 'RequestReceived')
-    .map(({ objectRef }) => objectRef.resource);
+    .map(({ objectRef }) => objectRef?.resource ?? '');
   const names = [...new Set(asked)].toSorted();
   return Object.fromEntries(
     names.map((name) => [name, asked.filter((each) => each === name).length]),
