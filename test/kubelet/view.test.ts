@@ -1,12 +1,15 @@
-// The view of the runtime on real containerd: its lists as pods, and the end of a container known by the event stream.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+// The view of the runtime on real containerd: its lists as pods, and what becomes of a container known by each stream of events.
+import { createClient, createRouterTransport } from '@connectrpc/connect';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import { meteredCri } from '../../src/kubelet/cri/metered.ts';
+import type { Cri } from '../../src/kubelet/cri/client.ts';
+import { Events } from '../../src/kubelet/cri/gen/containerd-events_pb.ts';
 import { newest } from '../../src/kubelet/runtime/runtime-pod.ts';
 import { RuntimeView } from '../../src/kubelet/runtime/view.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
-import { recordingLog } from '../unit/informer/widgets.ts';
+import type { EventStream, ListReason } from '../../src/telemetry/runtime-event-metrics.ts';
 import { containerConfig, sandboxConfig } from '../support/fake-cri/configs.ts';
+import { chosenContainerd } from './containerd/build.ts';
 import { busyboxImage, pauseImage } from './images.ts';
 import { NodeMachine, makeFabric, until } from './node-machine.ts';
 
@@ -83,57 +86,6 @@ describe('a pod on real containerd', () => {
     await running;
   });
 
-  it('begins, ends and is removed as events tell, while nothing is listed without one', async () => {
-    let aheadMs = 0;
-    let listedAtMs = 0;
-    const ended = new AbortController();
-    const cri = meteredCri(node.connect(), (name) => {
-      if (name === 'ListPodSandbox') listedAtMs = performance.now();
-    });
-    const log = recordingLog();
-    const view = new RuntimeView({
-      cri,
-      clock: { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs },
-      log: log.log,
-      owner: 'n1',
-      adopt: () => false,
-      changed: () => {},
-      relistMs: 50,
-      seldomMs: 3_600_000,
-    });
-    const running = view.run(ended.signal);
-    await until('its events are told', () =>
-      log.lines.some((line) => line.includes('tells of its events')),
-    );
-    // Past the time after a change in which lists go on.
-    aheadMs += 60_000;
-    await until('nothing is listed', () => performance.now() - listedAtMs > 1000);
-    const { sandbox, container } = await runPod('c', 'sleep 1000');
-    const state = (): string | undefined => newest(view.pods.get('c'), 'main')?.state;
-    await until('it is known to run', () => state() === 'running');
-    for (const [what, act, wanted] of [
-      [
-        'its end is known',
-        async () => cri.runtime.stopContainer({ containerId: container, timeout: 0n }),
-        'exited',
-      ],
-      [
-        'its removal is known',
-        async () => cri.runtime.removeContainer({ containerId: container }),
-        undefined,
-      ],
-    ] as const) {
-      aheadMs += 60_000;
-      await until('nothing is listed', () => performance.now() - listedAtMs > 1000);
-      await act();
-      await until(what, () => state() === wanted);
-    }
-    await cri.runtime.removePodSandbox({ podSandboxId: sandbox });
-    await until('the removal of its sandbox is known', () => !view.pods.has('c'));
-    ended.abort();
-    await running;
-  });
-
   it('is found again after containerd was killed', async () => {
     const { sandbox } = await runPod('b', 'sleep 1000');
     const view = new RuntimeView({
@@ -151,4 +103,95 @@ describe('a pod on real containerd', () => {
     expect(newest((await view.relist()).get('b'), 'main')).toMatchObject({ state: 'running' });
     await node.connect().runtime.removePodSandbox({ podSandboxId: sandbox });
   });
+});
+
+/** A runtime as CRI has it, whose own events nobody can ask for. */
+function criAlone(cri: Cri): Cri {
+  return {
+    ...cri,
+    events: createClient(
+      Events,
+      createRouterTransport(() => {}),
+    ),
+  };
+}
+
+const { release } = chosenContainerd();
+let pods = 0;
+const streams = [
+  { stream: 'containerd', of: (cri: Cri) => cri },
+  { stream: 'cri', of: criAlone },
+] as const;
+
+describe.each(streams)('a pod, by the events of $stream', ({ stream, of }) => {
+  const isMissing = stream === 'cri' && release === '1.6';
+  const what = isMissing ? ' (containerd 1.6 has no such stream)' : '';
+
+  it.skipIf(isMissing)(
+    `begins, ends and is removed as they tell, and is listed once a minute without one${what}`,
+    async () => {
+      const uid = `c${(pods += 1)}`;
+      let aheadMs = 0;
+      const begun: EventStream[] = [];
+      const broken: EventStream[] = [];
+      const listed: ListReason[] = [];
+      const ended = new AbortController();
+      const cri = of(node.connect());
+      const view = new RuntimeView({
+        cri,
+        clock: {
+          ...systemClock,
+          monotonic: () => systemClock.monotonic() + aheadMs,
+          // Who sleeps for long looks at the clock again.
+          sleep: async (ms, signal) => systemClock.sleep(ms > 10_000 ? 20 : ms, signal),
+        },
+        log: silentLog,
+        owner: 'n1',
+        adopt: () => false,
+        changed: () => {},
+        eventMeter: {
+          begun: (name) => begun.push(name),
+          broken: (name) => broken.push(name),
+          told: () => {},
+          listed: (reason) => listed.push(reason),
+        },
+      });
+      const running = view.run(ended.signal);
+      onTestFinished(async () => {
+        ended.abort();
+        await running;
+      });
+      const state = (): string | undefined => newest(view.pods.get(uid), 'main')?.state;
+      /** The clock goes on for a minute, until nothing but the time has had the runtime listed. */
+      const rest = async (): Promise<void> => {
+        do {
+          listed.length = 0;
+          aheadMs += 60_000;
+          await until('it is listed after a minute', () => listed.length > 0);
+        } while (listed.join() !== 'periodic');
+      };
+      /** Without the time there is nothing but an event to know it by. */
+      const known = async (about: string, wanted: string | undefined): Promise<void> => {
+        await until(`${about} is known`, () => state() === wanted);
+        expect(listed.slice(0, 2)).toEqual(['periodic', 'event']);
+      };
+      await until('its events are told', () => begun.length > 0);
+      expect(begun).toEqual([stream]);
+
+      await rest();
+      const { sandbox, container } = await runPod(uid, 'sleep 1000');
+      await known('its start', 'running');
+      await rest();
+      await cri.runtime.stopContainer({ containerId: container, timeout: 0n });
+      await known('its end', 'exited');
+      await rest();
+      await cri.runtime.removeContainer({ containerId: container });
+      await known('its removal', undefined);
+      await rest();
+      await cri.runtime.removePodSandbox({ podSandboxId: sandbox });
+      await until('the removal of its sandbox is known', () => !view.pods.has(uid));
+      expect(listed.slice(0, 2)).toEqual(['periodic', 'event']);
+      expect(broken).toEqual([]);
+    },
+  );
 });
