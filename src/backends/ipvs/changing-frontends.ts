@@ -24,7 +24,7 @@ export function changingFrontends(change: UpcomingSync): readonly ServerPlace[] 
   return [...change.targets].flatMap(([key, target]) => {
     const have = change.there.get(key);
     if (have !== undefined && target !== undefined)
-      return isHandedOn(change, have, target) ? [target] : [];
+      return isOpenedEarly(change, have, target) ? [target] : [];
     const place = target ?? have;
     if (place === undefined) return [];
     return isNodesOwnMeanwhile(change, place.address, target !== undefined) ? [place] : [];
@@ -43,20 +43,20 @@ function isNodesOwnMeanwhile(
 }
 
 /**
- * The frontend passes from a Service that dropped others' packets to one that takes them: these come to be marked, and so let in,
- * before the virtual server has its new real servers.
+ * A frontend that dropped others' packets comes to take them, from another Service or by a change of its own: these come to be
+ * marked, and so let in, before the virtual server has lost the real servers that are not for them.
  */
-function isHandedOn(change: UpcomingSync, have: KernelServer, target: TargetServer): boolean {
+function isOpenedEarly(change: UpcomingSync, have: KernelServer, target: TargetServer): boolean {
   const { state, membersBefore } = change;
   const set = ipvsSet('DROP-OTHERS', state.family);
   const member = frontendMember(target.address, target.protocol, target.port);
   const opens =
     holds(membersBefore(set), member) && !holds(state.rules.sets.get(set)?.members, member);
-  return opens && !isSameService(have, target);
+  return opens && losesRealServers(have, target);
 }
 
-/** After a restart nobody knows whose a server is, but by what it leads to. */
-function isSameService(have: KernelServer, target: TargetServer): boolean {
-  if (have.wanted !== undefined) return have.wanted.origin.name === target.wanted?.origin.name;
-  return [...have.realServers.keys()].every((key) => target.realServers.has(key));
+/** Whether new connections go to a real server that is not wanted: what drains of the target is none that is. */
+function losesRealServers({ realServers }: KernelServer, { wanted }: TargetServer): boolean {
+  if (wanted === undefined) return false;
+  return [...realServers].some(([key, { weight }]) => weight > 0 && !wanted.realServers.has(key));
 }

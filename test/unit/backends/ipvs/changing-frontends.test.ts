@@ -3,16 +3,19 @@ import { describe, expect, it } from 'vitest';
 import { changingFrontends } from '../../../../src/backends/ipvs/changing-frontends.ts';
 import { kernelServer } from '../../../../src/backends/ipvs/diff.ts';
 import type { KernelServer } from '../../../../src/backends/ipvs/diff.ts';
-import { serverArgs } from '../../../../src/backends/ipvs/ipvsadm-text.ts';
+import { Drains } from '../../../../src/backends/ipvs/drains.ts';
 import type { VirtualServer } from '../../../../src/backends/ipvs/state.ts';
 import type { Address } from '../../../../src/ip/address.ts';
 import { smallState, virtualServer } from '../../../support/small-ipvs-states.ts';
+import { VirtualClock } from '../../proxy/virtual-clock.ts';
 
 const at = '192.0.2.1:30001';
 const own = '192.0.2.1' as Address;
 const web = virtualServer('web', at, ['10.1.0.1:80']);
 const dns = virtualServer('dns', at, ['10.1.0.2:80']);
 const dropped = 'KUBE-IPVS-DROP-OTHERS-1';
+
+const drains = new Drains({ clock: new VirtualClock(), drainSeconds: 60 });
 
 /** As this run knows it, or as another run has left it. */
 function inKernel(server: VirtualServer, isKnown: boolean): KernelServer {
@@ -29,17 +32,18 @@ function inKernel(server: VirtualServer, isKnown: boolean): KernelServer {
 
 /** The keys of what is closed; others' packets were dropped before. */
 function closed(
-  from: VirtualServer | undefined,
+  from: VirtualServer | KernelServer | undefined,
   to: VirtualServer | undefined,
   { isKnown = true, bound = [] as readonly Address[], staysBound = false } = {},
 ): readonly string[] {
   const key = (to ?? from ?? web).key;
   const state = smallState(to === undefined ? [] : [to]);
-  const target = to && { ...to, args: serverArgs(to), wanted: to };
+  const have = from && ('origin' in from ? inKernel(from, isKnown) : from);
+  const target = drains.target(have, to, () => false);
   const places = changingFrontends({
     targets: new Map([[key, target]]),
     state: { ...state, addresses: staysBound ? state.addresses : new Map() },
-    there: new Map(from === undefined ? [] : [[key, inKernel(from, isKnown)]]),
+    there: new Map(have === undefined ? [] : [[key, have]]),
     bound: new Map(bound.map((each) => [each, [32]])),
     membersBefore: (set) => ((set as string) === dropped ? ['192.0.2.1,tcp:30001'] : undefined),
   });
@@ -64,9 +68,19 @@ describe('a frontend while it is changed', () => {
     },
   );
 
-  it('stays open where a Service changes itself', () => {
-    const more = virtualServer('web', at, ['10.1.0.1:80', '10.1.0.3:80']);
-    expect(closed(web, more)).toEqual([]);
-    expect(closed(web, more, { isKnown: false })).toEqual([]);
+  it.each([true, false])(
+    'is closed where a Service comes to take others’ packets and loses a real server (known: %s)',
+    (isKnown) => {
+      const more = virtualServer('web', at, ['10.1.0.1:80', '10.1.0.3:80']);
+      expect(closed(more, web, { isKnown })).toEqual([web.key]);
+      expect(closed(web, more, { isKnown })).toEqual([]);
+    },
+  );
+
+  it.each([true, false])('stays open where what goes was draining (known: %s)', (isKnown) => {
+    const drained = drains.target(inKernel(web, isKnown), dns, () => false);
+    const have = { ...inKernel(dns, isKnown), realServers: drained?.realServers ?? new Map() };
+    expect([...have.realServers.values()].map(({ weight }) => weight)).toEqual([0, 1]);
+    expect(closed(have, dns, { isKnown })).toEqual([]);
   });
 });
