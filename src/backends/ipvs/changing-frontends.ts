@@ -24,7 +24,7 @@ export function changingFrontends(change: UpcomingSync): readonly ServerPlace[] 
   return [...change.targets].flatMap(([key, target]) => {
     const have = change.there.get(key);
     if (have !== undefined && target !== undefined)
-      return isOpenedEarly(change, have, target) ? [target] : [];
+      return letsInMeanwhile(change, have, target) ? [target] : [];
     const place = target ?? have;
     if (place === undefined) return [];
     return isNodesOwnMeanwhile(change, place.address, target !== undefined) ? [place] : [];
@@ -43,20 +43,27 @@ function isNodesOwnMeanwhile(
 }
 
 /**
- * A frontend that dropped others' packets comes to take them, from another Service or by a change of its own: these come to be
- * marked, and so let in, before the virtual server has lost the real servers that are not for them.
+ * Others' packets come to be taken where they were dropped, or dropped where they were taken, since another Service has the frontend or its own
+ * has changed. They are let in by marks, which come before real servers are changed and go after that: while both are so, a packet would
+ * reach real servers that are not for it, the former ones or the new.
  */
-function isOpenedEarly(change: UpcomingSync, have: KernelServer, target: TargetServer): boolean {
+function letsInMeanwhile(change: UpcomingSync, have: KernelServer, target: TargetServer): boolean {
   const { state, membersBefore } = change;
   const set = ipvsSet('DROP-OTHERS', state.family);
   const member = frontendMember(target.address, target.protocol, target.port);
-  const opens =
-    holds(membersBefore(set), member) && !holds(state.rules.sets.get(set)?.members, member);
-  return opens && losesRealServers(have, target);
+  const dropped = holds(membersBefore(set), member);
+  const isDropped = holds(state.rules.sets.get(set)?.members, member);
+  const { wanted } = target;
+  if (dropped === isDropped || wanted === undefined) return false;
+  const [before, after] = [opened(have.realServers), opened(wanted.realServers)];
+  return dropped ? !isWithin(before, after) : !isWithin(after, before);
 }
 
-/** Whether new connections go to a real server that is not wanted: what drains of the target is none that is. */
-function losesRealServers({ realServers }: KernelServer, { wanted }: TargetServer): boolean {
-  if (wanted === undefined) return false;
-  return [...realServers].some(([key, { weight }]) => weight > 0 && !wanted.realServers.has(key));
+/** Real servers that take new connections; what drains does not. */
+function opened(servers: ReadonlyMap<string, { readonly weight: number }>): ReadonlySet<string> {
+  return new Set([...servers].flatMap(([key, { weight }]) => (weight > 0 ? [key] : [])));
+}
+
+function isWithin(some: ReadonlySet<string>, all: ReadonlySet<string>): boolean {
+  return [...some].every((each) => all.has(each));
 }

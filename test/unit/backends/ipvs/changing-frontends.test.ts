@@ -4,7 +4,8 @@ import { changingFrontends } from '../../../../src/backends/ipvs/changing-fronte
 import { kernelServer } from '../../../../src/backends/ipvs/diff.ts';
 import type { KernelServer } from '../../../../src/backends/ipvs/diff.ts';
 import { Drains } from '../../../../src/backends/ipvs/drains.ts';
-import type { VirtualServer } from '../../../../src/backends/ipvs/state.ts';
+import { ipvsSet } from '../../../../src/backends/ipvs/sets.ts';
+import type { IpvsState, VirtualServer } from '../../../../src/backends/ipvs/state.ts';
 import type { Address } from '../../../../src/ip/address.ts';
 import { smallState, virtualServer } from '../../../support/small-ipvs-states.ts';
 import { VirtualClock } from '../../proxy/virtual-clock.ts';
@@ -13,7 +14,7 @@ const at = '192.0.2.1:30001';
 const own = '192.0.2.1' as Address;
 const web = virtualServer('web', at, ['10.1.0.1:80']);
 const dns = virtualServer('dns', at, ['10.1.0.2:80']);
-const dropped = 'KUBE-IPVS-DROP-OTHERS-1';
+const dropped = ipvsSet('DROP-OTHERS', 'ipv4');
 
 const drains = new Drains({ clock: new VirtualClock(), drainSeconds: 60 });
 
@@ -30,14 +31,25 @@ function inKernel(server: VirtualServer, isKnown: boolean): KernelServer {
   return { ...found, wanted: isKnown ? server : undefined };
 }
 
-/** The keys of what is closed; others' packets were dropped before. */
+const member = ['192.0.2.1,tcp:30001'];
+
+/** `drops`: others' packets are dropped. */
+function stateOf(server: VirtualServer | undefined, drops: boolean): IpvsState {
+  const state = smallState(server === undefined ? [] : [server]);
+  if (!drops) return state;
+  const set = { name: dropped, create: '', members: member };
+  const sets = new Map([...state.rules.sets, [dropped, set] as const]);
+  return { ...state, rules: { ...state.rules, sets } };
+}
+
+/** The keys of what is closed; others' packets were dropped before, or come to be (`comes`). */
 function closed(
   from: VirtualServer | KernelServer | undefined,
   to: VirtualServer | undefined,
-  { isKnown = true, bound = [] as readonly Address[], staysBound = false } = {},
+  { isKnown = true, bound = [] as readonly Address[], staysBound = false, comes = false } = {},
 ): readonly string[] {
   const key = (to ?? from ?? web).key;
-  const state = smallState(to === undefined ? [] : [to]);
+  const state = stateOf(to, comes);
   const have = from && ('origin' in from ? inKernel(from, isKnown) : from);
   const target = drains.target(have, to, () => false);
   const places = changingFrontends({
@@ -45,7 +57,7 @@ function closed(
     state: { ...state, addresses: staysBound ? state.addresses : new Map() },
     there: new Map(have === undefined ? [] : [[key, have]]),
     bound: new Map(bound.map((each) => [each, [32]])),
-    membersBefore: (set) => ((set as string) === dropped ? ['192.0.2.1,tcp:30001'] : undefined),
+    membersBefore: (set) => (set === dropped && !comes ? member : undefined),
   });
   return places.map((place) => place.key);
 }
@@ -74,6 +86,16 @@ describe('a frontend while it is changed', () => {
       const more = virtualServer('web', at, ['10.1.0.1:80', '10.1.0.3:80']);
       expect(closed(more, web, { isKnown })).toEqual([web.key]);
       expect(closed(web, more, { isKnown })).toEqual([]);
+    },
+  );
+
+  it.each([true, false])(
+    'is closed where others’ packets come to be dropped and it gains a real server (known: %s)',
+    (isKnown) => {
+      const more = virtualServer('web', at, ['10.1.0.1:80', '10.1.0.3:80']);
+      expect(closed(web, dns, { isKnown, comes: true })).toEqual([web.key]);
+      expect(closed(web, more, { isKnown, comes: true })).toEqual([web.key]);
+      expect(closed(more, web, { isKnown, comes: true })).toEqual([]);
     },
   );
 
