@@ -122,7 +122,7 @@ export class SliceTree {
     const asked = limitsText(limits, raising);
     if (this.#asked.get(path) === asked) return 'nothing';
     const wanted = raising ? await tree.raised(place, limits) : limits;
-    if (this.#limited.get(path) !== textOf(wanted)) return wanted;
+    if (this.#limited.get(path) !== limitsText(wanted, false)) return wanted;
     this.#asked.set(path, asked);
     return 'nothing';
   }
@@ -157,7 +157,7 @@ export class SliceTree {
   #took(path: string, limits: CgroupLimits | undefined): void {
     this.#owed.delete(path);
     this.#asked.delete(path);
-    this.#limited.set(path, limits === undefined ? '' : textOf(limits));
+    this.#limited.set(path, limitsText(limits, false));
   }
 
   /** Where it does not answer, it is not asked again for as long as that took: not each pod waits for one that says nothing. */
@@ -191,8 +191,4 @@ export class SliceTree {
     }
     return true;
   }
-}
-
-function textOf(limits: CgroupLimits): string {
-  return Object.values(limits).join(' ');
 }

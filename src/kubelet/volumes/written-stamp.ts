@@ -8,7 +8,8 @@ import type { AtomicWrite } from './atomic-writer.ts';
 /**
  * What a folder of `writeAtomically` looks like, and what is to be there. As long as this is the same, so are its files: who writes, renames or
  * removes one changes a time of inode(7) that nobody can set. Not seen is what is stored through a mapping of a file in memory, which takes
- * root on the node. A fifth of what it takes to read them all, which a node would do for each pod each minute. Undefined: something is not there, or not what it was.
+ * root on the node. A fifth of what it takes to read them all, which a node would do for each pod each minute.
+ * Undefined: something is not there, or not what it was.
  */
 export async function writtenStamp(
   directory: string,
